@@ -1,0 +1,212 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "blockstore/error.h"
+#include "blockstore/presence.h"
+#include "blockstore/units.h"
+
+namespace volfs {
+
+class NodeDirectory;
+
+// The records of a node's catalog. What each field means on disk is in FORMAT.md; times are
+// nanoseconds since 1970. An id of kNoId means "none".
+
+struct VolumeType {  // a class of storage that a node offers
+  std::string name;
+  uint64_t least_bytes = 0;
+  uint64_t greatest_bytes = kMaxVolumeBytes;
+  friend bool operator==(const VolumeType&, const VolumeType&) = default;
+};
+
+struct NodeRecord {
+  std::string uuid;
+  std::string name;
+  std::string region;
+  std::vector<VolumeType> types;
+  uint32_t block_size = kDefaultBlockSize;
+  uint64_t generation = 0;  // grows with every mount; a smaller one than a peer saw: an older copy
+  friend bool operator==(const NodeRecord&, const NodeRecord&) = default;
+};
+
+struct PeerRecord {  // a node that this one was mounted with
+  std::string uuid;
+  std::string name;
+  std::string path;
+  uint64_t generation = 0;
+  friend bool operator==(const PeerRecord&, const PeerRecord&) = default;
+};
+
+struct LayerRecord {
+  Id id = kNoId;
+  Id parent = kNoId;        // kNoId: the layer is flat
+  std::string parent_node;  // UUID of the parent's node; empty: this node
+  uint64_t size_bytes = 0;
+  uint64_t parent_bytes = 0;  // how much of the parent shows through: [0, parent_bytes)
+  bool has_file = false;      // false: no block is here, and no file need exist
+  bool may_hold_garbage = false;  // uncommitted writes may lie in the file (ARCHITECTURE.md)
+  friend bool operator==(const LayerRecord&, const LayerRecord&) = default;
+};
+
+struct Attributes {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t mode = 0600;  // permission bits only
+  int64_t atime_ns = 0;
+  int64_t mtime_ns = 0;
+  int64_t ctime_ns = 0;
+  friend bool operator==(const Attributes&, const Attributes&) = default;
+};
+
+struct VolumeRecord {
+  Id id = kNoId;
+  std::string name;
+  Id head = kNoId;  // kNoId: the volume was deleted, its snapshots keep the name
+  uint64_t size_bytes = 0;
+  std::string type;
+  int64_t created_ns = 0;
+  Attributes attributes;
+  friend bool operator==(const VolumeRecord&, const VolumeRecord&) = default;
+};
+
+struct SnapshotRecord {
+  Id id = kNoId;
+  Id volume = kNoId;
+  std::string name;
+  Id layer = kNoId;
+  uint64_t size_bytes = 0;
+  int64_t created_ns = 0;
+  Attributes attributes;
+  friend bool operator==(const SnapshotRecord&, const SnapshotRecord&) = default;
+};
+
+struct HoldRecord {  // on the source's node: a clone reads `layer`
+  Id clone = kNoId;
+  std::string clone_node;  // UUID
+  std::string clone_name;  // for messages; may be stale after a rename
+  Id layer = kNoId;
+  Id volume = kNoId;    // whose lock the clone has ...
+  Id snapshot = kNoId;  // ... or, if not kNoId, this snapshot's
+  friend bool operator==(const HoldRecord&, const HoldRecord&) = default;
+};
+
+enum class CloneState : uint8_t {  // the numbers are on disk
+  kIntent = 1,     // the name is reserved; there is no volume yet
+  kCopying = 2,    // the volume is usable and depends on its source
+  kReleasing = 3,  // independent; the hold on the source's node is still to be released
+  kDeleting = 4,   // being cancelled: the hold is released next, then the rest forgotten
+};
+
+struct CloneRecord {  // on the clone's node: the job that makes it independent
+  Id clone = kNoId;   // the id of the clone's volume
+  CloneState state = CloneState::kIntent;
+  std::string name;         // the reserved name while kIntent
+  std::string source_name;  // "db.img" or "db.img@monday", as requested
+  std::string source_node;  // UUID
+  std::string source_node_name;
+  Id source_layer = kNoId;
+  uint64_t source_bytes = 0;   // the source's size at the instant
+  uint64_t total_bytes = 0;    // of data to be copied; 0 until counted
+  bool total_known = false;
+  uint64_t copied_bytes = 0;   // of these, committed
+  uint64_t cursor_block = 0;   // everything below is here, zero, or a hole of the source
+  std::string error;           // empty, or why copying stopped
+  std::string token;           // id=TOKEN of the request, and ...
+  std::string request;         // ... the canonical words that came with it
+  friend bool operator==(const CloneRecord&, const CloneRecord&) = default;
+};
+
+// A set of changes that becomes durable as one. Applied in order. Put adds the record or takes the
+// place of the one with its key; deleting what is not there does nothing.
+struct PutNode { NodeRecord record; };
+struct PutPeer { PeerRecord record; };
+struct DeletePeer { std::string uuid; };
+struct PutLayer { LayerRecord record; };
+struct DeleteLayer { Id id; };  // and its presence
+struct PutVolume { VolumeRecord record; };
+struct DeleteVolume { Id id; };
+struct PutSnapshot { SnapshotRecord record; };
+struct DeleteSnapshot { Id id; };
+struct PutHold { HoldRecord record; };
+struct DeleteHold { Id clone; };
+struct PutClone { CloneRecord record; };
+struct DeleteClone { Id clone; };
+struct SetPresence { Id layer; PresenceRuns runs; };
+struct ClearPresence { Id layer; };  // the layer became flat
+struct PutSetting { std::string key; std::string value; };  // limits and the like
+
+using CatalogOp =
+    std::variant<PutNode, PutPeer, DeletePeer, PutLayer, DeleteLayer, PutVolume, DeleteVolume,
+                 PutSnapshot, DeleteSnapshot, PutHold, DeleteHold, PutClone, DeleteClone,
+                 SetPresence, ClearPresence, PutSetting>;
+using CatalogChange = std::vector<CatalogOp>;
+
+struct CatalogContents {  // everything but presence
+  NodeRecord node;
+  std::vector<PeerRecord> peers;
+  std::vector<LayerRecord> layers;
+  std::vector<VolumeRecord> volumes;
+  std::vector<SnapshotRecord> snapshots;
+  std::vector<HoldRecord> holds;
+  std::vector<CloneRecord> clones;
+  std::vector<std::pair<std::string, std::string>> settings;
+};
+
+// One node's catalog: a SQLite database that only this file pair knows. It tells everything about
+// its node that is not the bytes of layers.
+//
+// Durability: when Commit returns ok, all of the change is durable, and so is every change that
+// returned ok before. Concurrent commits share one transaction and one sync (group commit: the
+// first caller applies what the others queued). If one change of a group is refused before anything
+// was written (constraint, malformed), it alone is refused.
+// Errors: kExists (a name is taken: among volumes and intents, or snapshots of one volume), kInvalid
+// (malformed; presence of an unknown layer), kNoSpace, kQuota, kReadOnly: nothing happened. kIo,
+// kCorrupt: the outcome of that commit is unknown; the catalog is then fenced: every later call
+// returns kIo without touching the disk, until it is opened again, which recovers either the state
+// before or after.
+//
+// Thread-safety: all methods from any thread. Locks: one Mutex for the connection, one for the queue;
+// leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
+class Catalog {
+ public:
+  // Makes the database of a new node. kExists if there is a complete one.
+  static Result<std::unique_ptr<Catalog>> Create(NodeDirectory& directory, const NodeRecord& node);
+  // Opens it. kNotFound if there is none (or one whose creation did not finish); kCorrupt if it is
+  // damaged; kNotSupported if its format or a feature flag in it is newer than this program.
+  static Result<std::unique_ptr<Catalog>> Open(NodeDirectory& directory);
+  ~Catalog();  // checkpoints if it is not fenced
+
+  Result<CatalogContents> Load();  // kCorrupt names the first row whose checksum or value is wrong
+  // All runs of a layer that are not absent, ascending, as they were at one instant. `visit` is
+  // called without a lock.
+  Status LoadPresence(Id layer, const std::function<void(const PresenceRun&)>& visit);
+  // One chunk (kChunkBlocks blocks from chunk * kChunkBlocks on).
+  Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk);
+
+  Status Commit(CatalogChange change);
+
+  // Moves what the WAL holds into the database. Never part of a commit; call it from a background
+  // thread now and then.
+  Status Checkpoint();
+
+  // Checks everything, presence and SQLite's own structure included: kCorrupt names the first thing
+  // that is wrong. Slow; holds up commits.
+  Status Verify();
+
+  [[nodiscard]] bool fenced() const;
+  [[nodiscard]] bool read_only() const;  // it has a feature with which we may only read it
+  [[nodiscard]] uint64_t commits() const;  // transactions since it was opened; for benchmarks
+
+ private:
+  explicit Catalog(NodeDirectory& directory);
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace volfs

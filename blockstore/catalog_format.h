@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+
+// Constants of the catalog's format; FORMAT.md says what they mean and is normative.
+// The two that can be set at compile time are for simulations, which make thousands of nodes a
+// second; a database keeps the page size that it was made with.
+#ifndef VOLFS_CATALOG_PAGE_BYTES
+#define VOLFS_CATALOG_PAGE_BYTES 4096
+#endif
+#ifndef VOLFS_CATALOG_BALLAST_BYTES
+#define VOLFS_CATALOG_BALLAST_BYTES (8 * 1024 * 1024)
+#endif
+
+namespace volfs::catalog {
+
+inline constexpr int32_t kApplicationId = 0x766f6c66;  // "volf"
+inline constexpr int64_t kFormatVersion = 1;
+
+inline constexpr int kPageBytes = VOLFS_CATALOG_PAGE_BYTES;
+static_assert(kPageBytes >= 512 && kPageBytes <= 65536 && (kPageBytes & (kPageBytes - 1)) == 0);
+
+inline constexpr uint64_t kBallastBytes = VOLFS_CATALOG_BALLAST_BYTES;
+inline constexpr char kBallastName[] = "ballast";
+inline constexpr char kDatabaseName[] = "catalog.db";
+
+// Feature bits that this program knows, of each mask. None yet.
+inline constexpr uint64_t kKnownRefuse = 0;    // an unknown one: do not open
+inline constexpr uint64_t kKnownReadOnly = 0;  // an unknown one: open, but change nothing
+                                               // (unknown bits of the third mask: no matter)
+
+inline constexpr uint64_t kMaxNameBytes = 128;
+inline constexpr uint64_t kMaxTextBytes = 64 * 1024;
+
+// No layer has more blocks: kMaxVolumeBytes in blocks of the least size, 512 bytes.
+inline constexpr uint64_t kMaxBlocks = uint64_t{1} << 54;
+
+// The states of a presence row; 1 and 2 are BlockState's.
+inline constexpr int64_t kRowHere = 1;
+inline constexpr int64_t kRowZero = 2;
+inline constexpr int64_t kRowMixed = 3;  // one chunk, two bits a block
+
+}  // namespace volfs::catalog

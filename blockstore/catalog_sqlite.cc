@@ -1,0 +1,234 @@
+#include "blockstore/catalog_sqlite.h"
+
+#include <cassert>
+
+#include "blockstore/catalog_format.h"
+#include "blockstore/log.h"
+#include "blockstore/node_directory.h"
+#include "blockstore/posix_node.h"
+
+namespace volfs::catalog {
+namespace {
+
+constexpr uint64_t kWalHeaderBytes = 32;
+constexpr uint64_t kWalFrameHeaderBytes = 24;
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> Connection::Open(NodeDirectory& directory, Mode mode) {
+  std::unique_ptr<Connection> connection(
+      new Connection(Text("catalog of node directory ", directory.display_path())));
+  VOLFS_TRY(connection->OpenDatabase(directory, mode));
+  VOLFS_TRY(connection->Configure());
+  return connection;
+}
+
+Status Connection::OpenDatabase(NodeDirectory& directory, Mode mode) {
+  const std::string path = directory.catalog_path();
+  sqlite3_vfs* vfs = sqlite3_vfs_find(directory.sqlite_vfs());
+  assert(vfs != nullptr);
+  if (mode == Mode::kOpenExisting) {
+    // Asked first because SQLite's own answer is the same for "missing" and "may not".
+    int exists = 0;
+    if (vfs->xAccess(vfs, path.c_str(), SQLITE_ACCESS_EXISTS, &exists) != SQLITE_OK) {
+      return Error{Errc::kIo, Text(where_, ": looking for the database failed")};
+    }
+    if (exists == 0) return Error{Errc::kNotFound, Text(where_, ": there is none")};
+  }
+  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+              SQLITE_OPEN_NOFOLLOW;
+  if (mode == Mode::kMakeIfMissing) flags |= SQLITE_OPEN_CREATE;
+  const int code = sqlite3_open_v2(path.c_str(), &db_, flags, directory.sqlite_vfs());
+  if (code != SQLITE_OK) return LastError(code, "open");
+  if (sqlite3_db_readonly(db_, "main") != 0) {
+    return Error{Errc::kReadOnly, Text(where_, ": it may not be written to")};
+  }
+  return OkStatus();
+}
+
+Status Connection::Configure() {
+  // The database is data, not a program: what somebody may have put into its schema never runs.
+  (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
+  (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  int keep_wal = 1;
+  (void)sqlite3_file_control(db_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_wal);
+  // Before the first read: from then on the lock is held and the WAL's index is in memory.
+  VOLFS_TRY(Execute("PRAGMA locking_mode = EXCLUSIVE"));
+  VOLFS_TRY(Execute("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
+                    "PRAGMA cache_spill = OFF; PRAGMA cell_size_check = ON;"
+                    "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = -1"));
+  // Means something only while the database is empty.
+  VOLFS_TRY(Execute(Text("PRAGMA page_size = ", kPageBytes).c_str()));
+  // A hook of our own also takes the place of SQLite's automatic checkpoints.
+  sqlite3_wal_hook(
+      db_,
+      [](void* self, sqlite3*, const char*, int frames) {
+        auto* connection = static_cast<Connection*>(self);
+        connection->next_frame_ = static_cast<uint64_t>(frames);
+        connection->next_frame_known_ = true;
+        return SQLITE_OK;
+      },
+      this);
+  return OkStatus();
+}
+
+Connection::~Connection() {
+  if (db_ == nullptr) return;
+  [[maybe_unused]] const int code = sqlite3_close(db_);
+  assert(code == SQLITE_OK);  // else a Statement outlived its connection
+}
+
+Status Connection::Execute(const char* sql) {
+  const int code = sqlite3_exec(db_, sql, nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return LastError(code, sql);
+  return OkStatus();
+}
+
+Result<int64_t> Connection::QueryInteger(const char* sql) {
+  Statement statement(*this, sql);
+  Query query(statement);
+  VOLFS_ASSIGN(const bool found, query.Next());
+  return found ? query.IntegerAt(0) : int64_t{0};
+}
+
+Error Connection::LastError(int code, std::string_view what) const {
+  const int os_errno = db_ == nullptr ? 0 : sqlite3_system_errno(db_);
+  Error error{Errc::kIo, Text(where_, ": ", what, ": ",
+                              db_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(db_),
+                              " (SQLite code ", code, ")")};
+  switch (code & 0xff) {
+    case SQLITE_CONSTRAINT:
+      error.code = code == SQLITE_CONSTRAINT_UNIQUE ? Errc::kExists : Errc::kInvalid;
+      return error;
+    case SQLITE_TOOBIG: error.code = Errc::kInvalid; return error;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: error.code = Errc::kLocked; return error;
+    case SQLITE_FULL: error.code = Errc::kNoSpace; break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: error.code = Errc::kCorrupt; return error;
+    case SQLITE_READONLY: error.code = Errc::kReadOnly; break;
+    case SQLITE_IOERR:
+      // SQLite knows ENOSPC, but takes a full quota for a broken disk.
+      if (code == SQLITE_IOERR_WRITE && ErrcFromErrno(os_errno) == Errc::kQuota) {
+        error.code = Errc::kQuota;
+      }
+      break;
+    default: break;
+  }
+  error.os_errno = os_errno;
+  return error;
+}
+
+Error Connection::Corrupt(std::string_view what) const {
+  return Error{Errc::kCorrupt, Text(where_, ": ", what)};
+}
+
+Status Connection::UseWal() {
+  Statement statement(*this, "PRAGMA journal_mode = WAL");
+  Query query(statement);
+  VOLFS_ASSIGN(const bool answered, query.Next());
+  if (answered && query.TextAt(0) == "wal") return OkStatus();
+  return Error{Errc::kIo, Text(where_, ": SQLite cannot use a WAL here")};
+}
+
+Status Connection::Checkpoint() {
+  // Once all of the WAL is in the database the next commit begins at its first frame again.
+  next_frame_ = 0;
+  const int code =
+      sqlite3_wal_checkpoint_v2(db_, "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (code != SQLITE_OK) return LastError(code, "checkpoint");
+  return OkStatus();
+}
+
+bool Connection::FailedCommitIsTorn() {
+  const Result<int64_t> page_bytes = QueryInteger("PRAGMA page_size");
+  if (!next_frame_known_ || !page_bytes.ok()) return false;
+  sqlite3_file* wal = nullptr;
+  if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK ||
+      wal == nullptr || wal->pMethods == nullptr) {
+    return false;
+  }
+  sqlite3_int64 size_bytes = 0;
+  if (wal->pMethods->xFileSize(wal, &size_bytes) != SQLITE_OK) return false;
+  const uint64_t frame_bytes = kWalFrameHeaderBytes + static_cast<uint64_t>(page_bytes.value());
+  return static_cast<uint64_t>(size_bytes) < kWalHeaderBytes + (next_frame_ + 1) * frame_bytes;
+}
+
+Query::Query(Statement& statement) : statement_(statement) {
+  if (statement.prepared_ != nullptr) return;
+  const std::string& sql = statement.sql_;
+  Note(sqlite3_prepare_v3(statement.connection_.handle(), sql.c_str(),
+                          static_cast<int>(sql.size() + 1), SQLITE_PREPARE_PERSISTENT,
+                          &statement.prepared_, nullptr));
+}
+
+Query::~Query() { (void)sqlite3_reset(statement_.prepared_); }
+
+Query& Query::Integer(int64_t value) {
+  Note(sqlite3_bind_int64(statement_.prepared_, next_parameter_++, value));
+  return *this;
+}
+
+// A null pointer would be bound as NULL; an empty view may have one.
+Query& Query::Text(std::string_view value) {
+  Note(sqlite3_bind_text64(statement_.prepared_, next_parameter_++,
+                           value.empty() ? "" : value.data(), value.size(), SQLITE_STATIC,
+                           SQLITE_UTF8));
+  return *this;
+}
+
+Query& Query::Bytes(std::span<const uint8_t> value) {
+  const void* data = value.empty() ? static_cast<const void*>("") : value.data();
+  Note(sqlite3_bind_blob64(statement_.prepared_, next_parameter_++, data, value.size(),
+                           SQLITE_STATIC));
+  return *this;
+}
+
+Result<bool> Query::Next() {
+  const int code = code_ == SQLITE_OK ? sqlite3_step(statement_.prepared_) : code_;
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  // The statement's beginning names the verb and the table.
+  return statement_.connection_.LastError(code, statement_.sql_.substr(0, 40));
+}
+
+Status Query::Run() {
+  VOLFS_ASSIGN([[maybe_unused]] const bool row, Next());
+  assert(!row);
+  return OkStatus();
+}
+
+bool Query::IsInteger(int column) const {
+  return sqlite3_column_type(statement_.prepared_, column) == SQLITE_INTEGER;
+}
+
+bool Query::IsText(int column) const {
+  return sqlite3_column_type(statement_.prepared_, column) == SQLITE_TEXT;
+}
+
+bool Query::IsBytes(int column) const {
+  return sqlite3_column_type(statement_.prepared_, column) == SQLITE_BLOB;
+}
+
+int64_t Query::IntegerAt(int column) const {
+  return sqlite3_column_int64(statement_.prepared_, column);
+}
+
+std::string_view Query::TextAt(int column) const {
+  const unsigned char* text = sqlite3_column_text(statement_.prepared_, column);
+  const auto size = static_cast<size_t>(sqlite3_column_bytes(statement_.prepared_, column));
+  return text == nullptr ? std::string_view()
+                         : std::string_view(reinterpret_cast<const char*>(text), size);
+}
+
+std::span<const uint8_t> Query::BytesAt(int column) const {
+  const auto* bytes =
+      static_cast<const uint8_t*>(sqlite3_column_blob(statement_.prepared_, column));
+  const auto size = static_cast<size_t>(sqlite3_column_bytes(statement_.prepared_, column));
+  return bytes == nullptr ? std::span<const uint8_t>() : std::span(bytes, size);
+}
+
+}  // namespace volfs::catalog

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "blockstore/error.h"
+
+namespace volfs {
+class NodeDirectory;
+}
+
+// What the catalog needs of SQLite, with our errors in the place of its result codes.
+namespace volfs::catalog {
+
+// One connection to a node's database: nobody else can use the database while it is open.
+//
+// Invariants:
+//   Q1  WAL, synchronous=FULL, exclusive: SQLite holds the file's lock from the first read on and
+//       keeps the index of the WAL in memory (no shared-memory file);
+//   Q2  nothing is written to the WAL but by COMMIT: pages never spill before;
+//   Q3  the WAL is checkpointed only by Checkpoint(), and stays when the connection is closed.
+//
+// Thread-safety: none; the catalog's connection lock covers it and every Statement of it.
+class Connection {
+ public:
+  enum class Mode { kOpenExisting, kMakeIfMissing };
+  // kNotFound, kLocked (another process or Connection has it), kReadOnly, kCorrupt, kIo.
+  static Result<std::unique_ptr<Connection>> Open(NodeDirectory& directory, Mode mode);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  Status Execute(const char* sql);
+  Result<int64_t> QueryInteger(const char* sql);
+
+  // What SQLite last said, as an Error. kExists: a unique name is taken. kInvalid: another
+  // constraint. kNoSpace, kQuota: a write found no room. kCorrupt: SQLite found damage.
+  [[nodiscard]] Error LastError(int code, std::string_view what) const;
+  [[nodiscard]] Error Corrupt(std::string_view what) const;
+
+  // Switches to the WAL (Q1) where it is not in use yet. After the format was checked, as it writes.
+  Status UseWal();
+  Status Checkpoint();
+
+  // True if it is certain that nothing of a COMMIT that has just failed for want of room can be
+  // taken for a commit by a recovery: not even its first frame is complete in the WAL's file.
+  [[nodiscard]] bool FailedCommitIsTorn();
+
+  [[nodiscard]] sqlite3* handle() const { return db_; }
+  [[nodiscard]] const std::string& where() const { return where_; }
+
+ private:
+  explicit Connection(std::string where) : where_(std::move(where)) {}
+  Status OpenDatabase(NodeDirectory& directory, Mode mode);
+  Status Configure();
+
+  const std::string where_;  // "catalog of node directory /x"
+  sqlite3* db_ = nullptr;
+  // Where the next commit's first frame goes, in frames from the WAL's beginning; not more than the
+  // truth, and unknown until the first commit.
+  uint64_t next_frame_ = 0;
+  bool next_frame_known_ = false;
+};
+
+// A statement that is prepared at its first use and then kept. Use it through Query.
+class Statement {
+ public:
+  Statement(Connection& connection, std::string sql)
+      : connection_(connection), sql_(std::move(sql)) {}
+  ~Statement() { sqlite3_finalize(prepared_); }
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+ private:
+  friend class Query;
+  Connection& connection_;
+  const std::string sql_;
+  sqlite3_stmt* prepared_ = nullptr;
+};
+
+// One execution of a Statement: bind every parameter in order, then Run() or Next() until false.
+// Bound text and bytes must live until the Query ends; what a column returned, until the next call.
+class Query {
+ public:
+  explicit Query(Statement& statement);
+  ~Query();
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
+
+  Query& Integer(int64_t value);
+  Query& Integer(uint64_t value) { return Integer(static_cast<int64_t>(value)); }
+  Query& Text(std::string_view value);
+  Query& Bytes(std::span<const uint8_t> value);
+
+  Status Run();          // a statement without rows
+  Result<bool> Next();   // true: at a row
+
+  [[nodiscard]] bool IsInteger(int column) const;
+  [[nodiscard]] bool IsText(int column) const;
+  [[nodiscard]] bool IsBytes(int column) const;
+  [[nodiscard]] int64_t IntegerAt(int column) const;
+  [[nodiscard]] std::string_view TextAt(int column) const;
+  [[nodiscard]] std::span<const uint8_t> BytesAt(int column) const;
+
+ private:
+  void Note(int code) {
+    if (code_ == SQLITE_OK) code_ = code;
+  }
+  Statement& statement_;
+  int next_parameter_ = 1;
+  int code_ = SQLITE_OK;  // the first failure of preparing or binding
+};
+
+}  // namespace volfs::catalog

@@ -1,0 +1,258 @@
+#include "blockstore/clone_job.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+#include "blockstore/log.h"
+
+namespace volfs {
+namespace {
+
+constexpr Nanoseconds kSlice = std::chrono::milliseconds(100);
+constexpr Nanoseconds kCommitAge = std::chrono::seconds(1);
+constexpr uint64_t kCommitBytes = uint64_t{64} << 20;
+// As large as a FUSE request: a user's write waits for one piece at most.
+constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+constexpr int kAttempts = 5;          // reads of one range before the clone is `error`
+constexpr double kRateWeight = 0.3;   // of the newest second in the moving average
+
+}  // namespace
+
+double CloneProgress::percent() const {
+  if (!creating) return 100;
+  if (!total_known || total_bytes == 0) return 0;
+  const double part = static_cast<double>(copied_bytes) / static_cast<double>(total_bytes);
+  return std::min(std::floor(part * 10000) / 100, 99.99);
+}
+
+CloneJob::CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenImage> source,
+                   CloneRecord record, Throttle& throttle, uint32_t block_size)
+    : clone_(std::move(clone)),
+      source_(std::move(source)),
+      throttle_(throttle),
+      block_size_(block_size),
+      cursor_bytes_(record.cursor_block * block_size),
+      passed_bytes_(record.copied_bytes),
+      committed_cursor_bytes_(cursor_bytes_),
+      state_(record.total_known ? State::kCopying : State::kCounting),
+      record_(std::move(record)) {
+  record_.error.clear();  // each mount tries again
+}
+
+void CloneJob::TransitionLocked(State next) {
+  const State now = state_;
+  [[maybe_unused]] const bool drawn =
+      (now == State::kCounting && next == State::kCopying) ||
+      (now == State::kCopying && next == State::kFinishing) ||
+      (now == State::kFinishing && next == State::kDone) ||
+      (now != State::kDone && now != State::kCancelled && next == State::kFailed) ||
+      (now == State::kFailed && (next == State::kCounting || next == State::kCopying)) ||
+      (now != State::kDone && next == State::kCancelled);
+  assert(drawn);
+  state_ = next;
+}
+
+CloneJob::State CloneJob::state() const {
+  MutexLock lock(mu_);
+  return state_;
+}
+
+CloneRecord CloneJob::record() const {
+  MutexLock lock(mu_);
+  return record_;
+}
+
+std::string CloneJob::error() const {
+  MutexLock lock(mu_);
+  return state_ == State::kFailed ? record_.error : paused_;
+}
+
+CloneProgress CloneJob::progress() const {
+  const bool capped_to_nothing = throttle_.rate() == 0;
+  MutexLock lock(mu_);
+  CloneProgress p;
+  p.creating = true;
+  p.total_bytes = record_.total_bytes;
+  p.total_known = record_.total_known;
+  p.copied_bytes = std::min(record_.copied_bytes, record_.total_bytes);
+  const bool moving = state_ == State::kCopying && paused_.empty() && !capped_to_nothing;
+  if (!moving || rate_ < 1) return p;
+  p.rate_bytes = static_cast<uint64_t>(rate_);
+  p.eta_seconds = (p.total_bytes - p.copied_bytes) / p.rate_bytes;
+  return p;
+}
+
+void CloneJob::Cancel() {
+  {
+    MutexLock lock(mu_);
+    if (state_ != State::kDone && state_ != State::kCancelled) TransitionLocked(State::kCancelled);
+  }
+  Stop();
+}
+
+void CloneJob::Stop() {
+  interrupted_.store(true);
+  throttle_.Interrupt();
+}
+
+void CloneJob::Resume() {
+  MutexLock lock(mu_);
+  if (state_ != State::kFailed) return;
+  attempts_.store(0);
+  TransitionLocked(record_.total_known ? State::kCopying : State::kCounting);
+}
+
+CloneJob::Next CloneJob::RunSlice() {
+  if (interrupted_.load()) return Next::kOver;
+  Status done = OkStatus();
+  const State now = state();
+  switch (now) {
+    case State::kCounting:
+      done = CountSlice();
+      break;
+    case State::kCopying:
+      done = CopySlice();
+      break;
+    case State::kFinishing:
+      done = Finish();
+      break;
+    default:
+      return Next::kOver;
+  }
+  if (!done.ok()) return OnError(done.error());
+  attempts_.store(0);
+  MutexLock lock(mu_);
+  paused_.clear();
+  return state_ == State::kDone || state_ == State::kCancelled ? Next::kOver : Next::kAgain;
+}
+
+Status CloneJob::CountSlice() {
+  const Nanoseconds deadline = MonotonicNow() + kSlice;
+  while (MonotonicNow() < deadline) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(count_offset_));
+    if (data) {
+      counted_bytes_ += data->length_bytes;
+      count_offset_ = data->end();
+      continue;
+    }
+    CloneRecord next = record();
+    next.total_bytes = counted_bytes_;
+    next.total_known = true;
+    VOLFS_TRY(clone_->SyncWith({PutClone{next}}));
+    MutexLock lock(mu_);
+    record_ = next;
+    if (state_ == State::kCounting) TransitionLocked(State::kCopying);
+    return OkStatus();
+  }
+  return OkStatus();
+}
+
+Status CloneJob::CopySlice() {
+  const Nanoseconds deadline = MonotonicNow() + kSlice;
+  const auto over = [&] { return interrupted_.load() || MonotonicNow() >= deadline; };
+  while (!over()) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_));
+    if (!data) {
+      VOLFS_TRY(CommitProgress());
+      MutexLock lock(mu_);
+      if (state_ == State::kCopying) TransitionLocked(State::kFinishing);
+      return OkStatus();
+    }
+    const uint64_t start = data->offset_bytes / block_size_ * block_size_;
+    const uint64_t end = std::min(data->end(), start + kPieceBytes);
+    VOLFS_ASSIGN(const bool copied, CopyPiece({start, end - start}, over));
+    if (!copied) break;
+    passed_bytes_ += end - data->offset_bytes;
+    cursor_bytes_ = end;
+  }
+  const bool due = MonotonicNow() - last_commit_ >= kCommitAge;
+  if (uncommitted_bytes_ >= kCommitBytes || (due && cursor_bytes_ != committed_cursor_bytes_)) {
+    return CommitProgress();
+  }
+  return OkStatus();
+}
+
+Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {
+  const uint64_t first = piece.offset_bytes / block_size_;
+  const BlockRange blocks{first, BlocksFor(piece.end(), block_size_) - first};
+  if (!clone_->AnyInherited(blocks)) return true;  // the user was there first
+  if (!throttle_.Take(piece.length_bytes, over)) return false;
+  // Whole blocks; what lies past the source's end reads as zeros.
+  buffer_.resize(kPieceBytes);
+  const uint64_t length = std::min(blocks.count * block_size_,
+                                   clone_->size_bytes() - blocks.first * block_size_);
+  const std::span<std::byte> bytes(buffer_.data(), length);
+  const Status read = source_->ReadAt(bytes, piece.offset_bytes);
+  if (!read.ok()) {
+    const CloneRecord about = record();
+    return Error{read.error().code,
+                 Text("bytes ", piece.offset_bytes, " to ", piece.end(), " of ", about.source_name,
+                      " on node ", about.source_node_name, ": ", read.error().message),
+                 read.error().os_errno};
+  }
+  VOLFS_ASSIGN(const uint64_t wrote, clone_->Hydrate(blocks, bytes));
+  uncommitted_bytes_ += wrote;
+  return true;
+}
+
+// Presence, cursor and figures in one commit: after a crash they agree.
+Status CloneJob::CommitProgress() {
+  CloneRecord next = record();
+  next.cursor_block = cursor_bytes_ / block_size_;
+  const uint64_t before = next.copied_bytes;
+  next.copied_bytes = std::min(std::max(passed_bytes_, before), next.total_bytes);
+  next.error.clear();
+  VOLFS_TRY(clone_->SyncWith({PutClone{next}}));
+  if (cursor_bytes_ > committed_cursor_bytes_) {
+    clone_->head()->DropCache(
+        {committed_cursor_bytes_, cursor_bytes_ - committed_cursor_bytes_});
+  }
+  committed_cursor_bytes_ = cursor_bytes_;
+  uncommitted_bytes_ = 0;
+  const Nanoseconds now = MonotonicNow();
+  const double seconds = std::chrono::duration<double>(now - last_commit_).count();
+  MutexLock lock(mu_);
+  if (last_commit_ != Nanoseconds{0} && seconds > 0) {
+    const double newest = static_cast<double>(next.copied_bytes - before) / seconds;
+    rate_ = rate_ < 1 ? newest : rate_ * (1 - kRateWeight) + newest * kRateWeight;
+  }
+  last_commit_ = now;
+  record_ = std::move(next);
+  return OkStatus();
+}
+
+Status CloneJob::Finish() {
+  CloneRecord next = record();
+  next.state = CloneState::kReleasing;
+  next.copied_bytes = next.total_bytes;
+  VOLFS_TRY(clone_->Flatten({PutClone{next}}));
+  buffer_ = {};
+  MutexLock lock(mu_);
+  record_ = std::move(next);
+  if (state_ == State::kFinishing) TransitionLocked(State::kDone);
+  return OkStatus();
+}
+
+CloneJob::Next CloneJob::OnError(const Error& error) {
+  if (interrupted_.load()) return Next::kOver;
+  if (error.code == Errc::kNoSpace || error.code == Errc::kQuota) {
+    MutexLock lock(mu_);
+    paused_ = Text("copying waits for space on node ", clone_->node().name(), ": ", error.message);
+    return Next::kLater;
+  }
+  if (attempts_.fetch_add(1) + 1 < kAttempts) return Next::kLater;
+  LogError(Text("clone ", clone_->name(), " stopped: ", error.message));
+  CloneRecord next = record();
+  next.error = error.message;
+  // If even that cannot be committed the next mount finds the clone creating, and tries again.
+  if (const Status told = clone_->SyncWith({PutClone{next}}); !told.ok()) {
+    LogWarning(Text("clone ", clone_->name(), ": ", told.error().message));
+  }
+  MutexLock lock(mu_);
+  record_ = std::move(next);
+  if (state_ != State::kCancelled) TransitionLocked(State::kFailed);
+  return Next::kOver;
+}
+
+}  // namespace volfs

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "blockstore/catalog.h"
+#include "blockstore/error.h"
+#include "blockstore/image.h"
+#include "blockstore/runtime.h"
+#include "blockstore/throttle.h"
+#include "blockstore/volume.h"
+
+namespace volfs {
+
+// How far a clone is. Bytes are bytes of data of the source that are committed on the clone's node.
+struct CloneProgress {
+  bool creating = false;
+  uint64_t total_bytes = 0;   // 0 until counted
+  bool total_known = false;
+  uint64_t copied_bytes = 0;
+  uint64_t rate_bytes = 0;    // a second, over a moving window
+  std::optional<uint64_t> eta_seconds;  // nothing: unknown (paused, stalled, not counted)
+  [[nodiscard]] double percent() const;  // 100 only if !creating
+};
+
+// Makes one clone independent of its source, in the background, a slice at a time.
+//
+//   kCounting --source's data counted--> kCopying --all here or zero--> kFinishing --> kDone
+//       |                                  |   ^
+//       +------------error-----------------+   | Resume
+//       |                                  v   |
+//       |                                 kFailed
+//       +--Cancel, at the next slice--> kCancelled (from any but kDone)
+//
+// kDone and kCancelled are final. Every arrow is one call to TransitionLocked, which aborts on an
+// arrow that is not drawn here.
+//
+// Only data is copied, never holes: the source's frozen image is walked from `cursor` on; what the
+// user has written or discarded meanwhile is skipped under the range lock (Volume::Hydrate). Every
+// second or 64 MiB the clone is synced and (presence, cursor, copied bytes) committed as one, so a
+// crash resumes there and the figures never go backwards.
+//
+// Thread-safety: RunSlice by one thread at a time; the rest from any thread. Locks: mu_, a leaf.
+class CloneJob {
+ public:
+  enum class State { kCounting, kCopying, kFinishing, kDone, kFailed, kCancelled };
+  enum class Next { kAgain, kLater, kOver };  // kLater: nothing can be done for a while (no space)
+
+  CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenImage> source,
+           CloneRecord record, Throttle& throttle, uint32_t block_size);
+
+  // Does at most about 100 ms of work (a wait of the throttle included).
+  Next RunSlice() VOLFS_EXCLUDES(mu_);
+  // The slice in progress ends soon; the next one says kOver. Stops no commit half way.
+  void Cancel() VOLFS_EXCLUDES(mu_);
+  void Stop() VOLFS_EXCLUDES(mu_);    // for shutdown: ends the slice, changes no state
+  void Resume() VOLFS_EXCLUDES(mu_);  // from kFailed
+
+  [[nodiscard]] State state() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] CloneProgress progress() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::string error() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] CloneRecord record() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] const std::shared_ptr<Volume>& clone() const { return clone_; }
+
+ private:
+  Status CountSlice();
+  Status CopySlice();
+  // False if `over` came before the throttle let it pass.
+  Result<bool> CopyPiece(const ByteRange& piece, const std::function<bool()>& over);
+  Status CommitProgress();
+  Status Finish();
+  Next OnError(const Error& error);
+  void TransitionLocked(State next) VOLFS_REQUIRES(mu_);
+
+  const std::shared_ptr<Volume> clone_;
+  const std::shared_ptr<const FrozenImage> source_;
+  Throttle& throttle_;
+  const uint32_t block_size_;
+
+  // Of the slice that runs; RunSlice's thread only.
+  uint64_t count_offset_ = 0;
+  uint64_t counted_bytes_ = 0;
+  uint64_t cursor_bytes_ = 0;       // everything of the source below is dealt with
+  uint64_t passed_bytes_ = 0;       // of data, below the cursor
+  uint64_t committed_cursor_bytes_ = 0;
+  uint64_t uncommitted_bytes_ = 0;  // written since the last commit
+  Nanoseconds last_commit_{0};
+  std::vector<std::byte> buffer_;
+
+  std::atomic<bool> interrupted_{false};
+  std::atomic<int> attempts_{0};  // failures in a row
+
+  mutable Mutex mu_;
+  State state_ VOLFS_GUARDED_BY(mu_);
+  CloneRecord record_ VOLFS_GUARDED_BY(mu_);  // as committed last
+  std::string paused_ VOLFS_GUARDED_BY(mu_);  // why nothing is copied just now; empty if it is
+  double rate_ VOLFS_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace volfs

@@ -1,0 +1,219 @@
+#include "blockstore/layer.h"
+
+#include <cassert>
+#include <cstring>
+
+#include "blockstore/log.h"
+#include "blockstore/node.h"
+
+namespace volfs {
+
+Layer::Layer(Node* node, LayerRef ref, LayerRecord record, LayerRecord committed)
+    : node_(node),
+      ref_(ref),
+      id_(record.id),
+      flat_(record.parent == kNoId),
+      record_(std::move(record)),
+      committed_(std::move(committed)),
+      name_durable_(committed_.has_file) {}
+
+Layer::Layer(LayerRef ref, Id id, std::string missing_node)
+    : node_(nullptr), ref_(ref), id_(id), missing_node_(std::move(missing_node)), flat_(false) {
+  record_.id = id;
+}
+
+std::string Layer::FileName() const {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string name = "layers/";
+  for (int shift = 60; shift >= 0; shift -= 4) name.push_back(kHex[(id_ >> shift) & 15]);
+  return name;
+}
+
+LayerRecord Layer::record() const {
+  MutexLock lock(mu_);
+  return record_;
+}
+
+Status Layer::MissingError() const {
+  return Error{Errc::kIo, Text("node ", missing_node_, " is not mounted")};
+}
+
+Result<NodeFile*> Layer::OpenLocked(OpenMode mode) {
+  if (NodeFile* open = file_.load(std::memory_order_relaxed)) return open;
+  VOLFS_ASSIGN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
+  if (mode == OpenMode::kCreateNew) {
+    if (const Status sized = file->SetSize(record_.size_bytes); !sized.ok()) {
+      file.reset();
+      (void)node_->directory().Remove(FileName());  // else the next mount removes it
+      return sized.error();
+    }
+    name_durable_ = false;
+    record_.has_file = true;
+  } else {
+    VOLFS_TRY(CheckSizeLocked(*file));
+  }
+  owned_file_ = std::move(file);
+  file_.store(owned_file_.get(), std::memory_order_release);
+  return owned_file_.get();
+}
+
+// A file is as long as the last commit said, or longer if a crash came before the commit of a
+// growth: what is past the size was never acknowledged and must not be seen after growing again.
+Status Layer::CheckSizeLocked(NodeFile& file) {
+  VOLFS_ASSIGN(const uint64_t size, file.Size());
+  if (size > record_.size_bytes) return file.SetSize(record_.size_bytes);
+  if (size == record_.size_bytes) return OkStatus();
+  return Error{Errc::kCorrupt, Text("layer file ", FileName(), " on node ", node_->name(), " has ",
+                                    size, " bytes where the catalog says ", record_.size_bytes,
+                                    "; restore it from a backup")};
+}
+
+Result<NodeFile*> Layer::FileForRead() {
+  if (NodeFile* open = file_.load(std::memory_order_acquire)) return open;
+  if (node_ == nullptr) return MissingError().error();
+  MutexLock lock(mu_);
+  if (!record_.has_file) return static_cast<NodeFile*>(nullptr);
+  return OpenLocked(OpenMode::kReadWrite);
+}
+
+Result<NodeFile*> Layer::FileForWrite() {
+  if (failed_.load(std::memory_order_acquire)) {
+    return Error{Errc::kReadOnly, Text("layer ", FileName(), " on node ", node_->name(),
+                                       " failed to sync; it is read-only until the next mount")};
+  }
+  if (NodeFile* open = file_.load(std::memory_order_acquire)) return open;
+  if (node_ == nullptr) return MissingError().error();
+  MutexLock lock(mu_);
+  return OpenLocked(record_.has_file ? OpenMode::kReadWrite : OpenMode::kCreateNew);
+}
+
+Status Layer::CreateFile() {
+  VOLFS_TRY(FileForWrite());
+  return OkStatus();
+}
+
+Status Layer::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
+  if (file == nullptr) {
+    std::memset(out.data(), 0, out.size());
+    return OkStatus();
+  }
+  return file->ReadAt(out, offset_bytes);
+}
+
+Status Layer::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  return file->WriteAt(data, offset_bytes);
+}
+
+Status Layer::Punch(const ByteRange& range) {
+  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
+  return file == nullptr ? OkStatus() : file->Punch(range);
+}
+
+Result<std::optional<ByteRange>> Layer::NextData(uint64_t offset_bytes) {
+  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
+  if (file == nullptr) return std::optional<ByteRange>();
+  return file->NextData(offset_bytes);
+}
+
+Result<uint64_t> Layer::AllocatedBytes() {
+  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
+  if (file == nullptr) return uint64_t{0};
+  return file->AllocatedBytes();
+}
+
+void Layer::DropCache(const ByteRange& range) {
+  if (NodeFile* open = file_.load(std::memory_order_acquire)) open->DropCache(range);
+}
+
+Status Layer::SetSize(uint64_t size_bytes) {
+  if (failed()) return FileForWrite().error();
+  MutexLock lock(mu_);
+  if (record_.has_file) {
+    VOLFS_ASSIGN(NodeFile* const file, OpenLocked(OpenMode::kReadWrite));
+    VOLFS_TRY(file->SetSize(size_bytes));
+  }
+  record_.size_bytes = size_bytes;
+  return OkStatus();
+}
+
+void Layer::MarkPending(const BlockRange& blocks, BlockState state) {
+  if (flat()) return;  // all of a flat layer is here; nothing is recorded (L1)
+  MutexLock lock(mu_);
+  assert(state != BlockState::kHere || record_.has_file);
+  pending_.Set(blocks, state);
+}
+
+PresenceRuns Layer::TakePending() {
+  MutexLock lock(mu_);
+  PresenceRuns taken;
+  std::swap(taken, pending_);
+  return taken;
+}
+
+void Layer::RestorePending(PresenceRuns older) {
+  MutexLock lock(mu_);
+  older.Merge(pending_);
+  pending_ = std::move(older);
+}
+
+uint64_t Layer::pending_blocks() const {
+  MutexLock lock(mu_);
+  return pending_.block_count();
+}
+
+Status Layer::SyncFile() {
+  NodeFile* const file = file_.load(std::memory_order_acquire);
+  if (file == nullptr) return OkStatus();  // never opened, so never written since the mount
+  if (failed()) return FileForWrite().error();
+  bool sync_name = false;
+  {
+    MutexLock lock(mu_);
+    sync_name = !name_durable_;
+  }
+  Status synced = file->SyncData();
+  if (synced.ok() && sync_name) synced = node_->directory().SyncNames();
+  if (!synced.ok()) {
+    // The kernel may have dropped the dirty pages and will report success next time: what this
+    // layer holds is unknown from here on (ATC'20, "Can applications recover from fsync failures?").
+    Fail();
+    return synced;
+  }
+  if (sync_name) {
+    MutexLock lock(mu_);
+    name_durable_ = true;
+  }
+  return OkStatus();
+}
+
+bool Layer::RecordDirty() const {
+  MutexLock lock(mu_);
+  return !(record_ == committed_);
+}
+
+void Layer::Committed(const LayerRecord& record) {
+  MutexLock lock(mu_);
+  committed_ = record;
+}
+
+void Layer::BecomeFlat() {
+  MutexLock lock(mu_);
+  record_.parent = kNoId;
+  record_.parent_node.clear();
+  record_.parent_bytes = 0;
+  committed_ = record_;
+  pending_.Clear();
+  flat_.store(true, std::memory_order_release);
+}
+
+Status Layer::RemoveFile() {
+  MutexLock lock(mu_);
+  file_.store(nullptr, std::memory_order_release);
+  owned_file_.reset();
+  if (!record_.has_file) return OkStatus();
+  record_.has_file = false;
+  return node_->directory().Remove(FileName());
+}
+
+}  // namespace volfs

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "blockstore/catalog.h"
+#include "blockstore/error.h"
+#include "blockstore/extent_map.h"
+#include "blockstore/node_directory.h"
+#include "blockstore/presence.h"
+#include "blockstore/runtime.h"
+#include "blockstore/units.h"
+
+namespace volfs {
+
+class Node;
+
+// One sparse file on a node: block N of a volume lives at offset N * block size of some layer.
+//
+// A block of a layer may be written only (a) by the volume whose head the layer is, or (b) by
+// hydration while no map resolves that block to this layer. All else is frozen. Which of both holds
+// is the caller's business (Volume); this class owns the file, its name's durability, and the
+// pending set: blocks that were made here or zero since the last commit (design rule "data before
+// map": an entry is made after its pwrite returned, never before).
+//
+// A layer whose node is not mounted is a Layer too: node() is null and every access fails with
+// kIo naming the node, so that the ranges that need it are errors and nothing else is.
+//
+// Invariants:
+//   L1  a flat layer (parent kNoId) has a file, of exactly size_bytes() bytes, and no pending set;
+//   L2  a layer over another has a file before any of its blocks is here;
+//   L3  pending blocks are in the file (kHere) or need no file (kZero).
+//
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf but for opening the file.
+// Cost of ReadAt, WriteAt once the file is open: one atomic load and one system call.
+class Layer {
+ public:
+  // `committed` is the record as it is in the catalog: all default if it is not there yet.
+  Layer(Node* node, LayerRef ref, LayerRecord record, LayerRecord committed);
+  // Stands for layer `id` of a node that is not mounted.
+  Layer(LayerRef ref, Id id, std::string missing_node);
+
+  [[nodiscard]] Id id() const { return id_; }
+  [[nodiscard]] LayerRef ref() const { return ref_; }
+  [[nodiscard]] Node* node() const { return node_; }
+  [[nodiscard]] std::string FileName() const;  // "layers/0123456789abcd00"
+
+  [[nodiscard]] LayerRecord record() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] bool flat() const { return flat_.load(std::memory_order_acquire); }
+
+  // Makes the file of a new flat layer, of size_bytes. The name is durable after SyncFile().
+  Status CreateFile() VOLFS_EXCLUDES(mu_);
+
+  // Bytes of this layer, zeros past the end of the file or if there is no file yet.
+  Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  // Makes the file at the first write. The caller marks the blocks afterwards.
+  Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  Status Punch(const ByteRange& range) VOLFS_EXCLUDES(mu_);
+  Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  // 0 if there is no file.
+  Result<uint64_t> AllocatedBytes() VOLFS_EXCLUDES(mu_);
+  void DropCache(const ByteRange& range) VOLFS_EXCLUDES(mu_);
+  // Sets the file's and the layer's size; durable with the commit of record() after SyncFile().
+  Status SetSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
+
+  // The pending set.
+  void MarkPending(const BlockRange& blocks, BlockState state) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] PresenceRuns TakePending() VOLFS_EXCLUDES(mu_);
+  // Puts back what a refused commit had taken; newer entries win.
+  void RestorePending(PresenceRuns older) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] uint64_t pending_blocks() const VOLFS_EXCLUDES(mu_);
+
+  // Makes the file's bytes, and its name if it is new, durable. An error is final: this layer
+  // then refuses every write and sync until the next mount (failed()).
+  Status SyncFile() VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
+  void Fail() { failed_.store(true, std::memory_order_release); }
+
+  // The record as it should be committed now, and whether it differs from what was committed last.
+  // After the commit: Committed(the record).
+  [[nodiscard]] bool RecordDirty() const VOLFS_EXCLUDES(mu_);
+  void Committed(const LayerRecord& record) VOLFS_EXCLUDES(mu_);
+  // The link to the parent was cut by a durable commit.
+  void BecomeFlat() VOLFS_EXCLUDES(mu_);
+
+  // Closes and removes the file, after the commit that deleted the record and the last reader.
+  Status RemoveFile() VOLFS_EXCLUDES(mu_);
+
+ private:
+  Result<NodeFile*> FileForRead() VOLFS_EXCLUDES(mu_);   // null: there is none yet
+  Result<NodeFile*> FileForWrite() VOLFS_EXCLUDES(mu_);  // makes it
+  Result<NodeFile*> OpenLocked(OpenMode mode) VOLFS_REQUIRES(mu_);
+  Status CheckSizeLocked(NodeFile& file) VOLFS_REQUIRES(mu_);
+  [[nodiscard]] Status MissingError() const;
+
+  // Constant after construction.
+  Node* const node_;
+  const LayerRef ref_;
+  const Id id_;
+  const std::string missing_node_;
+
+  std::atomic<bool> flat_;
+  std::atomic<bool> failed_{false};
+  std::atomic<NodeFile*> file_{nullptr};  // opened once, closed by the destructor or RemoveFile
+
+  mutable Mutex mu_;
+  LayerRecord record_ VOLFS_GUARDED_BY(mu_);
+  LayerRecord committed_ VOLFS_GUARDED_BY(mu_);
+  PresenceRuns pending_ VOLFS_GUARDED_BY(mu_);
+  bool name_durable_ VOLFS_GUARDED_BY(mu_) = false;
+  std::unique_ptr<NodeFile> owned_file_ VOLFS_GUARDED_BY(mu_);
+};
+
+}  // namespace volfs

@@ -1,0 +1,51 @@
+#include "blockstore/layer_table.h"
+
+namespace volfs {
+
+LayerTable::~LayerTable() {
+  for (auto& slot : segments_) {
+    Segment* segment = slot.load();
+    if (segment == nullptr) break;
+    for (auto& layer : *segment) delete layer.load();
+    delete segment;
+  }
+}
+
+Layer* LayerTable::Place(std::unique_ptr<Layer> layer) {
+  const auto index = static_cast<uint32_t>(layer->ref());
+  assert(index / kSegment < kSegments);
+  auto& slot = segments_[index / kSegment];
+  if (slot.load() == nullptr) slot.store(new Segment{}, std::memory_order_release);
+  Layer* placed = layer.release();
+  (*slot.load())[index % kSegment].store(placed, std::memory_order_release);
+  by_id_[placed->id()] = placed;
+  return placed;
+}
+
+Layer* LayerTable::Add(Node* node, LayerRecord record, Origin origin) {
+  MutexLock lock(mu_);
+  LayerRecord committed = origin == Origin::kCatalog ? record : LayerRecord{};
+  return Place(std::make_unique<Layer>(node, LayerRef{next_++}, std::move(record),
+                                       std::move(committed)));
+}
+
+Layer* LayerTable::AddMissing(Id id, std::string node_name) {
+  MutexLock lock(mu_);
+  return Place(std::make_unique<Layer>(LayerRef{next_++}, id, std::move(node_name)));
+}
+
+void LayerTable::Remove(Layer* layer) {
+  MutexLock lock(mu_);
+  const auto index = static_cast<uint32_t>(layer->ref());
+  (*segments_[index / kSegment].load())[index % kSegment].store(nullptr);
+  by_id_.erase(layer->id());
+  delete layer;
+}
+
+Layer* LayerTable::Find(Id id) const {
+  MutexLock lock(mu_);
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+}  // namespace volfs

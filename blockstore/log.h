@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace volfs {
+
+// The daemon's log. Takes ready text, so that only log.cc pays for spdlog's headers; build the text
+// with Text() below. Any thread; blocks at most for one write(2) to the sink. Never call it with a
+// lock held (ARCHITECTURE.md, "Lock order").
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+void Log(LogLevel level, std::string_view text);
+inline void LogInfo(std::string_view text) { Log(LogLevel::kInfo, text); }
+inline void LogWarning(std::string_view text) { Log(LogLevel::kWarning, text); }
+inline void LogError(std::string_view text) { Log(LogLevel::kError, text); }
+
+// Where the log goes: stderr until this is called, then the file (created 0600, appended to).
+// False if it cannot be opened; the log then stays where it was.
+bool LogToFile(const std::string& path);
+
+// Text(a, b, c): the pieces one after another. Strings and integers only.
+inline void AppendText(std::string& out, std::string_view piece) { out.append(piece); }
+inline void AppendText(std::string& out, const char* piece) { out.append(piece); }
+inline void AppendText(std::string& out, char piece) { out.push_back(piece); }
+template <typename Integer>
+  requires std::is_integral_v<Integer>
+void AppendText(std::string& out, Integer piece) {
+  out.append(std::to_string(piece));
+}
+template <typename... Pieces>
+std::string Text(const Pieces&... pieces) {
+  std::string out;
+  (AppendText(out, pieces), ...);
+  return out;
+}
+
+}  // namespace volfs

@@ -1,0 +1,58 @@
+#include "blockstore/map_loader.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "blockstore/log.h"
+#include "blockstore/node.h"
+
+namespace volfs {
+
+Result<std::vector<Layer*>> LayerChain(const LayerTable& layers, Layer* top) {
+  std::vector<Layer*> chain{top};
+  std::unordered_set<const Layer*> seen{top};
+  for (;;) {
+    Layer* const last = chain.back();
+    const LayerRecord record = last->record();
+    if (last->node() == nullptr || record.parent == kNoId) return chain;
+    Layer* const parent = layers.Find(record.parent);
+    if (parent == nullptr || !seen.insert(parent).second) {
+      return Error{Errc::kCorrupt, Text("the catalog of node ", last->node()->name(), " says that ",
+                                        last->FileName(),
+                                        " lies over a layer that does not exist, or over itself")};
+    }
+    chain.push_back(parent);
+  }
+}
+
+Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_size) {
+  VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers, top));
+  ExtentMap map;
+  for (size_t i = chain.size(); i-- > 0;) {
+    Layer* const layer = chain[i];
+    const LayerRecord record = layer->record();
+    const bool lowest = i + 1 == chain.size();
+    if (layer->node() == nullptr) {
+      // As much as the layer over it shows; what is there is for its node to say.
+      map.Resize(BlocksFor(chain[i - 1]->record().parent_bytes, block_size));
+    } else {
+      if (!lowest) {
+        map.Resize(std::min(map.size(), BlocksFor(record.parent_bytes, block_size)));
+      }
+      map.Resize(BlocksFor(record.size_bytes, block_size));
+    }
+    if (lowest) {
+      map.Assign({0, map.size()}, layer->ref());
+      continue;
+    }
+    VOLFS_TRY(layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
+      if (run.first >= map.size()) return;
+      const BlockRange blocks{run.first, std::min(run.count, map.size() - run.first)};
+      const bool here = run.state == BlockState::kHere;
+      map.Assign(blocks, here ? layer->ref() : LayerRef::kHole);
+    }));
+  }
+  return map;
+}
+
+}  // namespace volfs

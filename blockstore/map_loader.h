@@ -1,0 +1,22 @@
+#pragma once
+
+#include <vector>
+
+#include "blockstore/error.h"
+#include "blockstore/extent_map.h"
+#include "blockstore/layer_table.h"
+
+namespace volfs {
+
+// Builds the map of what is visible through `top` from the committed presence of its chain of
+// layers, the lowest first. Iterative: a chain may be long, and may go on on another node.
+//
+// Requires: nothing of `top` is pending (a frozen layer, or a head that was not written since the
+// mount). Cost: one pass over the presence of every layer of the chain.
+// Errors: kCorrupt if a parent is neither known nor registered as missing; those of the catalogs.
+Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_size);
+
+// `top` and what lies under it, the top first.
+Result<std::vector<Layer*>> LayerChain(const LayerTable& layers, Layer* top);
+
+}  // namespace volfs

@@ -1,0 +1,71 @@
+#include "blockstore/node.h"
+
+#include <cassert>
+
+#include "blockstore/log.h"
+#include "blockstore/runtime.h"
+
+namespace volfs {
+namespace {
+
+// FNV-1a over the UUID's text (http://www.isthe.com/chongo/tech/comp/fnv): stable, and 55 bits of
+// it are as good as a random id.
+Id IdFromUuid(const std::string& uuid) {
+  uint64_t hash = 14695981039346656037ULL;
+  for (const char c : uuid) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
+  const Id id = (hash << kIdFacetBits) & ~(uint64_t{1} << 63);
+  return id == kNoId ? Id{1} << kIdFacetBits : id;
+}
+
+}  // namespace
+
+Id NewId() {
+  for (;;) {
+    // The upper bit stays clear: SQLite's integers and off_t are signed.
+    const Id id = (Random64() << kIdFacetBits) & ~(uint64_t{1} << 63);
+    if (id != kNoId) return id;
+  }
+}
+
+Node::Node(std::unique_ptr<NodeDirectory> directory, std::unique_ptr<NodeLock> lock)
+    : lock_(std::move(lock)), directory_(std::move(directory)) {}
+
+Status Node::Init(NodeDirectory& directory, NodeRecord record) {
+  assert(record.block_size >= 1024 && (record.block_size & (record.block_size - 1)) == 0);
+  if (record.uuid.empty()) record.uuid = NewUuid();
+  VOLFS_TRY(Catalog::Create(directory, record));
+  return OkStatus();
+}
+
+Result<std::unique_ptr<Node>> Node::Open(std::unique_ptr<NodeDirectory> directory,
+                                         std::unique_ptr<NodeLock> lock) {
+  std::unique_ptr<Node> node(new Node(std::move(directory), std::move(lock)));
+  VOLFS_ASSIGN(node->catalog_, Catalog::Open(*node->directory_));
+  VOLFS_ASSIGN(node->contents_, node->catalog_->Load());
+  node->id_ = IdFromUuid(node->uuid());
+  return node;
+}
+
+const VolumeType* Node::FindType(const std::string& name) const {
+  for (const VolumeType& type : record().types) {
+    if (type.name == name) return &type;
+  }
+  return nullptr;
+}
+
+Status Node::RecordMount(const std::vector<PeerRecord>& peers) {
+  NodeRecord record = contents_.node;
+  ++record.generation;
+  CatalogChange change{PutNode{record}};
+  for (const PeerRecord& peer : peers) change.emplace_back(PutPeer{peer});
+  VOLFS_TRY(catalog_->Commit(std::move(change)));
+  contents_.node = record;
+  return OkStatus();
+}
+
+std::string Node::State() const {
+  return catalog_->fenced() ? "fenced: its catalog failed; it is read-only until the next mount"
+                            : "ok";
+}
+
+}  // namespace volfs

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blockstore/catalog.h"
+#include "blockstore/error.h"
+#include "blockstore/node_directory.h"
+#include "blockstore/node_lock.h"
+
+namespace volfs {
+
+// One mounted node: its directory, its catalog, who it is, and the lock that keeps others out.
+//
+// Thread-safety: all methods from any thread; record() is constant after Open.
+class Node {
+ public:
+  // Makes a new node in an empty directory. Durable when it returns.
+  static Status Init(NodeDirectory& directory, NodeRecord record);
+
+  // Opens a node. `lock` (null where nobody else can come, as in tests) is let go last.
+  static Result<std::unique_ptr<Node>> Open(std::unique_ptr<NodeDirectory> directory,
+                                            std::unique_ptr<NodeLock> lock = nullptr);
+
+  [[nodiscard]] const NodeRecord& record() const { return contents_.node; }
+  [[nodiscard]] const std::string& uuid() const { return record().uuid; }
+  [[nodiscard]] const std::string& name() const { return record().name; }
+  [[nodiscard]] Id id() const { return id_; }  // derived from the UUID: stable
+  [[nodiscard]] uint32_t block_size() const { return record().block_size; }
+  [[nodiscard]] const VolumeType* FindType(const std::string& name) const;
+
+  NodeDirectory& directory() { return *directory_; }
+  Catalog& catalog() { return *catalog_; }
+  [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
+
+  // What Open loaded; the store takes it over and frees it.
+  CatalogContents& contents() { return contents_; }
+
+  // This node is mounted together with `peers`: its generation grows by one. One commit.
+  Status RecordMount(const std::vector<PeerRecord>& peers);
+
+  // "ok", or why nothing more can be written here.
+  [[nodiscard]] std::string State() const;
+
+ private:
+  Node(std::unique_ptr<NodeDirectory> directory, std::unique_ptr<NodeLock> lock);
+
+  std::unique_ptr<NodeLock> lock_;  // the first member: destroyed last
+  std::unique_ptr<NodeDirectory> directory_;
+  std::unique_ptr<Catalog> catalog_;
+  CatalogContents contents_;
+  Id id_ = kNoId;
+};
+
+// A new id: 55 random bits, never kNoId. The caller checks it for collisions.
+Id NewId();
+
+}  // namespace volfs

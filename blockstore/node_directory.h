@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blockstore/error.h"
+
+namespace volfs {
+
+// The node directory: one of the two seams through which blockstore touches the world (the other is
+// runtime.h). Every open, read, write, sync, punch and unlink on a node goes through it, so that a
+// test can put a simulated disk, or a RADOS pool, in its place.
+//
+// Names are relative to the node's directory, of the form "layers/0123456789abcd00"; they never
+// hold what a user typed. Errors: kNotFound, kExists, kNoSpace, kQuota, kReadOnly, kIo, and kCorrupt
+// if a name turns out to be something other than a plain file with one link; every message names
+// the file.
+
+struct ByteRange {
+  uint64_t offset_bytes = 0;
+  uint64_t length_bytes = 0;
+  [[nodiscard]] uint64_t end() const { return offset_bytes + length_bytes; }
+};
+
+// One open file. All methods from any thread; concurrent writes to disjoint ranges are independent.
+class NodeFile {
+ public:
+  virtual ~NodeFile() = default;
+
+  // Fills `out` from `offset_bytes`; what lies past the end of the file reads as zeros.
+  virtual Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) = 0;
+
+  // Writes all of `data` or returns an error (then any part of it may have been written).
+  // Durable after the next successful SyncData, not before.
+  virtual Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) = 0;
+
+  // Makes all that was written, punched and truncated before the call durable; not the name.
+  // After an error what was written since the last success is of unknown state, for ever: the
+  // caller must never report it as durable, whatever later calls return.
+  virtual Status SyncData() = 0;
+
+  // The range reads as zeros and its space is free as far as the backing filesystem can; where it
+  // cannot punch, zeros are written. Ranges past the end are clipped. The size does not change.
+  virtual Status Punch(const ByteRange& range) = 0;
+
+  virtual Status SetSize(uint64_t size_bytes) = 0;
+  virtual Result<uint64_t> Size() = 0;
+  virtual Result<uint64_t> AllocatedBytes() = 0;  // what the file takes on the backing filesystem
+
+  // The first range of data at or after `offset_bytes` as the backing filesystem reports it;
+  // nothing if only holes follow. It may call holes data, never data a hole.
+  virtual Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) = 0;
+
+  // Starts the write-out of the range and drops its clean pages, so that a background copy does not
+  // push other people's data out of the page cache. A hint.
+  virtual void DropCache(const ByteRange& range) = 0;
+};
+
+struct SpaceInfo {
+  uint64_t size_bytes = 0;
+  uint64_t free_bytes = 0;  // what an ordinary user may still allocate
+};
+
+enum class OpenMode { kCreateNew, kReadWrite, kReadOnly };
+
+class NodeDirectory {
+ public:
+  virtual ~NodeDirectory() = default;
+
+  // kCreateNew fails with kExists; the name is durable after SyncNames.
+  virtual Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) = 0;
+  virtual Status Remove(const std::string& name) = 0;  // kNotFound if it is not there
+  virtual Status SyncNames() = 0;  // makes creations and removals of files in layers/ durable
+  virtual Result<std::vector<std::string>> ListLayers() = 0;  // names below layers/, no order
+  virtual Result<SpaceInfo> Space() = 0;
+
+  // Where SQLite finds this node's catalog: a path for, and the name of, one of its VFSes.
+  virtual std::string catalog_path() const = 0;
+  virtual const char* sqlite_vfs() const = 0;  // null: SQLite's own default
+
+  // What people call this directory in messages.
+  virtual const std::string& display_path() const = 0;
+};
+
+}  // namespace volfs

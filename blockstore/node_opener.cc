@@ -1,0 +1,270 @@
+#include "blockstore/node_opener.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "blockstore/log.h"
+#include "blockstore/posix_node.h"
+#include "blockstore/runtime.h"
+
+namespace volfs {
+namespace {
+
+namespace fs = std::filesystem;
+
+Error PathError(Errc code, const std::string& path, const std::string& why) {
+  return Error{code, Text("node directory ", path, ": ", why)};
+}
+
+Result<std::string> CheckDirectory(const std::string& path) {
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  if (error) return PathError(Errc::kNotFound, path, error.message());
+  struct stat st {};
+  if (::stat(real.c_str(), &st) != 0) {
+    return PathError(Errc::kNotFound, path, std::strerror(errno));
+  }
+  if (!S_ISDIR(st.st_mode)) return PathError(Errc::kInvalid, path, "not a directory");
+  return real.string();
+}
+
+// Everybody who can write a node's files can read and change every volume on it.
+Status CheckPrivate(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) {
+    return PathError(Errc::kNotFound, path, std::strerror(errno));
+  }
+  if ((st.st_mode & (S_IWGRP | S_IWOTH)) == 0) return OkStatus();
+  return PathError(Errc::kDenied, path,
+                   "group or others may write it; run `chmod go-w` on it first");
+}
+
+std::string NameFromPath(const std::string& path, const std::set<std::string>& taken) {
+  std::string base = fs::path(path).filename().string();
+  for (char& c : base) {
+    const bool fine = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_';
+    if (!fine) c = '-';
+  }
+  base = base.substr(0, 100);
+  if (base.empty() || std::isalnum(static_cast<unsigned char>(base[0])) == 0) base = "n" + base;
+  std::string name = base;
+  for (int n = 2; taken.contains(name); ++n) name = Text(base, "-", n);
+  return name;
+}
+
+Status CheckNotKnown(const std::string& path, const std::vector<std::unique_ptr<Node>>& open,
+                     const NodeOpenOptions& options) {
+  const std::string remedy = "; mount its disk, or take it out of the command";
+  for (const auto& [uuid, known] : ReadNodeRegistry(options.registry)) {
+    if (known == path) {
+      return PathError(Errc::kInvalid, path,
+                       Text("it is empty, but was node ", uuid, " when it was last mounted",
+                            remedy));
+    }
+  }
+  for (const auto& node : open) {
+    for (const PeerRecord& peer : node->contents().peers) {
+      if (peer.path == path) {
+        return PathError(Errc::kInvalid, path,
+                         Text("it is empty, but node ", node->name(), " knows it as node ",
+                              peer.name, remedy));
+      }
+    }
+  }
+  return OkStatus();
+}
+
+Result<std::unique_ptr<Node>> OpenOne(const std::string& path) {
+  VOLFS_TRY(CheckPrivate(path));
+  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(path));
+  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path));
+  return Node::Open(std::move(directory), std::move(lock));
+}
+
+Status CheckGenerations(const std::vector<std::unique_ptr<Node>>& nodes) {
+  for (const auto& node : nodes) {
+    for (const PeerRecord& peer : node->contents().peers) {
+      for (const auto& other : nodes) {
+        if (other->uuid() != peer.uuid || other->record().generation >= peer.generation) continue;
+        return PathError(Errc::kCorrupt, other->path(),
+                         Text("an older copy of node ", other->name(), ": node ", node->name(),
+                              " was mounted with generation ", peer.generation,
+                              " of it, this is generation ", other->record().generation,
+                              "; mount the newest copy"));
+      }
+    }
+  }
+  return OkStatus();
+}
+
+Status CheckDistinct(const std::vector<std::unique_ptr<Node>>& nodes) {
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (nodes[i]->uuid() == nodes[j]->uuid()) {
+        return Error{Errc::kExists, Text("node directories ", nodes[j]->path(), " and ",
+                                         nodes[i]->path(), " are copies of one node (UUID ",
+                                         nodes[i]->uuid(), "); mount one of them")};
+      }
+      if (nodes[i]->name() == nodes[j]->name()) {
+        return Error{Errc::kExists, Text("node directories ", nodes[j]->path(), " and ",
+                                         nodes[i]->path(), " are both named ", nodes[i]->name(),
+                                         "; mount one of them")};
+      }
+    }
+  }
+  return OkStatus();
+}
+
+// Rewritten as a whole and renamed into place. Losing it costs only a check, so a failure is a
+// warning.
+void UpdateRegistry(const std::string& file, const std::vector<std::unique_ptr<Node>>& nodes) {
+  if (file.empty()) return;
+  auto lines = ReadNodeRegistry(file);
+  for (const auto& node : nodes) {
+    std::erase_if(lines, [&](const auto& line) {
+      return line.first == node->uuid() || line.second == node->path();
+    });
+    lines.emplace_back(node->uuid(), node->path());
+  }
+  // A directory that is gone for good (a test's, say) needs no protection any more.
+  std::erase_if(lines, [](const auto& line) { return !fs::exists(line.second); });
+  std::error_code error;
+  fs::create_directories(fs::path(file).parent_path(), error);
+  const std::string temporary = Text(file, ".", Random64());
+  std::ofstream out(temporary);
+  for (const auto& [uuid, path] : lines) out << uuid << ' ' << path << '\n';
+  out.close();
+  if (out) fs::rename(temporary, file, error);
+  if (!out || error) LogWarning(Text("cannot write ", file, ": ", error.message()));
+}
+
+Status RecordMounts(const std::vector<std::unique_ptr<Node>>& nodes) {
+  for (const auto& node : nodes) {
+    std::vector<PeerRecord> peers;
+    for (const auto& other : nodes) {
+      if (other == node) continue;
+      const NodeRecord& r = other->record();
+      // Each node's own generation grows before or after this one's: claim no more than is durable.
+      peers.push_back({r.uuid, r.name, other->path(), r.generation});
+    }
+    VOLFS_TRY(node->RecordMount(peers));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
+  std::error_code error;
+  std::set<std::string> names;
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    names.insert(it->path().filename().string());
+  }
+  if (error) return PathError(Errc::kIo, path, error.message());
+  names.erase("lost+found");
+  if (names.empty()) return DirectoryKind::kEmpty;
+  const bool has_catalog = names.contains("catalog.db");
+  const bool has_layers = names.contains("layers") && !fs::is_empty(path + "/layers", error);
+  for (const char* ours : {"lock", "layers", "ballast", "catalog.db", "catalog.db-wal"}) {
+    names.erase(ours);
+  }
+  if (has_catalog) return DirectoryKind::kNode;
+  return names.empty() && !has_layers ? DirectoryKind::kUnfinished : DirectoryKind::kOther;
+}
+
+Status InitNode(const std::string& path, NodeRecord record) {
+  std::error_code error;
+  fs::permissions(path, fs::perms::owner_all, error);
+  if (error) return PathError(Errc::kIo, path, error.message());
+  if (record.name.empty()) record.name = NameFromPath(path, {});
+  if (record.region.empty()) record.region = "default";
+  if (record.types.empty()) record.types.push_back({.name = "standard"});
+  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(path));
+  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path));
+  return Node::Init(*directory, std::move(record));
+}
+
+std::vector<std::pair<std::string, std::string>> ReadNodeRegistry(const std::string& file) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  std::ifstream in(file);
+  std::string line;
+  while (std::getline(in, line)) {
+    const size_t space = line.find(' ');
+    if (space == std::string::npos || space + 1 == line.size()) continue;
+    lines.emplace_back(line.substr(0, space), line.substr(space + 1));
+  }
+  return lines;
+}
+
+Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::string>& paths,
+                                                     const NodeOpenOptions& options) {
+  std::vector<std::string> real;
+  for (const std::string& path : paths) {
+    VOLFS_ASSIGN(std::string one, CheckDirectory(path));
+    if (std::find(real.begin(), real.end(), one) != real.end()) {
+      return PathError(Errc::kInvalid, path, "it is given twice");
+    }
+    real.push_back(std::move(one));
+  }
+  std::vector<std::unique_ptr<Node>> nodes(real.size());
+  std::vector<std::unique_ptr<Node>> open;
+  std::vector<size_t> fresh;
+  std::set<std::string> taken;
+  for (size_t i = 0; i < real.size(); ++i) {
+    VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(real[i]));
+    if (kind == DirectoryKind::kOther) {
+      return PathError(Errc::kInvalid, real[i],
+                       "neither empty nor a node; use an empty directory for a new node");
+    }
+    if (kind == DirectoryKind::kNode) {
+      auto node = OpenOne(real[i]);
+      if (node.ok()) {
+        taken.insert(node.value()->name());
+        nodes[i] = std::move(node.value());
+        continue;
+      }
+      // A catalog whose making did not finish holds nothing yet.
+      if (node.error().code != Errc::kNotFound) return node.error();
+    }
+    fresh.push_back(i);
+  }
+  for (auto& node : nodes) {
+    if (node) open.push_back(std::move(node));
+  }
+  for (const size_t i : fresh) {
+    VOLFS_TRY(CheckPrivate(real[i]));
+    VOLFS_TRY(CheckNotKnown(real[i], open, options));
+    if (!options.may_init) {
+      return PathError(Errc::kInvalid, real[i],
+                       "it is empty; a new node is made with `volfs node init` or `-o init`");
+    }
+  }
+  VOLFS_TRY(CheckDistinct(open));
+  VOLFS_TRY(CheckGenerations(open));
+  for (const size_t i : fresh) {
+    NodeRecord record;
+    record.name = NameFromPath(real[i], taken);
+    taken.insert(record.name);
+    VOLFS_TRY(InitNode(real[i], std::move(record)));
+    VOLFS_ASSIGN(std::unique_ptr<Node> node, OpenOne(real[i]));
+    open.push_back(std::move(node));
+  }
+  // In the order of the command: the first node is where new volumes go.
+  std::sort(open.begin(), open.end(), [&](const auto& a, const auto& b) {
+    const auto place = [&](const auto& node) {
+      return std::find(real.begin(), real.end(), node->path());
+    };
+    return place(a) < place(b);
+  });
+  VOLFS_TRY(RecordMounts(open));
+  UpdateRegistry(options.registry, open);
+  return open;
+}
+
+}  // namespace volfs

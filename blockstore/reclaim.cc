@@ -1,0 +1,213 @@
+#include "blockstore/reclaim.h"
+
+#include <algorithm>
+#include <cassert>
+#include <set>
+
+#include "blockstore/catalog.h"
+#include "blockstore/log.h"
+#include "blockstore/node.h"
+#include "blockstore/presence.h"
+
+namespace volfs {
+
+struct Reclaimer::Plan {
+  struct Freed {
+    Layer* layer;
+    std::vector<BlockRange> blocks;
+  };
+  Node* node = nullptr;
+  std::vector<Layer*> dead;
+  std::vector<Freed> freed;
+  CatalogChange change;
+};
+
+void Reclaimer::AddPoint(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  ++places_[layer].points;
+}
+
+void Reclaimer::AddChild(Layer* parent, Layer* child) {
+  MutexLock lock(tree_mu_);
+  places_[parent].children.push_back(child);
+  places_[child];  // known from now on, point or not
+}
+
+void Reclaimer::RemoveChild(Layer* parent, Layer* child) {
+  MutexLock lock(tree_mu_);
+  std::erase(places_[parent].children, child);
+}
+
+Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
+  MutexLock lock(tree_mu_);
+  const auto found = places_.find(layer);
+  return found == places_.end() ? Place{} : found->second;
+}
+
+Status Reclaimer::ReclaimAll() {
+  std::vector<Id> pointless;
+  {
+    MutexLock lock(tree_mu_);
+    for (const auto& [layer, place] : places_) {
+      if (place.points == 0 && layer->node() != nullptr) pointless.push_back(layer->id());
+    }
+  }
+  for (const Id id : pointless) {
+    // By id: an earlier round may have removed it with the layers over it.
+    if (Layer* const layer = layers_.Find(id)) VOLFS_TRY(Reclaim(layer));
+  }
+  return OkStatus();
+}
+
+void Reclaimer::DropPoint(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  Place& place = places_[layer];
+  assert(place.points > 0);
+  --place.points;
+}
+
+Status Reclaimer::RemovePoint(Layer* layer) {
+  DropPoint(layer);
+  return Reclaim(layer);
+}
+
+Status Reclaimer::Reclaim(Layer* layer) {
+  MutexLock serial(reclaim_mu_);
+  Plan plan;
+  plan.node = layer->node();
+  if (plan.node == nullptr) return OkStatus();
+  VOLFS_TRY(MakePlan(layer, plan));
+  return Carry(std::move(plan));
+}
+
+// From `layer` down to the first that has a point.
+Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
+  while (layer != nullptr && layer->node() == plan.node) {
+    const Place place = PlaceOf(layer);
+    if (place.points > 0) return OkStatus();
+    const bool childless =
+        std::all_of(place.children.begin(), place.children.end(), [&](Layer* child) {
+          return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
+        });
+    if (childless) {
+      plan.dead.push_back(layer);
+      plan.change.emplace_back(DeleteLayer{layer->id()});
+    } else {
+      VOLFS_TRY(PlanHidden(layer, plan, plan));
+    }
+    const Id parent = layer->record().parent;
+    layer = parent == kNoId ? nullptr : layers_.Find(parent);
+  }
+  return OkStatus();
+}
+
+namespace {
+
+// The runs of blocks in which `layer` has bytes of its own.
+Status ForEachOwn(Layer* layer, uint32_t block_size,
+                  const std::function<void(const BlockRange&)>& visit) {
+  if (!layer->flat()) {
+    return layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
+      if (run.state == BlockState::kHere) visit({run.first, run.count});
+    });
+  }
+  for (uint64_t at = 0;;) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, layer->NextData(at));
+    if (!data) return OkStatus();
+    const uint64_t first = data->offset_bytes / block_size;
+    visit({first, BlocksFor(data->end(), block_size) - first});
+    at = data->end();
+  }
+}
+
+std::set<uint64_t> ChunksOf(const std::vector<BlockRange>& runs) {
+  std::set<uint64_t> chunks;
+  for (const BlockRange& run : runs) {
+    const uint64_t last = (run.end() - 1) / PresenceChunk::kChunkBlocks;
+    for (uint64_t c = run.first / PresenceChunk::kChunkBlocks; c <= last; ++c) chunks.insert(c);
+  }
+  return chunks;
+}
+
+}  // namespace
+
+Status Reclaimer::PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) {
+  // The pointless layers over `layer`, children before parents; those that die hide nothing and
+  // need nothing.
+  struct Step {
+    Layer* layer;
+    std::vector<Layer*> children;
+  };
+  std::vector<Step> order;
+  for (std::vector<Layer*> open{layer}; !open.empty();) {
+    Layer* const next = open.back();
+    open.pop_back();
+    std::vector<Layer*> children = PlaceOf(next).children;
+    std::erase_if(children, [&](Layer* child) {
+      return std::find(so_far.dead.begin(), so_far.dead.end(), child) != so_far.dead.end();
+    });
+    for (Layer* child : children) {
+      if (PlaceOf(child).points == 0) open.push_back(child);
+    }
+    order.push_back({next, std::move(children)});
+  }
+  std::reverse(order.begin(), order.end());
+
+  std::vector<BlockRange> own;
+  VOLFS_TRY(ForEachOwn(layer, block_size_, [&](const BlockRange& run) { own.push_back(run); }));
+  PresenceRuns absent;
+  std::vector<BlockRange> freed;
+  for (const uint64_t chunk : ChunksOf(own)) {
+    std::unordered_map<const Layer*, PresenceChunk> hidden;
+    for (const Step& step : order) {
+      PresenceChunk all(BlockState::kZero);
+      for (Layer* child : step.children) {
+        VOLFS_ASSIGN(PresenceChunk covered,
+                     child->node()->catalog().LoadChunk(child->id(), chunk));
+        const auto below = hidden.find(child);
+        if (below != hidden.end()) covered.UniteCovered(below->second);
+        all.IntersectCovered(covered);
+      }
+      hidden[step.layer] = std::move(all);
+    }
+    const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
+    hidden[layer].ForEachRun(base, [&](const PresenceRun& run) {
+      absent.Set({run.first, run.count}, BlockState::kAbsent);
+      freed.push_back({run.first, run.count});
+    });
+  }
+  if (freed.empty()) return OkStatus();
+  // A flat layer needs no commit: what it frees reads as zeros, and nobody reads it.
+  if (!layer->flat()) plan.change.emplace_back(SetPresence{layer->id(), absent});
+  plan.freed.push_back({layer, std::move(freed)});
+  return OkStatus();
+}
+
+Status Reclaimer::Carry(Plan plan) {
+  if (plan.dead.empty() && plan.freed.empty()) return OkStatus();
+  if (!plan.change.empty()) VOLFS_TRY(plan.node->catalog().Commit(std::move(plan.change)));
+  epoch_.Synchronize();
+  for (const Plan::Freed& f : plan.freed) {
+    for (const BlockRange& run : f.blocks) {
+      VOLFS_TRY(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
+    }
+  }
+  for (Layer* const layer : plan.dead) {
+    const Id parent = layer->record().parent;
+    if (const Status removed = layer->RemoveFile(); !removed.ok()) {
+      LogWarning(Text("the next mount will remove a file that is no longer used: ",
+                      removed.error().message));
+    }
+    {
+      MutexLock lock(tree_mu_);
+      places_.erase(layer);
+      if (Layer* const under = parent == kNoId ? nullptr : layers_.Find(parent)) {
+        std::erase(places_[under].children, layer);
+      }
+    }
+    layers_.Remove(layer);
+  }
+  return OkStatus();
+}
+
+}  // namespace volfs

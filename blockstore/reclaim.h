@@ -1,0 +1,71 @@
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "blockstore/epoch.h"
+#include "blockstore/error.h"
+#include "blockstore/layer_table.h"
+#include "blockstore/runtime.h"
+
+namespace volfs {
+
+// The tree of layers, and the freeing of what nobody can reach.
+//
+// A layer has points (a head, a snapshot, a hold, something deleted that is still open) and children
+// (layers of the same node that lie over it; a clone on another node is seen as its hold). A block
+// of a layer without a point is needed only by children that do not cover it:
+//   hidden(L) = intersection over the children C of
+//               [here-or-zero(C)  united with  (C has a point ? nothing : hidden(C))]
+// L's own blocks in hidden(L) are freed; a layer without points and children is removed whole. No
+// reference counts on blocks: all is derived from the committed presence.
+//
+// Order (map before freeing): the commit that makes blocks unreachable, then every request that
+// began before (the epoch), then the punch or the unlink. A crash in between leaves space that the
+// next mount finds (recovery.h).
+//
+// Thread-safety: all methods from any thread. Locks: reclaim_mu_ (one reclaim at a time; held over
+// I/O) > tree_mu_ (a leaf).
+class Reclaimer {
+ public:
+  Reclaimer(LayerTable& layers, Epoch& epoch, uint32_t block_size)
+      : layers_(layers), epoch_(epoch), block_size_(block_size) {}
+
+  void AddPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
+  void AddChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
+  // `child` became flat.
+  void RemoveChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
+
+  // Takes a point away; what that frees is for a later ReclaimAll.
+  void DropPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
+  // Takes a point away; the space is free when this returns.
+  Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  // Frees what `layer` and the pointless layers under it can spare. A no-op if it has a point.
+  Status Reclaim(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+
+  // Frees what a crash may have left: a Reclaim of every layer without a point.
+  Status ReclaimAll() VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+
+ private:
+  struct Place {
+    int points = 0;
+    std::vector<Layer*> children;
+  };
+  // What one call is going to free.
+  struct Plan;
+
+  [[nodiscard]] Place PlaceOf(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
+  Status MakePlan(Layer* layer, Plan& plan) VOLFS_REQUIRES(reclaim_mu_);
+  Status PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) VOLFS_REQUIRES(reclaim_mu_);
+  Status Carry(Plan plan) VOLFS_REQUIRES(reclaim_mu_);
+
+  LayerTable& layers_;
+  Epoch& epoch_;
+  const uint32_t block_size_;
+
+  Mutex reclaim_mu_;
+  mutable Mutex tree_mu_;
+  std::unordered_map<const Layer*, Place> places_ VOLFS_GUARDED_BY(tree_mu_);
+};
+
+}  // namespace volfs

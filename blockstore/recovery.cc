@@ -1,0 +1,293 @@
+#include "blockstore/recovery.h"
+
+#include <algorithm>
+#include <set>
+
+#include "blockstore/log.h"
+
+namespace volfs {
+namespace {
+
+constexpr char kCleanKey[] = "clean";
+
+Id IdFromFileName(const std::string& name) {
+  if (name.size() != 16 || name.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return kNoId;
+  }
+  return std::stoull(name, nullptr, 16);
+}
+
+bool WasClean(const CatalogContents& contents) {
+  for (const auto& [key, value] : contents.settings) {
+    if (key == kCleanKey) return value == "1";
+  }
+  return true;  // a new node
+}
+
+}  // namespace
+
+Node* Recovery::FindByUuid(const std::string& uuid) const {
+  for (const auto& node : store_.nodes_) {
+    if (node->uuid() == uuid) return node.get();
+  }
+  return nullptr;
+}
+
+std::string Recovery::NameOf(const std::string& uuid) const {
+  for (const PeerRecord& peer : store_.absent_) {
+    if (peer.uuid == uuid) return peer.name;
+  }
+  return uuid;
+}
+
+void Recovery::FindAbsent() {
+  for (const auto& node : store_.nodes_) {
+    for (const PeerRecord& peer : node->contents().peers) {
+      const bool known = std::any_of(store_.absent_.begin(), store_.absent_.end(),
+                                     [&](const PeerRecord& p) { return p.uuid == peer.uuid; });
+      if (!known && FindByUuid(peer.uuid) == nullptr) store_.absent_.push_back(peer);
+    }
+  }
+}
+
+Status Recovery::Run() {
+  FindAbsent();
+  for (const auto& node : store_.nodes_) {
+    if (node->block_size() != store_.block_size_) {
+      return Error{Errc::kInvalid, Text("node ", node->name(), " has blocks of ",
+                                        node->block_size(), " bytes, the first node of ",
+                                        store_.block_size_, "; they cannot be mounted together")};
+    }
+    VOLFS_TRY(LoadLayers(*node));
+  }
+  for (const auto& node : store_.nodes_) {
+    VOLFS_TRY(LinkLayers(*node));
+    VOLFS_TRY(LoadVolumes(*node));
+    LoadSnapshots(*node);
+    for (const HoldRecord& hold : node->contents().holds) {
+      holds_[hold.clone] = hold;
+      hold_nodes_[hold.clone] = node.get();
+    }
+  }
+  for (const auto& node : store_.nodes_) {
+    for (const CloneRecord& clone : node->contents().clones) {
+      VOLFS_TRY(ReconcileClone(*node, clone));
+    }
+  }
+  for (const auto& node : store_.nodes_) VOLFS_TRY(ReconcileHolds(*node));
+  for (const auto& node : store_.nodes_) {
+    VOLFS_TRY(RemoveOrphans(*node));
+    MutexLock lock(store_.mu_);
+    for (const auto& [key, value] : node->contents().settings) {
+      store_.settings_.emplace(key, value);
+    }
+    NodeRecord kept = node->record();
+    node->contents() = CatalogContents{};
+    node->contents().node = std::move(kept);
+  }
+  for (const PeerRecord& peer : store_.absent_) {
+    std::string clones;
+    MutexLock lock(store_.mu_);
+    for (const auto& [id, entry] : store_.clones_) {
+      if (entry.record.source_node != peer.uuid || entry.owed) continue;
+      clones += (clones.empty() ? "" : ", ") + store_.by_id_.at(id)->name();
+    }
+    LogWarning(Text("node ", peer.name, " (last at ", peer.path, ") is not mounted; clones that "
+                    "need it: ", clones.empty() ? "none" : clones));
+  }
+  return OkStatus();
+}
+
+Status Recovery::LoadLayers(Node& node) {
+  for (const LayerRecord& record : node.contents().layers) {
+    if (store_.layers_.Find(record.id) != nullptr) {
+      return Error{Errc::kCorrupt, Text("node ", node.name(), " has a layer with the id of another "
+                                        "one; was its directory copied?")};
+    }
+    store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog);
+  }
+  return OkStatus();
+}
+
+Status Recovery::LinkLayers(Node& node) {
+  for (const LayerRecord& record : node.contents().layers) {
+    if (record.parent == kNoId) continue;
+    Layer* parent = store_.layers_.Find(record.parent);
+    if (record.parent_node.empty()) {
+      if (parent == nullptr || parent->node() != &node) {
+        return Error{Errc::kCorrupt, Text("the catalog of node ", node.name(),
+                                          " names a layer that it does not have")};
+      }
+      store_.reclaimer_->AddChild(parent, store_.layers_.Find(record.id));
+    } else if (parent == nullptr) {
+      // Its ranges are errors; whose fault that is, the clone's status says.
+      store_.layers_.AddMissing(record.parent, NameOf(record.parent_node));
+    }
+  }
+  return OkStatus();
+}
+
+Status Recovery::LoadVolumes(Node& node) {
+  const bool clean = WasClean(node.contents());
+  MutexLock lock(store_.mu_);
+  for (const VolumeRecord& record : node.contents().volumes) {
+    const auto taken = store_.by_name_.find(record.name);
+    if (taken != store_.by_name_.end()) {
+      return Error{Errc::kExists,
+                   Text("nodes ", taken->second->node().name(), " and ", node.name(),
+                        " both have a volume ", record.name, "; mount one of them alone and "
+                        "rename it with `volfs mv`")};
+    }
+    if (store_.by_id_.contains(record.id) || store_.ghosts_.contains(record.id)) {
+      return Error{Errc::kCorrupt, Text("volume ", record.name, " of node ", node.name(),
+                                        " has the id of another; was its directory copied?")};
+    }
+    if (record.head == kNoId) {
+      store_.ghosts_[record.id] = {record, &node};
+      continue;
+    }
+    Layer* const head = store_.layers_.Find(record.head);
+    if (head == nullptr || head->node() != &node) {
+      return Error{Errc::kCorrupt, Text("volume ", record.name, " of node ", node.name(),
+                                        ": its layer is not in the catalog")};
+    }
+    store_.reclaimer_->AddPoint(head);
+    // shared_ptr: see store_.h, "looking".
+    auto volume = std::make_shared<Volume>(
+        VolumeContext{store_.layers_, store_.epoch_, store_.block_size_}, node, record, head);
+    store_.by_name_[record.name] = volume;
+    store_.by_id_[record.id] = volume;
+    if (!clean && !head->flat() && head->record().has_file) store_.to_punch_.push_back(volume);
+  }
+  return OkStatus();
+}
+
+void Recovery::LoadSnapshots(Node& node) {
+  MutexLock lock(store_.mu_);
+  for (const SnapshotRecord& record : node.contents().snapshots) {
+    Layer* const layer = store_.layers_.Find(record.layer);
+    if (layer != nullptr) store_.reclaimer_->AddPoint(layer);
+    store_.snapshots_[record.id] = {record, &node, {}};
+    store_.snapshot_names_[record.volume][record.name] = record.id;
+  }
+}
+
+Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
+  Node* const a = FindByUuid(clone.source_node);
+  switch (clone.state) {
+    case CloneState::kCopying:
+      return KeepClone(b, clone);
+    case CloneState::kIntent:
+    case CloneState::kDeleting:
+      return ForgetClone(b, clone);
+    case CloneState::kReleasing:
+      break;
+  }
+  if (a == nullptr) {
+    MutexLock lock(store_.mu_);
+    Store::CloneEntry entry;
+    entry.record = clone;
+    entry.owed = true;
+    store_.clones_[clone.clone] = std::move(entry);
+    return OkStatus();
+  }
+  if (holds_.erase(clone.clone) != 0) VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}));
+  return b.catalog().Commit({DeleteClone{clone.clone}});
+}
+
+Status Recovery::ForgetClone(Node& b, const CloneRecord& clone) {
+  Node* const a = FindByUuid(clone.source_node);
+  if (a != nullptr && holds_.erase(clone.clone) != 0) {
+    VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}));
+  }
+  CatalogChange change;
+  {
+    MutexLock lock(store_.mu_);
+    const auto volume = store_.by_id_.find(clone.clone);
+    if (volume != store_.by_id_.end()) {
+      // Its layer is left without a point; the background frees it.
+      change.emplace_back(DeleteVolume{clone.clone});
+      std::erase(store_.to_punch_, volume->second);
+      store_.reclaimer_->DropPoint(volume->second->head());
+      store_.by_name_.erase(volume->second->name());
+      store_.by_id_.erase(volume);
+    }
+  }
+  change.emplace_back(DeleteClone{clone.clone});
+  LogInfo(Text("clone ", clone.name, " of ", clone.source_name, " was not complete when the last "
+               "mount ended; what there was of it is removed"));
+  return b.catalog().Commit(std::move(change));
+}
+
+Status Recovery::KeepClone(Node& b, const CloneRecord& clone) {
+  Node* const a = FindByUuid(clone.source_node);
+  MutexLock lock(store_.mu_);
+  const auto volume = store_.by_id_.find(clone.clone);
+  if (volume == store_.by_id_.end()) {
+    return Error{Errc::kCorrupt, Text("the catalog of node ", b.name(), " has a copy job for ",
+                                      clone.name, ", but no such volume")};
+  }
+  Store::CloneEntry entry;
+  entry.record = clone;
+  entry.source_node = a;
+  const auto hold = holds_.find(clone.clone);
+  if (a == nullptr) {
+    entry.trouble = Text("node ", clone.source_node_name, " is not mounted");
+  } else if (hold == holds_.end() || hold_nodes_.at(clone.clone) != a) {
+    entry.trouble = Text("node ", a->name(), " no longer holds its source, so what was not copied "
+                         "yet is lost; delete this clone and make it again");
+  } else {
+    entry.held = store_.layers_.Find(hold->second.layer);
+    entry.lock = hold->second.snapshot != kNoId ? hold->second.snapshot : hold->second.volume;
+    store_.locked_[entry.lock] = clone.clone;
+  }
+  store_.clones_[clone.clone] = std::move(entry);
+  return OkStatus();
+}
+
+Status Recovery::ReconcileHolds(Node& a) {
+  for (const HoldRecord& hold : a.contents().holds) {
+    if (!holds_.contains(hold.clone) || hold_nodes_.at(hold.clone) != &a) continue;
+    const Node* const b = FindByUuid(hold.clone_node);
+    bool needed = b == nullptr;  // touch nothing: its node may come back
+    {
+      MutexLock lock(store_.mu_);
+      needed = needed || store_.clones_.contains(hold.clone);
+      if (b == nullptr) {
+        const Id source = hold.snapshot != kNoId ? hold.snapshot : hold.volume;
+        store_.locked_.emplace(source, hold.clone);
+        Store::CloneEntry entry;
+        entry.absent = true;
+        entry.lock = source;
+        entry.record.name = hold.clone_name;
+        store_.clones_[hold.clone] = std::move(entry);
+      }
+    }
+    if (needed) {
+      if (Layer* const layer = store_.layers_.Find(hold.layer)) store_.reclaimer_->AddPoint(layer);
+      continue;
+    }
+    LogInfo(Text("node ", a.name(), ": a hold for clone ", hold.clone_name,
+                 ", which does not exist, is released"));
+    VOLFS_TRY(a.catalog().Commit({DeleteHold{hold.clone}}));
+  }
+  return OkStatus();
+}
+
+Status Recovery::RemoveOrphans(Node& node) {
+  VOLFS_ASSIGN(const std::vector<std::string> names, node.directory().ListLayers());
+  for (const std::string& name : names) {
+    const Id id = IdFromFileName(name);
+    Layer* const layer = id == kNoId ? nullptr : store_.layers_.Find(id);
+    if (layer != nullptr && layer->node() == &node && layer->record().has_file) continue;
+    if (id == kNoId) {
+      LogWarning(Text("node ", node.name(), ": layers/", name, " is not a file of volfs; left alone"));
+      continue;
+    }
+    VOLFS_TRY(node.directory().Remove("layers/" + name));
+    LogInfo(Text("node ", node.name(), ": removed layers/", name, ", which no record knows"));
+  }
+  return OkStatus();
+}
+
+}  // namespace volfs

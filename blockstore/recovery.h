@@ -1,0 +1,51 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "blockstore/store.h"
+
+namespace volfs {
+
+// Fills a new Store from what the catalogs of its nodes say, and finishes or undoes what a crash
+// left between two nodes. Needs no repair and no pass over data: time grows with the number of
+// volumes, snapshots and layers only.
+//
+// For each pair of nodes (A: the source's, B: the clone's):
+//   B has an intent, no clone            release the hold on A if A is there, drop the intent
+//   B there, A has a hold that B does not know   release it, and log it
+//   clone independent, hold still on A   release it; A missing: owed, the clone is available
+//   clone dependent, A missing           keep; its missing ranges are errors, status says why
+//   clone dependent, A there, no hold    status `error`
+//   B being cancelled                    release the hold on A if A is there, forget the clone
+//   B missing                            touch nothing
+//
+// Then files in layers/ that no record knows are removed (a crash between making a file and
+// committing its record, or between deleting a record and removing its file).
+//
+// Used once, by Store::Open, before anything else runs.
+class Recovery {
+ public:
+  explicit Recovery(Store& into) : store_(into) {}
+  Status Run();
+
+ private:
+  Status LoadLayers(Node& node);
+  Status LinkLayers(Node& node);
+  Status LoadVolumes(Node& node);
+  void LoadSnapshots(Node& node);
+  Status ReconcileClone(Node& b, const CloneRecord& clone);
+  Status KeepClone(Node& b, const CloneRecord& clone);
+  Status ForgetClone(Node& b, const CloneRecord& clone);
+  Status ReconcileHolds(Node& a);
+  Status RemoveOrphans(Node& node);
+  void FindAbsent();
+  [[nodiscard]] Node* FindByUuid(const std::string& uuid) const;
+  [[nodiscard]] std::string NameOf(const std::string& uuid) const;
+
+  Store& store_;
+  std::map<Id, HoldRecord> holds_;  // by clone; those of the nodes that are mounted
+  std::map<Id, Node*> hold_nodes_;
+};
+
+}  // namespace volfs

@@ -1,0 +1,393 @@
+#include "blockstore/store.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "blockstore/log.h"
+#include "blockstore/map_loader.h"
+#include "blockstore/recovery.h"
+
+namespace volfs {
+namespace {
+
+constexpr int kHydrators = 4;
+constexpr Nanoseconds kTick = std::chrono::seconds(1);
+// What is not synced is committed after 5 s, or sooner if it is much (ARCHITECTURE.md).
+constexpr uint64_t kCommitTicks = 4;
+constexpr uint64_t kPendingBlocks = 65536;
+constexpr uint64_t kAttributeTicks = 30;
+constexpr uint64_t kCheckpointTicks = 20;
+constexpr char kCleanKey[] = "clean";
+
+}  // namespace
+
+bool Allowed(const Caller& caller, const Attributes& attributes, Right right) {
+  if (caller.uid == 0) return true;
+  const auto bits = static_cast<uint32_t>(right);
+  if (caller.uid == attributes.uid) return (attributes.mode >> 6 & bits) != 0;
+  const bool member = caller.gid == attributes.gid ||
+                      std::find(caller.groups.begin(), caller.groups.end(), attributes.gid) !=
+                          caller.groups.end();
+  return (attributes.mode >> (member ? 3 : 0) & bits) != 0;
+}
+
+OpenSnapshot::OpenSnapshot(Reclaimer& reclaimer, Layer* layer,
+                           std::shared_ptr<const FrozenImage> image)
+    : reclaimer_(reclaimer), layer_(layer), image_(std::move(image)) {}
+
+OpenSnapshot::~OpenSnapshot() {
+  if (const Status freed = reclaimer_.RemovePoint(layer_); !freed.ok()) {
+    LogWarning(Text("space of a deleted snapshot is freed at the next mount: ",
+                    freed.error().message));
+  }
+}
+
+// --- life ----------------------------------------------------------------------------------------
+
+Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options)
+    : nodes_(std::move(nodes)), options_(options) {
+  if (!nodes_.empty()) block_size_ = nodes_.front()->block_size();
+  reclaimer_ = std::make_unique<Reclaimer>(layers_, epoch_, block_size_);
+  hydrator_ = std::make_unique<Hydrator>(
+      options.hydrate ? kHydrators : 0,
+      [this](const std::shared_ptr<CloneJob>& job) { OnJobOver(job); });
+}
+
+Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> nodes,
+                                           const StoreOptions& options) {
+  assert(!nodes.empty());
+  std::unique_ptr<Store> store(new Store(std::move(nodes), options));
+  VOLFS_TRY(Recovery(*store).Run());
+  for (const auto& node : store->nodes_) {
+    VOLFS_TRY(node->catalog().Commit({PutSetting{kCleanKey, "0"}}));
+  }
+  store->Start();
+  return store;
+}
+
+void Store::Start() {
+  notifier_ = Thread("notify", [this] { Notify(); });
+  maintainer_ = Thread("maintain", [this] { Maintain(); });
+  if (!options_.hydrate) return;
+  std::vector<Id> dependent;
+  {
+    MutexLock lock(mu_);
+    for (const auto& [id, entry] : clones_) {
+      if (entry.held != nullptr) dependent.push_back(id);
+    }
+  }
+  for (const Id id : dependent) StartJob(id);
+}
+
+// Of a clone that the last mount left dependent.
+void Store::StartJob(Id clone) {
+  CloneEntry entry;
+  std::shared_ptr<Volume> volume;
+  {
+    MutexLock lock(mu_);
+    entry = clones_.at(clone);
+    volume = by_id_.at(clone);
+  }
+  Result<ExtentMap> map = LoadMap(layers_, entry.held, block_size_);
+  MutexLock lock(mu_);
+  if (!map.ok()) {
+    clones_[clone].trouble = map.error().message;
+    return;
+  }
+  // shared_ptr: as in PublishClone.
+  auto image = std::make_shared<const FrozenImage>(layers_, std::move(map.value()),
+                                                   entry.record.source_bytes, block_size_);
+  clones_[clone].job = std::make_shared<CloneJob>(volume, std::move(image), entry.record,
+                                                  hydrator_->throttle(), block_size_);
+  hydrator_->Add(clones_[clone].job);
+}
+
+Store::~Store() {
+  hydrator_->Stop();
+  {
+    MutexLock lock(event_mu_);
+    stopping_ = true;
+    event_changed_.NotifyAll();
+    maintain_now_.NotifyAll();
+  }
+  if (maintainer_.joinable()) maintainer_.Join();
+  if (notifier_.joinable()) notifier_.Join();
+  for (const auto& volume : Volumes()) {
+    Status done = volume->Sync();
+    if (done.ok()) done = volume->SyncAttributes();
+    if (!done.ok()) LogError(Text("unmounting: ", volume->name(), ": ", done.error().message));
+  }
+  MutexLock lock(mu_);
+  // Only a stop that left nothing to tidy up is a clean one (recovery.h).
+  if (!maintained_) return;
+  for (const auto& node : nodes_) {
+    if (node->catalog().fenced()) continue;
+    (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}});
+  }
+}
+
+void Store::Maintain() {
+  for (uint64_t tick = 0;; ++tick) {
+    MaintainOnce(tick);
+    MutexLock lock(event_mu_);
+    const Nanoseconds deadline = MonotonicNow() + kTick;
+    while (!stopping_ && MonotonicNow() < deadline) {
+      (void)maintain_now_.WaitUntil(event_mu_, deadline);
+    }
+    if (stopping_) return;
+  }
+}
+
+void Store::MaintainOnce(uint64_t tick) {
+  const auto warn = [](const Status& status) {
+    if (!status.ok()) LogWarning(status.error().message);
+  };
+  if (tick == 0) {
+    // What a crash left: space that nobody can reach, and writes that were never committed.
+    warn(reclaimer_->ReclaimAll());
+    std::vector<std::shared_ptr<Volume>> punch;
+    {
+      MutexLock lock(mu_);
+      std::swap(punch, to_punch_);
+    }
+    for (const auto& volume : punch) warn(volume->PunchGarbage());
+    MutexLock lock(mu_);
+    maintained_ = true;
+  }
+  for (const auto& volume : Volumes()) {
+    const uint64_t work = volume->PendingWork();
+    if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == 0)) warn(volume->Sync());
+    if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
+  }
+  if (tick % kCheckpointTicks != kCheckpointTicks - 1) return;
+  for (const auto& node : nodes_) {
+    if (!node->catalog().fenced()) warn(node->catalog().Checkpoint());
+  }
+}
+
+// --- events --------------------------------------------------------------------------------------
+
+void Store::SetListener(std::function<void(const StoreEvent&)> listener) {
+  MutexLock lock(event_mu_);
+  listener_ = std::move(listener);
+}
+
+void Store::Emit(std::string event, const std::string& volume, Id id, std::string status) {
+  MutexLock lock(event_mu_);
+  events_.push_back({++event_seq_, WallNow().count(), std::move(event), volume, id,
+                     std::move(status)});
+  event_changed_.NotifyAll();
+}
+
+void Store::Notify() {
+  for (;;) {
+    StoreEvent event;
+    std::function<void(const StoreEvent&)> listener;
+    {
+      MutexLock lock(event_mu_);
+      while (events_.empty() && !stopping_) event_changed_.Wait(event_mu_);
+      if (events_.empty()) return;
+      event = std::move(events_.front());
+      events_.pop_front();
+      listener = listener_;
+    }
+    if (listener) listener(event);
+  }
+}
+
+// --- looking -------------------------------------------------------------------------------------
+
+std::shared_ptr<Volume> Store::Find(const std::string& name) {
+  MutexLock lock(mu_);
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<Volume> Store::Find(Id id) {
+  MutexLock lock(mu_);
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Volume>> Store::Volumes() {
+  MutexLock lock(mu_);
+  std::vector<std::shared_ptr<Volume>> volumes;
+  volumes.reserve(by_name_.size());
+  for (const auto& [name, volume] : by_name_) volumes.push_back(volume);
+  return volumes;
+}
+
+Result<VolumeInfo> Store::Info(const std::string& name) {
+  const std::shared_ptr<Volume> volume = Find(name);
+  if (volume == nullptr) return Error{Errc::kNotFound, Text(name, ": no such volume")};
+  return Info(*volume);
+}
+
+VolumeInfo Store::Info(Volume& volume) {
+  const VolumeRecord record = volume.record();
+  VolumeInfo info;
+  info.id = record.id;
+  info.name = record.name;
+  info.size_bytes = volume.size_bytes();
+  info.type = record.type;
+  info.node = volume.node().name();
+  info.region = volume.node().record().region;
+  info.created_ns = record.created_ns;
+  info.attachments = volume.readers() + volume.writers();
+  info.error = volume.failure();
+  if (const Result<uint64_t> bytes = volume.AllocatedBytes(); bytes.ok()) {
+    info.allocated_bytes = bytes.value();
+  }
+  FillCloneInfo(info);
+  if (volume.deleting()) {
+    info.status = "deleting";
+  } else if (!info.error.empty() && !info.paused) {
+    info.status = "error";
+  } else if (info.progress.creating) {
+    info.status = "creating";
+  } else {
+    info.status = volume.writers() > 0 ? "in-use" : "available";
+  }
+  return info;
+}
+
+void Store::FillCloneInfo(VolumeInfo& info) {
+  std::shared_ptr<CloneJob> job;
+  {
+    MutexLock lock(mu_);
+    const auto found = clones_.find(info.id);
+    if (found == clones_.end() || found->second.owed) return;
+    info.source = found->second.record.source_name;
+    info.progress.creating = true;
+    if (info.error.empty()) info.error = found->second.trouble;
+    info.progress.total_bytes = found->second.record.total_bytes;
+    info.progress.total_known = found->second.record.total_known;
+    info.progress.copied_bytes = found->second.record.copied_bytes;
+    job = found->second.job;
+  }
+  if (job == nullptr) return;
+  info.progress = job->progress();
+  if (!info.error.empty()) return;
+  info.error = job->error();
+  info.paused = job->state() != CloneJob::State::kFailed;
+}
+
+std::vector<NodeInfo> Store::Nodes() {
+  std::vector<NodeInfo> infos;
+  for (const auto& node : nodes_) {
+    const NodeRecord& r = node->record();
+    NodeInfo info{node->id(), r.uuid, r.name, node->path(), r.region, node->State(), r.types, {}};
+    if (const Result<SpaceInfo> space = node->directory().Space(); space.ok()) {
+      info.space = space.value();
+    } else {
+      info.state = space.error().message;
+    }
+    infos.push_back(std::move(info));
+  }
+  return infos;
+}
+
+std::vector<Store::SnapshotFolder> Store::SnapshotFolders() {
+  MutexLock lock(mu_);
+  std::vector<SnapshotFolder> folders;
+  for (const auto& [volume, names] : snapshot_names_) {
+    if (names.empty()) continue;
+    const auto live = by_id_.find(volume);
+    const auto ghost = ghosts_.find(volume);
+    if (live != by_id_.end()) {
+      folders.push_back({volume, live->second->name()});
+    } else if (ghost != ghosts_.end()) {
+      folders.push_back({volume, ghost->second.record.name});
+    }
+  }
+  std::sort(folders.begin(), folders.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return folders;
+}
+
+std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
+  std::vector<Id> ids;
+  {
+    MutexLock lock(mu_);
+    const auto names = snapshot_names_.find(volume);
+    if (names == snapshot_names_.end()) return {};
+    for (const auto& [name, id] : names->second) ids.push_back(id);
+  }
+  std::vector<SnapshotInfo> infos;
+  for (const Id id : ids) {
+    if (auto info = FindSnapshot(id)) infos.push_back(std::move(*info));
+  }
+  return infos;
+}
+
+std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
+  MutexLock lock(mu_);
+  const auto found = snapshots_.find(id);
+  if (found == snapshots_.end()) return std::nullopt;
+  const SnapshotRecord& r = found->second.record;
+  const auto live = by_id_.find(r.volume);
+  const auto ghost = ghosts_.find(r.volume);
+  std::string volume;
+  if (live != by_id_.end()) volume = live->second->name();
+  if (ghost != ghosts_.end()) volume = ghost->second.record.name;
+  return SnapshotInfo{r.id, volume, r.volume, r.name, r.size_bytes, r.attributes};
+}
+
+Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {
+  SnapshotRecord record;
+  {
+    MutexLock lock(mu_);
+    const auto found = snapshots_.find(id);
+    if (found == snapshots_.end()) return Error{Errc::kNotFound, "no such snapshot"};
+    if (auto image = found->second.image.lock()) return image;
+    record = found->second.record;
+  }
+  Layer* const layer = layers_.Find(record.layer);
+  if (layer == nullptr) {
+    return Error{Errc::kCorrupt, Text("snapshot ", record.name, ": its layer is not there")};
+  }
+  VOLFS_ASSIGN(ExtentMap map, LoadMap(layers_, layer, block_size_));
+  // shared_ptr: all who have the snapshot open share one map.
+  auto image = std::make_shared<const FrozenImage>(layers_, std::move(map), record.size_bytes,
+                                                   block_size_);
+  MutexLock lock(mu_);
+  const auto found = snapshots_.find(id);
+  if (found != snapshots_.end()) found->second.image = image;
+  return image;
+}
+
+Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
+  Layer* layer = nullptr;
+  {
+    MutexLock lock(mu_);
+    const auto found = snapshots_.find(id);
+    if (found == snapshots_.end()) return Error{Errc::kNotFound, "no such snapshot"};
+    layer = layers_.Find(found->second.record.layer);
+    // Under mu_, as deleting a snapshot takes it off the table before it takes its point away.
+    if (layer != nullptr) reclaimer_->AddPoint(layer);
+  }
+  if (layer == nullptr) return Error{Errc::kCorrupt, "the snapshot's layer is not there"};
+  Result<std::shared_ptr<const FrozenImage>> image = SnapshotImage(id);
+  if (!image.ok()) {
+    (void)reclaimer_->RemovePoint(layer);
+    return image.error();
+  }
+  return std::make_shared<OpenSnapshot>(*reclaimer_, layer, image.value());
+}
+
+// --- settings ------------------------------------------------------------------------------------
+
+std::string Store::Setting(const std::string& key) {
+  MutexLock lock(mu_);
+  const auto found = settings_.find(key);
+  return found == settings_.end() ? "" : found->second;
+}
+
+Status Store::SetSetting(const std::string& key, const std::string& value) {
+  VOLFS_TRY(nodes_.front()->catalog().Commit({PutSetting{key, value}}));
+  MutexLock lock(mu_);
+  settings_[key] = value;
+  return OkStatus();
+}
+
+}  // namespace volfs

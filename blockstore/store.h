@@ -1,0 +1,300 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "blockstore/catalog.h"
+#include "blockstore/clone_job.h"
+#include "blockstore/epoch.h"
+#include "blockstore/error.h"
+#include "blockstore/hydrator.h"
+#include "blockstore/image.h"
+#include "blockstore/layer_table.h"
+#include "blockstore/node.h"
+#include "blockstore/reclaim.h"
+#include "blockstore/runtime.h"
+#include "blockstore/volume.h"
+
+namespace volfs {
+
+// Who asks. Root (uid 0) may everything.
+struct Caller {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  std::vector<uint32_t> groups;  // supplementary
+};
+enum class Right { kRead = 4, kWrite = 2 };
+bool Allowed(const Caller& caller, const Attributes& attributes, Right right);
+
+// What `status` says of one volume, at one moment.
+struct VolumeInfo {
+  Id id = kNoId;
+  std::string name;
+  std::string status;  // creating, available, in-use, deleting, error
+  uint64_t size_bytes = 0;
+  std::string type;
+  std::string node;
+  std::string region;
+  std::string source;  // of a clone that is not whole yet: what it was asked for as; else empty
+  std::string error;    // why it is `error`, or why copying pauses
+  bool paused = false;  // the latter
+  int64_t created_ns = 0;
+  int attachments = 0;  // opens
+  uint64_t allocated_bytes = 0;
+  CloneProgress progress;  // of a clone that is not whole yet; 100 per cent otherwise
+};
+
+struct SnapshotInfo {
+  Id id = kNoId;
+  std::string volume;
+  Id volume_id = kNoId;
+  std::string name;
+  uint64_t size_bytes = 0;
+  Attributes attributes;
+};
+
+struct NodeInfo {
+  Id id = kNoId;
+  std::string uuid, name, path, region, state;
+  std::vector<VolumeType> types;
+  SpaceInfo space;
+};
+
+struct CreateRequest {
+  std::string name;
+  std::optional<uint64_t> size_bytes;  // none: an empty file, to which no least size applies
+  std::string type;                    // empty: the default
+  std::string node;                    // empty: the first that offers the type
+  uint32_t mode = 0600;
+};
+
+struct CloneRequest {
+  std::string source;    // a volume
+  std::string snapshot;  // empty: of the volume's contents now
+  std::string name;
+  std::optional<uint64_t> size_bytes;
+  std::string type;  // empty: the source's
+  std::string node;  // empty: the one with most room that is not the source's
+  bool linked = false;
+  std::string token;
+  std::string words;  // the canonical request, for a retry with the same token
+};
+
+// Something changed: for watchers, and for caches above. Sent by the store's own notifier thread,
+// in order, with no lock held.
+struct StoreEvent {
+  uint64_t seq = 0;
+  int64_t time_ns = 0;
+  std::string event;  // created, deleted, renamed, resized, snapshot, clone, status, ...
+  std::string volume;
+  Id id = kNoId;
+  std::string status;
+};
+
+// A snapshot that somebody has open: keeps its layers, also when it is deleted meanwhile.
+class OpenSnapshot {
+ public:
+  // The caller has added a point to `layer`; it is taken away at the end.
+  OpenSnapshot(Reclaimer& reclaimer, Layer* layer, std::shared_ptr<const FrozenImage> image);
+  ~OpenSnapshot();  // may free the space of a deleted snapshot: no lock may be held
+  OpenSnapshot(const OpenSnapshot&) = delete;
+  OpenSnapshot& operator=(const OpenSnapshot&) = delete;
+  [[nodiscard]] const FrozenImage& image() const { return *image_; }
+
+ private:
+  Reclaimer& reclaimer_;
+  Layer* const layer_;
+  const std::shared_ptr<const FrozenImage> image_;
+};
+
+struct StoreOptions {
+  bool hydrate = true;  // false: clones stay creating (offline tools, tests)
+};
+
+// All volumes of the nodes of one mount: names, requests, and what runs in the background.
+//
+// Every request either fails and leaves nothing behind, or is durable when it returns (a size set
+// with Volume::Grow: with the next Sync). Names are unique over the nodes.
+//
+// Thread-safety: all methods from any thread. Locks: naming_mu_ > mu_; mu_ guards the tables and is never held over
+// I/O; a request reserves what it needs under it, works without, and publishes under it.
+class Store {
+ public:
+  // Opens the nodes' volumes, reconciles holds and clones between them (recovery.h), removes what
+  // crashes left, and starts the background work. kCorrupt, kExists (one name on two nodes), kIo.
+  static Result<std::unique_ptr<Store>> Open(std::vector<std::unique_ptr<Node>> nodes,
+                                             const StoreOptions& options);
+  // Stops background work, commits everything, closes the nodes.
+  ~Store();
+
+  // --- looking ---------------------------------------------------------------------------------
+  // shared_ptr: an open file or a running request keeps a volume that was deleted meanwhile.
+  [[nodiscard]] std::shared_ptr<Volume> Find(const std::string& name) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::shared_ptr<Volume> Find(Id id) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::vector<std::shared_ptr<Volume>> Volumes() VOLFS_EXCLUDES(mu_);  // by name
+  Result<VolumeInfo> Info(const std::string& name) VOLFS_EXCLUDES(mu_);
+  VolumeInfo Info(Volume& volume) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::vector<NodeInfo> Nodes();
+  [[nodiscard]] std::vector<std::unique_ptr<Node>>& nodes() { return nodes_; }
+
+  // Volumes that have snapshots (deleted ones whose snapshots live on included), by name.
+  struct SnapshotFolder {
+    Id volume = kNoId;
+    std::string name;
+  };
+  [[nodiscard]] std::vector<SnapshotFolder> SnapshotFolders() VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::vector<SnapshotInfo> Snapshots(Id volume) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::optional<SnapshotInfo> FindSnapshot(Id id) VOLFS_EXCLUDES(mu_);
+  Result<std::shared_ptr<OpenSnapshot>> OpenSnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
+
+  // --- requests --------------------------------------------------------------------------------
+  // Failures come in the order of interface.md section 6.
+  Result<std::shared_ptr<Volume>> Create(const CreateRequest& request, const Caller& caller);
+  Result<std::shared_ptr<Volume>> Clone(const CloneRequest& request, const Caller& caller);
+  Result<SnapshotInfo> TakeSnapshot(const std::string& volume, const std::string& name,
+                                    const Caller& caller);
+  Status Resize(const std::string& name, uint64_t size_bytes, const Caller& caller);
+  // Of a clone that is `creating`: cancels it.
+  Status Delete(const std::string& name, const Caller& caller);
+  Status DeleteSnapshot(const std::string& volume, const std::string& snapshot,
+                        const Caller& caller);
+  Status Cancel(const std::string& name, const Caller& caller);
+  Status Resume(const std::string& name, const Caller& caller);
+  Status Rename(const std::string& from, const std::string& to);
+
+  // --- limits: remembered in the first node's catalog --------------------------------------------
+  [[nodiscard]] std::string Setting(const std::string& key) VOLFS_EXCLUDES(mu_);
+  Status SetSetting(const std::string& key, const std::string& value) VOLFS_EXCLUDES(mu_);
+  Hydrator& hydrator() { return *hydrator_; }
+
+  // Events: called from the notifier thread until the store is destroyed. Set once.
+  void SetListener(std::function<void(const StoreEvent&)> listener) VOLFS_EXCLUDES(event_mu_);
+
+ private:
+  // A clone that is not whole yet, or whose hold is still to be released.
+  struct CloneEntry {
+    CloneRecord record;
+    std::shared_ptr<CloneJob> job;  // null: it cannot be copied now, `trouble` says why
+    std::string trouble;
+    Node* source_node = nullptr;  // null: not mounted
+    Layer* held = nullptr;
+    Id lock = kNoId;    // the volume or snapshot whose lock it has
+    bool owed = false;    // whole, but the hold could not be released: A is not mounted
+    bool absent = false;  // known by its hold only: the clone's own node is not mounted
+  };
+  struct SnapshotEntry {
+    SnapshotRecord record;
+    Node* node = nullptr;
+    // weak_ptr: the map is shared by those who have it open and goes with the last of them.
+    std::weak_ptr<const FrozenImage> image;
+  };
+  struct Ghost {  // a deleted volume whose snapshots live on
+    VolumeRecord record;
+    Node* node = nullptr;
+  };
+  // What a request has reserved; given back unless Keep() was called.
+  class Reservation;
+  struct ClonePlan;
+  friend class Recovery;
+
+  Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options);
+  void Start();
+  void StartJob(Id clone) VOLFS_EXCLUDES(mu_);
+
+  // Looking; under mu_.
+  [[nodiscard]] bool NameTakenLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
+  [[nodiscard]] const SnapshotEntry* FindSnapshotLocked(Id volume, const std::string& name) const
+      VOLFS_REQUIRES(mu_);
+  [[nodiscard]] Id VolumeIdLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
+  [[nodiscard]] Status CheckUnlockedLocked(Id key, const std::string& what) const
+      VOLFS_REQUIRES(mu_);
+  [[nodiscard]] Status CheckSourceLocked(const Volume& source) const VOLFS_REQUIRES(mu_);
+
+  // Requires: the name is free, the source unlocked.
+  void ReserveNameLocked(Reservation& reservation, const std::string& name) VOLFS_REQUIRES(mu_);
+  void ReserveSourceLocked(Reservation& reservation, Id source) VOLFS_REQUIRES(mu_);
+
+  // Placement (store_placement.cc).
+  [[nodiscard]] Node* FindNode(const std::string& name) const;
+  [[nodiscard]] Status CheckType(const std::string& type) const;
+  [[nodiscard]] Error NoSuchNode(const std::string& name) const;
+  Result<Node*> PlaceNew(const CreateRequest& request, std::string& type) const;
+  Result<Node*> PlaceClone(const ClonePlan& plan, const CloneRequest& request) const;
+
+  // Cloning (store_clone.cc).
+  Status PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan)
+      VOLFS_EXCLUDES(mu_);
+  Result<std::shared_ptr<Volume>> Retried(const CloneRequest& request) VOLFS_EXCLUDES(mu_);
+  Status Freeze(ClonePlan& plan, const Volume::Extra& extra);
+  static VolumeRecord CloneVolumeRecord(const ClonePlan& plan, const LayerRecord& head);
+  Result<std::shared_ptr<Volume>> CloneLinked(ClonePlan& plan);
+  Result<std::shared_ptr<Volume>> CloneAcross(ClonePlan& plan);
+  std::shared_ptr<Volume> PublishClone(ClonePlan& plan, Layer* head, const VolumeRecord& record)
+      VOLFS_EXCLUDES(mu_);
+  // `head`: the clone's, if it is on its source's node.
+  Status ReleaseHold(const CloneEntry& entry, Id clone, Layer* head);
+  void UnlockSourceLocked(const CloneEntry& entry, Id clone) VOLFS_REQUIRES(mu_);
+  void OnJobOver(const std::shared_ptr<CloneJob>& job) VOLFS_EXCLUDES(mu_);
+  void CompleteClone(Id clone) VOLFS_EXCLUDES(mu_);
+  Status CancelClone(const std::shared_ptr<Volume>& volume) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] bool IsClone(Id id) const VOLFS_EXCLUDES(mu_);
+
+  // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or hold's.
+  void AdoptHead(Volume& volume, Layer* old);
+  Status Forget(const std::shared_ptr<Volume>& volume, CatalogChange change)
+      VOLFS_EXCLUDES(naming_mu_, mu_);
+  Result<std::shared_ptr<const FrozenImage>> SnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
+  void FillCloneInfo(VolumeInfo& info) VOLFS_EXCLUDES(mu_);
+
+  // Background.
+  void Maintain();
+  void MaintainOnce(uint64_t tick);
+  void Notify();
+  void Emit(std::string event, const std::string& volume, Id id, std::string status)
+      VOLFS_EXCLUDES(event_mu_);
+
+  // Constant after Open.
+  std::vector<std::unique_ptr<Node>> nodes_;
+  const StoreOptions options_;
+  uint32_t block_size_ = kDefaultBlockSize;
+  std::vector<PeerRecord> absent_;  // known, but not mounted now
+
+  LayerTable layers_;
+  Epoch epoch_;
+  std::unique_ptr<Reclaimer> reclaimer_;
+  std::unique_ptr<Hydrator> hydrator_;
+
+  Mutex naming_mu_;  // one change of a volume's name (rename, delete) at a time; held over I/O
+  mutable Mutex mu_;
+  std::map<std::string, std::shared_ptr<Volume>> by_name_ VOLFS_GUARDED_BY(mu_);
+  std::map<Id, std::shared_ptr<Volume>> by_id_ VOLFS_GUARDED_BY(mu_);
+  std::map<Id, Ghost> ghosts_ VOLFS_GUARDED_BY(mu_);
+  std::map<Id, SnapshotEntry> snapshots_ VOLFS_GUARDED_BY(mu_);
+  std::map<Id, std::map<std::string, Id>> snapshot_names_ VOLFS_GUARDED_BY(mu_);  // by volume
+  std::map<Id, CloneEntry> clones_ VOLFS_GUARDED_BY(mu_);
+  std::set<std::string> reserved_names_ VOLFS_GUARDED_BY(mu_);
+  std::map<Id, Id> locked_ VOLFS_GUARDED_BY(mu_);  // source -> clone; kNoId: a snapshot or clone
+                                                   // request that is at work right now
+  std::map<std::string, std::string> settings_ VOLFS_GUARDED_BY(mu_);
+  std::vector<std::shared_ptr<Volume>> to_punch_ VOLFS_GUARDED_BY(mu_);  // after an unclean stop
+  bool maintained_ VOLFS_GUARDED_BY(mu_) = false;  // ... and that is done
+
+  Mutex event_mu_;
+  Condition event_changed_;
+  Condition maintain_now_;
+  std::deque<StoreEvent> events_ VOLFS_GUARDED_BY(event_mu_);
+  std::function<void(const StoreEvent&)> listener_ VOLFS_GUARDED_BY(event_mu_);
+  uint64_t event_seq_ VOLFS_GUARDED_BY(event_mu_) = 0;
+  bool stopping_ VOLFS_GUARDED_BY(event_mu_) = false;
+
+  Thread notifier_;
+  Thread maintainer_;
+};
+
+}  // namespace volfs

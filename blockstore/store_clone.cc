@@ -1,0 +1,401 @@
+// Cloning: two nodes, three commits, in this order (ARCHITECTURE.md, "Life of a clone"):
+//   B  intent: the name is reserved
+//   A  the instant: the source's head is frozen under a new one, and held for the clone
+//   B  the clone's layer and record
+// and at the end: B link cut, A hold released, B job forgotten. Recovery undoes or finishes what a
+// crash leaves between any two of them.
+#include <algorithm>
+#include <cassert>
+
+#include "blockstore/clone_plan.h"
+#include "blockstore/log.h"
+#include "blockstore/map_loader.h"
+#include "blockstore/store.h"
+
+namespace volfs {
+namespace {
+
+std::string SourceWords(const CloneRequest& request) {
+  return request.snapshot.empty() ? request.source : Text(request.source, "@", request.snapshot);
+}
+
+// The outcome of this commit is unknown: nothing that depends on it may be undone or repeated.
+bool OutcomeUnknown(const Error& error) { return error.code == Errc::kIo; }
+
+}  // namespace
+
+Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const Caller& caller) {
+  VOLFS_TRY(CheckType(request.type));
+  if (!request.token.empty()) {
+    VOLFS_ASSIGN(std::shared_ptr<Volume> earlier, Retried(request));
+    if (earlier != nullptr) return earlier;
+  }
+  ClonePlan plan(*this);
+  VOLFS_TRY(PlanClone(request, caller, plan));
+  return request.linked ? CloneLinked(plan) : CloneAcross(plan);
+}
+
+// Null if the token is new.
+Result<std::shared_ptr<Volume>> Store::Retried(const CloneRequest& request) {
+  MutexLock lock(mu_);
+  for (const auto& [id, clone] : clones_) {
+    if (clone.record.token != request.token) continue;
+    if (clone.record.request != request.words) {
+      return Error{Errc::kInvalid, Text("id=", request.token, " was used for another request: ",
+                                        clone.record.request)};
+    }
+    const auto volume = by_id_.find(id);
+    if (volume != by_id_.end()) return volume->second;
+  }
+  return std::shared_ptr<Volume>();
+}
+
+Status Store::PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan) {
+  plan.id = NewId();
+  plan.name = request.name;
+  plan.token = request.token;
+  plan.words = request.words;
+  plan.source_words = SourceWords(request);
+  VolumeRecord source;
+  {
+    MutexLock lock(mu_);
+    plan.source_volume = VolumeIdLocked(request.source);
+    const auto live = by_id_.find(plan.source_volume);
+    const bool ghost = ghosts_.contains(plan.source_volume);
+    if (live == by_id_.end() && (!ghost || request.snapshot.empty())) {
+      return Error{Errc::kNotFound, Text(request.source, ": no such volume")};
+    }
+    source = ghost ? ghosts_.at(plan.source_volume).record : live->second->record();
+    plan.attributes = source.attributes;
+    if (!request.snapshot.empty()) {
+      const SnapshotEntry* const found = FindSnapshotLocked(plan.source_volume, request.snapshot);
+      if (found == nullptr) {
+        return Error{Errc::kNotFound, Text(plan.source_words, ": no such snapshot")};
+      }
+      plan.snapshot = found->record.id;
+      plan.source_node = found->node;
+      plan.source_bytes = found->record.size_bytes;
+      plan.attributes.mtime_ns = found->record.attributes.mtime_ns;
+      plan.frozen = layers_.Find(found->record.layer);
+    } else {
+      plan.source = live->second;
+      plan.source_node = &plan.source->node();
+      plan.source_bytes = plan.source->size_bytes();
+    }
+    if (!Allowed(caller, source.attributes, Right::kRead)) {
+      return Error{Errc::kDenied, Text(request.source, ": you have no right to read it")};
+    }
+    VOLFS_TRY(CheckUnlockedLocked(plan.lock_key(), plan.source_words));
+    if (plan.source != nullptr) VOLFS_TRY(CheckSourceLocked(*plan.source));
+    // A deleted volume's snapshots keep its name for just this: to bring it back.
+    const bool revives = ghosts_.contains(plan.source_volume) && plan.name == source.name;
+    if (NameTakenLocked(plan.name) && !(revives && !reserved_names_.contains(plan.name))) {
+      return Error{Errc::kExists, Text(plan.name, ": the name is taken; choose another")};
+    }
+    ReserveNameLocked(plan.reservation, plan.name);
+    ReserveSourceLocked(plan.reservation, plan.lock_key());
+  }
+  plan.type = request.type.empty() ? source.type : request.type;
+  plan.size_bytes = request.size_bytes.value_or(plan.source_bytes);
+  plan.attributes.uid = caller.uid;
+  plan.attributes.gid = caller.gid;
+  plan.attributes.mode &= 0777;
+  plan.attributes.atime_ns = plan.attributes.ctime_ns = WallNow().count();
+  if (plan.size_bytes < plan.source_bytes) {
+    return Error{Errc::kRange, Text(plan.name, ": ", plan.size_bytes, " bytes are less than ",
+                                    plan.source_words, " has (", plan.source_bytes,
+                                    "); a clone is as large or larger")};
+  }
+  if (plan.source != nullptr) {
+    VOLFS_ASSIGN(plan.data_bytes, plan.source->AllocatedBytes());
+  } else {
+    VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers_, plan.frozen));
+    for (Layer* const layer : chain) {
+      VOLFS_ASSIGN(const uint64_t bytes, layer->AllocatedBytes());
+      plan.data_bytes += bytes;
+    }
+  }
+  plan.named_node = request.linked ? plan.source_node : FindNode(request.node);
+  if (request.linked && !request.node.empty() && FindNode(request.node) != plan.source_node) {
+    return Error{Errc::kInvalid, Text(plan.source_words, ": linked=1 shares its data, so the clone "
+                                                         "can only be on node ",
+                                      plan.source_node->name())};
+  }
+  VOLFS_ASSIGN(plan.target, PlaceClone(plan, request));
+  return OkStatus();
+}
+
+namespace {
+
+// The clone's head: over `frozen`, of which it sees all (the source may have grown since the check,
+// so the clone is at least as large).
+LayerRecord CloneLayer(uint64_t size_bytes, const Layer& frozen, uint64_t frozen_bytes) {
+  LayerRecord record;
+  record.id = NewId();
+  record.parent = frozen.id();
+  record.size_bytes = std::max(size_bytes, frozen_bytes);
+  record.parent_bytes = frozen_bytes;
+  return record;
+}
+
+}  // namespace
+
+VolumeRecord Store::CloneVolumeRecord(const ClonePlan& plan, const LayerRecord& head) {
+  VolumeRecord record;
+  record.id = plan.id;
+  record.name = plan.name;
+  record.head = head.id;
+  record.size_bytes = head.size_bytes;
+  record.type = plan.type;
+  record.created_ns = WallNow().count();
+  record.attributes = plan.attributes;
+  return record;
+}
+
+// Fixes the instant, with `extra` in the commit on the source's node. Afterwards plan.frozen and
+// plan.image are what the clone reads, and plan.frozen has a point for whoever `extra` names.
+Status Store::Freeze(ClonePlan& plan, const Volume::Extra& extra) {
+  if (plan.source == nullptr) {
+    VOLFS_ASSIGN(plan.image, SnapshotImage(plan.snapshot));
+    VOLFS_TRY(plan.source_node->catalog().Commit(extra(*plan.frozen)));
+    reclaimer_->AddPoint(plan.frozen);
+    return OkStatus();
+  }
+  Layer* const old = plan.source->head();
+  Result<std::shared_ptr<const FrozenImage>> image =
+      plan.source->TakeInstant([&](const Layer& frozen) {
+        plan.attributes.mtime_ns = plan.source->attributes().mtime_ns;
+        return extra(frozen);
+      });
+  AdoptHead(*plan.source, old);
+  if (!image.ok()) {
+    if (plan.source->head() != old) (void)reclaimer_->RemovePoint(old);
+    return image.error();
+  }
+  plan.image = image.value();
+  plan.frozen = old;
+  return OkStatus();
+}
+
+// Shares all data with its source: one commit, nothing is copied, nothing is held.
+Result<std::shared_ptr<Volume>> Store::CloneLinked(ClonePlan& plan) {
+  LayerRecord layer;
+  VolumeRecord volume;
+  VOLFS_TRY(Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
+    layer = CloneLayer(plan.size_bytes, frozen, frozen.record().size_bytes);
+    volume = CloneVolumeRecord(plan, layer);
+    return {PutLayer{layer}, PutVolume{volume}};
+  }));
+  Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
+  reclaimer_->AddPoint(head);
+  reclaimer_->AddChild(plan.frozen, head);
+  // Its head keeps the frozen layer now; the point that Freeze left on it stood for that.
+  VOLFS_TRY(reclaimer_->RemovePoint(plan.frozen));
+  return PublishClone(plan, head, volume);
+}
+
+Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
+  Catalog& a = plan.source_node->catalog();
+  Catalog& b = plan.target->catalog();
+  CloneRecord clone;
+  clone.clone = plan.id;
+  clone.name = plan.name;
+  clone.source_name = plan.source_words;
+  clone.source_node = plan.source_node->uuid();
+  clone.source_node_name = plan.source_node->name();
+  clone.token = plan.token;
+  clone.request = plan.words;
+  VOLFS_TRY(b.Commit({PutClone{clone}}));
+
+  const Status held = Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
+    return {PutHold{{plan.id, plan.target->uuid(), plan.name, frozen.id(), plan.source_volume,
+                     plan.snapshot}}};
+  });
+  if (!held.ok()) {
+    if (OutcomeUnknown(held.error())) {
+      plan.reservation.AbandonName();
+    } else if (!b.Commit({DeleteClone{plan.id}}).ok()) {
+      plan.reservation.AbandonName();
+    }
+    return held.error();
+  }
+  const bool same_node = plan.source_node == plan.target;
+  LayerRecord layer = CloneLayer(plan.size_bytes, *plan.frozen, plan.image->size_bytes());
+  if (!same_node) layer.parent_node = plan.source_node->uuid();
+  const VolumeRecord volume = CloneVolumeRecord(plan, layer);
+  clone.state = CloneState::kCopying;
+  clone.source_layer = plan.frozen->id();
+  clone.source_bytes = plan.image->size_bytes();
+  if (const Status made = b.Commit({PutLayer{layer}, PutVolume{volume}, PutClone{clone}});
+      !made.ok()) {
+    plan.reservation.AbandonName();
+    if (OutcomeUnknown(made.error())) return made.error();
+    if (a.Commit({DeleteHold{plan.id}}).ok()) {
+      (void)reclaimer_->RemovePoint(plan.frozen);
+      (void)b.Commit({DeleteClone{plan.id}});  // else the next mount forgets it
+    }
+    return made.error();
+  }
+  Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
+  reclaimer_->AddPoint(head);
+  if (same_node) reclaimer_->AddChild(plan.frozen, head);
+  plan.clone = clone;
+  return PublishClone(plan, head, volume);
+}
+
+std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
+                                            const VolumeRecord& record) {
+  // shared_ptr: see store.h, "looking".
+  auto volume = std::make_shared<Volume>(VolumeContext{layers_, epoch_, block_size_}, *plan.target,
+                                         record, head);
+  ExtentMap map = plan.image->map();
+  map.Resize(BlocksFor(record.size_bytes, block_size_));
+  volume->SetMap(std::move(map));
+  std::shared_ptr<CloneJob> job;
+  if (plan.clone) {
+    // shared_ptr: the scheduler, the table and who asks for progress use it side by side.
+    job = std::make_shared<CloneJob>(volume, plan.image, *plan.clone, hydrator_->throttle(),
+                                     block_size_);
+  }
+  {
+    MutexLock lock(mu_);
+    by_name_[record.name] = volume;
+    by_id_[record.id] = volume;
+    if (job != nullptr) {
+      clones_[record.id] = {*plan.clone, job, "", plan.source_node, plan.frozen, plan.lock_key()};
+      locked_[plan.lock_key()] = record.id;
+      plan.reservation.PassedSource();
+    }
+  }
+  Emit("clone", record.name, record.id, job != nullptr ? "creating" : "available");
+  if (job != nullptr) hydrator_->Add(std::move(job));
+  return volume;
+}
+
+// --- the end of a clone's dependence -----------------------------------------------------------
+
+bool Store::IsClone(Id id) const {
+  MutexLock lock(mu_);
+  const auto found = clones_.find(id);
+  return found != clones_.end() && !found->second.owed && !found->second.absent;
+}
+
+// On the source's node, if it is there.
+Status Store::ReleaseHold(const CloneEntry& entry, Id clone, Layer* head) {
+  if (entry.source_node == nullptr) return OkStatus();
+  VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{clone}}));
+  if (entry.held == nullptr) return OkStatus();
+  if (head != nullptr) reclaimer_->RemoveChild(entry.held, head);
+  return reclaimer_->RemovePoint(entry.held);
+}
+
+void Store::OnJobOver(const std::shared_ptr<CloneJob>& job) {
+  const std::shared_ptr<Volume>& volume = job->clone();
+  if (job->state() == CloneJob::State::kDone) return CompleteClone(volume->id());
+  if (job->state() != CloneJob::State::kFailed) return;
+  {
+    // A clone in error keeps its hold, but not its source's lock.
+    MutexLock lock(mu_);
+    const auto found = clones_.find(volume->id());
+    if (found != clones_.end()) UnlockSourceLocked(found->second, volume->id());
+  }
+  Emit("status", volume->name(), volume->id(), "error");
+}
+
+void Store::UnlockSourceLocked(const CloneEntry& entry, Id clone) {
+  const auto lock = locked_.find(entry.lock);
+  if (lock != locked_.end() && lock->second == clone) locked_.erase(lock);
+}
+
+void Store::CompleteClone(Id clone) {
+  CloneEntry entry;
+  std::shared_ptr<Volume> volume;
+  {
+    MutexLock lock(mu_);
+    const auto found = clones_.find(clone);
+    if (found == clones_.end()) return;
+    entry = found->second;
+    volume = by_id_.at(clone);
+  }
+  Status done = ReleaseHold(entry, clone, &volume->node() == entry.source_node ? volume->head()
+                                                                                : nullptr);
+  if (done.ok()) done = volume->node().catalog().Commit({DeleteClone{clone}});
+  if (!done.ok()) {
+    // It is whole, but it cannot be told so durably: the next mount does.
+    LogError(Text("clone ", volume->name(), " is complete, but its hold on node ",
+                  entry.record.source_node_name, " could not be released: ",
+                  done.error().message));
+  }
+  {
+    MutexLock lock(mu_);
+    clones_.erase(clone);
+    UnlockSourceLocked(entry, clone);
+  }
+  Emit("status", volume->name(), clone, "available");
+}
+
+// --- cancel, resume ----------------------------------------------------------------------------
+
+// BeginDelete has been called. If the copy is finished just now, the volume is deleted as any other.
+Status Store::CancelClone(const std::shared_ptr<Volume>& volume) {
+  const Id id = volume->id();
+  CloneEntry entry;
+  {
+    MutexLock lock(mu_);
+    entry = clones_.at(id);
+  }
+  if (entry.job != nullptr) {
+    hydrator_->Remove(entry.job);
+    if (!IsClone(id)) return Forget(volume, {});
+    entry.job->Cancel();
+    entry.record = entry.job->record();
+  }
+  entry.record.state = CloneState::kDeleting;
+  entry.record.name = volume->name();
+  VOLFS_TRY(volume->node().catalog().Commit({PutClone{entry.record}}));
+  VOLFS_TRY(ReleaseHold(entry, id, &volume->node() == entry.source_node ? volume->head() : nullptr));
+  {
+    MutexLock lock(mu_);
+    clones_.erase(id);
+    UnlockSourceLocked(entry, id);
+  }
+  return Forget(volume, {volfs::DeleteClone{id}});
+}
+
+Status Store::Cancel(const std::string& name, const Caller& caller) {
+  const std::shared_ptr<Volume> volume = Find(name);
+  if (volume == nullptr) return Error{Errc::kNotFound, Text(name, ": no such volume")};
+  if (!IsClone(volume->id())) {
+    return Error{Errc::kInvalid, Text(name, ": it is not a clone that is being copied; nothing "
+                                            "was done (`volfs rm` deletes a volume)")};
+  }
+  return Delete(name, caller);
+}
+
+Status Store::Resume(const std::string& name, const Caller& caller) {
+  std::shared_ptr<CloneJob> job;
+  {
+    MutexLock lock(mu_);
+    const auto named = by_name_.find(name);
+    if (named == by_name_.end()) return Error{Errc::kNotFound, Text(name, ": no such volume")};
+    if (!Allowed(caller, named->second->attributes(), Right::kWrite)) {
+      return Error{Errc::kDenied, Text(name, ": you have no right to write it")};
+    }
+    const auto found = clones_.find(named->second->id());
+    if (found == clones_.end() || found->second.owed) {
+      return Error{Errc::kInvalid, Text(name, ": it is not a clone in error")};
+    }
+    if (found->second.job == nullptr) return Error{Errc::kNodeDown, found->second.trouble};
+    job = found->second.job;
+    if (job->state() != CloneJob::State::kFailed) {
+      return Error{Errc::kInvalid, Text(name, ": it is being copied already")};
+    }
+    job->Resume();
+    if (!locked_.contains(found->second.lock)) locked_[found->second.lock] = named->second->id();
+  }
+  hydrator_->Add(job);
+  Emit("status", name, job->clone()->id(), "creating");
+  return OkStatus();
+}
+
+}  // namespace volfs

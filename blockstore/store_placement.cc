@@ -1,0 +1,129 @@
+// Where a new volume or clone goes.
+#include <algorithm>
+
+#include "blockstore/clone_plan.h"
+#include "blockstore/log.h"
+#include "blockstore/store.h"
+
+namespace volfs {
+namespace {
+
+// What a request leaves free on a node, so that catalogs can always commit and deleting always works.
+constexpr uint64_t kHeadroomBytes = uint64_t{16} << 20;
+
+bool Fits(const VolumeType& type, uint64_t size_bytes) {
+  return size_bytes >= type.least_bytes && size_bytes <= type.greatest_bytes;
+}
+
+Error SizeError(const std::string& name, uint64_t size_bytes, const VolumeType& type) {
+  return Error{Errc::kRange, Text(name, ": ", size_bytes, " bytes are outside of what type ",
+                                  type.name, " allows (", type.least_bytes, " to ",
+                                  type.greatest_bytes, ")")};
+}
+
+}  // namespace
+
+Node* Store::FindNode(const std::string& name) const {
+  for (const auto& node : nodes_) {
+    if (node->name() == name) return node.get();
+  }
+  return nullptr;
+}
+
+Error Store::NoSuchNode(const std::string& name) const {
+  for (const PeerRecord& peer : absent_) {
+    if (peer.name != name) continue;
+    return Error{Errc::kNodeDown, Text("node ", name, " is not mounted; it was last at ", peer.path)};
+  }
+  return Error{Errc::kNoNode, Text("no node is named ", name, "; `volfs node ls` shows them")};
+}
+
+Status Store::CheckType(const std::string& type) const {
+  if (type.empty()) return OkStatus();
+  for (const auto& node : nodes_) {
+    if (node->FindType(type) != nullptr) return OkStatus();
+  }
+  return Error{Errc::kInvalid, Text("no node offers the type ", type,
+                                    "; control/types lists what there is")};
+}
+
+Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) const {
+  VOLFS_TRY(CheckType(type));
+  Node* node = nullptr;
+  if (!request.node.empty()) {
+    node = FindNode(request.node);
+    if (node == nullptr) return NoSuchNode(request.node);
+  }
+  const auto offers = [&](const Node& candidate, const std::string& wanted) {
+    return candidate.FindType(wanted) != nullptr && (node == nullptr || node == &candidate);
+  };
+  if (type.empty()) {
+    // The default type: `standard` where it is offered, else the first that the node has.
+    type = "standard";
+    const bool known = std::any_of(nodes_.begin(), nodes_.end(),
+                                   [&](const auto& n) { return offers(*n, "standard"); });
+    if (!known) type = (node != nullptr ? *node : *nodes_.front()).record().types.front().name;
+  }
+  for (const auto& candidate : nodes_) {
+    if (!offers(*candidate, type)) continue;
+    const VolumeType& offered = *candidate->FindType(type);
+    if (request.size_bytes && !Fits(offered, *request.size_bytes)) {
+      return SizeError(request.name, *request.size_bytes, offered);
+    }
+    return candidate.get();
+  }
+  return Error{Errc::kNoNode, Text("node ", request.node, " does not offer the type ", type)};
+}
+
+Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& request) const {
+  const Node& from = *plan.source_node;
+  std::vector<Node*> fitting;
+  const VolumeType* refused = nullptr;
+  for (const auto& node : nodes_) {
+    const bool named = !request.node.empty() || request.linked;
+    if (named ? node.get() != plan.named_node : node.get() == &from) continue;
+    if (!named && node->record().region != from.record().region) continue;
+    const VolumeType* const type = node->FindType(plan.type);
+    if (type == nullptr || node->catalog().fenced()) continue;
+    if (Fits(*type, plan.size_bytes)) {
+      fitting.push_back(node.get());
+    } else {
+      refused = type;
+    }
+  }
+  if (fitting.empty() && refused != nullptr) {
+    return SizeError(plan.name, plan.size_bytes, *refused);
+  }
+  if (!request.node.empty() && plan.named_node == nullptr) return NoSuchNode(request.node);
+  if (plan.named_node != nullptr && plan.named_node->record().region != from.record().region) {
+    return Error{Errc::kWrongRegion,
+                 Text("node ", request.node, " is in region ", plan.named_node->record().region,
+                      ", ", plan.source_words, " in ", from.record().region,
+                      "; a clone stays in its source's region")};
+  }
+  if (fitting.empty()) {
+    return Error{Errc::kNoNode,
+                 Text("no other node of region ", from.record().region, " offers the type ",
+                      plan.type, "; mount one, or say node=", from.name(),
+                      " for a copy on the source's own node")};
+  }
+  Node* best = nullptr;
+  uint64_t most = 0;
+  for (Node* const node : fitting) {
+    const Result<SpaceInfo> space = node->directory().Space();
+    if (!space.ok()) continue;
+    if (best == nullptr || space.value().free_bytes > most) {
+      best = node;
+      most = space.value().free_bytes;
+    }
+  }
+  if (best == nullptr) return Error{Errc::kIo, "no node's directory can tell its free space"};
+  const uint64_t need = request.linked ? 0 : plan.data_bytes;
+  if (most < kHeadroomBytes || most - kHeadroomBytes < need) {
+    return Error{Errc::kNoSpace, Text("node ", best->name(), " has ", most, " bytes free; ",
+                                      plan.source_words, " takes up to ", need)};
+  }
+  return best;
+}
+
+}  // namespace volfs

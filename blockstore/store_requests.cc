@@ -1,0 +1,367 @@
+// Requests other than cloning: create, snapshot, resize, rename, delete.
+#include <algorithm>
+#include <cassert>
+
+#include "blockstore/clone_plan.h"
+#include "blockstore/log.h"
+#include "blockstore/store.h"
+
+namespace volfs {
+namespace {
+
+// A descriptor's release reaches us after close(2) has returned: `umount && rm` must not fail for it.
+constexpr Nanoseconds kReleasePatience = std::chrono::milliseconds(500);
+constexpr Nanoseconds kReleasePoll = std::chrono::milliseconds(5);
+
+Error NotFound(const std::string& name) {
+  return Error{Errc::kNotFound, Text(name, ": no such volume")};
+}
+
+Error Taken(const std::string& name) {
+  return Error{Errc::kExists, Text(name, ": the name is taken; choose another")};
+}
+
+Error Denied(const std::string& name, const char* right) {
+  return Error{Errc::kDenied, Text(name, ": you have no right to ", right, " it")};
+}
+
+}  // namespace
+
+// --- reservations --------------------------------------------------------------------------------
+
+void Store::ReserveNameLocked(Reservation& reservation, const std::string& name) {
+  reserved_names_.insert(name);
+  reservation.HasName(name);
+}
+
+void Store::ReserveSourceLocked(Reservation& reservation, Id source) {
+  assert(!locked_.contains(source));
+  locked_[source] = kNoId;
+  reservation.HasSource(source);
+}
+
+Store::Reservation::~Reservation() {
+  MutexLock lock(store_.mu_);
+  if (!name_.empty()) store_.reserved_names_.erase(name_);
+  if (source_ != kNoId) store_.locked_.erase(source_);
+}
+
+bool Store::NameTakenLocked(const std::string& name) const {
+  return by_name_.contains(name) || reserved_names_.contains(name) ||
+         std::any_of(ghosts_.begin(), ghosts_.end(),
+                     [&](const auto& ghost) { return ghost.second.record.name == name; });
+}
+
+Id Store::VolumeIdLocked(const std::string& name) const {
+  const auto live = by_name_.find(name);
+  if (live != by_name_.end()) return live->second->id();
+  for (const auto& [id, ghost] : ghosts_) {
+    if (ghost.record.name == name) return id;
+  }
+  return kNoId;
+}
+
+const Store::SnapshotEntry* Store::FindSnapshotLocked(Id volume, const std::string& name) const {
+  const auto names = snapshot_names_.find(volume);
+  if (names == snapshot_names_.end()) return nullptr;
+  const auto found = names->second.find(name);
+  return found == names->second.end() ? nullptr : &snapshots_.at(found->second);
+}
+
+Status Store::CheckUnlockedLocked(Id key, const std::string& what) const {
+  const auto lock = locked_.find(key);
+  if (lock == locked_.end()) return OkStatus();
+  const auto clone = clones_.find(lock->second);
+  if (clone == clones_.end()) {
+    return Error{Errc::kBusy, Text(what, ": another clone or snapshot of it is being made")};
+  }
+  const auto volume = by_id_.find(lock->second);
+  const std::string name = volume == by_id_.end() ? clone->second.record.name
+                                                  : volume->second->name();
+  return Error{Errc::kBusy, Text(what, ": a clone of it (", name, ") is still being copied; wait, "
+                                 "or `volfs cancel ", name, "`")};
+}
+
+// A source must be whole and healthy.
+Status Store::CheckSourceLocked(const Volume& source) const {
+  const auto clone = clones_.find(source.id());
+  if (clone != clones_.end() && !clone->second.owed) {
+    return Error{Errc::kBusy, Text(source.name(), ": it is itself a clone that is still being "
+                                                  "copied; wait until it is available")};
+  }
+  if (source.deleting()) return Error{Errc::kBusy, Text(source.name(), ": it is being deleted")};
+  if (const std::string why = source.failure(); !why.empty()) {
+    return Error{Errc::kBusy, Text(source.name(), ": it is in error: ", why)};
+  }
+  return OkStatus();
+}
+
+// --- create --------------------------------------------------------------------------------------
+
+Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, const Caller& caller) {
+  Reservation reservation(*this);
+  {
+    MutexLock lock(mu_);
+    if (NameTakenLocked(request.name)) return Taken(request.name);
+    ReserveNameLocked(reservation, request.name);
+  }
+  std::string type = request.type;
+  VOLFS_ASSIGN(Node* const node, PlaceNew(request, type));
+  LayerRecord layer_record;
+  layer_record.id = NewId();
+  layer_record.size_bytes = request.size_bytes.value_or(0);
+  VolumeRecord record;
+  record.id = NewId();
+  record.name = request.name;
+  record.head = layer_record.id;
+  record.size_bytes = layer_record.size_bytes;
+  record.type = type;
+  record.created_ns = WallNow().count();
+  record.attributes = {caller.uid,        caller.gid,        request.mode,
+                       record.created_ns, record.created_ns, record.created_ns};
+  Layer* const head = layers_.Add(node, layer_record, LayerTable::Origin::kNew);
+  // The file before the record that says that it is there.
+  Status done = head->CreateFile();
+  if (done.ok()) done = head->SyncFile();
+  layer_record = head->record();
+  if (done.ok()) done = node->catalog().Commit({PutLayer{layer_record}, PutVolume{record}});
+  if (!done.ok()) {
+    // Not the file, if nobody knows whether the commit happened: the next mount decides.
+    if (!node->catalog().fenced()) (void)head->RemoveFile();
+    layers_.Remove(head);
+    return done.error();
+  }
+  head->Committed(layer_record);
+  reclaimer_->AddPoint(head);
+  // shared_ptr: see store.h, "looking".
+  auto volume = std::make_shared<Volume>(VolumeContext{layers_, epoch_, block_size_}, *node, record,
+                                         head);
+  {
+    MutexLock lock(mu_);
+    by_name_[record.name] = volume;
+    by_id_[record.id] = volume;
+  }
+  Emit("created", record.name, record.id, "available");
+  return volume;
+}
+
+// --- snapshot ------------------------------------------------------------------------------------
+
+Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const std::string& name,
+                                         const Caller& caller) {
+  Reservation reservation(*this);
+  std::shared_ptr<Volume> volume;
+  SnapshotRecord record;
+  {
+    MutexLock lock(mu_);
+    const auto found = by_name_.find(volume_name);
+    if (found == by_name_.end()) return NotFound(volume_name);
+    volume = found->second;
+    if (!Allowed(caller, volume->attributes(), Right::kRead)) return Denied(volume_name, "read");
+    VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume_name));
+    VOLFS_TRY(CheckSourceLocked(*volume));
+    if (FindSnapshotLocked(volume->id(), name) != nullptr) {
+      return Taken(Text(volume_name, "@", name));
+    }
+    ReserveSourceLocked(reservation, volume->id());
+  }
+  record.id = NewId();
+  record.volume = volume->id();
+  record.name = name;
+  Layer* const old = volume->head();
+  const Result<std::shared_ptr<const FrozenImage>> image =
+      volume->TakeInstant([&](const Layer& frozen) -> CatalogChange {
+        record.layer = frozen.id();
+        record.size_bytes = frozen.record().size_bytes;
+        record.created_ns = WallNow().count();
+        record.attributes = volume->attributes();
+        record.attributes.mode &= 0444;
+        return {PutSnapshot{record}};
+      });
+  AdoptHead(*volume, old);
+  if (!image.ok()) {
+    if (volume->head() != old) (void)reclaimer_->RemovePoint(old);
+    return image.error();
+  }
+  {
+    MutexLock lock(mu_);
+    snapshots_[record.id] = {record, &volume->node(), image.value()};
+    snapshot_names_[record.volume][name] = record.id;
+  }
+  Emit("snapshot", volume->name(), record.id, name);
+  return SnapshotInfo{record.id, volume->name(), record.volume, name, record.size_bytes,
+                      record.attributes};
+}
+
+void Store::AdoptHead(Volume& volume, Layer* old) {
+  Layer* const head = volume.head();
+  if (head == old) return;  // the instant was refused before anything changed
+  reclaimer_->AddPoint(head);
+  reclaimer_->AddChild(old, head);
+}
+
+// --- resize, rename ------------------------------------------------------------------------------
+
+Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller& caller) {
+  const std::shared_ptr<Volume> volume = Find(name);
+  if (volume == nullptr) return NotFound(name);
+  const VolumeRecord record = volume->record();
+  if (!Allowed(caller, record.attributes, Right::kWrite)) return Denied(name, "resize");
+  if (size_bytes < volume->size_bytes()) {
+    return Error{Errc::kProtected, Text(name, ": it has ", volume->size_bytes(),
+                                        " bytes; volumes are never made smaller")};
+  }
+  const VolumeType* const type = volume->node().FindType(record.type);
+  if (type != nullptr && (size_bytes > type->greatest_bytes || size_bytes < type->least_bytes)) {
+    return Error{Errc::kRange, Text(name, ": type ", type->name, " allows ", type->least_bytes,
+                                    " to ", type->greatest_bytes, " bytes")};
+  }
+  VOLFS_TRY(volume->Grow(size_bytes));
+  VOLFS_TRY(volume->Sync());
+  Emit("resized", name, volume->id(), "");
+  return OkStatus();
+}
+
+Status Store::Rename(const std::string& from, const std::string& to) {
+  MutexLock naming(naming_mu_);
+  Reservation reservation(*this);
+  std::shared_ptr<Volume> volume;
+  {
+    MutexLock lock(mu_);
+    const auto found = by_name_.find(from);
+    if (found == by_name_.end()) return NotFound(from);
+    if (from == to) return OkStatus();
+    if (NameTakenLocked(to)) return Taken(to);
+    volume = found->second;
+    ReserveNameLocked(reservation, to);
+  }
+  if (volume->deleting()) return NotFound(from);
+  VOLFS_TRY(volume->Rename(to));
+  {
+    MutexLock lock(mu_);
+    by_name_.erase(from);
+    by_name_[to] = volume;
+  }
+  Emit("renamed", to, volume->id(), from);
+  return OkStatus();
+}
+
+// --- delete --------------------------------------------------------------------------------------
+
+Status Store::Delete(const std::string& name, const Caller& caller) {
+  std::shared_ptr<Volume> volume;
+  {
+    MutexLock lock(mu_);
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end()) return NotFound(name);
+    volume = found->second;
+    if (!Allowed(caller, volume->attributes(), Right::kWrite)) return Denied(name, "delete");
+    VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
+    for (const auto& [id, clone] : clones_) {
+      if (clone.lock != volume->id() || clone.owed) continue;
+      return Error{Errc::kBusy, Text(name, ": a clone of it still needs it; resume, cancel or "
+                                           "delete that first")};
+    }
+  }
+  if ((volume->attributes().mode & 0222) == 0) {
+    return Error{Errc::kProtected, Text(name, ": nobody has the right to write it, which protects "
+                                              "it; `chmod u+w` first")};
+  }
+  Status begun = volume->BeginDelete();
+  for (const Nanoseconds end = MonotonicNow() + kReleasePatience;
+       !begun.ok() && !volume->deleting() && MonotonicNow() < end; begun = volume->BeginDelete()) {
+    SleepFor(kReleasePoll);
+  }
+  VOLFS_TRY(begun);
+  Status done = OkStatus();
+  if (IsClone(volume->id())) {
+    done = CancelClone(volume);
+  } else {
+    done = Forget(volume, {});
+  }
+  if (!done.ok()) volume->AbortDelete();
+  return done;
+}
+
+// Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
+// when the last reader closes it.
+Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change) {
+  MutexLock naming(naming_mu_);
+  bool has_snapshots = false;
+  {
+    MutexLock lock(mu_);
+    const auto names = snapshot_names_.find(volume->id());
+    has_snapshots = names != snapshot_names_.end() && !names->second.empty();
+    // Somebody may have locked it as a source since Delete looked.
+    VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume->name()));
+  }
+  Ghost ghost{volume->record(), &volume->node()};
+  ghost.record.head = kNoId;
+  if (has_snapshots) {
+    change.emplace_back(PutVolume{ghost.record});
+  } else {
+    change.emplace_back(DeleteVolume{volume->id()});
+  }
+  VOLFS_TRY(volume->CommitDeletion(change));
+  {
+    MutexLock lock(mu_);
+    by_name_.erase(volume->name());
+    by_id_.erase(volume->id());
+    if (has_snapshots) ghosts_[volume->id()] = ghost;
+  }
+  volume->FinishDelete([this, raw = volume.get()] {
+    Layer* const head = raw->head();
+    if (const Status freed = reclaimer_->RemovePoint(head); !freed.ok()) {
+      LogWarning(Text(raw->name(), ": its space is freed at the next mount: ",
+                      freed.error().message));
+    }
+  });
+  Emit("deleted", ghost.record.name, ghost.record.id, "deleted");
+  return OkStatus();
+}
+
+Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
+                             const Caller& caller) {
+  SnapshotEntry entry;
+  bool last_of_ghost = false;
+  {
+    MutexLock lock(mu_);
+    const Id volume = VolumeIdLocked(volume_name);
+    const SnapshotEntry* const found = FindSnapshotLocked(volume, name);
+    if (found == nullptr) {
+      return Error{Errc::kNotFound, Text(volume_name, "@", name, ": no such snapshot")};
+    }
+    const auto live = by_id_.find(volume);
+    const Attributes attributes = live != by_id_.end() ? live->second->attributes()
+                                                       : ghosts_.at(volume).record.attributes;
+    if (!Allowed(caller, attributes, Right::kWrite)) return Denied(volume_name, "delete");
+    VOLFS_TRY(CheckUnlockedLocked(found->record.id, Text(volume_name, "@", name)));
+    for (const auto& [id, clone] : clones_) {
+      if (clone.lock != found->record.id || clone.owed) continue;
+      return Error{Errc::kBusy, Text(volume_name, "@", name, ": a clone of it still needs it")};
+    }
+    entry = *found;
+    last_of_ghost = live == by_id_.end() && snapshot_names_.at(volume).size() == 1;
+    // Off the table first: nobody opens or clones it from here on.
+    snapshot_names_.at(volume).erase(name);
+    snapshots_.erase(entry.record.id);
+  }
+  CatalogChange change{volfs::DeleteSnapshot{entry.record.id}};
+  if (last_of_ghost) change.emplace_back(DeleteVolume{entry.record.volume});
+  const Status done = entry.node->catalog().Commit(std::move(change));
+  if (!done.ok()) {
+    MutexLock lock(mu_);
+    snapshot_names_[entry.record.volume][name] = entry.record.id;
+    snapshots_[entry.record.id] = entry;
+    return done;
+  }
+  if (last_of_ghost) {
+    MutexLock lock(mu_);
+    ghosts_.erase(entry.record.volume);
+  }
+  Emit("snapshot-deleted", volume_name, entry.record.id, name);
+  Layer* const layer = layers_.Find(entry.record.layer);
+  return layer == nullptr ? OkStatus() : reclaimer_->RemovePoint(layer);
+}
+
+}  // namespace volfs

@@ -1,0 +1,98 @@
+#include "blockstore/throttle.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace volfs {
+namespace {
+
+constexpr uint64_t kNanosPerSecond = 1'000'000'000;
+constexpr Nanoseconds kLongestPause = std::chrono::milliseconds(200);
+__extension__ using Wide = unsigned __int128;  // bytes a second times nanoseconds
+
+uint64_t BurstBytes(uint64_t rate) {
+  return rate / (kNanosPerSecond / static_cast<uint64_t>(Throttle::kBurst.count()));
+}
+
+}  // namespace
+
+Throttle::Throttle(uint64_t bytes_per_second) : rate_(bytes_per_second), paid_at_(MonotonicNow()) {}
+
+// Brings paid_ up to now. Requires: the rate is a limit.
+void Throttle::PayLocked() {
+  assert(rate_ != kUnlimited);
+  const Nanoseconds now = std::max(MonotonicNow(), paid_at_);
+  const auto elapsed_ns = static_cast<uint64_t>((now - paid_at_).count());
+  const Wide total = Wide{rate_} * elapsed_ns + remainder_;
+  const Wide bytes = total / kNanosPerSecond;
+  const uint64_t most = booked_ + BurstBytes(rate_) - std::min(paid_, booked_ + BurstBytes(rate_));
+  remainder_ = bytes < most ? static_cast<uint64_t>(total % kNanosPerSecond) : 0;
+  paid_ += bytes < most ? static_cast<uint64_t>(bytes) : most;
+  paid_at_ = now;
+}
+
+// How long until `place` is paid for, at most kLongestPause.
+Nanoseconds Throttle::PauseLocked(uint64_t place) const {
+  assert(paid_ < place);
+  if (rate_ == 0) return kLongestPause;
+  const Wide owed = Wide{place - paid_} * kNanosPerSecond - remainder_;
+  const Wide pause_ns = owed / rate_ + 1;
+  const auto longest_ns = static_cast<uint64_t>(kLongestPause.count());
+  if (pause_ns >= longest_ns) return kLongestPause;
+  return Nanoseconds(static_cast<int64_t>(pause_ns));
+}
+
+void Throttle::SetRate(uint64_t bytes_per_second) {
+  MutexLock lock(mu_);
+  if (rate_ == kUnlimited) {
+    paid_ = booked_;
+    remainder_ = 0;
+    paid_at_ = MonotonicNow();
+  } else {
+    PayLocked();
+  }
+  rate_ = bytes_per_second;
+  // The burst of the new rate may be smaller (T1).
+  if (rate_ != kUnlimited) paid_ = std::min(paid_, booked_ + BurstBytes(rate_));
+  changed_.NotifyAll();
+}
+
+uint64_t Throttle::rate() const {
+  MutexLock lock(mu_);
+  return rate_;
+}
+
+bool Throttle::Take(uint64_t bytes, const std::function<bool()>& stop) {
+  MutexLock lock(mu_);
+  if (rate_ == kUnlimited) return true;
+  PayLocked();
+  const uint64_t place = booked_;
+  booked_ += bytes;
+  for (;;) {
+    // At rate 0 a credit is worth nothing: paused is paused.
+    if (rate_ == kUnlimited) return true;
+    PayLocked();
+    if (rate_ != 0 && paid_ >= place) return true;
+
+    const uint64_t seen = interrupts_;
+    mu_.Unlock();
+    const bool stopped = stop();
+    mu_.Lock();
+    if (stopped) {
+      paid_ += bytes;  // places of others are taken already; so it is given back on this side
+      changed_.NotifyAll();
+      return false;
+    }
+    if (seen != interrupts_) continue;
+    const Nanoseconds pause = paid_ >= place ? kLongestPause : PauseLocked(place);
+    (void)changed_.WaitUntil(mu_, MonotonicNow() + pause);
+  }
+}
+
+void Throttle::Interrupt() {
+  MutexLock lock(mu_);
+  ++interrupts_;
+  changed_.NotifyAll();
+}
+
+}  // namespace volfs

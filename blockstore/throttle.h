@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "blockstore/runtime.h"
+
+namespace volfs {
+
+// A limit on bytes per second that several jobs share (hydration): a token bucket.
+//
+// Units: bytes. A request passes as soon as everything that was asked for before it is paid for,
+// and is paid for afterwards. So one that is larger than the burst passes too, the next ones wait
+// longer, and requests pass in the order in which they came. Over any time t at most
+// rate * t + burst + one request pass, where the burst is kBurst's worth of the rate.
+//
+// Invariants: T1  paid_ <= booked_ + the burst;
+//             T2  a request whose place is p has not passed before paid_ >= p (but for kUnlimited).
+//
+// Thread-safety: all methods from any thread. Locks: mu_ is a leaf; `stop` is called without it.
+// Cost: one lock a request when it need not wait.
+class Throttle {
+ public:
+  static constexpr uint64_t kUnlimited = UINT64_MAX;
+  static constexpr Nanoseconds kBurst = std::chrono::milliseconds(100);
+
+  explicit Throttle(uint64_t bytes_per_second = kUnlimited);
+  Throttle(const Throttle&) = delete;
+  Throttle& operator=(const Throttle&) = delete;
+
+  // 0: nothing passes until the next change. Takes effect at once, for those who wait too. What is
+  // owed remains owed, except when the old rate was kUnlimited: that leaves no debt and no credit.
+  void SetRate(uint64_t bytes_per_second) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] uint64_t rate() const VOLFS_EXCLUDES(mu_);
+
+  // Waits until `bytes` may pass, and takes them; then true. False, and nothing taken, if `stop()`
+  // said so first: it is asked before each wait, at least every 0.2 s, and after Interrupt.
+  [[nodiscard]] bool Take(uint64_t bytes, const std::function<bool()>& stop) VOLFS_EXCLUDES(mu_);
+
+  // Makes all who wait ask their `stop` again, now. Call it after what `stop` looks at was changed.
+  void Interrupt() VOLFS_EXCLUDES(mu_);
+
+ private:
+  void PayLocked() VOLFS_REQUIRES(mu_);
+  [[nodiscard]] Nanoseconds PauseLocked(uint64_t place) const VOLFS_REQUIRES(mu_);
+
+  mutable Mutex mu_;
+  Condition changed_;  // the rate, or interrupts_
+  uint64_t rate_ VOLFS_GUARDED_BY(mu_);
+  // Totals since the beginning. A request's place is booked_ before it was added.
+  uint64_t booked_ VOLFS_GUARDED_BY(mu_) = 0;
+  uint64_t paid_ VOLFS_GUARDED_BY(mu_) = 0;
+  uint64_t remainder_ VOLFS_GUARDED_BY(mu_) = 0;  // of paid_, in 1e-9 bytes
+  Nanoseconds paid_at_ VOLFS_GUARDED_BY(mu_);     // paid_ is what it was at this instant
+  uint64_t interrupts_ VOLFS_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace volfs

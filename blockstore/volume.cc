@@ -1,0 +1,271 @@
+#include "blockstore/volume.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "blockstore/log.h"
+#include "blockstore/map_loader.h"
+
+namespace volfs {
+
+Volume::Volume(const VolumeContext& context, Node& node, VolumeRecord record, Layer* head)
+    : context_(context),
+      node_(node),
+      id_(record.id),
+      size_bytes_(record.size_bytes),
+      mtime_ns_(record.attributes.mtime_ns),
+      head_(head),
+      record_(record),
+      committed_(std::move(record)) {}
+
+Volume::~Volume() = default;
+
+std::string Volume::name() const {
+  MutexLock lock(meta_mu_);
+  return record_.name;
+}
+
+Attributes Volume::attributes() const {
+  MutexLock lock(meta_mu_);
+  Attributes attributes = record_.attributes;
+  attributes.mtime_ns = std::max(attributes.mtime_ns, mtime_ns_.load(std::memory_order_relaxed));
+  return attributes;
+}
+
+VolumeRecord Volume::record() const {
+  const Attributes now = attributes();
+  MutexLock lock(meta_mu_);
+  VolumeRecord record = record_;
+  record.attributes = now;
+  return record;
+}
+
+std::string Volume::failure() const {
+  MutexLock lock(meta_mu_);
+  return failure_;
+}
+
+Layer* Volume::head() const {
+  ReaderLock lock(map_mu_);
+  return head_;
+}
+
+ExtentMap Volume::MapCopy() {
+  ReaderLock lock(map_mu_);
+  return map_;
+}
+
+Status Volume::Load() {
+  if (loaded_.load(std::memory_order_acquire)) return OkStatus();
+  MutexLock loading(load_mu_);
+  if (loaded_.load(std::memory_order_relaxed)) return OkStatus();
+  VOLFS_ASSIGN(ExtentMap map, LoadMap(context_.layers, head(), context_.block_size));
+  SetMap(std::move(map));
+  return OkStatus();
+}
+
+void Volume::SetMap(ExtentMap map) {
+  WriterLock lock(map_mu_);
+  map_ = std::move(map);
+  loaded_.store(true, std::memory_order_release);
+}
+
+Volume::Lookup Volume::Find(uint64_t block) const {
+  ReaderLock lock(map_mu_);
+  return {map_.Find(block), head_};
+}
+
+void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
+  {
+    WriterLock lock(map_mu_);
+    assert(head == head_);
+    map_.Assign(blocks, state == BlockState::kHere ? head->ref() : LayerRef::kHole);
+  }
+  head->MarkPending(blocks, state);
+}
+
+Status Volume::CheckWritable() const {
+  if (!read_only_.load(std::memory_order_acquire)) return OkStatus();
+  return Error{Errc::kReadOnly,
+               Text(name(), ": read-only until the next mount, since ", failure())};
+}
+
+// What was written since the last success is of unknown state: nothing may be acknowledged any more.
+Error Volume::Fail(const Error& error) {
+  bool first = false;
+  {
+    MutexLock lock(meta_mu_);
+    first = failure_.empty();
+    if (first) failure_ = error.message;
+  }
+  read_only_.store(true, std::memory_order_release);
+  if (first) LogError(Text(name(), " is read-only until the next mount: ", error.message));
+  return error;
+}
+
+// --- size --------------------------------------------------------------------------------------
+
+Status Volume::Grow(uint64_t size_bytes) {
+  VOLFS_TRY(Load());
+  VOLFS_TRY(CheckWritable());
+  const Gate::Passage passage = gate_.Enter();
+  return GrowTo(size_bytes);
+}
+
+Status Volume::GrowTo(uint64_t size_bytes) {
+  MutexLock growing(grow_mu_);
+  if (size_bytes <= this->size_bytes()) return OkStatus();
+  const VolumeRecord now = record();
+  const VolumeType* const type = node_.FindType(now.type);
+  const uint64_t greatest = type != nullptr ? type->greatest_bytes : kMaxVolumeBytes;
+  if (size_bytes > greatest) {
+    return Error{Errc::kFileTooBig, Text(now.name, ": cannot grow to ", size_bytes,
+                                         " bytes: volumes of type ", now.type, " have at most ",
+                                         greatest)};
+  }
+  VOLFS_TRY(head()->SetSize(size_bytes));
+  {
+    // The map first: whoever sees the new size must find its blocks. A flat head's new blocks are in
+    // the head; else they are a hole, which the first write of each turns into "here".
+    WriterLock lock(map_mu_);
+    const uint64_t old_blocks = map_.size();
+    const uint64_t blocks = BlocksFor(size_bytes, context_.block_size);
+    map_.Resize(blocks);
+    if (head_->flat()) map_.Assign({old_blocks, blocks - old_blocks}, head_->ref());
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.size_bytes = size_bytes;
+  }
+  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  size_bytes_.store(size_bytes, std::memory_order_release);
+  return OkStatus();
+}
+
+// --- attributes and opens ----------------------------------------------------------------------
+
+void Volume::ChangeAttributes(const std::function<void(Attributes&)>& change) {
+  MutexLock lock(meta_mu_);
+  Attributes& attributes = record_.attributes;
+  attributes.mtime_ns = std::max(attributes.mtime_ns, mtime_ns_.load());
+  change(attributes);
+  mtime_ns_.store(attributes.mtime_ns);
+}
+
+Status Volume::SyncAttributes() {
+  const Attributes now = attributes();
+  {
+    MutexLock lock(meta_mu_);
+    if (now == committed_.attributes || !failure_.empty() || deleted_.load()) return OkStatus();
+  }
+  return slot_.RunAlone([&] {
+    return CommitRecord([&](VolumeRecord& record) { record.attributes = now; });
+  });
+}
+
+Status Volume::Rename(const std::string& name) {
+  VOLFS_TRY(slot_.RunAlone(
+      [&] { return CommitRecord([&](VolumeRecord& record) { record.name = name; }); }));
+  MutexLock lock(meta_mu_);
+  record_.name = name;
+  return OkStatus();
+}
+
+Status Volume::CommitRecord(const std::function<void(VolumeRecord&)>& change) {
+  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  VolumeRecord next;
+  {
+    MutexLock lock(meta_mu_);
+    next = committed_;
+  }
+  change(next);
+  VOLFS_TRY(node_.catalog().Commit({PutVolume{next}}));
+  MutexLock lock(meta_mu_);
+  committed_ = std::move(next);
+  return OkStatus();
+}
+
+Status Volume::AddOpen(Access access) {
+  if (access == Access::kWrite) {
+    VOLFS_TRY(CheckWritable());
+    if ((attributes().mode & 0222) == 0) {
+      return Error{Errc::kReadOnly, Text(name(), ": nobody has the right to write it; `chmod u+w` "
+                                                 "gives it back")};
+    }
+  }
+  {
+    MutexLock lock(open_mu_);
+    if (!deleting_) {
+      ++(access == Access::kRead ? readers_ : writers_);
+      return OkStatus();
+    }
+  }
+  return Error{Errc::kNotFound, Text(name(), ": it is being deleted")};
+}
+
+void Volume::RemoveOpen(Access access) {
+  std::function<void()> gone;
+  {
+    MutexLock lock(open_mu_);
+    int& count = access == Access::kRead ? readers_ : writers_;
+    assert(count > 0);
+    --count;
+    if (readers_ + writers_ == 0) std::swap(gone, gone_);
+  }
+  if (gone) gone();
+}
+
+int Volume::readers() const {
+  MutexLock lock(open_mu_);
+  return readers_;
+}
+
+int Volume::writers() const {
+  MutexLock lock(open_mu_);
+  return writers_;
+}
+
+bool Volume::deleting() const {
+  MutexLock lock(open_mu_);
+  return deleting_;
+}
+
+Status Volume::BeginDelete() {
+  {
+    MutexLock lock(open_mu_);
+    if (!deleting_ && writers_ == 0) {
+      deleting_ = true;
+      return OkStatus();
+    }
+  }
+  return Error{Errc::kBusy,
+               Text(name(), ": it is open for writing; detach or close it first (`volfs status ",
+                    name(), "` and `fuser` tell who has it)")};
+}
+
+void Volume::AbortDelete() {
+  MutexLock lock(open_mu_);
+  deleting_ = false;
+}
+
+Status Volume::CommitDeletion(const CatalogChange& change) {
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(node_.catalog().Commit(change));
+    deleted_.store(true);
+    return OkStatus();
+  });
+}
+
+void Volume::FinishDelete(std::function<void()> gone) {
+  {
+    MutexLock lock(open_mu_);
+    assert(deleting_);
+    if (readers_ + writers_ > 0) {
+      gone_ = std::move(gone);
+      return;
+    }
+  }
+  gone();
+}
+
+}  // namespace volfs

@@ -1,0 +1,214 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blockstore/catalog.h"
+#include "blockstore/epoch.h"
+#include "blockstore/error.h"
+#include "blockstore/gate.h"
+#include "blockstore/image.h"
+#include "blockstore/layer_table.h"
+#include "blockstore/node.h"
+#include "blockstore/range_lock.h"
+#include "blockstore/runtime.h"
+#include "blockstore/sync_slot.h"
+
+namespace volfs {
+
+// What all volumes of one store share.
+struct VolumeContext {
+  LayerTable& layers;
+  Epoch& epoch;
+  uint32_t block_size;
+};
+
+// One volume: a size and a live map from blocks to layers, of which the head is written.
+//
+// It behaves like a disk with a volatile write cache: Sync makes durable what was written before
+// the call; what was not synced is, sector by sector, old or new after a crash.
+//
+// The two paths of a write (design: "the range lock"):
+//   - a block that is in the head already: one pwrite in place. No exclusive lock, no catalog, no
+//     allocation; one shared lock for the lookup. A flat head (a volume without snapshots) has
+//     only such blocks.
+//   - a first write: the range's exclusive lock is held without a break over: look again whether
+//     the block is still not in the head; merge with what lies under it if only a part is written;
+//     pwrite whole blocks; mark them in the map and in the head's pending set.
+//
+// Invariants:
+//   V1  every map entry names a layer of this volume's chain, or LayerRef::kHole;
+//   V2  a block is mapped to the head only after its bytes are in the head's file;
+//   V3  only blocks mapped to the head are overwritten in place;
+//   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes().
+//
+// Thread-safety: all methods from any thread.
+// Locks, in order: slot_ (a batch runs) > gate_ > range_lock_ > map_mu_, meta_mu_ or open_mu_ (leaves).
+class Volume {
+ public:
+  // `record` is in the catalog already, or is about to be.
+  Volume(const VolumeContext& context, Node& node, VolumeRecord record, Layer* head);
+  ~Volume();
+  Volume(const Volume&) = delete;
+  Volume& operator=(const Volume&) = delete;
+
+  [[nodiscard]] Id id() const { return id_; }
+  [[nodiscard]] Node& node() const { return node_; }
+  [[nodiscard]] std::string name() const VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
+  [[nodiscard]] VolumeRecord record() const VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(meta_mu_);
+
+  // --- the map -------------------------------------------------------------------------------
+
+  // Builds the map from the catalogs if it is not in memory. Everything below that reads or writes
+  // bytes calls it itself.
+  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_);
+  void SetMap(ExtentMap map) VOLFS_EXCLUDES(map_mu_);  // of a volume just made
+
+  // --- bytes ---------------------------------------------------------------------------------
+
+  // Fills `out` from `offset_bytes`; returns how many bytes there were before the end.
+  Result<size_t> ReadAt(std::span<std::byte> out, uint64_t offset_bytes);
+  // Writes all of `data`, growing the volume if it ends past size_bytes().
+  Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes);
+  // The range reads as zeros from now on and its space is freed. Clipped to size_bytes().
+  Status Discard(ByteRange range);
+  // Durable: what was written, discarded and resized before the call, and the identity of all
+  // layers under it. After an error the volume is read-only until the next mount.
+  Status Sync();
+  // SEEK_DATA / SEEK_HOLE over the logical contents: what a clone has not copied yet is data.
+  // kNoData past the last data (SEEK_DATA) or past the end.
+  Result<uint64_t> SeekData(uint64_t offset_bytes);
+  Result<uint64_t> SeekHole(uint64_t offset_bytes);
+  // An upper bound of the bytes of data that can be reached, in all layers.
+  Result<uint64_t> AllocatedBytes();
+
+  // --- size, names, attributes ---------------------------------------------------------------
+
+  // Grows to `size_bytes` (no-op if it is not larger); durable with the next Sync.
+  // kFileTooBig past the type's greatest size, or what the node's filesystem can hold.
+  Status Grow(uint64_t size_bytes);
+  // Durable with SyncAttributes (at close, and within a minute), not with Sync.
+  void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(meta_mu_);
+  Status SyncAttributes() VOLFS_EXCLUDES(meta_mu_);
+  // Durable when it returns. The caller has made sure that the name is free.
+  Status Rename(const std::string& name) VOLFS_EXCLUDES(meta_mu_);
+
+  // --- who uses it ---------------------------------------------------------------------------
+
+  // kReadOnly if it may not be written, kNotFound if it is being deleted. Each success is paired
+  // with one RemoveOpen, which may free the space of a deleted volume: no lock may be held.
+  enum class Access { kRead, kWrite };
+  Status AddOpen(Access access) VOLFS_EXCLUDES(open_mu_);
+  void RemoveOpen(Access access) VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] int readers() const VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] int writers() const VOLFS_EXCLUDES(open_mu_);
+
+  // Deleting: nobody may open it from now on; kBusy while it is open for writing.
+  Status BeginDelete() VOLFS_EXCLUDES(open_mu_);
+  void AbortDelete() VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] bool deleting() const VOLFS_EXCLUDES(open_mu_);
+  // Makes `change` durable; after it nothing of this volume is committed any more, and whoever still
+  // has the object finds it empty: its layers may go once the readers of the epoch have left.
+  Status CommitDeletion(const CatalogChange& change);
+  // The deletion is durable: `gone` is called once, when nobody has it open any more.
+  void FinishDelete(std::function<void()> gone) VOLFS_EXCLUDES(open_mu_);
+
+  // Why this volume can no longer be written; empty if it can.
+  [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(meta_mu_);
+
+  // --- for Store and CloneJob ----------------------------------------------------------------
+
+  // The instant (interface: "everything written before is in, nothing after"): flushes with writers
+  // running, closes the gate until the writes in flight have ended (kBusy after 1 s, nothing
+  // happened), puts a new head over the old one, opens the gate, flushes the rest, and makes one
+  // commit of that, the new head, this volume's record, and `extra` of the layer that is frozen now.
+  // If the commit fails for want of space the volume goes on with the new head, which the next Sync
+  // records: look at head() whatever the result. One call at a time (Store's lock of the source).
+  using Extra = std::function<CatalogChange(const Layer& frozen)>;
+  Result<std::shared_ptr<const FrozenImage>> TakeInstant(const Extra& extra);
+
+  // Is any block of `range` still in a layer under the head? Hydration copies these.
+  [[nodiscard]] bool AnyInherited(const BlockRange& range) const VOLFS_EXCLUDES(map_mu_);
+  // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
+  // the call) to those blocks of `range` that are still inherited when their lock is held.
+  // Blocks of zeros become kZero and take no space. Returns how many bytes were written.
+  Result<uint64_t> Hydrate(const BlockRange& range, std::span<const std::byte> data);
+  // Sync, with `extra` in the same commit. `extra` must be true already of what was written
+  // before the call.
+  Status SyncWith(const CatalogChange& extra);
+  // Everything is here or zero: punches what else lies in the head's file, syncs, commits
+  // (head flat, link cut, `extra`), then maps all blocks to the head.
+  Status Flatten(const CatalogChange& extra);
+  // Frees space in the head's file that uncommitted writes took before an unclean stop.
+  Status PunchGarbage() VOLFS_EXCLUDES(map_mu_);
+
+  [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(map_mu_);
+  [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1)
+  // Blocks made here or zero, or a new size, that wait for a commit; 0 if nothing does.
+  [[nodiscard]] uint64_t PendingWork() const;
+
+ private:
+  struct Lookup {
+    Extent extent;
+    Layer* head;
+  };
+  [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(map_mu_);
+  [[nodiscard]] Status CheckWritable() const;
+  Error Fail(const Error& error);
+  // A first write: up to all of `data`, which starts in a block that was not in the head; returns how
+  // many bytes, 0 if the block has come into the head meanwhile.
+  Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
+  Status WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes, const Lookup& under);
+  Status DiscardInherited(const ByteRange& range);
+  Status WriteZeros(const ByteRange& range);
+  Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate
+  void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
+  // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
+  Status CommitBatch(const CatalogChange& extra);
+  // Inside slot_: changes the record as it was committed last, durably.
+  Status CommitRecord(const std::function<void(VolumeRecord&)>& change);
+
+  const VolumeContext context_;
+  Node& node_;
+  const Id id_;
+
+  std::atomic<uint64_t> size_bytes_;
+  std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
+  std::atomic<bool> read_only_{false};
+  std::atomic<bool> loaded_{false};
+  std::atomic<bool> deleted_{false};  // durably: set in slot_
+
+  SyncSlot slot_;
+  // Of the batch that runs in slot_: layers that a TakeInstant froze without being able to commit.
+  std::vector<Layer*> unrecorded_;
+
+  Gate gate_;
+  RangeLock range_lock_;
+  Mutex load_mu_;  // one loader at a time
+  Mutex grow_mu_;  // one change of size at a time
+
+  mutable SharedMutex map_mu_;
+  ExtentMap map_ VOLFS_GUARDED_BY(map_mu_);
+  Layer* head_ VOLFS_GUARDED_BY(map_mu_);
+
+  mutable Mutex open_mu_;
+  int readers_ VOLFS_GUARDED_BY(open_mu_) = 0;
+  int writers_ VOLFS_GUARDED_BY(open_mu_) = 0;
+  bool deleting_ VOLFS_GUARDED_BY(open_mu_) = false;
+  std::function<void()> gone_ VOLFS_GUARDED_BY(open_mu_);
+
+  mutable Mutex meta_mu_;
+  VolumeRecord record_ VOLFS_GUARDED_BY(meta_mu_);     // as it is
+  VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
+  std::string failure_ VOLFS_GUARDED_BY(meta_mu_);
+};
+
+}  // namespace volfs

@@ -1,0 +1,231 @@
+// How Volume makes things durable, in the order of writes of ARCHITECTURE.md: data before map, map
+// before freeing, look and mark under one range lock.
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "blockstore/log.h"
+#include "blockstore/volume.h"
+
+namespace volfs {
+namespace {
+
+constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
+
+bool AllZero(std::span<const std::byte> data) {
+  return data.empty() || (data[0] == std::byte{0} &&
+                          std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
+}
+
+}  // namespace
+
+Status Volume::Sync() {
+  return slot_.Run([this] { return CommitBatch({}); });
+}
+
+Status Volume::SyncWith(const CatalogChange& extra) {
+  return slot_.RunAlone([&] { return CommitBatch(extra); });
+}
+
+uint64_t Volume::PendingWork() const {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load() || read_only_.load(std::memory_order_acquire)) return 0;
+  Layer* const now = head();
+  return now->pending_blocks() + (now->RecordDirty() ? 1 : 0);
+}
+
+Status Volume::CommitBatch(const CatalogChange& extra) {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load()) return OkStatus();
+  VOLFS_TRY(CheckWritable());
+  struct Taken {
+    Layer* layer;
+    PresenceRuns runs;
+    LayerRecord record;
+  };
+  std::vector<Layer*> layers = unrecorded_;
+  layers.push_back(head());
+  std::vector<Taken> taken;
+  for (Layer* const layer : layers) {
+    // The set before the record: a block in it means that its file is in the record.
+    PresenceRuns runs = layer->TakePending();
+    taken.push_back({layer, std::move(runs), layer->record()});
+  }
+  VolumeRecord next = record();
+  next.size_bytes = taken.back().record.size_bytes;  // one size for both, if it is growing just now
+  // Data before map: only now, after what is to be committed was taken. What is written from here
+  // on is in a later batch.
+  for (const Taken& t : taken) {
+    if (const Status synced = t.layer->SyncFile(); !synced.ok()) return Fail(synced.error());
+  }
+  CatalogChange change;
+  for (const Taken& t : taken) {
+    if (t.layer->RecordDirty()) change.emplace_back(PutLayer{t.record});
+    if (!t.runs.empty()) change.emplace_back(SetPresence{t.layer->id(), t.runs});
+  }
+  {
+    MutexLock lock(meta_mu_);
+    // Times alone are no reason for a commit (interface.md: durable at close).
+    next.attributes = committed_.attributes;
+    if (!(next == committed_)) change.emplace_back(PutVolume{next});
+  }
+  change.insert(change.end(), extra.begin(), extra.end());
+  if (change.empty()) return OkStatus();
+  if (const Status committed = node_.catalog().Commit(std::move(change)); !committed.ok()) {
+    for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
+    // Refused cleanly: nothing was acknowledged and nothing lost, the next sync tries again.
+    if (committed.error().code == Errc::kNoSpace) return committed;
+    return Fail(committed.error());
+  }
+  for (const Taken& t : taken) t.layer->Committed(t.record);
+  unrecorded_.clear();
+  MutexLock lock(meta_mu_);
+  committed_ = std::move(next);
+  return OkStatus();
+}
+
+Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extra) {
+  VOLFS_TRY(Load());
+  VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
+  std::shared_ptr<const FrozenImage> image;
+  VOLFS_TRY(slot_.RunAlone([&]() -> Status {
+    if (!gate_.Close(MonotonicNow() + kGatePatience)) {
+      return Error{Errc::kBusy, Text(name(), ": its writes in flight did not end within 1 s; "
+                                             "try again, or look at the node's disk")};
+    }
+    const uint64_t size = size_bytes();
+    Layer* const old = head();
+    LayerRecord record;
+    record.id = NewId();
+    record.parent = old->id();
+    record.size_bytes = size;
+    record.parent_bytes = size;
+    Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
+    {
+      WriterLock lock(map_mu_);
+      head_ = fresh;
+      // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
+      image = std::make_shared<FrozenImage>(context_.layers, map_, size, context_.block_size);
+    }
+    {
+      MutexLock lock(meta_mu_);
+      record_.head = fresh->id();
+    }
+    unrecorded_.push_back(old);
+    gate_.Open();
+    return CommitBatch(extra(*old));
+  }));
+  return image;
+}
+
+bool Volume::AnyInherited(const BlockRange& range) const {
+  ReaderLock lock(map_mu_);
+  const uint64_t end = std::min(range.end(), map_.size());
+  for (uint64_t block = range.first; block < end;) {
+    const Extent extent = map_.Find(block);
+    if (extent.layer != LayerRef::kHole && extent.layer != head_->ref()) return true;
+    block = extent.end();
+  }
+  return false;
+}
+
+Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data) {
+  VOLFS_TRY(CheckWritable());
+  const uint32_t bs = context_.block_size;
+  const Gate::Passage passage = gate_.Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  // Without a break from the look to the mark: a look at the commit would be too late, as the
+  // place is final and the user's bytes would be gone.
+  const RangeLock::Guard guard = range_lock_.Lock(range);
+  uint64_t wrote = 0;
+  for (uint64_t block = range.first; block < range.end();) {
+    const Lookup found = Find(block);
+    const BlockRange run{block, std::min(range.end(), found.extent.end()) - block};
+    block = run.end();
+    if (found.extent.layer == LayerRef::kHole || found.extent.layer == found.head->ref()) continue;
+    const uint64_t from = (run.first - range.first) * bs;
+    const auto bytes = data.subspan(from, std::min<uint64_t>(run.count * bs, data.size() - from));
+    if (AllZero(bytes)) {
+      Mark(run, found.head, BlockState::kZero);
+      continue;
+    }
+    VOLFS_TRY(found.head->WriteAt(bytes, run.first * bs));
+    Mark(run, found.head, BlockState::kHere);
+    wrote += bytes.size();
+  }
+  return wrote;
+}
+
+Status Volume::PunchGarbage() {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load()) return OkStatus();
+  VOLFS_TRY(Load());
+  const uint32_t bs = context_.block_size;
+  const uint64_t blocks = BlocksFor(size_bytes(), bs);
+  for (uint64_t block = 0; block < blocks;) {
+    const Lookup found = Find(block);
+    const uint64_t end = std::min(found.extent.end(), blocks);
+    if (found.extent.layer == found.head->ref()) {
+      block = end;
+      continue;
+    }
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, found.head->NextData(block * bs));
+    if (!data) return OkStatus();
+    if (data->offset_bytes >= end * bs) {
+      block = end;
+      continue;
+    }
+    const uint64_t first = std::max(block, data->offset_bytes / bs);
+    const uint64_t last = std::min(end, BlocksFor(data->end(), bs));
+    const Gate::Passage passage = gate_.Enter();
+    const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
+    // Look again: a first write may have made it real since.
+    const Lookup again = Find(first);
+    const uint64_t stop = std::min(last, again.extent.end());
+    if (again.extent.layer != again.head->ref() && again.head == found.head) {
+      VOLFS_TRY(again.head->Punch({first * bs, (stop - first) * bs}));
+    }
+    block = stop;
+  }
+  return OkStatus();
+}
+
+Status Volume::Flatten(const CatalogChange& extra) {
+  VOLFS_TRY(Load());
+  VOLFS_TRY(head()->CreateFile());
+  VOLFS_TRY(PunchGarbage());
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    assert(unrecorded_.empty());
+    Layer* const flat = head();
+    LayerRecord layer_record = flat->record();
+    layer_record.parent = kNoId;
+    layer_record.parent_node.clear();
+    layer_record.parent_bytes = 0;
+    VolumeRecord next = record();
+    next.size_bytes = layer_record.size_bytes;
+    if (const Status synced = flat->SyncFile(); !synced.ok()) return Fail(synced.error());
+    CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
+    change.insert(change.end(), extra.begin(), extra.end());
+    if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
+      return done.error().code == Errc::kNoSpace ? done.error() : Fail(done.error());
+    }
+    {
+      MutexLock lock(meta_mu_);
+      committed_ = std::move(next);
+    }
+    // On disk it is flat from here on; in memory the old way of writing goes on, which is right for
+    // a flat layer too, until the writes in flight have ended.
+    while (!gate_.Close(MonotonicNow() + kGatePatience)) {
+    }
+    flat->BecomeFlat();
+    {
+      WriterLock lock(map_mu_);
+      map_.Assign({0, map_.size()}, flat->ref());
+    }
+    gate_.Open();
+    return OkStatus();
+  });
+}
+
+}  // namespace volfs

@@ -1,0 +1,229 @@
+// The data path of Volume. What each request costs, once the file is open and the map loaded:
+//   ReadAt   per extent: one shared lock for the lookup, one pread into the caller's buffer.
+//   WriteAt  in place, per extent: one shared lock, one pwrite from the caller's buffer.
+//            first write: besides, the range lock, two short exclusive locks, and for a partial
+//            block one pread and a copy of at most one block at each end.
+// Both enter the epoch, writes the gate too: an atomic increment and decrement each, on a counter
+// that few threads share. Neither allocates or touches the catalog.
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstring>
+
+#include "blockstore/log.h"
+#include "blockstore/map_loader.h"
+#include "blockstore/volume.h"
+
+namespace volfs {
+namespace {
+
+constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, on the stack
+
+}  // namespace
+
+Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_TRY(Load());
+  const uint64_t size = size_bytes();
+  if (offset_bytes >= size) return size_t{0};
+  out = out.first(std::min<uint64_t>(out.size(), size - offset_bytes));
+  const Epoch::Reader reader = context_.epoch.Enter();
+  size_t done = 0;
+  while (done < out.size()) {
+    const uint64_t at = offset_bytes + done;
+    const Extent extent = Find(at / context_.block_size).extent;
+    VOLFS_ASSIGN(const size_t got, ReadExtent(context_.layers, extent, context_.block_size,
+                                              out.subspan(done), at));
+    done += got;
+  }
+  return done;
+}
+
+Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
+  VOLFS_TRY(Load());
+  VOLFS_TRY(CheckWritable());
+  if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
+    return Error{Errc::kFileTooBig, Text(name(), ": a write at byte ", offset_bytes,
+                                         " is past the greatest size of a volume")};
+  }
+  const Gate::Passage passage = gate_.Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint64_t end = offset_bytes + data.size();
+  if (end > size_bytes()) VOLFS_TRY(GrowTo(end));
+  while (offset_bytes < end) {
+    const Lookup found = Find(offset_bytes / context_.block_size);
+    size_t wrote = 0;
+    if (found.extent.layer == found.head->ref()) {
+      wrote = std::min(end, found.extent.end() * context_.block_size) - offset_bytes;
+      VOLFS_TRY(found.head->WriteAt(data.first(wrote), offset_bytes));
+    } else {
+      VOLFS_ASSIGN(wrote, WriteFirst(data, offset_bytes));
+    }
+    offset_bytes += wrote;
+    data = data.subspan(wrote);
+  }
+  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  return OkStatus();
+}
+
+Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes) {
+  const uint32_t bs = context_.block_size;
+  const uint64_t first = offset_bytes / bs;
+  const BlockRange wanted{first, BlocksFor(offset_bytes + data.size(), bs) - first};
+  const RangeLock::Guard guard = range_lock_.Lock(wanted);
+  const Lookup under = Find(first);
+  if (under.extent.layer == under.head->ref()) return size_t{0};  // somebody was first
+  const BlockRange blocks{first, std::min(wanted.end(), under.extent.end()) - first};
+  const uint64_t end = std::min(offset_bytes + data.size(), blocks.end() * bs);
+  VOLFS_TRY(WriteMerged(data.first(end - offset_bytes), offset_bytes, under));
+  Mark(blocks, under.head, BlockState::kHere);
+  return end - offset_bytes;
+}
+
+// Writes whole blocks: `data`, completed at both ends with what lies under it. The blocks are clipped
+// to the volume's size, as layer files are exactly that long.
+Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes,
+                           const Lookup& under) {
+  const uint32_t bs = context_.block_size;
+  assert(bs <= kMaxBlockSize);
+  while (!data.empty()) {
+    const uint64_t block_start = offset_bytes / bs * bs;
+    const uint64_t volume_end = size_bytes();
+    const uint64_t block_end = std::min(block_start + bs, volume_end);
+    const uint64_t data_end = offset_bytes + data.size();
+    size_t part = 0;
+    if (offset_bytes == block_start && data_end >= block_end) {
+      // Whole blocks up to the last boundary (or the end of the volume): straight from the caller.
+      part = (data_end >= volume_end ? data_end : data_end / bs * bs) - offset_bytes;
+      VOLFS_TRY(under.head->WriteAt(data.first(part), offset_bytes));
+    } else {
+      std::array<std::byte, kMaxBlockSize> merged;
+      const std::span<std::byte> block(merged.data(), block_end - block_start);
+      VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, block, block_start));
+      part = std::min(data_end, block_end) - offset_bytes;
+      std::memcpy(block.data() + (offset_bytes - block_start), data.data(), part);
+      VOLFS_TRY(under.head->WriteAt(block, block_start));
+    }
+    data = data.subspan(part);
+    offset_bytes += part;
+  }
+  return OkStatus();
+}
+
+Status Volume::Discard(ByteRange range) {
+  VOLFS_TRY(Load());
+  VOLFS_TRY(CheckWritable());
+  const Gate::Passage passage = gate_.Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint32_t bs = context_.block_size;
+  const uint64_t size = size_bytes();
+  if (range.offset_bytes >= size) return OkStatus();
+  const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
+  for (uint64_t at = range.offset_bytes; at < end;) {
+    const Lookup found = Find(at / bs);
+    const uint64_t stop = std::min(end, found.extent.end() * bs);
+    // What is in the head is overwritten with zeros by a hole in its file; it stays "here".
+    if (found.extent.layer == found.head->ref()) {
+      VOLFS_TRY(found.head->Punch({at, stop - at}));
+    } else if (found.extent.layer != LayerRef::kHole) {
+      VOLFS_TRY(DiscardInherited({at, stop - at}));
+    }
+    at = stop;
+  }
+  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  return OkStatus();
+}
+
+// `range` was inherited when it was looked up. Whole blocks become "zero", which hides what lies
+// under them for good; parts of blocks are merge-written with zeros.
+Status Volume::DiscardInherited(const ByteRange& range) {
+  const uint32_t bs = context_.block_size;
+  const bool to_the_end = range.end() == size_bytes();
+  const uint64_t first = BlocksFor(range.offset_bytes, bs);
+  const uint64_t last = to_the_end ? BlocksFor(range.end(), bs) : range.end() / bs;
+  if (first >= last) return WriteZeros(range);
+  if (range.offset_bytes < first * bs) {
+    VOLFS_TRY(WriteZeros({range.offset_bytes, first * bs - range.offset_bytes}));
+  }
+  {
+    const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
+    for (uint64_t block = first; block < last;) {
+      const Lookup found = Find(block);
+      const uint64_t stop = std::min(last, found.extent.end());
+      if (found.extent.layer == found.head->ref()) {
+        VOLFS_TRY(found.head->Punch({block * bs, (stop - block) * bs}));
+      } else if (found.extent.layer != LayerRef::kHole) {
+        Mark({block, stop - block}, found.head, BlockState::kZero);
+      }
+      block = stop;
+    }
+  }
+  if (range.end() > last * bs) return WriteZeros({last * bs, range.end() - last * bs});
+  return OkStatus();
+}
+
+// `range` is a part of one or two blocks.
+Status Volume::WriteZeros(const ByteRange& range) {
+  static constexpr std::array<std::byte, 2 * kMaxBlockSize> kZeros{};
+  assert(range.length_bytes <= kZeros.size());
+  for (uint64_t at = range.offset_bytes; at < range.end();) {
+    const Lookup found = Find(at / context_.block_size);
+    const std::span<const std::byte> zeros(kZeros.data(), range.end() - at);
+    if (found.extent.layer != found.head->ref()) {
+      VOLFS_ASSIGN(const size_t wrote, WriteFirst(zeros, at));
+      at += wrote;
+      continue;
+    }
+    const uint64_t stop = std::min(range.end(), found.extent.end() * context_.block_size);
+    VOLFS_TRY(found.head->WriteAt(zeros.first(stop - at), at));
+    at = stop;
+  }
+  return OkStatus();
+}
+
+Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
+  VOLFS_TRY(Load());
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint64_t size = size_bytes();
+  for (uint64_t at = offset_bytes; at < size;) {
+    const Extent extent = Find(at / context_.block_size).extent;
+    VOLFS_ASSIGN(const std::optional<ByteRange> data,
+                 DataInExtent(context_.layers, extent, context_.block_size, at));
+    if (data && data->offset_bytes < size) return data->offset_bytes;
+    at = extent.end() * context_.block_size;
+  }
+  return Error{Errc::kNoData, Text(name(), ": no data at or after byte ", offset_bytes)};
+}
+
+Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
+  VOLFS_TRY(Load());
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint64_t size = size_bytes();
+  if (offset_bytes >= size) {
+    return Error{Errc::kNoData, Text(name(), ": byte ", offset_bytes, " is past its end")};
+  }
+  while (offset_bytes < size) {
+    const Extent extent = Find(offset_bytes / context_.block_size).extent;
+    VOLFS_ASSIGN(const std::optional<ByteRange> data,
+                 DataInExtent(context_.layers, extent, context_.block_size, offset_bytes));
+    if (!data || data->offset_bytes > offset_bytes) return offset_bytes;
+    offset_bytes = data->end();
+  }
+  return size;
+}
+
+Result<uint64_t> Volume::AllocatedBytes() {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load()) return uint64_t{0};
+  VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(context_.layers, head()));
+  uint64_t total = 0;
+  for (Layer* const layer : chain) {
+    if (layer->node() == nullptr) continue;
+    VOLFS_ASSIGN(const uint64_t bytes, layer->AllocatedBytes());
+    total += bytes;
+  }
+  // What a head has overwritten may still be counted in the layer under it.
+  const uint32_t bs = context_.block_size;
+  return chain.size() == 1 ? total : std::min(total, BlocksFor(size_bytes(), bs) * bs);
+}
+
+}  // namespace volfs

@@ -1,0 +1,166 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "blockstore/log.h"
+#include "control/cli/client.h"
+#include "control/cli/commands.h"
+#include "control/cli/failure.h"
+#include "control/cli/fd.h"
+#include "control/cli/loop.h"
+#include "control/cli/mountinfo.h"
+#include "control/cli/output.h"
+#include "control/cli/target.h"
+#include "control/cli/users.h"
+#include "control/json.h"
+
+namespace volfs::cli {
+namespace {
+
+// The image below the mount that a path is: "db", "db@monday".
+std::optional<std::string> ImageBelow(const std::string& mountpoint, std::string_view path) {
+  if (!IsAtOrBelow(path, mountpoint)) return std::nullopt;
+  return ImageName(path.substr(mountpoint.size()));
+}
+
+std::vector<LoopDevice> LoopsOf(const Client& client, const std::string& name) {
+  std::vector<LoopDevice> found;
+  for (const LoopDevice& device : ReadLoopDevices()) {
+    if (ImageBelow(client.mountpoint(), device.backing_file) == name) found.push_back(device);
+  }
+  return found;
+}
+
+Error AttachedAlready(const std::string& name, const std::string& device) {
+  return Failure(EBUSY, Text(name, ": is attached for writing as ", device,
+                             "; use that, or volfs detach ", name, " first"));
+}
+
+Error OpenForWriting(const Client& client, const std::string& name) {
+  std::string message = Text(name, ": is open for writing; close it first, or attach with --ro");
+  const auto is_image = [&](std::string_view path) {
+    return ImageBelow(client.mountpoint(), path) == name;
+  };
+  for (const User& user : FindUsers(is_image)) message += Text("\n  ", UserText(user));
+  return Failure(EBUSY, message);
+}
+
+// Two writers who do not know of each other destroy what is in an image. What was closed a moment
+// ago may still count as open, as the daemon hears of a close later than the one who closed.
+Status CheckNoWriter(const Client& client, const std::string& name) {
+  constexpr int kPatienceMs = 2000;
+  constexpr int kStepMs = 50;
+  for (const LoopDevice& device : LoopsOf(client, name)) {
+    if (!device.read_only) return AttachedAlready(name, device.path());
+  }
+  for (int waited = 0;; waited += kStepMs) {
+    VOLFS_ASSIGN(const std::string status, client.Field(name, "status"));
+    if (status != "in-use") return OkStatus();
+    if (waited >= kPatienceMs) return OpenForWriting(client, name);
+    ::poll(nullptr, 0, kStepMs);
+  }
+}
+
+// Of two `attach` at once only one gets past here. The lock belongs to the open file, which the
+// loop device keeps: it is held until the device is detached.
+Status LockForWriting(const Client& client, const std::string& name, int fd) {
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return OkStatus();
+  for (const LoopDevice& device : LoopsOf(client, name)) {
+    if (!device.read_only) return AttachedAlready(name, device.path());
+  }
+  return OpenForWriting(client, name);
+}
+
+Error OpenFailure(const std::string& name, int os_errno) {
+  if (os_errno == ENOENT) return Failure(os_errno, Text(name, ": no such volume or snapshot"));
+  if (os_errno == EROFS) {
+    return Failure(os_errno, Text(name, ": is read-only; attach it with --ro"));
+  }
+  return Failure(os_errno, Text(name, ": ", std::strerror(os_errno)));
+}
+
+void WarnOfOddSize(const std::string& name, int fd) {
+  constexpr off_t kSector = 512;
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || info.st_size % kSector == 0) return;
+  std::fprintf(stderr,
+               "volfs attach: %s: its last %lld bytes are less than a sector, and not part "
+               "of the device\n",
+               name.c_str(), static_cast<long long>(info.st_size % kSector));
+}
+
+Result<LoopDevice> AttachImage(const Client& client, const std::string& name, bool read_only) {
+  const bool snapshot = name.find('@') != name.npos;
+  if (snapshot && !read_only) return OpenFailure(name, EROFS);
+  if (!snapshot) VOLFS_TRY(client.CheckVolume(name));
+  if (!read_only) VOLFS_TRY(CheckNoWriter(client, name));
+  const std::string path = client.ImagePath(name);
+  const Fd fd(::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+  if (!fd.ok()) return OpenFailure(name, errno);
+  if (!read_only) VOLFS_TRY(LockForWriting(client, name, fd.get()));
+  WarnOfOddSize(name, fd.get());
+  return ConfigureLoop(fd.get(), {path, read_only});
+}
+
+// The device that `name` (a volume, a snapshot, /dev/loopN) means.
+Result<LoopDevice> AttachedDevice(const Common& common, const std::string& name) {
+  if (const std::optional<int> number = LoopNumber(name); number && name.starts_with("/dev/")) {
+    VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+    for (const LoopDevice& device : ReadLoopDevices()) {
+      if (device.number != *number) continue;
+      if (VolfsMountOf(mounts, device.backing_file)) return device;
+      return UsageFailure(Text(name, ": is of ", device.backing_file,
+                               ", which is on no mounted volfs; see losetup -d"));
+    }
+    return Failure(ENOENT, Text(name, ": nothing is attached to it"));
+  }
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string image, targets.Image(name));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  const std::vector<LoopDevice> devices = LoopsOf(client, image);
+  if (devices.size() == 1) return devices.front();
+  if (devices.empty()) return Failure(ENOENT, Text(image, ": is not attached"));
+  std::string message = Text(image, ": is attached more than once; name the device");
+  for (const LoopDevice& device : devices) message += Text("\n  ", device.path());
+  return UsageFailure(message);
+}
+
+}  // namespace
+
+Status Attach(const Common& common, const std::string& name, bool read_only) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string image, targets.Image(name));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_ASSIGN(const LoopDevice device, AttachImage(client, image, read_only));
+  if (common.json) {
+    Print(
+        JsonLine({{"device", device.path()}, {"image", image}, {"mode", read_only ? "ro" : "rw"}}));
+  } else {
+    Print(device.path() + "\n");
+  }
+  return OkStatus();
+}
+
+Status Detach(const Common& common, const std::string& name) {
+  VOLFS_ASSIGN(const LoopDevice device, AttachedDevice(common, name));
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  const std::vector<std::string> holders = LoopHolders(device, mounts);
+  if (holders.empty()) {
+    const Status cleared = ClearLoop(device);
+    if (cleared.ok() || cleared.error().code != Errc::kBusy) return cleared;
+    return Failure(EBUSY, Text(device.path(),
+                               ": is in use by somebody who cannot be seen from "
+                               "here (another mount namespace, a container?)"));
+  }
+  std::string message = Text(device.path(), ": is in use");
+  for (const std::string& holder : holders) message += Text("\n  ", holder);
+  return Failure(EBUSY, message);
+}
+
+}  // namespace volfs::cli

@@ -1,0 +1,127 @@
+#include "control/cli/client.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "blockstore/log.h"
+#include "control/cli/failure.h"
+#include "control/cli/fd.h"
+#include "control/cli/files.h"
+
+namespace volfs::cli {
+namespace {
+
+// Longer than any reply that the daemon gives.
+constexpr size_t kMaxReplyBytes = 16384;
+
+std::string ReadReply(int fd) {
+  std::array<char, kMaxReplyBytes> buffer;
+  ssize_t got = 0;
+  do {
+    got = ::read(fd, buffer.data(), buffer.size());
+  } while (got < 0 && errno == EINTR);
+  if (got <= 0) return "";
+  const std::string_view text(buffer.data(), static_cast<size_t>(got));
+  return std::string(text.substr(0, text.find('\n')));
+}
+
+Error OpenFailure(const Client& client, std::string_view file, int os_errno) {
+  const std::string path = client.PathOf(Text("control/", file));
+  if (os_errno == EACCES || os_errno == EPERM) {
+    return Failure(os_errno, Text(path,
+                                  ": only the user who mounted may ask here; mount with "
+                                  "-o control_gid=GROUP to let a group"));
+  }
+  if (os_errno == ENOTCONN) {
+    return Failure(os_errno, Text(client.mountpoint(),
+                                  ": the daemon of this mount is gone; volfs "
+                                  "umount it, then mount again"));
+  }
+  return Failure(os_errno, Text(path, ": ", std::strerror(os_errno)));
+}
+
+}  // namespace
+
+std::string Reply::Get(std::string_view key) const {
+  for (const auto& [name, value] : fields) {
+    if (name == key) return value;
+  }
+  return "";
+}
+
+Reply ParseReply(std::string_view line) {
+  Reply reply;
+  for (const std::string_view word : SplitWords(line)) {
+    const size_t equals = word.find('=');
+    if (equals == word.npos || equals == 0) continue;
+    reply.fields.emplace_back(word.substr(0, equals), word.substr(equals + 1));
+  }
+  return reply;
+}
+
+Error ParseRefusal(std::string_view reply, int os_errno, std::string_view request) {
+  constexpr std::string_view kPrefix = "error ";
+  if (reply.starts_with(kPrefix)) {
+    reply.remove_prefix(kPrefix.size());
+    const size_t blank = reply.find(' ');  // behind the errno's name
+    if (blank != reply.npos && blank + 1 < reply.size()) {
+      return Failure(os_errno, std::string(reply.substr(blank + 1)));
+    }
+  }
+  return Failure(os_errno, Text(request, ": ", std::strerror(os_errno)));
+}
+
+std::string Client::PathOf(std::string_view relative) const {
+  return Text(mountpoint_ == "/" ? "" : mountpoint_, "/", relative);
+}
+
+std::string Client::ImagePath(std::string_view name) const {
+  const size_t at = name.find('@');
+  if (at == name.npos) return PathOf(Text("volumes/", name));
+  return PathOf(Text("snapshots/", name.substr(0, at), "/", name.substr(at + 1)));
+}
+
+Result<Reply> Client::Ask(std::string_view file, std::string_view line) const {
+  const Fd fd(::open(PathOf(Text("control/", file)).c_str(), O_RDWR | O_CLOEXEC));
+  if (!fd.ok()) return OpenFailure(*this, file, errno);
+  const std::string request = Text(line, "\n");
+  // One write is one request, and is not repeated: nobody knows what an interrupted one has done.
+  const ssize_t wrote = ::write(fd.get(), request.data(), request.size());
+  const int os_errno = errno;
+  const std::string reply = ReadReply(fd.get());
+  if (wrote < 0) return ParseRefusal(reply, os_errno, Text(file, " ", line));
+  return ParseReply(reply);
+}
+
+Result<std::string> Client::ReadControl(std::string_view relative) const {
+  Result<std::string> text = ReadFile(PathOf(Text("control/", relative)));
+  if (!text.ok() && text.error().os_errno == ENOTCONN) {
+    return OpenFailure(*this, relative, ENOTCONN);
+  }
+  return text;
+}
+
+Result<std::string> Client::Field(std::string_view volume, std::string_view field) const {
+  VOLFS_ASSIGN(const std::string text, ReadControl(Text("volumes/", volume, "/", field)));
+  return text.substr(0, text.find('\n'));
+}
+
+Status Client::CheckVolume(std::string_view volume) const {
+  const Result<std::string> id = Field(volume, "id");
+  if (id.ok()) return OkStatus();
+  if (id.error().os_errno != ENOENT) return id.error();
+  return Failure(ENOENT, Text(volume, ": no such volume; `volfs ls` shows those of ", mountpoint_));
+}
+
+Result<uint64_t> Client::ImageSize(std::string_view name) const {
+  struct stat info {};
+  const std::string path = ImagePath(name);
+  if (::stat(path.c_str(), &info) != 0) return SystemFailure(path);
+  return static_cast<uint64_t>(info.st_size);
+}
+
+}  // namespace volfs::cli

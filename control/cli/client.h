@@ -1,0 +1,56 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "blockstore/error.h"
+
+namespace volfs::cli {
+
+// The answer to a request that was carried out: "ok volume=db-clone status=creating ...".
+struct Reply {
+  std::vector<std::pair<std::string, std::string>> fields;
+  [[nodiscard]] std::string Get(std::string_view key) const;  // "" if it is not there
+};
+
+// Reads the words after "ok"; what is not KEY=VALUE is skipped.
+Reply ParseReply(std::string_view line);
+
+// A refusal as people shall read it: the sentence of "error EBUSY db: a clone of it ...", or, when
+// the reply is not of that form (an older daemon, none at all), `request` and strerror's words.
+Error ParseRefusal(std::string_view reply, int os_errno, std::string_view request);
+
+// One mounted volfs, seen by its files only. Errors carry the errno of the call that failed.
+// Thread-safety: none needed, it has no state but the path.
+class Client {
+ public:
+  explicit Client(std::string mountpoint) : mountpoint_(std::move(mountpoint)) {}
+
+  [[nodiscard]] const std::string& mountpoint() const { return mountpoint_; }
+  [[nodiscard]] std::string PathOf(std::string_view relative) const;
+
+  // "db" -> volumes/db, "db@monday" -> snapshots/db/monday.
+  [[nodiscard]] std::string ImagePath(std::string_view name) const;
+
+  // Writes `line` (without LF) to control/FILE and reads the reply on the same descriptor.
+  [[nodiscard]] Result<Reply> Ask(std::string_view file, std::string_view line) const;
+
+  // control/RELATIVE.
+  [[nodiscard]] Result<std::string> ReadControl(std::string_view relative) const;
+
+  // One value of a volume: control/volumes/NAME/FIELD without its LF.
+  [[nodiscard]] Result<std::string> Field(std::string_view volume, std::string_view field) const;
+
+  // kNotFound, with a sentence, if there is no volume of that name.
+  [[nodiscard]] Status CheckVolume(std::string_view volume) const;
+
+  // The size of a volume's or snapshot's image.
+  [[nodiscard]] Result<uint64_t> ImageSize(std::string_view name) const;
+
+ private:
+  std::string mountpoint_;
+};
+
+}  // namespace volfs::cli

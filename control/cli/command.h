@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace volfs {
+
+// What `volfs mount` and `mount.volfs` were asked for.
+struct MountArguments {
+  std::vector<std::string> nodes;  // node directories, in the order given; "DIR1:DIR2" is split
+  std::string mountpoint;
+  bool foreground = false;
+  std::vector<std::string> options;  // of all -o, one each: "allow_shrink", "copy_rate=10M"
+  std::string config_file;           // empty: none
+  bool through_helper = false;       // by mount(8), fstab or systemd: a new node needs -o init
+};
+
+// Mounts, tells people what it has to tell, and returns the exit code of the command.
+using MountFunction = std::function<int(const MountArguments&)>;
+
+// The `volfs` command: reads the command line, does what it says, prints what went wrong, returns
+// the exit code (failure.h). Under the name mount.volfs it takes what mount(8) gives its helpers.
+// All but `mount` and `node init` are clients of a mounted filesystem: they know its files only.
+int RunCommand(int argc, char** argv, const MountFunction& mount);
+
+// The help texts of all commands, one after another: what the manual page is compared with.
+std::string HelpOfAllCommands();
+
+}  // namespace volfs

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "blockstore/error.h"
+
+namespace volfs::cli {
+
+// What each command does, behind its options. Each prints what it has to tell on stdout and returns
+// why it failed; the caller prints that.
+
+struct Common {
+  std::string mount;  // --mount; empty: to be found out
+  bool json = false;
+};
+
+// ---- requests (request_commands.cc)
+
+struct CreateOptions {
+  std::string name;
+  std::string size;
+  std::string type;
+  std::string node;
+};
+Status Create(const Common& common, const CreateOptions& options);
+
+struct CloneOptions {  // of `clone` and `restore`; what is empty was not given
+  std::string source;
+  std::string name;
+  std::string size;
+  std::string type;
+  std::string node;
+  bool linked = false;
+  bool wait = false;
+};
+Status Clone(const Common& common, const CloneOptions& options);
+Status Restore(const Common& common, const CloneOptions& options);
+
+Status Snapshot(const Common& common, const std::string& source, const std::string& name);
+Status Resize(const Common& common, const std::string& name, const std::string& size);
+Status Move(const Common& common, const std::string& from, const std::string& to);
+Status Cancel(const Common& common, const std::string& name);
+// Tries all of them; every failure is printed, the first one decides.
+Status Remove(const Common& common, const std::vector<std::string>& names);
+
+// ---- looking (show_commands.cc)
+
+Status List(const Common& common, bool details);
+struct StatusOptions {
+  std::string name;  // empty: all volumes
+  bool watch = false;
+};
+Status ShowStatus(const Common& common, const StatusOptions& options);
+Status ShowMap(const Common& common, const std::string& name);
+Status ShowEvents(const Common& common);
+
+// ---- loop devices (attach_commands.cc)
+
+Status Attach(const Common& common, const std::string& name, bool read_only);
+Status Detach(const Common& common, const std::string& name);  // or /dev/loopN
+
+// ---- mounts and nodes
+
+Status Unmount(const std::string& mountpoint);  // umount_command.cc
+
+Status ListNodes(const Common& common);  // node_commands.cc
+struct NodeInitOptions {
+  std::string directory;
+  std::string name;
+  std::string region;
+  std::string types;  // NAME[:LEAST-GREATEST],...
+};
+Status InitNodeDirectory(const NodeInitOptions& options);
+
+Status Doctor(const Common& common);  // doctor_command.cc; kIo if there is a problem
+
+}  // namespace volfs::cli

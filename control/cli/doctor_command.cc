@@ -1,0 +1,84 @@
+#include <unistd.h>
+
+#include "blockstore/log.h"
+#include "control/cli/client.h"
+#include "control/cli/commands.h"
+#include "control/cli/doctor.h"
+#include "control/cli/failure.h"
+#include "control/cli/mountinfo.h"
+#include "control/cli/output.h"
+#include "control/cli/target.h"
+#include "control/json.h"
+
+namespace volfs::cli {
+namespace {
+
+std::string_view Word(Finding::Level level) {
+  switch (level) {
+    case Finding::Level::kOk:
+      return "ok";
+    case Finding::Level::kNote:
+      return "note";
+    case Finding::Level::kWarning:
+      return "warning";
+    case Finding::Level::kProblem:
+      return "problem";
+  }
+  return "";
+}
+
+std::string FindingsJson(const std::vector<Finding>& findings) {
+  std::vector<JsonObject> objects;
+  for (const Finding& finding : findings) {
+    objects.push_back({{"level", std::string(Word(finding.level))},
+                       {"subject", finding.subject},
+                       {"says", finding.says},
+                       {"remedy", finding.remedy}});
+  }
+  return JsonArray(objects);
+}
+
+std::string FindingsText(const std::vector<Finding>& findings) {
+  const bool colour = MayColour(STDOUT_FILENO);
+  std::string text;
+  for (const Finding& finding : findings) {
+    const std::string_view word = Word(finding.level);
+    constexpr size_t kWidest = std::string_view("problem").size();
+    text += Text(Painted(word, colour), std::string(kWidest + 2 - word.size(), ' '),
+                 finding.subject, ": ", finding.says, "\n");
+    if (finding.remedy.empty()) continue;
+    text += Text(std::string(kWidest + 2, ' '), "-> ", finding.remedy, "\n");
+  }
+  return text;
+}
+
+// The mount that --mount names, else all of them.
+Result<std::vector<std::string>> MountsToExamine(const Common& common) {
+  if (!common.mount.empty()) {
+    Targets targets(common.mount);
+    VOLFS_ASSIGN(const Client client, targets.Mount());
+    return std::vector<std::string>{client.mountpoint()};
+  }
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  std::vector<std::string> paths;
+  for (const MountEntry& mount : VolfsMounts(mounts)) paths.push_back(mount.mountpoint);
+  return paths;
+}
+
+}  // namespace
+
+Status Doctor(const Common& common) {
+  VOLFS_ASSIGN(const std::vector<std::string> mounts, MountsToExamine(common));
+  std::vector<Finding> findings = ExamineSystem();
+  for (const std::string& mountpoint : mounts) {
+    const std::vector<Finding> more = ExamineMount(mountpoint);
+    findings.insert(findings.end(), more.begin(), more.end());
+  }
+  Print(common.json ? FindingsJson(findings) : FindingsText(findings));
+  for (const Finding& finding : findings) {
+    if (finding.level == Finding::Level::kProblem) return SilentFailure(Errc::kIo);
+  }
+  return OkStatus();
+}
+
+}  // namespace volfs::cli

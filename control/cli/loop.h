@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blockstore/error.h"
+#include "control/cli/mountinfo.h"
+
+namespace volfs::cli {
+
+// Loop devices, as the kernel tells of them in /sys/block.
+
+struct LoopDevice {
+  int number = 0;
+  std::string backing_file;  // its path now, after renames; without " (deleted)"
+  bool read_only = false;
+
+  [[nodiscard]] std::string path() const;  // "/dev/loop3"
+};
+
+// Those that have a backing file, by number. `sys_block`: a test's own folder.
+std::vector<LoopDevice> ReadLoopDevices(const std::string& sys_block = "/sys/block");
+
+// 3 for "loop3", "/dev/loop3"; nothing for anything else, partitions included.
+std::optional<int> LoopNumber(std::string_view name);
+
+// Whether `path` is /dev/loopN or one of its partitions, /dev/loopNpM.
+bool IsDeviceOf(std::string_view path, const LoopDevice& device);
+
+// Who keeps a loop device from being given up: "mounted on /srv/db", "dm-0", "swap",
+// "1234 dd (/dev/loop3)". Empty if nobody can be seen.
+std::vector<std::string> LoopHolders(const LoopDevice& device,
+                                     const std::vector<MountEntry>& mounts,
+                                     const std::string& sys_block = "/sys/block");
+
+// Makes a loop device of an open image, with its partitions scanned. The file is kept by the kernel
+// until the device is detached.
+struct LoopOptions {
+  std::string path;  // shown by losetup
+  bool read_only = false;
+};
+Result<LoopDevice> ConfigureLoop(int image_fd, const LoopOptions& options);
+
+// Gives the device up; returns when it is free. kBusy if somebody has it open: then nothing
+// changed, as far as we could see it.
+Status ClearLoop(const LoopDevice& device);
+
+}  // namespace volfs::cli

@@ -1,0 +1,67 @@
+#include "control/cli/mount_helper.h"
+
+#include <filesystem>
+
+#include "blockstore/log.h"
+#include "control/cli/failure.h"
+#include "control/cli/files.h"
+
+namespace volfs::cli {
+namespace {
+
+// The letters of "-sfnv". Sloppy, no mtab and verbose say nothing to us.
+Status ParseLetters(const std::string& word, MountHelperCall& call) {
+  for (const char letter : std::string_view(word).substr(1)) {
+    if (letter == 'f') {
+      call.fake = true;
+    } else if (letter != 's' && letter != 'n' && letter != 'v' && letter != 'w' && letter != 'r') {
+      return UsageFailure(Text("-", letter, ": unknown option"));
+    }
+    if (letter == 'r') call.arguments.options.emplace_back("ro");
+  }
+  return OkStatus();
+}
+
+// -o OPTS, -t TYPE, -N NAMESPACE: letters with a word of their own.
+bool TakesWord(const std::string& word) { return word == "-o" || word == "-t" || word == "-N"; }
+
+}  // namespace
+
+Result<MountHelperCall> ParseMountHelper(const std::vector<std::string>& words) {
+  MountHelperCall call;
+  call.arguments.through_helper = true;
+  std::vector<std::string> paths;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (TakesWord(word)) {
+      if (++i == words.size()) return UsageFailure(word + ": a word is missing behind it");
+      if (word != "-o") continue;
+      const std::vector<std::string> options = SplitAt(words[i], ',');
+      call.arguments.options.insert(call.arguments.options.end(), options.begin(), options.end());
+    } else if (word.starts_with('-') && word.size() > 1) {
+      VOLFS_TRY(ParseLetters(word, call));
+    } else {
+      paths.push_back(word);
+    }
+  }
+  if (paths.size() != 2) return UsageFailure("usage: mount.volfs DIR1:DIR2 MNT [-sfnv] [-o OPTS]");
+  call.arguments.mountpoint = paths[1];
+  call.arguments.nodes = SplitNodeDirectories({paths[0]});
+  return call;
+}
+
+std::vector<std::string> SplitNodeDirectories(const std::vector<std::string>& words) {
+  std::vector<std::string> directories;
+  for (const std::string& word : words) {
+    std::error_code error;
+    if (std::filesystem::exists(word, error)) {
+      directories.push_back(word);
+      continue;
+    }
+    const std::vector<std::string> parts = SplitAt(word, ':');
+    directories.insert(directories.end(), parts.begin(), parts.end());
+  }
+  return directories;
+}
+
+}  // namespace volfs::cli

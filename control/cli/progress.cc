@@ -1,0 +1,90 @@
+#include "control/cli/progress.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+
+#include "blockstore/log.h"
+#include "control/cli/files.h"
+#include "control/size.h"
+
+namespace volfs::cli {
+namespace {
+
+uint64_t NumberOf(const Client& client, std::string_view volume, std::string_view field) {
+  const Result<std::string> text = client.Field(volume, field);
+  return text.ok() ? ParseNumber(text.value()).value_or(0) : 0;
+}
+
+std::string FormatPerCent(double per_cent) {
+  std::array<char, 16> text;
+  std::snprintf(text.data(), text.size(), "%6.2f%%", per_cent);
+  return text.data();
+}
+
+// "[====>     ]", `width` columns with its brackets. Full only at 100 per cent.
+std::string Bar(double per_cent, size_t width) {
+  const size_t inner = width - 2;
+  const double part = std::clamp(per_cent, 0.0, 100.0) / 100;
+  const auto filled = static_cast<size_t>(part * static_cast<double>(inner));
+  std::string bar(filled, '=');
+  if (filled < inner) {
+    bar += '>';
+    bar.append(inner - filled - 1, ' ');
+  }
+  return Text("[", bar, "]");
+}
+
+}  // namespace
+
+Result<Progress> ReadProgress(const Client& client, std::string_view volume) {
+  Progress progress;
+  VOLFS_ASSIGN(const std::string per_cent, client.Field(volume, "hydrated"));
+  progress.per_cent = std::strtod(per_cent.c_str(), nullptr);
+  progress.copied_bytes = NumberOf(client, volume, "copied_bytes");
+  progress.total_bytes = NumberOf(client, volume, "total_bytes");
+  progress.rate_bytes = NumberOf(client, volume, "rate_bytes");
+  if (const auto eta = client.Field(volume, "eta_seconds"); eta.ok()) {
+    progress.eta_seconds = ParseNumber(eta.value());
+  }
+  if (const auto error = client.Field(volume, "error"); error.ok()) progress.error = error.value();
+  return progress;
+}
+
+std::string FormatSeconds(uint64_t seconds) {
+  std::array<char, 40> text;
+  const auto hours = static_cast<unsigned long long>(seconds / 3600);
+  const auto minutes = static_cast<unsigned>(seconds / 60 % 60);
+  const auto rest = static_cast<unsigned>(seconds % 60);
+  if (hours > 0) {
+    std::snprintf(text.data(), text.size(), "%llu:%02u:%02u", hours, minutes, rest);
+  } else {
+    std::snprintf(text.data(), text.size(), "%u:%02u", minutes, rest);
+  }
+  return text.data();
+}
+
+std::string RenderProgress(std::string_view name, const Progress& progress, size_t width) {
+  constexpr size_t kLeastBar = 12;
+  constexpr size_t kWidestBar = 42;
+  std::string facts = FormatPerCent(progress.per_cent);
+  if (progress.total_bytes > 0) {
+    facts +=
+        Text("  ", FormatSize(progress.copied_bytes), " of ", FormatSize(progress.total_bytes));
+  }
+  if (!progress.error.empty()) {
+    facts += Text("  ", progress.error);
+  } else {
+    facts += Text("  ", FormatSize(progress.rate_bytes), "/s  eta ",
+                  progress.eta_seconds ? FormatSeconds(*progress.eta_seconds) : "unknown");
+  }
+  const size_t taken = name.size() + 1 + facts.size() + 1;
+  if (taken + kLeastBar <= width) {
+    const size_t bar = std::min(width - taken, kWidestBar);
+    return Text(name, " ", Bar(progress.per_cent, bar), " ", facts);
+  }
+  return Text(name, " ", facts).substr(0, width);
+}
+
+}  // namespace volfs::cli

@@ -1,0 +1,227 @@
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+
+#include "blockstore/log.h"
+#include "control/cli/client.h"
+#include "control/cli/clone_wait.h"
+#include "control/cli/commands.h"
+#include "control/cli/failure.h"
+#include "control/cli/files.h"
+#include "control/cli/output.h"
+#include "control/cli/target.h"
+#include "control/json.h"
+#include "control/name.h"
+#include "control/size.h"
+
+namespace volfs::cli {
+namespace {
+
+// " size=S type=T": the keys that were given. What is wrong with them is said before anybody is
+// asked.
+Result<std::string> Keys(const std::string& size, const std::string& type,
+                         const std::string& node) {
+  std::string keys;
+  if (!size.empty()) {
+    VOLFS_ASSIGN(const uint64_t bytes, ParseSize(size));
+    keys += Text(" size=", bytes);
+  }
+  if (!type.empty()) {
+    VOLFS_TRY(CheckName(type, "type"));
+    keys += Text(" type=", type);
+  }
+  if (!node.empty()) {
+    VOLFS_TRY(CheckName(node, "node"));
+    keys += Text(" node=", node);
+  }
+  return keys;
+}
+
+std::string ReplyJson(const Reply& reply) {
+  JsonObject object;
+  for (const auto& [key, value] : reply.fields) {
+    const std::optional<uint64_t> number = ParseNumber(value);
+    const bool is_number = key == "size" && number;  // a volume's name may look like one
+    object.push_back({key, is_number ? JsonValue(*number) : JsonValue(value)});
+  }
+  return JsonLine(object);
+}
+
+// Tells of a volume or snapshot that was made: its name, and what the reply knows more.
+void PrintMade(const Common& common, const Reply& reply) {
+  if (common.json) {
+    Print(ReplyJson(reply));
+    return;
+  }
+  std::string line = Text(reply.Get("volume"), reply.Get("snapshot"));
+  if (const auto status = reply.Get("status"); !status.empty()) line += ": " + status;
+  if (const auto size = ParseNumber(reply.Get("size"))) line += ", " + FormatSize(*size);
+  if (const auto node = reply.Get("node"); !node.empty()) line += ", on node " + node;
+  Print(line + "\n");
+}
+
+void TellHowToGrow(const Client& client, const std::string& volume) {
+  std::fprintf(stderr,
+               "%s is larger than its source. To let what is in it use the room:\n"
+               "  a filesystem without partitions:  volfs attach %s --mount %s; then resize2fs\n"
+               "      /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize max\n"
+               "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted\n",
+               volume.c_str(), volume.c_str(), client.mountpoint().c_str());
+}
+
+// What `clone` and `restore` have in common: `file` is asked for `words` and the options' keys.
+Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& options,
+                const std::string& file, const std::string& words) {
+  VOLFS_ASSIGN(std::string keys, Keys(options.size, options.type, options.node));
+  if (options.linked) keys += " linked=1";
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
+  const Result<uint64_t> source_size = client.ImageSize(source);  // a refusal tells what is wrong
+
+  VOLFS_ASSIGN(const Reply reply, client.Ask(file, words + keys));
+  PrintMade(common, reply);
+  VOLFS_TRY(FlushOutput());
+  const std::string volume = reply.Get("volume");
+  const std::optional<uint64_t> size = ParseNumber(reply.Get("size"));
+  if (options.wait) VOLFS_TRY(WaitForClone(client, volume));
+  const bool larger = source_size.ok() && size && *size > source_size.value();
+  if (larger && !common.json) TellHowToGrow(client, volume);
+  return OkStatus();
+}
+
+// The sentence that the daemon kept for the refusal of a file operation; nothing if the newest one
+// is about something else.
+std::optional<std::string> LastError(const Client& client, std::string_view name, int os_errno) {
+  const Result<std::string> text = client.ReadControl("last_error");
+  const char* errno_name = strerrorname_np(os_errno);
+  if (!text.ok() || errno_name == nullptr) return std::nullopt;
+  const std::vector<std::string_view> lines = SplitLines(text.value());
+  if (lines.empty()) return std::nullopt;
+  const std::string mark = Text(" ", errno_name, " ");
+  const size_t at = lines.front().find(mark);
+  if (at == std::string_view::npos) return std::nullopt;
+  if (lines.front().substr(0, at).find(name) == std::string_view::npos) return std::nullopt;
+  return std::string(lines.front().substr(at + mark.size()));
+}
+
+bool IsSnapshot(const std::string& name) { return name.find('@') != std::string::npos; }
+
+// "db@tuesday" for the target "tuesday" or "db@tuesday" of a snapshot of db.
+Result<std::string> SnapshotTarget(Targets& targets, const std::string& from,
+                                   const std::string& to) {
+  const std::string volume = from.substr(0, from.find('@'));
+  VOLFS_ASSIGN(const std::string name, targets.Image(to));
+  if (!IsSnapshot(name)) return Text(volume, "@", name);
+  if (name.substr(0, name.find('@')) == volume) return name;
+  return UsageFailure(Text(to, ": a snapshot stays with its volume, ", volume));
+}
+
+Status RemoveOne(const Common& common, const std::string& argument) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string name, targets.Image(argument));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("delete", name));
+  return OkStatus();
+}
+
+}  // namespace
+
+Status Create(const Common& common, const CreateOptions& options) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
+  VOLFS_ASSIGN(const uint64_t size, ParseSize(options.size));
+  VOLFS_ASSIGN(const std::string keys, Keys("", options.type, options.node));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_ASSIGN(const Reply reply, client.Ask("create", Text(name, " ", size, keys)));
+  PrintMade(common, reply);
+  return OkStatus();
+}
+
+Status Clone(const Common& common, const CloneOptions& options) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(std::string words, targets.Image(options.source));
+  if (!options.name.empty()) {
+    VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
+    words += " " + name;
+  }
+  return MakeFrom(common, targets, options, "clone", words);
+}
+
+Status Restore(const Common& common, const CloneOptions& options) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
+  if (!IsSnapshot(source)) {
+    return UsageFailure(
+        Text(source, ": name a snapshot, VOLUME@SNAP; `volfs clone` copies volumes"));
+  }
+  VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
+  return MakeFrom(common, targets, options, "restore", Text(source, " ", name));
+}
+
+Status Snapshot(const Common& common, const std::string& source, const std::string& name) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string volume, targets.Volume(source));
+  VOLFS_TRY(CheckName(name, "snapshot"));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_ASSIGN(const Reply reply, client.Ask("snapshot", Text(volume, " ", name)));
+  PrintMade(common, reply);
+  return OkStatus();
+}
+
+Status Resize(const Common& common, const std::string& name, const std::string& size) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
+  VOLFS_ASSIGN(const uint64_t bytes, ParseSize(size));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("resize", Text(volume, " ", bytes)));
+  return OkStatus();
+}
+
+Status Move(const Common& common, const std::string& from, const std::string& to) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string source, targets.Image(from));
+  std::string target;
+  if (IsSnapshot(source)) {
+    VOLFS_ASSIGN(target, SnapshotTarget(targets, source, to));
+  } else {
+    VOLFS_ASSIGN(target, targets.Volume(to));
+  }
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  const std::string old_path = client.ImagePath(source);
+  const std::string new_path = client.ImagePath(target);
+  // Never onto what exists. A plain rename would succeed there if both are the same name.
+  if (::renameat2(AT_FDCWD, old_path.c_str(), AT_FDCWD, new_path.c_str(), RENAME_NOREPLACE) == 0) {
+    return OkStatus();
+  }
+  const int os_errno = errno;
+  const std::string subject = os_errno == EEXIST ? target : source;
+  if (auto sentence = LastError(client, source, os_errno)) return Failure(os_errno, *sentence);
+  if (os_errno == ENOENT) return Failure(os_errno, subject + ": no such volume or snapshot");
+  if (os_errno == EEXIST) return Failure(os_errno, subject + ": exists already");
+  return Failure(os_errno, Text(subject, ": ", std::strerror(os_errno)));
+}
+
+Status Cancel(const Common& common, const std::string& name) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("cancel", volume));
+  return OkStatus();
+}
+
+Status Remove(const Common& common, const std::vector<std::string>& names) {
+  std::optional<Errc> first;
+  for (const std::string& name : names) {
+    const Status removed = RemoveOne(common, name);
+    if (removed.ok()) continue;
+    PrintError("volfs rm", removed.error());
+    if (!first) first = removed.error().code;
+  }
+  if (first) return SilentFailure(*first);
+  return OkStatus();
+}
+
+}  // namespace volfs::cli

@@ -1,0 +1,124 @@
+#include "control/cli/target.h"
+
+#include <cerrno>
+#include <filesystem>
+#include <vector>
+
+#include "blockstore/log.h"
+#include "control/cli/failure.h"
+#include "control/cli/files.h"
+#include "control/cli/mountinfo.h"
+#include "control/name.h"
+
+namespace volfs::cli {
+namespace {
+
+bool IsPath(std::string_view argument) { return argument.find('/') != argument.npos; }
+
+// The mount of a path as it stands, else of what its folder really is behind symbolic links;
+// `path` is then that.
+std::optional<MountEntry> FindMount(const std::vector<MountEntry>& mounts, std::string& path) {
+  if (auto mount = VolfsMountOf(mounts, path)) return mount;
+  std::error_code error;
+  const std::filesystem::path given(path);
+  const std::filesystem::path folder = std::filesystem::canonical(given.parent_path(), error);
+  if (error) return std::nullopt;
+  std::string real = (folder / given.filename()).string();
+  auto mount = VolfsMountOf(mounts, real);
+  if (mount) path = real;
+  return mount;
+}
+
+Result<std::string> MountOption(const std::vector<MountEntry>& mounts, const std::string& option) {
+  std::string path = AbsolutePath(option);
+  const std::optional<MountEntry> mount = FindMount(mounts, path);
+  if (mount) return mount->mountpoint;
+  return Failure(ENOENT, Text(option, ": no volfs is mounted here"));
+}
+
+Result<std::string> TheOnlyMount(const std::vector<MountEntry>& mounts) {
+  const std::vector<MountEntry> all = VolfsMounts(mounts);
+  if (all.size() == 1) return all.front().mountpoint;
+  if (all.empty()) return Failure(ENOENT, "no volfs is mounted; see `volfs mount --help`");
+  std::string message = "several volfs are mounted; say which with --mount MNT";
+  for (const MountEntry& mount : all) message += Text("\n  ", mount.mountpoint);
+  return UsageFailure(message);
+}
+
+}  // namespace
+
+std::optional<std::string> ImageName(std::string_view relative) {
+  const std::vector<std::string> parts = SplitAt(relative, '/');
+  if (parts.size() == 2 && parts[0] == "volumes") return parts[1];
+  if (parts.size() == 3 && parts[0] == "nodes") return parts[2];
+  if (parts.size() == 3 && parts[0] == "snapshots") return Text(parts[1], "@", parts[2]);
+  return std::nullopt;
+}
+
+std::string AbsolutePath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  std::string text = (error ? std::filesystem::path(path) : absolute).lexically_normal().string();
+  while (text.size() > 1 && text.ends_with('/')) text.pop_back();
+  return text;
+}
+
+Result<std::string> Targets::NameFromPath(const std::string& argument) {
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  std::string path = AbsolutePath(argument);
+  const std::optional<MountEntry> mount = FindMount(mounts, path);
+  if (!mount) return Failure(ENOENT, Text(argument, ": this path is not on a volfs"));
+  if (!mountpoint_.empty() && mountpoint_ != mount->mountpoint) {
+    return UsageFailure(
+        Text(argument, ": is on the mount ", mount->mountpoint, ", not on that of ", mountpoint_));
+  }
+  mountpoint_ = mount->mountpoint;
+  std::optional<std::string> name = ImageName(path.substr(mountpoint_.size()));
+  if (!name) return UsageFailure(Text(argument, ": is not a volume's or snapshot's image"));
+  return *name;
+}
+
+Result<std::string> Targets::Image(const std::string& argument) {
+  std::string name = argument;
+  if (IsPath(argument)) {
+    VOLFS_ASSIGN(name, NameFromPath(argument));
+  }
+  const size_t at = name.find('@');
+  VOLFS_TRY(CheckName(std::string_view(name).substr(0, at), "volume"));
+  if (at != name.npos) VOLFS_TRY(CheckName(std::string_view(name).substr(at + 1), "snapshot"));
+  return name;
+}
+
+Result<std::string> Targets::Volume(const std::string& argument) {
+  VOLFS_ASSIGN(std::string name, Image(argument));
+  if (name.find('@') == name.npos) return name;
+  return UsageFailure(Text(name, ": is a snapshot; this command takes a volume"));
+}
+
+Result<std::string> Targets::NewVolume(const std::string& argument) {
+  if (!IsPath(argument)) {
+    VOLFS_TRY(CheckName(argument, "volume"));
+    return argument;
+  }
+  VOLFS_ASSIGN(std::string name, Volume(argument));
+  const std::string folder = AbsolutePath(std::filesystem::path(argument).parent_path().string());
+  if (folder.ends_with("/volumes")) return name;
+  return UsageFailure(Text(argument, ": give the new volume's name, and its node with --node"));
+}
+
+Result<Client> Targets::Mount() {
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  if (!mount_option_.empty()) {
+    VOLFS_ASSIGN(const std::string mountpoint, MountOption(mounts, mount_option_));
+    if (!mountpoint_.empty() && mountpoint_ != mountpoint) {
+      return UsageFailure(Text("--mount says ", mountpoint, ", but a path is on ", mountpoint_));
+    }
+    return Client(mountpoint);
+  }
+  if (!mountpoint_.empty()) return Client(mountpoint_);
+  if (const auto here = VolfsMountOf(mounts, AbsolutePath("."))) return Client(here->mountpoint);
+  VOLFS_ASSIGN(const std::string only, TheOnlyMount(mounts));
+  return Client(only);
+}
+
+}  // namespace volfs::cli

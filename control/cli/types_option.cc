@@ -1,0 +1,56 @@
+#include "control/cli/types_option.h"
+
+#include <algorithm>
+
+#include "blockstore/log.h"
+#include "control/cli/failure.h"
+#include "control/name.h"
+#include "control/size.h"
+
+namespace volfs::cli {
+namespace {
+
+// "LEAST-GREATEST"
+Status ParseRange(std::string_view text, VolumeType& type) {
+  const size_t dash = text.find('-');
+  if (dash == text.npos) {
+    return UsageFailure(Text("type ", type.name, ": write its sizes as LEAST-GREATEST"));
+  }
+  if (dash > 0) {
+    VOLFS_ASSIGN(type.least_bytes, ParseSize(text.substr(0, dash)));
+  }
+  if (dash + 1 < text.size()) {
+    VOLFS_ASSIGN(const uint64_t greatest, ParseSize(text.substr(dash + 1)));
+    type.greatest_bytes = std::min(greatest, kMaxVolumeBytes);
+  }
+  if (type.least_bytes <= type.greatest_bytes && type.greatest_bytes > 0) return OkStatus();
+  return UsageFailure(Text("type ", type.name, ": its least size is over its greatest"));
+}
+
+Result<VolumeType> ParseType(std::string_view text) {
+  VolumeType type;
+  const size_t colon = text.find(':');
+  type.name = text.substr(0, colon);
+  VOLFS_TRY(CheckName(type.name, "type"));
+  if (colon != text.npos) VOLFS_TRY(ParseRange(text.substr(colon + 1), type));
+  return type;
+}
+
+}  // namespace
+
+Result<std::vector<VolumeType>> ParseTypes(std::string_view text) {
+  std::vector<VolumeType> types;
+  if (text.empty()) return types;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    VOLFS_ASSIGN(const VolumeType type, ParseType(text.substr(begin, end - begin)));
+    for (const VolumeType& other : types) {
+      if (other.name == type.name) return UsageFailure(Text("type ", type.name, ": given twice"));
+    }
+    types.push_back(type);
+    begin = end + 1;
+  }
+  return types;
+}
+
+}  // namespace volfs::cli

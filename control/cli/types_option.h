@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "blockstore/catalog.h"
+#include "blockstore/error.h"
+
+namespace volfs::cli {
+
+// Reads "ssd,sata:1G-2T" as --types takes it: each type's name once and, if given, its least and
+// greatest size (either may be left out: "1G-", "-2T"). "" is no type at all. kInvalid, with a
+// sentence, for anything else.
+Result<std::vector<VolumeType>> ParseTypes(std::string_view text);
+
+}  // namespace volfs::cli

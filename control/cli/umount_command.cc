@@ -1,0 +1,157 @@
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "blockstore/log.h"
+#include "control/cli/commands.h"
+#include "control/cli/failure.h"
+#include "control/cli/fd.h"
+#include "control/cli/files.h"
+#include "control/cli/loop.h"
+#include "control/cli/mountinfo.h"
+#include "control/cli/target.h"
+#include "control/cli/users.h"
+
+namespace volfs::cli {
+namespace {
+
+// A dead mount answers no stat(2), so the path itself is never resolved, only its folder.
+Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::string& argument) {
+  const std::string given = AbsolutePath(argument);
+  std::error_code error;
+  const std::filesystem::path folder =
+      std::filesystem::canonical(std::filesystem::path(given).parent_path(), error);
+  const std::string real =
+      error ? given : (folder / std::filesystem::path(given).filename()).string();
+  for (auto entry = mounts.rbegin(); entry != mounts.rend(); ++entry) {
+    if (entry->mountpoint != given && entry->mountpoint != real) continue;
+    if (entry->type == kVolfsType) return *entry;
+    return UsageFailure(Text(argument, ": is a mount of type ", entry->type, ", not of volfs"));
+  }
+  return Failure(ENOENT, Text(argument, ": no volfs is mounted here"));
+}
+
+// Who keeps the mount from being given up, a line each.
+std::vector<std::string> UsersOf(const MountEntry& mount, const std::vector<MountEntry>& mounts,
+                                 int daemon_pid) {
+  std::vector<std::string> lines;
+  for (const LoopDevice& device : ReadLoopDevices()) {
+    if (!IsAtOrBelow(device.backing_file, mount.mountpoint)) continue;
+    std::string line = Text("loop", device.number, ": ", device.backing_file);
+    for (const std::string& holder : LoopHolders(device, mounts)) line += ", " + holder;
+    lines.push_back(line);
+  }
+  for (const MountEntry& other : mounts) {
+    if (other.parent == mount.id) lines.push_back("a mount on it: " + other.mountpoint);
+  }
+  const auto is_below = [&mount](std::string_view path) {
+    return IsAtOrBelow(path, mount.mountpoint);
+  };
+  for (const User& user : FindUsers(is_below)) {
+    if (user.pid != daemon_pid) lines.push_back(UserText(user));
+  }
+  return lines;
+}
+
+Status CheckUnused(const MountEntry& mount, const std::vector<MountEntry>& mounts, int daemon_pid) {
+  const std::vector<std::string> lines = UsersOf(mount, mounts, daemon_pid);
+  if (lines.empty()) return OkStatus();
+  std::string message = Text(mount.mountpoint, ": is in use; end this first");
+  for (const std::string& line : lines) message += Text("\n  ", line);
+  return Failure(EBUSY, message);
+}
+
+// Only the setuid helper may unmount for an ordinary user.
+Status UnmountByHelper(const std::string& mountpoint) {
+  const char* argv[] = {"fusermount3", "-u", "--", mountpoint.c_str(), nullptr};
+  pid_t pid = 0;
+  const int failed =
+      ::posix_spawnp(&pid, argv[0], nullptr, nullptr, const_cast<char* const*>(argv), environ);
+  if (failed != 0) return Failure(failed, Text("fusermount3: ", std::strerror(failed)));
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OkStatus();
+  return Error{Errc::kIo, Text("fusermount3 -u ", mountpoint, " failed")};
+}
+
+Status UnmountNow(const std::string& mountpoint, bool dead) {
+  if (::geteuid() != 0) return UnmountByHelper(mountpoint);
+  // Of a dead mount nothing can be lost any more.
+  if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (dead ? MNT_DETACH : 0)) == 0) {
+    return OkStatus();
+  }
+  if (errno != EBUSY) return SystemFailure(mountpoint);
+  return Failure(EBUSY, Text(mountpoint,
+                             ": is in use by somebody who cannot be seen from here (an "
+                             "NFS export, another mount namespace?)"));
+}
+
+struct Daemon {
+  bool dead = false;  // nobody answers at the mount
+  int pid = 0;        // 0: unknown
+  Fd pidfd;
+};
+
+// Its pid is held by a descriptor before the mount goes, so that no other process of that number
+// can be mistaken for it. Where the daemon cannot be asked (another user's mount), it is unknown.
+Daemon FindDaemon(const std::string& mountpoint) {
+  Daemon daemon;
+  const Result<std::string> config = ReadFile(mountpoint + "/control/config");
+  if (!config.ok()) {
+    daemon.dead = config.error().os_errno == ENOTCONN;
+    return daemon;
+  }
+  constexpr std::string_view kKey = "pid=";
+  for (const std::string_view line : SplitLines(config.value())) {
+    if (!line.starts_with(kKey)) continue;
+    daemon.pid = static_cast<int>(ParseNumber(line.substr(kKey.size())).value_or(0));
+  }
+  if (daemon.pid > 0) {
+    daemon.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, daemon.pid, 0)));
+  }
+  return daemon;
+}
+
+// Without a limit: what it commits is somebody's data. Whoever has no patience interrupts this.
+void AwaitEnd(const Daemon& daemon) {
+  constexpr int kQuietMs = 5000;
+  if (!daemon.pidfd.ok()) return;
+  pollfd ended{daemon.pidfd.get(), POLLIN, 0};
+  if (::poll(&ended, 1, kQuietMs) > 0) return;
+  std::fprintf(stderr, "volfs umount: waiting for the daemon (pid %d) to commit and end\n",
+               daemon.pid);
+  while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  }
+}
+
+// Another place where the same filesystem is mounted: the daemon lives on for it.
+bool IsMountedElsewhere(const MountEntry& mount, const std::vector<MountEntry>& mounts) {
+  for (const MountEntry& other : mounts) {
+    if (other.device == mount.device && other.id != mount.id) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Status Unmount(const std::string& mountpoint) {
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  VOLFS_ASSIGN(const MountEntry mount, MountAt(mounts, mountpoint));
+  if (::chdir("/") != 0) return SystemFailure("/");  // our own working directory is no user of it
+  const Daemon daemon = FindDaemon(mount.mountpoint);
+  VOLFS_TRY(CheckUnused(mount, mounts, daemon.pid));
+  VOLFS_TRY(UnmountNow(mount.mountpoint, daemon.dead));
+  if (!IsMountedElsewhere(mount, mounts)) AwaitEnd(daemon);
+  return OkStatus();
+}
+
+}  // namespace volfs::cli

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "control/control_tree.h"
+#include "control/control_view.h"
+#include "control/limits.h"
+#include "control/request.h"
+
+namespace volfs {
+
+// The kinds of open control files. `state` outlives them.
+
+// A text that was made when the file was opened. Writing is kProtected: nobody may.
+std::unique_ptr<ControlFile> OpenTextFile(std::string text);
+
+// Lines in, replies out (RequestFile). Offsets mean nothing.
+std::unique_ptr<ControlFile> OpenRequestFile(ControlState& state, RequestKind kind);
+
+// Reads as `text`. Each write is one value; an LF that comes with the next write alone is let pass.
+std::unique_ptr<ControlFile> OpenLimitFile(ControlState& state, Limit limit, std::string text);
+
+// The events from now on. Offsets mean nothing; one reader's events go to this open file only.
+std::unique_ptr<ControlFile> OpenEventsFile(ControlState& state);
+
+// Nothing until the volume is not `creating`; from then on a text: its status, or "deleted" if it
+// is gone, and an LF.
+std::unique_ptr<ControlFile> OpenVolumeWatch(ControlState& state, Id volume);
+
+}  // namespace volfs

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "blockstore/store.h"
+#include "control/control_tree.h"
+#include "control/events.h"
+#include "control/last_error.h"
+#include "control/limits.h"
+#include "control/metrics.h"
+
+namespace volfs {
+
+// What all files of one ControlTree share. Thread-safety: all members are safe by themselves or
+// constant.
+struct ControlState {
+  ControlState(Store& store_of_mount, ControlConfig mount_config);
+
+  // For last_error and the counters; the log too, if a backing file failed. `object` is printable.
+  void RecordRefusal(uint32_t uid, std::string_view operation, std::string_view object,
+                     const Error& error);
+
+  Store& store;
+  const ControlConfig config;
+  const int64_t started_ns;
+  LastError last_error;
+  ControlCounters counters;
+  Limits limits;
+  // Shared with the store's listener, which may be called until the store is gone.
+  const std::shared_ptr<EventFeed> feed = std::make_shared<EventFeed>();
+};
+
+// The store as it is while one call (a stat, a listing, an open) looks at it: each thing is asked
+// for at most once, when it is needed first.
+//
+// Thread-safety: none; lives on one thread's stack.
+class ControlView {
+ public:
+  explicit ControlView(ControlState& state) : state_(state) {}
+
+  [[nodiscard]] ControlState& state() const { return state_; }
+  const std::vector<VolumeInfo>& Volumes();  // by name
+  const std::vector<NodeInfo>& Nodes();
+  const VolumeInfo& Info(Volume& volume);
+  const NodeInfo& Info(const Node& node);
+
+ private:
+  ControlState& state_;
+  std::optional<std::vector<VolumeInfo>> volumes_;
+  std::optional<std::vector<NodeInfo>> nodes_;
+  std::optional<VolumeInfo> volume_;  // the one that was asked for last
+  NodeInfo no_node_;
+};
+
+}  // namespace volfs

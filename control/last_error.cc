@@ -1,0 +1,50 @@
+#include "control/last_error.h"
+
+#include <utility>
+
+#include "blockstore/log.h"
+#include "control/errno_name.h"
+#include "control/name.h"
+#include "control/time_text.h"
+
+namespace volfs {
+namespace {
+
+std::string Quoted(std::string_view object) {
+  if (object.find(' ') == std::string_view::npos) return std::string(object);
+  std::string text = "\"";
+  for (const char c : object) {
+    if (c == '"') {
+      text += "\\x22";
+    } else {
+      text += c;
+    }
+  }
+  return text + '"';
+}
+
+std::string What(std::string_view operation, std::string_view object) {
+  if (object.empty()) return std::string(operation);
+  return volfs::Text(operation, ':', Quoted(object));
+}
+
+}  // namespace
+
+void LastError::Add(uint32_t uid, std::string_view operation, std::string_view object,
+                    const Error& error) {
+  std::string line = volfs::Text(UtcMilliseconds(WallNow().count()), ' ', uid, ' ',
+                                 What(operation, object), ' ', ErrcName(error.code), ' ',
+                                 OneLine(error.message), '\n');
+  MutexLock lock(mu_);
+  lines_.push_front(std::move(line));
+  if (lines_.size() > kKept) lines_.pop_back();
+}
+
+std::string LastError::Text() const {
+  MutexLock lock(mu_);
+  std::string text;
+  for (const std::string& line : lines_) text += line;
+  return text;
+}
+
+}  // namespace volfs

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "blockstore/error.h"
+#include "blockstore/runtime.h"
+
+namespace volfs {
+
+// The last refusals of requests and file operations, for control/last_error.
+//
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf. Cost of Add: no I/O.
+class LastError {
+ public:
+  static constexpr size_t kKept = 64;
+
+  // `operation` is the request file or the file operation ("clone", "unlink"), `object` what it was
+  // about, empty or ready to be printed (Printable() of control/name.h).
+  void Add(uint32_t uid, std::string_view operation, std::string_view object, const Error& error)
+      VOLFS_EXCLUDES(mu_);
+
+  // Newest first, a line each: TIME UID OPERATION:OBJECT ERRNO SENTENCE; the object in double
+  // quotes if it has blanks.
+  [[nodiscard]] std::string Text() const VOLFS_EXCLUDES(mu_);
+
+ private:
+  mutable Mutex mu_;
+  std::deque<std::string> lines_ VOLFS_GUARDED_BY(mu_);  // newest first
+};
+
+}  // namespace volfs

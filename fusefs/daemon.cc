@@ -1,0 +1,104 @@
+#include "fusefs/daemon.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "blockstore/log.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+namespace volfs {
+namespace {
+
+constexpr rlim_t kFiles = 1U << 20;
+constexpr const char* kOomScore = "-900";
+
+void LogRefused(const char* what) {
+  LogInfo(Text("not granted: ", what, ": ", std::strerror(errno)));
+}
+
+void ReplaceStdio(bool keep_stderr) {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0) return;
+  ::dup2(null, STDIN_FILENO);
+  ::dup2(null, STDOUT_FILENO);
+  if (!keep_stderr) ::dup2(null, STDERR_FILENO);
+  if (null > STDERR_FILENO) ::close(null);
+}
+
+// What the caller had open is none of a daemon's business; a pipe among it would never end.
+int KeepOnly(int fd) {
+  const int kept = STDERR_FILENO + 1;
+  if (fd != kept) {
+    ::dup2(fd, kept);
+    ::fcntl(kept, F_SETFD, FD_CLOEXEC);
+  }
+  ::close_range(static_cast<unsigned>(kept) + 1, ~0U, 0);
+  return kept;
+}
+
+void RunChild(int pipe_fd, const std::string& log_file,
+              const std::function<void(StartReport&)>& body) {
+  ::setsid();
+  if (::chdir("/") != 0) LogRefused("chdir to /");
+  ::umask(077);
+  const int fd = KeepOnly(pipe_fd);
+  const bool logging = !log_file.empty() && LogToFile(log_file);
+  ReplaceStdio(/*keep_stderr=*/!logging);
+  StartReport report(fd);
+  body(report);
+}
+
+}  // namespace
+
+int RunAsDaemon(const std::string& log_file, const std::function<void(StartReport&)>& body) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    std::fprintf(stderr, "volfs mount: pipe: %s\n", std::strerror(errno));
+    return 1;
+  }
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) {
+    std::fprintf(stderr, "volfs mount: fork: %s\n", std::strerror(errno));
+    return 1;
+  }
+  if (child == 0) {
+    ::close(ends[0]);
+    RunChild(ends[1], log_file, body);
+    std::exit(0);
+  }
+  ::close(ends[1]);
+  const int exit_code = StartReport::Await(ends[0]);
+  ::close(ends[0]);
+  return exit_code;
+}
+
+void PrepareProcess() {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    const rlimit many{kFiles, kFiles};
+    const rlimit allowed{files.rlim_max, files.rlim_max};
+    if (::setrlimit(RLIMIT_NOFILE, &many) != 0 && ::setrlimit(RLIMIT_NOFILE, &allowed) != 0) {
+      LogRefused("more open files");
+    }
+  }
+  if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) LogRefused("PR_SET_IO_FLUSHER");
+  std::ofstream score("/proc/self/oom_score_adj");
+  score << kOomScore << std::flush;
+  if (!score) LogRefused("a low oom_score_adj");
+}
+
+}  // namespace volfs

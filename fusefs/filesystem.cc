@@ -1,0 +1,79 @@
+#include "fusefs/filesystem.h"
+
+#include <memory>
+#include <utility>
+
+#include "blockstore/log.h"
+
+namespace volfs {
+namespace {
+
+constexpr int kNameThreads = 4;
+constexpr int kRequestThreads = 8;
+
+bool ChangesNames(const std::string& event) {
+  return event == "created" || event == "deleted" || event == "renamed" || event == "clone" ||
+         event.starts_with("snapshot");
+}
+
+}  // namespace
+
+Filesystem::Filesystem(Store& a_store, ControlTree& a_control,
+                       const FilesystemOptions& some_options)
+    : store(a_store),
+      control(a_control),
+      options(some_options),
+      names("volfs-names", kNameThreads),
+      requests("volfs-requests", kRequestThreads),
+      names_changed_ns(WallNow().count()) {
+  control.SetActivityCallback([this] { parked.Wake(); });
+  control.SetEventCallback([this](const StoreEvent& event) { OnEvent(event); });
+}
+
+Filesystem::~Filesystem() { Stop(); }
+
+void Filesystem::Stop() {
+  requests.Stop();
+  parked.Stop();
+  invalidator.Stop();
+  for (const std::unique_ptr<Handle>& handle : handles.RemoveAll()) {
+    if (handle->kind == Handle::Kind::kVolume) {
+      CloseVolume(static_cast<const VolumeHandle&>(*handle));
+    }
+  }
+  names.Stop();
+}
+
+void Filesystem::Close(Handle* handle) {
+  const std::unique_ptr<Handle> owned = handles.Remove(handle);
+  if (owned->kind == Handle::Kind::kVolume) {
+    CloseVolume(static_cast<const VolumeHandle&>(*owned));
+  } else if (owned->kind == Handle::Kind::kControl) {
+    parked.Unwatch(owned.get());
+  }
+}
+
+void Filesystem::CloseVolume(const VolumeHandle& handle) {
+  handle.volume->RemoveOpen(handle.access);
+  if (handle.volume->readers() + handle.volume->writers() != 0) return;
+  names.Submit([volume = handle.volume] {
+    const Status status = volume->SyncAttributes();
+    if (!status.ok()) {
+      LogWarning(Text("times of ", volume->name(), " were not saved: ", status.error().message));
+    }
+  });
+}
+
+// Entries and attributes of images have no lifetime in the kernel (reply.h), so a change shows at
+// once anyhow. What is told here: that the directories changed, and that an open image, whose
+// attributes nobody looks up, has grown or has other contents.
+void Filesystem::OnEvent(const StoreEvent& event) {
+  if (event.event == "resized") invalidator.Attributes(event.id | inode::kImage);
+  if (event.event == "reverted") invalidator.AttributesAndData(event.id | inode::kImage);
+  if (!ChangesNames(event.event)) return;
+  names_changed_ns = WallNow().count();
+  invalidator.Attributes(inode::kVolumes);
+  invalidator.Attributes(inode::kSnapshots);
+}
+
+}  // namespace volfs

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "blockstore/store.h"
+#include "control/control_tree.h"
+#include "fusefs/handle.h"
+#include "fusefs/invalidator.h"
+#include "fusefs/parked_reads.h"
+#include "fusefs/request_pool.h"
+
+namespace volfs {
+
+struct FilesystemOptions {
+  uint32_t uid = 0;  // who mounted: owner of the fixed directories
+  uint32_t gid = 0;
+  std::optional<uint32_t> control_gid;  // volumes/ and nodes/N/ open to a group: 1775
+  bool allow_shrink = false;
+};
+
+// What the handlers of all requests (operations.h) work with. There is no table of inodes: numbers
+// are stable (control_tree.h, namespace inode), so the kernel may forget and ask as it likes.
+//
+// Threads: the session's threads serve data and look-ups, which wait for nothing but the node they
+// are about; `names` serves what changes names or asks a node for its space; `requests` serves
+// writes to control files. A clone that waits for its source's writes thus holds up neither data
+// nor the listing of a directory.
+//
+// Thread-safety: as its parts.
+class Filesystem {
+ public:
+  Filesystem(Store& a_store, ControlTree& a_control, const FilesystemOptions& some_options);
+  ~Filesystem();
+  Filesystem(const Filesystem&) = delete;
+  Filesystem& operator=(const Filesystem&) = delete;
+
+  // Ends parked reads, queued requests and the invalidator's thread, and closes what is still open.
+  // After the session's loop has ended, before the session, the store and the tree are destroyed;
+  // this object outlives these three, as the store's notifier calls it until then.
+  void Stop();
+
+  // Closes a handle. The last close of a volume makes its attributes durable, in the background.
+  void Close(Handle* handle);
+
+  Store& store;
+  ControlTree& control;
+  const FilesystemOptions options;
+
+  HandleTable handles;
+  Invalidator invalidator;
+  ParkedReads parked;
+  RequestPool names;
+  RequestPool requests;
+
+  // SIGTERM came: images that are open are served, new opens are refused with ESHUTDOWN.
+  std::atomic<bool> closing{false};
+  // When volumes/ or snapshots/ last gained or lost a name.
+  std::atomic<int64_t> names_changed_ns;
+  // Called once, when the kernel has greeted: the mount is usable.
+  std::function<void()> on_ready;
+
+ private:
+  void OnEvent(const StoreEvent& event);
+  void CloseVolume(const VolumeHandle& handle);
+};
+
+}  // namespace volfs

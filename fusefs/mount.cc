@@ -1,0 +1,256 @@
+#include "fusefs/mount.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "blockstore/log.h"
+#include "blockstore/node_lock.h"
+#include "blockstore/node_opener.h"
+#include "blockstore/store.h"
+#include "control/cli/failure.h"
+#include "control/control_tree.h"
+#include "fusefs/daemon.h"
+#include "fusefs/filesystem.h"
+#include "fusefs/log_place.h"
+#include "fusefs/mountpoint.h"
+#include "fusefs/options.h"
+#include "fusefs/session.h"
+#include "fusefs/start_report.h"
+#include "fusefs/stopper.h"
+
+namespace volfs {
+namespace {
+
+using Nodes = std::vector<std::unique_ptr<Node>>;
+
+// Everything that is known before anything is opened.
+struct Plan {
+  std::vector<std::string> node_paths;  // absolute
+  Mountpoint mountpoint;
+  MountOptions options;
+  bool may_init = true;
+  bool allow_other = false;
+};
+
+// --- before the fork ------------------------------------------------------------------------------
+
+bool FuseConfAllowsOther() {
+  std::ifstream in("/etc/fuse.conf");
+  std::string word;
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find_first_not_of(" \t");
+    const size_t last = line.find_last_not_of(" \t\r");
+    if (first == std::string::npos) continue;
+    if (line.substr(first, last - first + 1) == "user_allow_other") return true;
+  }
+  return false;
+}
+
+Result<MountOptions> AllOptions(const MountArguments& arguments) {
+  std::vector<std::string> words;
+  if (!arguments.config_file.empty()) {
+    VOLFS_ASSIGN(words, ReadConfigFile(arguments.config_file));
+  }
+  words.insert(words.end(), arguments.options.begin(), arguments.options.end());
+  return ParseOptions(words);
+}
+
+// Somebody serves this mountpoint already. With the same nodes: their lock says who. Not tried by
+// opening them, as that would make nodes of empty directories.
+Error WhoServes(const Plan& plan) {
+  for (const std::string& path : plan.node_paths) {
+    const Result<DirectoryKind> kind = ClassifyDirectory(path);
+    if (!kind.ok() || kind.value() != DirectoryKind::kNode) continue;
+    const auto lock = NodeLock::Take(path);
+    if (!lock.ok()) return lock.error();
+  }
+  return Error{Errc::kBusy, Text("mountpoint ", plan.mountpoint.path,
+                                 ": volfs is mounted there already; `volfs umount` it first")};
+}
+
+Result<Plan> MakePlan(const MountArguments& arguments) {
+  Plan plan;
+  VOLFS_ASSIGN(plan.options, AllOptions(arguments));
+  VOLFS_ASSIGN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, arguments.nodes));
+  for (const std::string& node : arguments.nodes) {
+    plan.node_paths.push_back(std::filesystem::absolute(node).lexically_normal().string());
+  }
+  plan.may_init = plan.options.init || !arguments.through_helper;
+  const bool possible = ::geteuid() == 0 || FuseConfAllowsOther();
+  if (plan.options.allow_other && !possible) {
+    return Error{Errc::kDenied,
+                 "mount option allow_other: put `user_allow_other` into /etc/fuse.conf first"};
+  }
+  plan.allow_other = possible;
+  if (plan.mountpoint.state == MountpointState::kLiveVolfs) return WhoServes(plan);
+  return plan;
+}
+
+// --- the daemon -----------------------------------------------------------------------------------
+
+std::string NamesOf(const Nodes& nodes, const char* separator,
+                    const std::string& (Node::*name)() const) {
+  std::string names;
+  for (const auto& node : nodes) {
+    if (!names.empty()) names += separator;
+    names += ((*node).*name)();
+  }
+  return names;
+}
+
+std::string NameOfClone(const CatalogContents& contents, const CloneRecord& clone) {
+  for (const VolumeRecord& volume : contents.volumes) {
+    if (volume.id == clone.clone) return volume.name;
+  }
+  return clone.name;
+}
+
+// One line about nodes that these have been mounted with and that are not here now.
+std::string AbsentNodes(const Nodes& nodes) {
+  std::map<std::string, std::string> absent;  // UUID -> what is to be said of it
+  for (const auto& node : nodes) {
+    for (const PeerRecord& peer : node->contents().peers) {
+      absent.emplace(peer.uuid, Text("node ", peer.name, " (", peer.path, ")"));
+    }
+  }
+  for (const auto& node : nodes) absent.erase(node->uuid());
+  std::map<std::string, std::string> needed_by;
+  for (const auto& node : nodes) {
+    for (const CloneRecord& clone : node->contents().clones) {
+      if (clone.state != CloneState::kCopying) continue;
+      needed_by[clone.source_node] += " " + NameOfClone(node->contents(), clone);
+    }
+  }
+  std::string line;
+  for (const auto& [uuid, text] : absent) {
+    line += Text(line.empty() ? "" : "; ", text, " is not mounted");
+    const auto clones = needed_by.find(uuid);
+    if (clones != needed_by.end()) line += Text(", but needed by the clones", clones->second);
+  }
+  return line;
+}
+
+ControlConfig ConfigOf(const Plan& plan, const Nodes& nodes) {
+  ControlConfig config;
+  config.options = {{"pid", std::to_string(::getpid())},
+                    {"version", VOLFS_VERSION},
+                    {"mountpoint", plan.mountpoint.path},
+                    {"nodes", NamesOf(nodes, ":", &Node::path)}};
+  for (const auto& option : plan.options.given) {
+    if (option.first != "allow_other") config.options.push_back(option);
+  }
+  config.options.emplace_back("allow_other", plan.allow_other ? "1" : "0");
+  config.uid = ::geteuid();
+  config.gid = ::getegid();
+  config.control_gid = plan.options.control_gid;
+  return config;
+}
+
+// The lock on every node proves that the daemon of a dead mount is gone.
+Status TakeDeadMountAway(const Plan& plan, StartReport& report) {
+  if (plan.mountpoint.state != MountpointState::kDead) return OkStatus();
+  VOLFS_TRY(UnmountLazily(plan.mountpoint.path));
+  VOLFS_ASSIGN(const Mountpoint now, CheckMountpoint(plan.mountpoint.path, plan.node_paths));
+  if (now.state != MountpointState::kFree) {
+    return Error{Errc::kBusy, Text("mountpoint ", now.path, ": more than one mount lies on it; "
+                                   "`volfs umount` it first")};
+  }
+  report.Warn(Text(now.path, " was a mount whose daemon had died; it was taken away"));
+  return OkStatus();
+}
+
+std::string ReadyText(const std::string& nodes, const std::string& mountpoint, size_t volumes) {
+  return Text("mounted ", nodes, " on ", mountpoint, " (", volumes,
+              volumes == 1 ? " volume)" : " volumes)");
+}
+
+Status ServeMount(const Plan& plan, Filesystem& fs) {
+  VOLFS_ASSIGN(std::unique_ptr<Session> session,
+               Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
+                                   .allow_other = plan.allow_other,
+                                   .read_only = plan.options.read_only,
+                                   .kernel = plan.options.kernel}));
+  fs.invalidator.Start(session->raw());
+  Status served = OkStatus();
+  {
+    const Stopper stopper(fs, *session, plan.mountpoint.path);
+    served = session->Serve();
+  }
+  fs.Stop();
+  return served;
+}
+
+Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
+  NodeOpenOptions options;
+  options.may_init = plan.may_init;
+  const std::string state = StateFolder();
+  options.registry = state.empty() ? "" : Text(state, "/nodes");
+  VOLFS_ASSIGN(Nodes nodes, OpenNodes(plan.node_paths, options));
+  const std::string absent = AbsentNodes(nodes);
+  if (!absent.empty()) report.Warn(absent);
+  return nodes;
+}
+
+Status Run(const Plan& plan, StartReport& report) {
+  VOLFS_ASSIGN(Nodes nodes, OpenPlanned(plan, report));
+  VOLFS_TRY(TakeDeadMountAway(plan, report));
+  const std::string names = NamesOf(nodes, ", ", &Node::name);
+  ControlConfig config = ConfigOf(plan, nodes);
+  const FilesystemOptions options{config.uid, config.gid, config.control_gid,
+                                  plan.options.allow_shrink};
+  VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), StoreOptions{}));
+  auto control = std::make_unique<ControlTree>(*store, std::move(config));
+  Filesystem fs(*store, *control, options);
+  fs.on_ready = [&] {
+    if (!plan.allow_other) {
+      report.Warn("only you can use this mount; to open it to others, put `user_allow_other` into "
+                  "/etc/fuse.conf");
+    }
+    report.Ready(ReadyText(names, plan.mountpoint.path, store->Volumes().size()));
+  };
+  const Status served = ServeMount(plan, fs);
+  // In this order: see Filesystem::Stop. The store commits everything.
+  control.reset();
+  store.reset();
+  return served;
+}
+
+int RunAndReport(const Plan& plan, StartReport& report) {
+  Stopper::BlockSignals();
+  PrepareProcess();
+  const Status status = Run(plan, report);
+  if (status.ok()) {
+    LogInfo(Text("unmounted ", plan.mountpoint.path));
+    return 0;
+  }
+  const int exit_code = cli::ExitCodeOf(status.error().code);
+  report.Fail(exit_code, status.error().message);
+  return exit_code;
+}
+
+}  // namespace
+
+int Mount(const MountArguments& arguments) {
+  const Result<Plan> plan = MakePlan(arguments);
+  if (!plan.ok()) {
+    std::fprintf(stderr, "volfs mount: %s\n", plan.error().message.c_str());
+    return cli::ExitCodeOf(plan.error().code);
+  }
+  if (arguments.foreground) {
+    StartReport report(-1);
+    return RunAndReport(plan.value(), report);
+  }
+  return RunAsDaemon(LogFileFor(plan.value().mountpoint.path), [&](StartReport& report) {
+    (void)RunAndReport(plan.value(), report);
+  });
+}
+
+}  // namespace volfs

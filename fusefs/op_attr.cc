@@ -1,0 +1,118 @@
+#include <cerrno>
+
+#include "blockstore/log.h"
+#include "fusefs/open_image.h"
+#include "fusefs/operations.h"
+#include "fusefs/reply.h"
+#include "fusefs/stat_of.h"
+
+namespace volfs::op {
+namespace {
+
+constexpr int kWhoAndHow = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+constexpr int kTimes = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
+                       FUSE_SET_ATTR_MTIME_NOW;
+
+int64_t NanosecondsOf(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+void ReplyStat(fuse_req_t req, const Result<StatResult>& result) {
+  if (!result.ok()) return ReplyError(req, result.error());
+  fuse_reply_attr(req, &result.value().st, result.value().seconds);
+}
+
+// truncate(2) has no open file: the volume is opened for as long as it grows, which tells whether
+// it may be written.
+Status GrowUnopened(Volume& volume, uint64_t size_bytes) {
+  VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
+  const Status grown = volume.Grow(size_bytes);
+  volume.RemoveOpen(Volume::Access::kWrite);
+  return grown;
+}
+
+Status ChangeSize(const Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {
+  if (size_bytes < volume.size_bytes()) return WouldShrink(fs, volume);
+  if (size_bytes == volume.size_bytes()) return OkStatus();
+  return open ? volume.Grow(size_bytes) : GrowUnopened(volume, size_bytes);
+}
+
+// Permission bits only: setuid, setgid and sticky mean nothing on an image.
+void ApplyAttributes(Attributes& attributes, const struct stat& wanted, int which) {
+  const int64_t now = WallNow().count();
+  if ((which & FUSE_SET_ATTR_MODE) != 0) attributes.mode = wanted.st_mode & 0777;
+  if ((which & FUSE_SET_ATTR_UID) != 0) attributes.uid = wanted.st_uid;
+  if ((which & FUSE_SET_ATTR_GID) != 0) attributes.gid = wanted.st_gid;
+  if ((which & FUSE_SET_ATTR_ATIME) != 0) attributes.atime_ns = NanosecondsOf(wanted.st_atim);
+  if ((which & FUSE_SET_ATTR_MTIME) != 0) attributes.mtime_ns = NanosecondsOf(wanted.st_mtim);
+  if ((which & FUSE_SET_ATTR_ATIME_NOW) != 0) attributes.atime_ns = now;
+  if ((which & FUSE_SET_ATTR_MTIME_NOW) != 0) attributes.mtime_ns = now;
+  attributes.ctime_ns = now;
+}
+
+Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
+                    const struct stat& wanted, int which, bool open) {
+  if ((which & FUSE_SET_ATTR_SIZE) != 0) {
+    VOLFS_TRY(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), open));
+  }
+  if ((which & (kWhoAndHow | kTimes)) == 0) return OkStatus();
+  volume->ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
+  if ((which & kWhoAndHow) == 0) return OkStatus();
+  return volume->SyncAttributes();  // who may read a disk shall not be undone by a crash
+}
+
+void SetVolumeAttr(fuse_req_t req, const std::shared_ptr<Volume>& volume,
+                   const struct stat& wanted, int which, bool open) {
+  Filesystem& fs = FilesystemOf(req);
+  const Status changed = ChangeVolume(fs, volume, wanted, which, open);
+  if (!changed.ok()) {
+    const char* verb = (which & FUSE_SET_ATTR_SIZE) != 0 ? "truncate" : "chmod";
+    return ReplyRefusal(req, Text(verb, " volumes/", volume->name()), changed.error());
+  }
+  ReplyStat(req, StatVolume(fs, *volume));
+}
+
+// `> control/clone` and `touch` shall do no harm; a size means nothing there.
+void SetControlAttr(fuse_req_t req, uint64_t ino, int which) {
+  if ((which & kWhoAndHow) != 0) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  ReplyStat(req, StatInode(FilesystemOf(req), ino));
+}
+
+void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int which,
+                  bool open) {
+  Filesystem& fs = FilesystemOf(req);
+  const std::shared_ptr<Volume> volume = FindVolume(fs, ino);
+  if (volume == nullptr) {
+    const Errc code = FindSnapshot(fs, ino) ? Errc::kReadOnly : Errc::kNotFound;
+    return ReplyError(req, Error{code, "not a volume"});
+  }
+  if ((which & (FUSE_SET_ATTR_SIZE | kWhoAndHow)) == 0) {
+    return SetVolumeAttr(req, volume, wanted, which, open);
+  }
+  // It may wait for a commit.
+  InPool(fs.names, req, [req, volume, wanted, which, open] {
+    SetVolumeAttr(req, volume, wanted, which, open);
+  });
+}
+
+}  // namespace
+
+void GetAttr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
+  ReplyStat(req, StatInode(FilesystemOf(req), ino));
+}
+
+void SetAttr(fuse_req_t req, fuse_ino_t ino, struct stat* wanted, int which, fuse_file_info* fi) {
+  switch (KindOf(FilesystemOf(req), ino)) {
+    case InodeKind::kImage:
+      return SetImageAttr(req, ino, *wanted, which, fi != nullptr);
+    case InodeKind::kControl:
+      return SetControlAttr(req, ino, which);
+    default:
+      fuse_reply_err(req, EPERM);
+  }
+}
+
+}  // namespace volfs::op

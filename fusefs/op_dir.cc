@@ -1,0 +1,141 @@
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "fusefs/operations.h"
+#include "fusefs/reply.h"
+#include "fusefs/stat_of.h"
+
+namespace volfs::op {
+namespace {
+
+using Entries = std::vector<DirectoryEntry>;
+
+uint64_t ParentOf(const Filesystem& fs, uint64_t ino) {
+  switch (KindOf(fs, ino)) {
+    case InodeKind::kSnapshotFolder:
+      return inode::kSnapshots;
+    case InodeKind::kNodeFolder:
+      return inode::kNodes;
+    case InodeKind::kControl:
+      return ino == inode::kControl ? inode::kRoot : inode::kControl;
+    default:
+      return inode::kRoot;
+  }
+}
+
+void ListRoot(Entries& entries) {
+  entries.push_back({inode::kVolumes, "volumes", S_IFDIR});
+  entries.push_back({inode::kSnapshots, "snapshots", S_IFDIR});
+  entries.push_back({inode::kNodes, "nodes", S_IFDIR});
+  entries.push_back({inode::kControl, "control", S_IFDIR});
+}
+
+void ListVolumes(Filesystem& fs, Id node, Entries& entries) {  // kNoId: of all nodes
+  for (const std::shared_ptr<Volume>& volume : fs.store.Volumes()) {
+    if (node != kNoId && volume->node().id() != node) continue;
+    entries.push_back({volume->id() | inode::kImage, volume->name(), S_IFREG});
+  }
+}
+
+void ListFixed(Filesystem& fs, uint64_t ino, Entries& entries) {
+  if (ino == inode::kRoot) return ListRoot(entries);
+  if (ino == inode::kVolumes) return ListVolumes(fs, kNoId, entries);
+  if (ino == inode::kNodes) {
+    for (const auto& node : fs.store.nodes()) {
+      entries.push_back({node->id() | inode::kNodeFolder, node->name(), S_IFDIR});
+    }
+    return;
+  }
+  for (const auto& folder : fs.store.SnapshotFolders()) {
+    entries.push_back({folder.volume | inode::kSnapshotFolder, folder.name, S_IFDIR});
+  }
+}
+
+Status ListControl(Filesystem& fs, uint64_t ino, Entries& entries) {
+  VOLFS_ASSIGN(const std::vector<ControlEntry> found, fs.control.List(ino));
+  for (const ControlEntry& entry : found) {
+    entries.push_back({entry.ino, entry.name, entry.directory ? uint32_t{S_IFDIR} : S_IFREG});
+  }
+  return OkStatus();
+}
+
+Result<Entries> List(Filesystem& fs, uint64_t ino) {
+  Entries entries{{ino, ".", S_IFDIR}, {ParentOf(fs, ino), "..", S_IFDIR}};
+  switch (KindOf(fs, ino)) {
+    case InodeKind::kControl:
+      VOLFS_TRY(ListControl(fs, ino, entries));
+      break;
+    case InodeKind::kSnapshotFolder:
+      for (const SnapshotInfo& snapshot : fs.store.Snapshots(inode::IdOf(ino))) {
+        entries.push_back({snapshot.id | inode::kImage, snapshot.name, S_IFREG});
+      }
+      break;
+    case InodeKind::kNodeFolder:
+      ListVolumes(fs, inode::IdOf(ino), entries);
+      break;
+    default:
+      ListFixed(fs, ino, entries);
+  }
+  return entries;
+}
+
+DirectoryHandle& HandleOf(fuse_file_info* fi) {
+  return *static_cast<DirectoryHandle*>(reinterpret_cast<Handle*>(fi->fh));
+}
+
+// As many entries from number `first` on as `size` bytes hold.
+std::vector<char> Pack(fuse_req_t req, const Entries& entries, size_t first, size_t size) {
+  std::vector<char> out(size);
+  size_t used = 0;
+  for (size_t i = first; i < entries.size(); ++i) {
+    struct stat st {};
+    st.st_ino = entries[i].ino;
+    st.st_mode = entries[i].type;
+    const size_t need = fuse_add_direntry(req, out.data() + used, size - used,
+                                          entries[i].name.c_str(), &st,
+                                          static_cast<off_t>(i + 1));
+    if (need > size - used) break;
+    used += need;
+  }
+  out.resize(used);
+  return out;
+}
+
+}  // namespace
+
+void OpenDir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Filesystem& fs = FilesystemOf(req);
+  Handle* const handle = fs.handles.Add(std::make_unique<DirectoryHandle>(ino));
+  fi->fh = reinterpret_cast<uint64_t>(handle);
+  if (fuse_reply_open(req, fi) != 0) fs.Close(handle);  // the opener was killed meanwhile
+}
+
+void ReadDir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
+  Filesystem& fs = FilesystemOf(req);
+  DirectoryHandle& handle = HandleOf(fi);
+  std::vector<char> packed;
+  if (offset == 0) {
+    Result<Entries> listed = List(fs, ino);
+    if (!listed.ok()) return ReplyError(req, listed.error());
+    MutexLock lock(handle.mu);
+    handle.entries = std::move(listed.value());
+    packed = Pack(req, handle.entries, 0, size);
+  } else {
+    MutexLock lock(handle.mu);
+    packed = Pack(req, handle.entries, static_cast<size_t>(offset), size);
+  }
+  fuse_reply_buf(req, packed.data(), packed.size());
+}
+
+void ReleaseDir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
+  FilesystemOf(req).Close(&HandleOf(fi));
+  fuse_reply_err(req, 0);
+}
+
+// Creating, renaming and deleting are durable when they return.
+void FsyncDir(fuse_req_t req, fuse_ino_t /*ino*/, int /*data_only*/, fuse_file_info* /*fi*/) {
+  fuse_reply_err(req, 0);
+}
+
+}  // namespace volfs::op

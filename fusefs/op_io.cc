@@ -1,0 +1,237 @@
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <span>
+
+#include "blockstore/log.h"
+#include "fusefs/operations.h"
+#include "fusefs/reply.h"
+
+namespace volfs::op {
+namespace {
+
+Handle& HandleOf(const fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
+
+// Null if it is not a volume.
+Volume* VolumeOf(const fuse_file_info* fi) {
+  Handle& handle = HandleOf(fi);
+  if (handle.kind != Handle::Kind::kVolume) return nullptr;
+  return static_cast<VolumeHandle&>(handle).volume.get();
+}
+
+const FrozenImage& ImageOf(Handle& handle) {
+  return static_cast<SnapshotHandle&>(handle).open->image();
+}
+
+std::string Operation(const char* what, const Volume& volume, uint64_t offset_bytes,
+                      uint64_t length_bytes) {
+  return Text(what, " volumes/", volume.name(), " bytes ", offset_bytes, " to ",
+              offset_bytes + length_bytes);
+}
+
+// One a thread, as large as the largest request so far; page-aligned, so that the node's filesystem
+// may take it for direct I/O.
+class ReadBuffer {
+ public:
+  ReadBuffer() = default;
+  ~ReadBuffer() { Free(); }
+  ReadBuffer(const ReadBuffer&) = delete;
+  ReadBuffer& operator=(const ReadBuffer&) = delete;
+
+  std::span<std::byte> Get(size_t size) {
+    if (size > size_) {
+      Free();
+      size_ = size < kLeastBytes ? kLeastBytes : size;
+      bytes_ = static_cast<std::byte*>(::operator new(size_, kAlignment));
+    }
+    return {bytes_, size};
+  }
+
+ private:
+  static constexpr size_t kLeastBytes = size_t{1} << 20;
+  static constexpr std::align_val_t kAlignment{4096};
+
+  void Free() { ::operator delete(bytes_, kAlignment); }
+
+  std::byte* bytes_ = nullptr;
+  size_t size_ = 0;
+};
+
+std::span<std::byte> BufferOfThread(size_t size) {
+  thread_local ReadBuffer buffer;
+  return buffer.Get(size);
+}
+
+void ReplyBytes(fuse_req_t req, std::span<const std::byte> bytes) {
+  fuse_reply_buf(req, reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+// Hot path: no lock of ours, no allocation; the bytes are copied by the node's read and by the
+// kernel's reply, not in between.
+void ReadVolume(fuse_req_t req, Volume& volume, size_t size, uint64_t offset_bytes) {
+  const std::span<std::byte> buffer = BufferOfThread(size);
+  const Result<size_t> read = volume.ReadAt(buffer, offset_bytes);
+  if (!read.ok()) {
+    return ReplyRefusal(req, Operation("read", volume, offset_bytes, size), read.error());
+  }
+  ReplyBytes(req, buffer.first(read.value()));
+}
+
+void ReadSnapshot(fuse_req_t req, const SnapshotHandle& handle, size_t size,
+                  uint64_t offset_bytes) {
+  const FrozenImage& image = handle.open->image();
+  if (offset_bytes >= image.size_bytes()) return ReplyBytes(req, {});
+  const uint64_t left = image.size_bytes() - offset_bytes;
+  const std::span<std::byte> buffer = BufferOfThread(left < size ? size_t{left} : size);
+  const Status read = image.ReadAt(buffer, offset_bytes);
+  if (!read.ok()) {
+    const std::string path = Text("read snapshots/", handle.info.volume, "/", handle.info.name);
+    return ReplyRefusal(req, path, read.error());
+  }
+  ReplyBytes(req, buffer);
+}
+
+// KEEP_SIZE alone: the blocks are there when they are written.
+Status ZeroRange(Volume& volume, const ByteRange& range, bool keep_size) {
+  if (!keep_size) VOLFS_TRY(volume.Grow(range.end()));
+  return volume.Discard(range);
+}
+
+Status Allocate(Volume& volume, int mode, const ByteRange& range) {
+  switch (mode) {
+    case 0:
+      return volume.Grow(range.end());
+    case FALLOC_FL_KEEP_SIZE:
+      return OkStatus();
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+      return volume.Discard(range);
+    case FALLOC_FL_ZERO_RANGE:
+      return ZeroRange(volume, range, /*keep_size=*/false);
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+      return ZeroRange(volume, range, /*keep_size=*/true);
+    default:
+      return Error{Errc::kNotSupported, Text("fallocate mode ", mode, " is not supported")};
+  }
+}
+
+Result<uint64_t> SeekInSnapshot(const FrozenImage& image, uint64_t offset_bytes, int whence) {
+  const Error none{Errc::kNoData, "there is nothing after this offset"};
+  if (offset_bytes >= image.size_bytes()) return none;
+  uint64_t at = offset_bytes;
+  while (at < image.size_bytes()) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, image.NextData(at));
+    if (whence == SEEK_DATA) {
+      if (!data || data->offset_bytes >= image.size_bytes()) return none;
+      return std::max(data->offset_bytes, offset_bytes);
+    }
+    if (!data || data->offset_bytes > at) return at;
+    at = data->end();  // data up to here: look whether more follows at once
+  }
+  return image.size_bytes();
+}
+
+Result<uint64_t> Seek(Handle& handle, uint64_t offset_bytes, int whence) {
+  if (handle.kind == Handle::Kind::kSnapshot) {
+    return SeekInSnapshot(ImageOf(handle), offset_bytes, whence);
+  }
+  Volume& volume = *static_cast<VolumeHandle&>(handle).volume;
+  return whence == SEEK_DATA ? volume.SeekData(offset_bytes) : volume.SeekHole(offset_bytes);
+}
+
+}  // namespace
+
+void Read(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_file_info* fi) {
+  Handle& handle = HandleOf(fi);
+  const auto offset_bytes = static_cast<uint64_t>(offset);
+  switch (handle.kind) {
+    case Handle::Kind::kVolume:
+      return ReadVolume(req, *static_cast<VolumeHandle&>(handle).volume, size, offset_bytes);
+    case Handle::Kind::kSnapshot:
+      return ReadSnapshot(req, static_cast<SnapshotHandle&>(handle), size, offset_bytes);
+    case Handle::Kind::kControl:
+      return ReadControl(req, size, offset, *fi);
+    case Handle::Kind::kDirectory:
+      break;
+  }
+  fuse_reply_err(req, EISDIR);
+}
+
+// Hot path: `data` lies in the session's buffer and goes to the node from there.
+void Write(fuse_req_t req, fuse_ino_t /*ino*/, const char* data, size_t size, off_t offset,
+           fuse_file_info* fi) {
+  if (HandleOf(fi).kind == Handle::Kind::kControl) return WriteControl(req, data, size, *fi);
+  Volume* const volume = VolumeOf(fi);
+  if (volume == nullptr) {
+    fuse_reply_err(req, EROFS);
+    return;
+  }
+  const auto offset_bytes = static_cast<uint64_t>(offset);
+  const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
+  const Status written = volume->WriteAt(bytes, offset_bytes);
+  if (!written.ok()) {
+    return ReplyRefusal(req, Operation("write", *volume, offset_bytes, size), written.error());
+  }
+  fuse_reply_write(req, size);
+}
+
+// Nothing is kept back here that a close could write out. Never ENOSYS, as in Fsync.
+void Flush(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) { fuse_reply_err(req, 0); }
+
+void Fsync(fuse_req_t req, fuse_ino_t /*ino*/, int /*data_only*/, fuse_file_info* fi) {
+  Volume* const volume = VolumeOf(fi);
+  if (volume == nullptr) {
+    fuse_reply_err(req, 0);
+    return;
+  }
+  const Status synced = volume->Sync();
+  if (!synced.ok()) {
+    return ReplyRefusal(req, Text("fsync volumes/", volume->name()), synced.error());
+  }
+  fuse_reply_err(req, 0);
+}
+
+void Fallocate(fuse_req_t req, fuse_ino_t /*ino*/, int mode, off_t offset, off_t length,
+               fuse_file_info* fi) {
+  Volume* const volume = VolumeOf(fi);
+  if (volume == nullptr) {
+    fuse_reply_err(req, EOPNOTSUPP);
+    return;
+  }
+  const ByteRange range{static_cast<uint64_t>(offset), static_cast<uint64_t>(length)};
+  const Status done = Allocate(*volume, mode, range);
+  if (done.ok() || done.error().code == Errc::kNotSupported) return ReplyStatus(req, done);
+  ReplyRefusal(req, Operation("fallocate", *volume, range.offset_bytes, range.length_bytes),
+               done.error());
+}
+
+// The kernel does the other kinds itself.
+void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_file_info* fi) {
+  Handle& handle = HandleOf(fi);
+  const bool image =
+      handle.kind == Handle::Kind::kVolume || handle.kind == Handle::Kind::kSnapshot;
+  if (!image || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
+    fuse_reply_err(req, EINVAL);
+    return;
+  }
+  if (offset < 0) {
+    fuse_reply_err(req, ENXIO);
+    return;
+  }
+  const Result<uint64_t> found = Seek(handle, static_cast<uint64_t>(offset), whence);
+  if (!found.ok()) return ReplyError(req, found.error());
+  fuse_reply_lseek(req, static_cast<off_t>(found.value()));
+}
+
+// EXDEV makes the kernel copy for real (ENOSYS would, too, but for ever). Sharing extents instead
+// is a matter of its own.
+void CopyFileRange(fuse_req_t req, fuse_ino_t /*ino_in*/, off_t /*offset_in*/,
+                   fuse_file_info* /*fi_in*/, fuse_ino_t /*ino_out*/, off_t /*offset_out*/,
+                   fuse_file_info* /*fi_out*/, size_t /*length*/, int /*flags*/) {
+  fuse_reply_err(req, EXDEV);
+}
+
+}  // namespace volfs::op

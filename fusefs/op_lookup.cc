@@ -1,0 +1,74 @@
+#include <sys/statvfs.h>
+
+#include "fusefs/operations.h"
+#include "fusefs/reply.h"
+#include "fusefs/stat_of.h"
+
+namespace volfs::op {
+namespace {
+
+constexpr uint64_t kBlockBytes = 4096;
+constexpr unsigned long kMaxNameBytes = 128;
+
+// The node that `ino` is about; null: all of them.
+Node* NodeAbout(Filesystem& fs, uint64_t ino) {
+  if (KindOf(fs, ino) == InodeKind::kImage) {
+    if (const auto volume = FindVolume(fs, ino)) return &volume->node();
+  }
+  return FindNode(fs, ino);
+}
+
+Result<SpaceInfo> SpaceAbout(Filesystem& fs, uint64_t ino) {
+  if (Node* node = NodeAbout(fs, ino)) return node->directory().Space();
+  SpaceInfo sum;
+  for (const auto& node : fs.store.nodes()) {
+    // One that does not answer shall not hide what the others have.
+    const Result<SpaceInfo> space = node->directory().Space();
+    if (!space.ok()) continue;
+    sum.size_bytes += space.value().size_bytes;
+    sum.free_bytes += space.value().free_bytes;
+  }
+  return sum;
+}
+
+void ReplySpace(fuse_req_t req, const SpaceInfo& space) {
+  struct statvfs answer {};
+  answer.f_bsize = kBlockBytes;
+  answer.f_frsize = kBlockBytes;
+  answer.f_blocks = space.size_bytes / kBlockBytes;
+  answer.f_bfree = space.free_bytes / kBlockBytes;
+  answer.f_bavail = answer.f_bfree;
+  answer.f_namemax = kMaxNameBytes;
+  fuse_reply_statfs(req, &answer);
+}
+
+}  // namespace
+
+void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  const Result<StatResult> found = LookUp(FilesystemOf(req), parent, name);
+  if (!found.ok()) return ReplyError(req, found.error());
+  fuse_entry_param entry{};
+  entry.ino = found.value().st.st_ino;
+  entry.attr = found.value().st;
+  entry.attr_timeout = found.value().seconds;
+  entry.entry_timeout = found.value().seconds;
+  fuse_reply_entry(req, &entry);
+}
+
+// Numbers are stable and nothing is counted: there is nothing to forget.
+void Forget(fuse_req_t req, fuse_ino_t /*ino*/, uint64_t /*lookups*/) { fuse_reply_none(req); }
+
+void ForgetMulti(fuse_req_t req, size_t /*count*/, fuse_forget_data* /*forgets*/) {
+  fuse_reply_none(req);
+}
+
+// In a pool: a node that hangs must hold up nobody but who asks for its space.
+void StatFs(fuse_req_t req, fuse_ino_t ino) {
+  InPool(FilesystemOf(req).names, req, [req, ino] {
+    const Result<SpaceInfo> space = SpaceAbout(FilesystemOf(req), ino);
+    if (!space.ok()) return ReplyError(req, space.error());
+    ReplySpace(req, space.value());
+  });
+}
+
+}  // namespace volfs::op

@@ -1,0 +1,257 @@
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "blockstore/log.h"
+#include "fusefs/open_image.h"
+#include "fusefs/operations.h"
+#include "fusefs/reply.h"
+#include "fusefs/stat_of.h"
+
+namespace volfs::op {
+namespace {
+
+// A close(2) returns before its release reaches us, so `close, then rm` may find the file open.
+constexpr int kBusyTries = 6;
+constexpr Nanoseconds kBusyPause = std::chrono::milliseconds(20);
+
+// The kernel has checked the right to the directory (default_permissions); nothing is left to ask.
+Caller Unquestioned() { return Caller{}; }
+
+// As a user would write it, below the mount.
+std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
+  if (const Node* node = FindNode(fs, parent)) return Text("nodes/", node->name(), "/", name);
+  if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
+    for (const auto& folder : fs.store.SnapshotFolders()) {
+      if (folder.volume != inode::IdOf(parent)) continue;
+      return Text("snapshots/", folder.name, "/", name);
+    }
+  }
+  return Text(parent == inode::kVolumes ? "volumes/" : "", name);
+}
+
+fuse_entry_param EntryOf(const StatResult& found) {
+  fuse_entry_param entry{};
+  entry.ino = found.st.st_ino;
+  entry.attr = found.st;
+  entry.attr_timeout = found.seconds;
+  entry.entry_timeout = found.seconds;
+  return entry;
+}
+
+// --- creating ------------------------------------------------------------------------------------
+
+struct CreateCall {
+  uint64_t parent;
+  std::string name;
+  mode_t mode;
+};
+
+Result<std::shared_ptr<Volume>> CreateVolume(fuse_req_t req, const CreateCall& call) {
+  Filesystem& fs = FilesystemOf(req);
+  CreateRequest request;
+  request.name = call.name;
+  request.mode = call.mode & 0777;  // the kernel has taken the umask off
+  if (const Node* node = FindNode(fs, call.parent)) request.node = node->name();
+  return fs.store.Create(request, CallerOf(req));
+}
+
+// Somebody else was quicker: O_CREAT without O_EXCL opens what is there, and the kernel, which saw
+// no file, has not asked whether this user may.
+Result<std::shared_ptr<Volume>> UseExisting(fuse_req_t req, const CreateCall& call,
+                                            const fuse_file_info& fi, const Error& error) {
+  Filesystem& fs = FilesystemOf(req);
+  std::shared_ptr<Volume> volume = fs.store.Find(call.name);
+  const Node* node = FindNode(fs, call.parent);
+  if (volume == nullptr || (node != nullptr && &volume->node() != node)) return error;
+  const Right right = ForWrite(fi) ? Right::kWrite : Right::kRead;
+  if (!Allowed(CallerOf(req), volume->attributes(), right)) {
+    return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
+  }
+  if ((fi.flags & O_TRUNC) != 0 && volume->size_bytes() != 0) return WouldShrink(fs, *volume);
+  return volume;
+}
+
+Result<Handle*> CreateAndOpen(fuse_req_t req, const CreateCall& call, fuse_file_info& fi) {
+  auto volume = CreateVolume(req, call);
+  if (!volume.ok() && volume.error().code == Errc::kExists && (fi.flags & O_EXCL) == 0) {
+    volume = UseExisting(req, call, fi, volume.error());
+  }
+  if (!volume.ok()) return volume.error();
+  return OpenVolume(FilesystemOf(req), std::move(volume.value()), fi);
+}
+
+void DoCreate(fuse_req_t req, const CreateCall& call, fuse_file_info fi) {
+  Filesystem& fs = FilesystemOf(req);
+  const Result<Handle*> opened = CreateAndOpen(req, call, fi);
+  if (!opened.ok()) {
+    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)),
+                        opened.error());
+  }
+  Volume& volume = *static_cast<VolumeHandle*>(opened.value())->volume;
+  const fuse_entry_param entry = EntryOf(StatVolume(fs, volume));
+  if (fuse_reply_create(req, &entry, &fi) != 0) fs.Close(opened.value());
+}
+
+void DoMknod(fuse_req_t req, const CreateCall& call) {
+  Filesystem& fs = FilesystemOf(req);
+  const auto volume = CreateVolume(req, call);
+  if (!volume.ok()) {
+    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)),
+                        volume.error());
+  }
+  const fuse_entry_param entry = EntryOf(StatVolume(fs, *volume.value()));
+  fuse_reply_entry(req, &entry);
+}
+
+// --- deleting ------------------------------------------------------------------------------------
+
+template <typename Delete>
+Status RetryBusy(const Delete& attempt) {
+  Status status = attempt();
+  for (int i = 1; i < kBusyTries; ++i) {
+    if (status.ok() || status.error().code != Errc::kBusy) break;
+    SleepFor(kBusyPause);
+    status = attempt();
+  }
+  return status;
+}
+
+Status DeleteSnapshotFile(Filesystem& fs, uint64_t parent, const std::string& name) {
+  for (const auto& folder : fs.store.SnapshotFolders()) {
+    if (folder.volume != inode::IdOf(parent)) continue;
+    return RetryBusy(
+        [&] { return fs.store.DeleteSnapshot(folder.name, name, Unquestioned()); });
+  }
+  return Error{Errc::kNotFound, Text("no snapshot ", name)};
+}
+
+Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
+  if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
+    return DeleteSnapshotFile(fs, parent, name);
+  }
+  VOLFS_TRY(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
+  return RetryBusy([&] { return fs.store.Delete(name, Unquestioned()); });
+}
+
+// --- renaming ------------------------------------------------------------------------------------
+
+struct RenameCall {
+  uint64_t parent;
+  std::string name;
+  uint64_t new_parent;
+  std::string new_name;
+  unsigned int flags;
+};
+
+// EPERM, not EXDEV, to another node's directory: `mv` would copy a live disk and delete it.
+Status CheckRename(Filesystem& fs, const RenameCall& call) {
+  if ((call.flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) {
+    return Error{Errc::kInvalid, "two volumes cannot be exchanged; rename one after the other"};
+  }
+  if (!HoldsVolumes(fs, call.parent) || !HoldsVolumes(fs, call.new_parent)) {
+    return Error{Errc::kProtected, "only volumes can be renamed, within volumes/ and nodes/NODE/"};
+  }
+  VOLFS_TRY(LookUp(fs, call.parent, call.name));
+  const std::shared_ptr<Volume> volume = fs.store.Find(call.name);
+  const Node* target = FindNode(fs, call.new_parent);
+  if (volume != nullptr && target != nullptr && &volume->node() != target) {
+    return Error{Errc::kProtected,
+                 Text(call.name, " is on node ", volume->node().name(),
+                      ": renaming cannot carry it to node ", target->name(),
+                      "; clone it with node=", target->name(), " and delete it afterwards")};
+  }
+  if (fs.store.Find(call.new_name) != nullptr) {
+    return Error{Errc::kExists,
+                 Text(call.new_name, " exists, and renaming never replaces a volume")};
+  }
+  return OkStatus();
+}
+
+void DoRename(fuse_req_t req, const RenameCall& call) {
+  Filesystem& fs = FilesystemOf(req);
+  Status status = CheckRename(fs, call);
+  if (status.ok()) status = fs.store.Rename(call.name, call.new_name);
+  if (status.ok()) {
+    fuse_reply_err(req, 0);
+    return;
+  }
+  ReplyRefusal(req, Text("rename ", PathOf(fs, call.parent, call.name), " to ",
+                         PathOf(fs, call.new_parent, call.new_name)),
+               status.error());
+}
+
+}  // namespace
+
+// Everything below may wait for a commit, so it runs in a pool.
+
+void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+            fuse_file_info* fi) {
+  Filesystem& fs = FilesystemOf(req);
+  if (!HoldsVolumes(fs, parent)) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  if (fs.closing) return ReplyClosing(req);
+  InPool(fs.names, req, [req, call = CreateCall{parent, name, mode}, open = *fi] {
+    DoCreate(req, call, open);
+  });
+}
+
+void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t /*device*/) {
+  Filesystem& fs = FilesystemOf(req);
+  if (!S_ISREG(mode) || !HoldsVolumes(fs, parent)) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  if (fs.closing) return ReplyClosing(req);
+  InPool(fs.names, req,
+         [req, call = CreateCall{parent, name, mode}] { DoMknod(req, call); });
+}
+
+void Mkdir(fuse_req_t req, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/) {
+  fuse_reply_err(req, EPERM);
+}
+
+void Symlink(fuse_req_t req, const char* /*target*/, fuse_ino_t /*parent*/,
+             const char* /*name*/) {
+  fuse_reply_err(req, EPERM);
+}
+
+void Link(fuse_req_t req, fuse_ino_t /*ino*/, fuse_ino_t /*new_parent*/,
+          const char* /*new_name*/) {
+  fuse_reply_err(req, EPERM);
+}
+
+void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  Filesystem& fs = FilesystemOf(req);
+  const InodeKind kind = KindOf(fs, parent);
+  if (kind != InodeKind::kSnapshotFolder && !HoldsVolumes(fs, parent)) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  InPool(fs.names, req, [req, parent, name = std::string(name)] {
+    Filesystem& self = FilesystemOf(req);
+    const Status deleted = DeleteFile(self, parent, name);
+    if (deleted.ok()) return ReplyStatus(req, deleted);
+    ReplyRefusal(req, Text("rm ", PathOf(self, parent, name)), deleted.error());
+  });
+}
+
+// The folder of a volume's snapshots goes with the last of them: to `rm -r` it is gone already.
+void Rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  fuse_reply_err(req, LookUp(FilesystemOf(req), parent, name).ok() ? EPERM : ENOENT);
+}
+
+void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+            const char* new_name, unsigned int flags) {
+  InPool(FilesystemOf(req).names, req,
+         [req, call = RenameCall{parent, name, new_parent, new_name, flags}] {
+           DoRename(req, call);
+         });
+}
+
+}  // namespace volfs::op

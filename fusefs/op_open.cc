@@ -1,0 +1,55 @@
+#include <cerrno>
+#include <memory>
+#include <optional>
+
+#include "blockstore/log.h"
+#include "fusefs/open_image.h"
+#include "fusefs/operations.h"
+#include "fusefs/reply.h"
+#include "fusefs/stat_of.h"
+
+namespace volfs::op {
+namespace {
+
+void ReplyOpen(fuse_req_t req, const Result<Handle*>& opened, const std::string& path,
+               const fuse_file_info& fi) {
+  if (!opened.ok()) return ReplyRefusal(req, Text("open ", path), opened.error());
+  Filesystem& fs = FilesystemOf(req);
+  // Killed meanwhile: the kernel sends no release for what it does not know to be open.
+  if (fuse_reply_open(req, &fi) != 0) fs.Close(opened.value());
+}
+
+void OpenImage(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Filesystem& fs = FilesystemOf(req);
+  if (fs.closing) return ReplyClosing(req);
+  if (std::shared_ptr<Volume> volume = FindVolume(fs, ino)) {
+    const std::string path = Text("volumes/", volume->name());
+    return ReplyOpen(req, OpenVolume(fs, std::move(volume), *fi), path, *fi);
+  }
+  if (const std::optional<SnapshotInfo> info = FindSnapshot(fs, ino)) {
+    const std::string path = Text("snapshots/", info->volume, "/", info->name);
+    return ReplyOpen(req, OpenSnapshotFile(fs, *info, *fi), path, *fi);
+  }
+  fuse_reply_err(req, ENOENT);
+}
+
+}  // namespace
+
+// O_TRUNC does not come here but as a SetAttr (session.cc, "atomic_o_trunc").
+void Open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  switch (KindOf(FilesystemOf(req), ino)) {
+    case InodeKind::kImage:
+      return OpenImage(req, ino, fi);
+    case InodeKind::kControl:
+      return OpenControl(req, ino, fi);
+    default:
+      fuse_reply_err(req, EISDIR);
+  }
+}
+
+void Release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
+  FilesystemOf(req).Close(reinterpret_cast<Handle*>(fi->fh));
+  fuse_reply_err(req, 0);
+}
+
+}  // namespace volfs::op

@@ -1,0 +1,71 @@
+#include <cerrno>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "fusefs/operations.h"
+#include "fusefs/reply.h"
+#include "fusefs/stat_of.h"
+
+namespace volfs::op {
+namespace {
+
+constexpr std::string_view kOurs = "user.volfs.";
+
+std::string PercentText(const CloneProgress& progress) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%.2f", progress.percent());
+  return text;
+}
+
+std::optional<std::string> ValueOf(const VolumeInfo& info, std::string_view what) {
+  if (what == "status") return info.status;
+  if (what == "node") return info.node;
+  if (what == "type") return info.type;
+  if (what == "source") return info.source;
+  if (what == "hydrated") return PercentText(info.progress);
+  return std::nullopt;
+}
+
+std::optional<std::string> FindValue(Filesystem& fs, uint64_t ino, std::string_view name) {
+  if (!name.starts_with(kOurs) || KindOf(fs, ino) != InodeKind::kImage) return std::nullopt;
+  const std::shared_ptr<Volume> volume = fs.store.Find(inode::IdOf(ino));
+  if (volume == nullptr) return std::nullopt;
+  return ValueOf(fs.store.Info(*volume), name.substr(kOurs.size()));
+}
+
+}  // namespace
+
+void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const char* /*value*/,
+              size_t /*size*/, int /*flags*/) {
+  fuse_reply_err(req, EOPNOTSUPP);
+}
+
+void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
+  const std::optional<std::string> value = FindValue(FilesystemOf(req), ino, name);
+  if (!value) {
+    fuse_reply_err(req, ENODATA);
+  } else if (size == 0) {
+    fuse_reply_xattr(req, value->size());
+  } else if (size < value->size()) {
+    fuse_reply_err(req, ERANGE);
+  } else {
+    fuse_reply_buf(req, value->data(), value->size());
+  }
+}
+
+// None: `cp -a` and `rsync -X` would try to copy them.
+void ListXattr(fuse_req_t req, fuse_ino_t /*ino*/, size_t size) {
+  if (size == 0) {
+    fuse_reply_xattr(req, 0);
+  } else {
+    fuse_reply_buf(req, nullptr, 0);
+  }
+}
+
+void RemoveXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/) {
+  fuse_reply_err(req, EOPNOTSUPP);
+}
+
+}  // namespace volfs::op

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <fuse3/fuse_lowlevel.h>
+
+#include <memory>
+
+#include "blockstore/error.h"
+#include "fusefs/filesystem.h"
+
+namespace volfs {
+
+// Steps that opening, creating and truncating an image share.
+
+// Opens `volume` for what `fi` asks, fills fi->fh and how the kernel shall cache; the handle is in
+// the table and owned by it. kReadOnly if it may not be written.
+Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi);
+Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi);
+
+// An open that was asked for writing?
+bool ForWrite(const fuse_file_info& fi);
+
+// Why a size may not become smaller, and what to do instead.
+Error WouldShrink(const Filesystem& fs, const Volume& volume);
+
+// The mount is being closed down (SIGTERM) and takes no newcomers.
+void ReplyClosing(fuse_req_t req);
+
+}  // namespace volfs

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "blockstore/error.h"
+
+namespace volfs {
+
+// What -o and the configuration file ask for.
+struct MountOptions {
+  bool allow_shrink = false;
+  bool allow_other = false;  // asked for by name; without it: whenever it is possible
+  bool init = false;         // an empty directory may become a node even through mount(8)
+  bool read_only = false;
+  std::optional<uint32_t> control_gid;
+  std::string copy_rate;  // as limits/copy_rate takes it; empty: what is remembered
+  std::string copy_jobs;  // as limits/copy_jobs takes it; empty: what is remembered
+  std::vector<std::string> kernel;  // for the kernel's mount: noexec, noatime, ...
+  // All that were given and mean something to volfs, for control/config.
+  std::vector<std::pair<std::string, std::string>> given;
+};
+
+// Reads options in order, a later one winning. `words` holds one option each, or several with
+// commas between them. Options of mount(8), fstab and systemd that say nothing to a filesystem are
+// skipped. kInvalid names the first one that is unknown or has a value that makes no sense.
+Result<MountOptions> ParseOptions(const std::vector<std::string>& words);
+
+// The options in a TOML file, as ParseOptions takes them: `copy_rate = "10M"`, `allow_shrink =
+// true` (false: as if it were not there). kNotFound, kInvalid (with the line).
+Result<std::vector<std::string>> ReadConfigFile(const std::string& path);
+
+}  // namespace volfs

@@ -1,0 +1,64 @@
+#include "fusefs/reply.h"
+
+#include <atomic>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "blockstore/log.h"
+#include "fusefs/errno_map.h"
+
+namespace volfs {
+namespace {
+
+// A node that fails, fails a thousand times a second: one line a second is enough.
+void LogNowAndThen(std::string_view operation, const Error& error) {
+  static std::atomic<int64_t> last_s{-1};
+  const int64_t now_s = MonotonicNow() / std::chrono::seconds(1);
+  if (last_s.exchange(now_s) != now_s) LogError(Text(operation, ": ", error.message));
+}
+
+}  // namespace
+
+Caller CallerOf(fuse_req_t req) {
+  const fuse_ctx* context = fuse_req_ctx(req);
+  Caller caller{.uid = context->uid, .gid = context->gid, .groups = {}};
+  if (caller.uid == 0) return caller;
+  std::vector<gid_t> groups(64);
+  int count = fuse_req_getgroups(req, static_cast<int>(groups.size()), groups.data());
+  if (count > static_cast<int>(groups.size())) {
+    groups.resize(static_cast<size_t>(count));
+    count = fuse_req_getgroups(req, count, groups.data());
+  }
+  if (count > 0 && count <= static_cast<int>(groups.size())) {
+    caller.groups.assign(groups.begin(), groups.begin() + count);
+  }
+  return caller;
+}
+
+void ReplyError(fuse_req_t req, const Error& error) { fuse_reply_err(req, ErrnoOf(error.code)); }
+
+void ReplyStatus(fuse_req_t req, const Status& status) {
+  fuse_reply_err(req, status.ok() ? 0 : ErrnoOf(status.error().code));
+}
+
+void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error) {
+  // That a name is not there is an answer, not a refusal.
+  if (error.code != Errc::kNotFound) {
+    FilesystemOf(req).control.RecordRefusal(CallerOf(req), operation, error);
+  }
+  if (error.code == Errc::kIo || error.code == Errc::kCorrupt) LogNowAndThen(operation, error);
+  ReplyError(req, error);
+}
+
+void InPool(RequestPool& pool, fuse_req_t req, std::function<void()> task) {
+  pool.Submit([req, task = std::move(task)] {
+    if (fuse_req_interrupted(req) != 0) {
+      fuse_reply_err(req, EINTR);
+      return;
+    }
+    task();
+  });
+}
+
+}  // namespace volfs

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <fuse3/fuse_lowlevel.h>
+
+#include <string_view>
+
+#include "blockstore/error.h"
+#include "blockstore/store.h"
+#include "fusefs/filesystem.h"
+
+namespace volfs {
+
+// How long the kernel may believe an entry or attributes, in seconds. Fixed directories change only
+// by what we tell the kernel ourselves (invalidator.h). Everything else may change by another path
+// (a request, the other view) and must show at once: nothing is believed, and that a name does not
+// exist is never kept (T67).
+inline constexpr double kFixedSeconds = 3600;
+inline constexpr double kNoSeconds = 0;
+
+inline Filesystem& FilesystemOf(fuse_req_t req) {
+  return *static_cast<Filesystem*>(fuse_req_userdata(req));
+}
+
+// Who asks. The supplementary groups are read from /proc (some 20 us), but for root.
+Caller CallerOf(fuse_req_t req);
+
+// Each answers the request, exactly once.
+void ReplyError(fuse_req_t req, const Error& error);
+void ReplyStatus(fuse_req_t req, const Status& status);
+// The same for a file operation that people need to hear more of than its errno: `operation` ("rm
+// volumes/db") goes to control/last_error with the sentence of `error`.
+void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error);
+
+// Runs `task` in `pool`, unless the request was interrupted before its turn came.
+void InPool(RequestPool& pool, fuse_req_t req, std::function<void()> task);
+
+}  // namespace volfs

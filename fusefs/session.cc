@@ -1,0 +1,206 @@
+#include "fusefs/session.h"
+
+#include <fuse3/fuse_lowlevel.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "blockstore/log.h"
+#include "fusefs/operations.h"
+
+namespace volfs {
+namespace {
+
+constexpr uint32_t kMaxRequestBytes = 1U << 20;
+constexpr uint32_t kMaxBackground = 64;  // read-ahead and asynchronous direct I/O in flight
+constexpr uint32_t kCongestion = 48;
+constexpr unsigned kThreads = 16;
+constexpr Nanoseconds kKickPause = std::chrono::milliseconds(20);
+
+// --- what libfuse has to say ---------------------------------------------------------------------
+
+Mutex last_words_mu;
+std::string last_words VOLFS_GUARDED_BY(last_words_mu);  // its last message, without the newline
+
+void OnFuseLog(fuse_log_level level, const char* format, va_list arguments) {
+  std::array<char, 512> text;
+  std::vsnprintf(text.data(), text.size(), format, arguments);
+  std::string line = text.data();
+  while (!line.empty() && line.back() == '\n') line.pop_back();
+  if (line.empty()) return;
+  if (level <= FUSE_LOG_WARNING) LogWarning(Text("libfuse: ", line));
+  MutexLock lock(last_words_mu);
+  last_words = std::move(line);
+}
+
+std::string LastWords() {
+  MutexLock lock(last_words_mu);
+  return last_words;
+}
+
+// --- init ----------------------------------------------------------------------------------------
+
+void Want(fuse_conn_info* conn, uint64_t flag) {
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  if ((conn->capable_ext & flag) != 0) fuse_set_feature_flag(conn, flag);
+#else
+  conn->want |= conn->capable & static_cast<unsigned>(flag);
+#endif
+}
+
+void DoNotWant(fuse_conn_info* conn, uint64_t flag) {
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  fuse_unset_feature_flag(conn, flag);
+#else
+  conn->want &= ~static_cast<unsigned>(flag);
+#endif
+}
+
+void OnInit(void* userdata, fuse_conn_info* conn) {
+  Want(conn, FUSE_CAP_ASYNC_READ);
+  Want(conn, FUSE_CAP_ASYNC_DIO);
+  Want(conn, FUSE_CAP_PARALLEL_DIROPS);
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+  // No mode here has setuid or setgid bits, so there are none to be taken away by a write; without
+  // this the kernel asks for an xattr before each.
+  Want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2);
+#endif
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+  Want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
+#endif
+  // The kernel would keep writes to itself: a clone would miss them, and lseek would lie (T49).
+  DoNotWant(conn, FUSE_CAP_WRITEBACK_CACHE);
+  // We tell the kernel ourselves when contents change (invalidator.h).
+  DoNotWant(conn, FUSE_CAP_AUTO_INVAL_DATA);
+  // atomic_o_trunc: with it the kernel takes every file that was opened with O_TRUNC for empty; a
+  // request file would then have one writer at a time, as its size says what may be written side by
+  // side. Without it a truncation is a SetAttr, which answers with the true size or refuses.
+  DoNotWant(conn, FUSE_CAP_ATOMIC_O_TRUNC);
+  // Splicing saves no copy here and costs system calls.
+  DoNotWant(conn, FUSE_CAP_SPLICE_READ);
+  DoNotWant(conn, FUSE_CAP_SPLICE_WRITE);
+  DoNotWant(conn, FUSE_CAP_SPLICE_MOVE);
+  conn->max_write = kMaxRequestBytes;
+  conn->max_background = kMaxBackground;
+  conn->congestion_threshold = kCongestion;
+  conn->time_gran = 1;
+  auto& fs = *static_cast<Filesystem*>(userdata);
+  if (fs.on_ready) fs.on_ready();
+}
+
+fuse_lowlevel_ops Operations() {
+  fuse_lowlevel_ops ops{};
+  ops.init = OnInit;
+  ops.lookup = op::Lookup;
+  ops.forget = op::Forget;
+  ops.forget_multi = op::ForgetMulti;
+  ops.statfs = op::StatFs;
+  ops.getattr = op::GetAttr;
+  ops.setattr = op::SetAttr;
+  ops.setxattr = op::SetXattr;
+  ops.getxattr = op::GetXattr;
+  ops.listxattr = op::ListXattr;
+  ops.removexattr = op::RemoveXattr;
+  ops.opendir = op::OpenDir;
+  ops.readdir = op::ReadDir;
+  ops.releasedir = op::ReleaseDir;
+  ops.fsyncdir = op::FsyncDir;
+  ops.create = op::Create;
+  ops.mknod = op::Mknod;
+  ops.mkdir = op::Mkdir;
+  ops.symlink = op::Symlink;
+  ops.link = op::Link;
+  ops.unlink = op::Unlink;
+  ops.rmdir = op::Rmdir;
+  ops.rename = op::Rename;
+  ops.open = op::Open;
+  ops.release = op::Release;
+  ops.read = op::Read;
+  ops.write = op::Write;
+  ops.flush = op::Flush;
+  ops.fsync = op::Fsync;
+  ops.fallocate = op::Fallocate;
+  ops.lseek = op::Lseek;
+  ops.copy_file_range = op::CopyFileRange;
+  ops.poll = op::Poll;
+  return ops;
+}
+
+// --- mounting ------------------------------------------------------------------------------------
+
+std::string MountOptionText(const SessionOptions& options) {
+  std::string text = "default_permissions,fsname=volfs,subtype=volfs,nosuid,nodev";
+  if (options.allow_other) text += ",allow_other";
+  if (options.read_only) text += ",ro";
+  for (const std::string& option : options.kernel) text += "," + option;
+  return text;
+}
+
+fuse_session* NewSession(Filesystem& fs, const SessionOptions& options) {
+  const fuse_lowlevel_ops ops = Operations();
+  fuse_args args = FUSE_ARGS_INIT(0, nullptr);
+  const bool ok = fuse_opt_add_arg(&args, "volfs") == 0 &&
+                  fuse_opt_add_arg(&args, "-o") == 0 &&
+                  fuse_opt_add_arg(&args, MountOptionText(options).c_str()) == 0;
+  fuse_session* session = ok ? fuse_session_new(&args, &ops, sizeof ops, &fs) : nullptr;
+  fuse_opt_free_args(&args);
+  return session;
+}
+
+void OnKick(int /*signal*/) {}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::Mount(Filesystem& fs, const SessionOptions& options) {
+  fuse_set_log_func(OnFuseLog);
+  fuse_session* const raw = NewSession(fs, options);
+  if (raw == nullptr) {
+    return Error{Errc::kInvalid, Text("cannot make a FUSE session: ", LastWords())};
+  }
+  if (fuse_session_mount(raw, options.mountpoint.c_str()) != 0) {
+    fuse_session_destroy(raw);
+    return Error{Errc::kIo, Text("cannot mount on ", options.mountpoint, ": ", LastWords(),
+                                 "; `volfs doctor` looks for the cause")};
+  }
+  return std::unique_ptr<Session>(new Session(raw));
+}
+
+Session::~Session() {
+  fuse_session_unmount(session_);
+  fuse_session_destroy(session_);
+}
+
+Status Session::Serve() {
+  struct sigaction kick {};
+  kick.sa_handler = OnKick;  // no SA_RESTART: it shall interrupt libfuse's waiting
+  sigaction(SIGUSR2, &kick, nullptr);
+  fuse_loop_config* const config = fuse_loop_cfg_create();
+  fuse_loop_cfg_set_clone_fd(config, 1);
+  fuse_loop_cfg_set_max_threads(config, kThreads);
+  fuse_loop_cfg_set_idle_threads(config, kThreads);  // their buffers are worth keeping
+  serving_thread_ = pthread_self();
+  serving_ = true;
+  const int result = fuse_session_loop_mt(session_, config);
+  serving_ = false;
+  fuse_loop_cfg_destroy(config);
+  if (result >= 0) return OkStatus();
+  return Error{Errc::kIo, Text("the FUSE session ended: ", std::strerror(-result)), -result};
+}
+
+// The loop looks at its flag when something wakes it up: a signal. One that comes just before it
+// falls asleep is lost, so it gets another.
+void Session::BreakOff() {
+  fuse_session_exit(session_);
+  while (serving_) {
+    pthread_kill(serving_thread_, SIGUSR2);
+    SleepFor(kKickPause);
+  }
+}
+
+}  // namespace volfs

@@ -1,0 +1,83 @@
+#include "fusefs/stopper.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "blockstore/log.h"
+#include "fusefs/mountpoint.h"
+
+namespace volfs {
+namespace {
+
+constexpr int kTryAgainMs = 200;
+
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+}  // namespace
+
+void Stopper::BlockSignals() {
+  const sigset_t set = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+Stopper::Stopper(Filesystem& fs, Session& session, std::string mountpoint)
+    : fs_(fs), session_(session), mountpoint_(std::move(mountpoint)) {
+  const sigset_t set = StopSignals();
+  signal_fd_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  end_fd_ = ::eventfd(0, EFD_CLOEXEC);
+  thread_ = Thread("volfs-stopper", [this] { Work(); });
+}
+
+Stopper::~Stopper() {
+  eventfd_write(end_fd_, 1);
+  thread_.Join();
+  ::close(signal_fd_);
+  ::close(end_fd_);
+}
+
+void Stopper::Work() {
+  while (true) {
+    const bool trying = signals_ == 1 && !unmounted_;
+    pollfd ready[] = {{signal_fd_, POLLIN, 0}, {end_fd_, POLLIN, 0}};
+    ::poll(ready, 2, trying ? kTryAgainMs : -1);
+    if ((ready[1].revents & POLLIN) != 0) return;
+    signalfd_siginfo info{};
+    if (::read(signal_fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) OnSignal();
+    if (signals_ == 1 && !unmounted_) TryUnmount();
+  }
+}
+
+void Stopper::OnSignal() {
+  if (++signals_ == 1) {
+    LogInfo("asked to stop: no image is opened any more");
+    fs_.closing = true;
+    fs_.parked.InterruptAll();
+  } else if (signals_ == 2) {
+    LogWarning("asked to stop twice: the mount ends although it is in use");
+    session_.BreakOff();
+  }
+}
+
+void Stopper::TryUnmount() {
+  const Status status = UnmountUnused(mountpoint_);
+  unmounted_ = status.ok();
+  if (status.ok() || told_busy_) return;
+  told_busy_ = true;
+  LogInfo(Text(status.error().message, "; going on until it is left, or until the next SIGTERM"));
+}
+
+}  // namespace volfs

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <string>
+
+#include "blockstore/runtime.h"
+#include "fusefs/filesystem.h"
+#include "fusefs/session.h"
+
+namespace volfs {
+
+// What SIGTERM and SIGINT do, on a thread of its own (interface.md, promise 8):
+//
+//   serving --first signal--> closing --nobody uses the mount--> unmounted, Serve ends
+//                                |
+//                                +--second signal--> broken off, Serve ends
+//
+// While it is closing, opening an image is refused with ESHUTDOWN and blocked readers of
+// control/watch/ are sent away with it; who has a file open goes on. A shell whose working directory
+// is on the mount counts as a user, too. SIGHUP and SIGPIPE mean nothing.
+class Stopper {
+ public:
+  // To be called once, before any thread is started: all threads inherit the blocked signals.
+  static void BlockSignals();
+
+  Stopper(Filesystem& fs, Session& session, std::string mountpoint);
+  ~Stopper();  // when Serve has ended
+  Stopper(const Stopper&) = delete;
+  Stopper& operator=(const Stopper&) = delete;
+
+ private:
+  void Work();
+  void OnSignal();
+  void TryUnmount();
+
+  Filesystem& fs_;
+  Session& session_;
+  const std::string mountpoint_;
+  int signal_fd_;
+  int end_fd_;  // an eventfd: the destructor was called
+  // Of the thread.
+  int signals_ = 0;
+  bool told_busy_ = false;
+  bool unmounted_ = false;
+  Thread thread_;
+};
+
+}  // namespace volfs

@@ -1,0 +1,180 @@
+#include "blockstore/throttle.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace volfs {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+bool Never() { return false; }
+
+// A world with one thread whose clock moves only while it waits, so that times are exact.
+class VirtualTime : public Runtime {
+ public:
+  VirtualTime() { SetRuntime(this); }
+  ~VirtualTime() override { SetRuntime(nullptr); }
+  // Calls `action` in the middle of the wait that spans `time`.
+  void At(Nanoseconds time, std::function<void()> action) { actions_[time] = std::move(action); }
+
+  Nanoseconds MonotonicNow() override { return now_; }
+  bool Wait(const void*, const void*, Nanoseconds deadline) override {
+    if (!actions_.empty() && actions_.begin()->first <= deadline) {
+      auto action = actions_.extract(actions_.begin());
+      now_ = std::max(now_, action.key());
+      action.mapped()();
+      return true;
+    }
+    now_ = std::max(now_, deadline);
+    return false;
+  }
+  void Lock(const void*) override {}
+  void Unlock(const void*) override {}
+  void LockShared(const void*) override {}
+  void UnlockShared(const void*) override {}
+  void Notify(const void*) override {}
+  uint64_t Spawn(std::string, std::function<void()>) override { return 0; }
+  void Join(uint64_t) override {}
+  Nanoseconds WallNow() override { return now_; }
+  void Sleep(Nanoseconds duration) override { now_ += duration; }
+  void Yield() override {}
+  uint64_t Random64() override { return 4; }
+
+ private:
+  Nanoseconds now_ = seconds(1);
+  std::map<Nanoseconds, std::function<void()>> actions_;
+};
+
+class ThrottleTest : public testing::Test {
+ protected:
+  // How long Take needs.
+  Nanoseconds Took(Throttle& throttle, uint64_t bytes) {
+    const Nanoseconds before = MonotonicNow();
+    EXPECT_TRUE(throttle.Take(bytes, Never));
+    return MonotonicNow() - before;
+  }
+  static void ExpectNear(Nanoseconds a, Nanoseconds b) {
+    EXPECT_LT(a < b ? b - a : a - b, milliseconds(1)) << a.count() << " ns";
+  }
+
+  VirtualTime time_;
+};
+
+// Without a limit nothing waits.
+TEST_F(ThrottleTest, IsUnlimitedAtFirst) {
+  Throttle throttle;
+  EXPECT_EQ(throttle.rate(), Throttle::kUnlimited);
+  EXPECT_EQ(Took(throttle, UINT64_MAX), Nanoseconds(0));
+  EXPECT_EQ(Took(throttle, UINT64_MAX), Nanoseconds(0));
+}
+
+// A request passes at once if nothing is owed, however large; the next one waits for its payment.
+TEST_F(ThrottleTest, LetsLargeRequestsGoIntoDebt) {
+  Throttle throttle(1'000'000);
+  EXPECT_EQ(Took(throttle, 10'000'000), Nanoseconds(0));
+  ExpectNear(Took(throttle, 1), seconds(10));
+}
+
+// In the long run the rate is kept to a thousandth, with rates from bytes to many gigabytes.
+TEST_F(ThrottleTest, KeepsTheRate) {
+  for (const uint64_t rate : {uint64_t{3}, uint64_t{999'983}, uint64_t{50'000'000'000}}) {
+    Throttle throttle(rate);
+    const Nanoseconds before = MonotonicNow();
+    const uint64_t piece = rate / 7 + 1;
+    uint64_t bytes = 0;
+    for (; bytes < 100 * rate; bytes += piece) EXPECT_TRUE(throttle.Take(piece, Never));
+    const double elapsed = std::chrono::duration<double>(MonotonicNow() - before).count();
+    EXPECT_NEAR(elapsed, static_cast<double>(bytes - piece) / static_cast<double>(rate), 0.1);
+  }
+}
+
+// Time in which nobody asked is worth no more than kBurst (T1).
+TEST_F(ThrottleTest, BoundsTheBurst) {
+  Throttle throttle(1'000'000);
+  SleepFor(seconds(3600));
+  EXPECT_EQ(Took(throttle, 100'000), Nanoseconds(0));
+  EXPECT_EQ(Took(throttle, 100'000), Nanoseconds(0));
+  ExpectNear(Took(throttle, 1), Throttle::kBurst);
+}
+
+// A changed rate holds at once, for one who waits too: slower, faster, and without limit.
+TEST_F(ThrottleTest, ChangesTheRateOfWaiters) {
+  Throttle throttle(1000);
+  EXPECT_TRUE(throttle.Take(100'000, Never));  // 100 s to be paid
+  time_.At(MonotonicNow() + seconds(10), [&] { throttle.SetRate(90'000); });
+  ExpectNear(Took(throttle, 90'000), seconds(11));
+  time_.At(MonotonicNow() + milliseconds(300), [&] { throttle.SetRate(Throttle::kUnlimited); });
+  ExpectNear(Took(throttle, 1), milliseconds(300));
+  throttle.SetRate(1);  // and what was owed before "unlimited" is forgotten
+  EXPECT_EQ(Took(throttle, 1), Nanoseconds(0));
+}
+
+// At rate 0 nothing passes, not even on credit; it goes on when the rate is set again.
+TEST_F(ThrottleTest, Pauses) {
+  Throttle throttle(1000);
+  SleepFor(seconds(10));
+  throttle.SetRate(0);
+  time_.At(MonotonicNow() + seconds(500), [&] { throttle.SetRate(1000); });
+  ExpectNear(Took(throttle, 1), seconds(500));
+}
+
+// A Take that is stopped returns false within 0.2 s, and what it asked for is not charged.
+TEST_F(ThrottleTest, StopsWithoutCharging) {
+  Throttle throttle(1000);
+  EXPECT_TRUE(throttle.Take(1000, Never));
+  bool stop = false;
+  const Nanoseconds before = MonotonicNow();
+  time_.At(before + milliseconds(500), [&] { stop = true; });
+  EXPECT_FALSE(throttle.Take(1'000'000, [&] { return stop; }));
+  EXPECT_LE(MonotonicNow() - before, milliseconds(700));
+  (void)Took(throttle, 1);
+  ExpectNear(MonotonicNow() - before, seconds(1));
+}
+
+// Interrupt makes those who wait look at their stop flags without delay, in real threads.
+TEST(ThrottleThreadsTest, Interrupts) {
+  Throttle throttle(0);
+  std::atomic<bool> stop{false};
+  std::atomic<int> refused{0};
+  std::vector<Thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back("taker", [&] {
+      if (!throttle.Take(1, [&] { return stop.load(); })) ++refused;
+    });
+  }
+  SleepFor(milliseconds(5));
+  throttle.Interrupt();  // nothing to stop for yet
+  SleepFor(milliseconds(5));
+  EXPECT_EQ(refused, 0);
+  stop = true;
+  throttle.Interrupt();
+  for (Thread& thread : threads) thread.Join();
+  EXPECT_EQ(refused, 3);
+}
+
+// All threads together get the rate, not each of them.
+TEST(ThrottleThreadsTest, SharesTheRate) {
+  Throttle throttle(10'000'000);
+  const Nanoseconds before = MonotonicNow();
+  std::vector<Thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back("taker", [&] {
+      for (int k = 0; k < 10; ++k) EXPECT_TRUE(throttle.Take(100'000, Never));
+    });
+  }
+  for (Thread& thread : threads) thread.Join();
+  EXPECT_GE(MonotonicNow() - before, milliseconds(285));  // 29 payments of 10 ms
+}
+
+}  // namespace
+}  // namespace volfs

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blockstore/store.h"
+#include "tests/support/temp_dir.h"
+
+namespace volfs {
+
+// A Store over two nodes in temporary directories, made through the public API only:
+//   "a" (the first) offers the types standard and ssd,
+//   "b" offers standard, ssd and sata (1 MiB to 1 GiB),
+// both in the region "default". Aborts if something of this fails.
+class StoreFixture {
+ public:
+  explicit StoreFixture(const StoreOptions& options = {});
+  ~StoreFixture();
+  StoreFixture(const StoreFixture&) = delete;
+  StoreFixture& operator=(const StoreFixture&) = delete;
+
+  Store& store() { return *store_; }
+  [[nodiscard]] std::string NodePath(const std::string& node) const { return dir_ / node; }
+
+  // Closes the store and opens it again.
+  void Reopen(const StoreOptions& options = {});
+  void Close();
+
+  // A volume that holds `data_bytes` of Pattern() from its beginning, synced.
+  std::shared_ptr<Volume> MakeVolume(const std::string& name, uint64_t size_bytes,
+                                     size_t data_bytes = 0);
+  // Polls until the volume has this status; false after 20 s.
+  bool WaitForStatus(const std::string& name, const std::string& status);
+
+ private:
+  TempDir dir_;
+  std::unique_ptr<Store> store_;
+};
+
+// Bytes that are nowhere zero for long and differ from block to block.
+std::vector<std::byte> Pattern(size_t bytes);
+
+}  // namespace volfs
