@@ -25,11 +25,12 @@ using catalog::Tables;
 //     a commit by a recovery. A transaction is a chain of frames (page number, page, checksum over
 //     all frames so far), and counts only if every frame up to the last is whole. Where the write
 //     that failed would have made the file longer, the frame is cut off. But in a WAL that is used
-//     again, or on a filesystem that copies on write, there are old bytes after the cut, and if they
-//     happen to be what would have been written, the transaction is whole. Therefore: if not even its
-//     first frame fits into the file, it is certain that nothing happened. Otherwise that frame's
-//     place is there, and is overwritten with another: the "seal", a transaction of one page that was
-//     never written before. If that succeeds, nothing happened. If not: outcome unknown.
+//     again, or on a filesystem that copies on write, there are old bytes after the cut, and if
+//     they happen to be what would have been written, the transaction is whole. Therefore: if not
+//     even its first frame fits into the file, it is certain that nothing happened. Otherwise that
+//     frame's place is there, and is overwritten with another: the "seal", a transaction of one
+//     page that was never written before. If that succeeds, nothing happened. If not: outcome
+//     unknown.
 //   - anything else: outcome unknown; fenced.
 class Catalog::Impl {
  public:
@@ -95,14 +96,15 @@ class Catalog::Impl {
   Mutex db_mu_;
   std::unique_ptr<Connection> connection_ VOLFS_GUARDED_BY(db_mu_);
   std::unique_ptr<Tables> tables_ VOLFS_GUARDED_BY(db_mu_);  // ends before the connection
+  bool checkpoint_due_ VOLFS_GUARDED_BY(db_mu_) = false;  // something was committed since the last
   bool ballast_missing_ VOLFS_GUARDED_BY(db_mu_) = false;
   bool making_ballast_ VOLFS_GUARDED_BY(db_mu_) = false;
 };
 
 Catalog::Impl::~Impl() {
   MutexLock lock(db_mu_);
-  // The WAL is complete without this; the next open would only have more to read.
-  if (tables_ && !fenced_ && !read_only_) (void)connection_->Checkpoint();
+  // The WAL is complete without this; it would only keep growing.
+  if (tables_ && !fenced_ && checkpoint_due_) (void)connection_->Checkpoint();
 }
 
 Status Catalog::Impl::Create(const NodeRecord& node) {
@@ -128,6 +130,7 @@ Status Catalog::Impl::Create(const NodeRecord& node) {
   VOLFS_TRY(catalog::CreateTables(*connection_));
   VOLFS_TRY(tables->Apply(change));
   VOLFS_TRY(tables->Commit());
+  checkpoint_due_ = true;
   VOLFS_TRY(directory_.SyncNames());
   tables_ = std::move(tables);
   return OkStatus();
@@ -222,8 +225,8 @@ void Catalog::Impl::Finish(const Group& group) {
 void Catalog::Impl::ApplyLocked(const Group& group) {
   if (group.size() > 1 && !fenced_) {
     Status together = TransactGroupLocked(group);
-    const bool retry = !together.ok() &&
-                       (IsRefusal(together.error().code) || IsNoRoom(together.error().code));
+    const bool retry =
+        !together.ok() && (IsRefusal(together.error().code) || IsNoRoom(together.error().code));
     if (!retry) {
       if (!together.ok()) together = FenceLocked(together.error());
       for (Pending* pending : group) pending->result = together;
@@ -255,6 +258,7 @@ Status Catalog::Impl::TransactLocked(const Body& body) {
   if (status.ok()) status = tables_->Commit();
   if (status.ok()) {
     ++commits_;
+    checkpoint_due_ = true;
     return status;
   }
   // If even that fails the connection's state is unknown, whatever the first error was.
@@ -280,8 +284,9 @@ Error Catalog::Impl::SettleNoRoomLocked(Error error) {
 Error Catalog::Impl::FenceLocked(Error error) {
   fenced_ = true;
   if (error.code != Errc::kCorrupt) error.code = Errc::kIo;
-  error.message += "; whether the change is durable is not known; the node is fenced until it is "
-                   "mounted again";
+  error.message +=
+      "; whether the change is durable is not known; the node is fenced until it is "
+      "mounted again";
   return error;
 }
 
@@ -305,6 +310,7 @@ Status Catalog::Impl::Checkpoint() {
       if (IsNoRoom(status.error().code)) return status;
       return FenceLocked(status.error());
     }
+    checkpoint_due_ = false;
   }
   RestoreBallast();
   return OkStatus();
@@ -317,8 +323,7 @@ void Catalog::Impl::RestoreBallast() {
     if (!ballast_missing_ || making_ballast_) return;
     making_ballast_ = true;
   }
-  const bool made =
-      catalog::HasRoomForBallast(directory_) && catalog::MakeBallast(directory_).ok();
+  const bool made = catalog::HasRoomForBallast(directory_) && catalog::MakeBallast(directory_).ok();
   MutexLock lock(db_mu_);
   making_ballast_ = false;
   ballast_missing_ = !made;
@@ -327,8 +332,7 @@ void Catalog::Impl::RestoreBallast() {
 Catalog::Catalog(NodeDirectory& directory) : impl_(std::make_unique<Impl>(directory)) {}
 Catalog::~Catalog() = default;
 
-Result<std::unique_ptr<Catalog>> Catalog::Create(NodeDirectory& directory,
-                                                 const NodeRecord& node) {
+Result<std::unique_ptr<Catalog>> Catalog::Create(NodeDirectory& directory, const NodeRecord& node) {
   std::unique_ptr<Catalog> catalog(new Catalog(directory));
   VOLFS_TRY(catalog->impl_->Create(node));
   return catalog;

@@ -48,8 +48,8 @@ struct LayerRecord {
   Id parent = kNoId;        // kNoId: the layer is flat
   std::string parent_node;  // UUID of the parent's node; empty: this node
   uint64_t size_bytes = 0;
-  uint64_t parent_bytes = 0;  // how much of the parent shows through: [0, parent_bytes)
-  bool has_file = false;      // false: no block is here, and no file need exist
+  uint64_t parent_bytes = 0;      // how much of the parent shows through: [0, parent_bytes)
+  bool has_file = false;          // false: no block is here, and no file need exist
   bool may_hold_garbage = false;  // uncommitted writes may lie in the file (ARCHITECTURE.md)
   friend bool operator==(const LayerRecord&, const LayerRecord&) = default;
 };
@@ -97,8 +97,8 @@ struct HoldRecord {  // on the source's node: a clone reads `layer`
 };
 
 enum class CloneState : uint8_t {  // the numbers are on disk
-  kIntent = 1,     // the name is reserved; there is no volume yet
-  kCopying = 2,    // the volume is usable and depends on its source
+  kIntent = 1,                     // the name is reserved; there is no volume yet
+  kCopying = 2,                    // the volume is usable and depends on its source
   kReleasing = 3,  // independent; the hold on the source's node is still to be released
   kDeleting = 4,   // being cancelled: the hold is released next, then the rest forgotten
 };
@@ -111,19 +111,20 @@ struct CloneRecord {  // on the clone's node: the job that makes it independent
   std::string source_node;  // UUID
   std::string source_node_name;
   Id source_layer = kNoId;
-  uint64_t source_bytes = 0;   // the source's size at the instant
-  uint64_t total_bytes = 0;    // of data to be copied; 0 until counted
+  uint64_t source_bytes = 0;  // the source's size at the instant
+  uint64_t total_bytes = 0;   // of data to be copied; 0 until counted
   bool total_known = false;
-  uint64_t copied_bytes = 0;   // of these, committed
-  uint64_t cursor_block = 0;   // everything below is here, zero, or a hole of the source
-  std::string error;           // empty, or why copying stopped
-  std::string token;           // id=TOKEN of the request, and ...
-  std::string request;         // ... the canonical words that came with it
+  uint64_t copied_bytes = 0;  // of these, committed
+  uint64_t cursor_block = 0;  // everything below is here, zero, or a hole of the source
+  std::string error;          // empty, or why copying stopped
+  std::string token;          // id=TOKEN of the request, and ...
+  std::string request;        // ... the canonical words that came with it
   friend bool operator==(const CloneRecord&, const CloneRecord&) = default;
 };
 
 // A set of changes that becomes durable as one. Applied in order. Put adds the record or takes the
 // place of the one with its key; deleting what is not there does nothing.
+// clang-format off
 struct PutNode { NodeRecord record; };
 struct PutPeer { PeerRecord record; };
 struct DeletePeer { std::string uuid; };
@@ -140,11 +141,11 @@ struct DeleteClone { Id clone; };
 struct SetPresence { Id layer; PresenceRuns runs; };
 struct ClearPresence { Id layer; };  // the layer became flat
 struct PutSetting { std::string key; std::string value; };  // limits and the like
+// clang-format on
 
-using CatalogOp =
-    std::variant<PutNode, PutPeer, DeletePeer, PutLayer, DeleteLayer, PutVolume, DeleteVolume,
-                 PutSnapshot, DeleteSnapshot, PutHold, DeleteHold, PutClone, DeleteClone,
-                 SetPresence, ClearPresence, PutSetting>;
+using CatalogOp = std::variant<PutNode, PutPeer, DeletePeer, PutLayer, DeleteLayer, PutVolume,
+                               DeleteVolume, PutSnapshot, DeleteSnapshot, PutHold, DeleteHold,
+                               PutClone, DeleteClone, SetPresence, ClearPresence, PutSetting>;
 using CatalogChange = std::vector<CatalogOp>;
 
 struct CatalogContents {  // everything but presence
@@ -165,14 +166,14 @@ struct CatalogContents {  // everything but presence
 // returned ok before. Concurrent commits share one transaction and one sync (group commit: the
 // first caller applies what the others queued). If one change of a group is refused before anything
 // was written (constraint, malformed), it alone is refused.
-// Errors: kExists (a name is taken: among volumes and intents, or snapshots of one volume), kInvalid
-// (malformed; presence of an unknown layer), kNoSpace, kQuota, kReadOnly: nothing happened. kIo,
-// kCorrupt: the outcome of that commit is unknown; the catalog is then fenced: every later call
-// returns kIo without touching the disk, until it is opened again, which recovers either the state
-// before or after.
+// Errors: kExists (a name is taken: among volumes and intents, or snapshots of one volume),
+// kInvalid (malformed; presence of an unknown layer), kNoSpace, kQuota, kReadOnly: nothing
+// happened. kIo, kCorrupt: the outcome of that commit is unknown; the catalog is then fenced: every
+// later call returns kIo without touching the disk, until it is opened again, which recovers either
+// the state before or after.
 //
-// Thread-safety: all methods from any thread. Locks: one Mutex for the connection, one for the queue;
-// leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
+// Thread-safety: all methods from any thread. Locks: one Mutex for the connection, one for the
+// queue; leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
 class Catalog {
  public:
   // Makes the database of a new node. kExists if there is a complete one.
@@ -180,7 +181,7 @@ class Catalog {
   // Opens it. kNotFound if there is none (or one whose creation did not finish); kCorrupt if it is
   // damaged; kNotSupported if its format or a feature flag in it is newer than this program.
   static Result<std::unique_ptr<Catalog>> Open(NodeDirectory& directory);
-  ~Catalog();  // checkpoints if it is not fenced
+  ~Catalog();  // checkpoints what was committed, if it is not fenced
 
   Result<CatalogContents> Load();  // kCorrupt names the first row whose checksum or value is wrong
   // All runs of a layer that are not absent, ascending, as they were at one instant. `visit` is
@@ -200,7 +201,7 @@ class Catalog {
   Status Verify();
 
   [[nodiscard]] bool fenced() const;
-  [[nodiscard]] bool read_only() const;  // it has a feature with which we may only read it
+  [[nodiscard]] bool read_only() const;    // it has a feature with which we may only read it
   [[nodiscard]] uint64_t commits() const;  // transactions since it was opened; for benchmarks
 
  private:

@@ -16,9 +16,8 @@ bool IsLetterOrDigit(char c) {
 
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= kMaxNameBytes && IsLetterOrDigit(text.front()) &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return IsLetterOrDigit(c) || c == '.' || c == '_' || c == '-';
-         });
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return IsLetterOrDigit(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 bool IsSourceName(std::string_view text) {
@@ -31,31 +30,46 @@ bool IsId(uint64_t value) { return (value & 0xff) == 0 && value >> 63 == 0; }
 
 bool IntegerFits(uint64_t value, Rule rule) {
   switch (rule) {
-    case Rule::kId: return IsId(value) && value != kNoId;
-    case Rule::kOptionalId: return IsId(value);
-    case Rule::kBytes: return value <= kMaxVolumeBytes;
-    case Rule::kCount: return value <= std::numeric_limits<int64_t>::max();
-    case Rule::kTime: return true;
+    case Rule::kId:
+      return IsId(value) && value != kNoId;
+    case Rule::kOptionalId:
+      return IsId(value);
+    case Rule::kBytes:
+      return value <= kMaxVolumeBytes;
+    case Rule::kCount:
+      return value <= std::numeric_limits<int64_t>::max();
+    case Rule::kTime:
+      return true;
     case Rule::kBlockSize:
       return value >= 512 && value <= (uint64_t{1} << 20) && (value & (value - 1)) == 0;
-    case Rule::kMode: return value <= 07777;
-    case Rule::kFlag: return value <= 1;
+    case Rule::kMode:
+      return value <= 07777;
+    case Rule::kFlag:
+      return value <= 1;
     case Rule::kCloneState:
       return value >= static_cast<uint64_t>(CloneState::kIntent) &&
              value <= static_cast<uint64_t>(CloneState::kDeleting);
-    case Rule::kOne: return value == 1;
-    default: return false;
+    case Rule::kOne:
+      return value == 1;
+    default:
+      return false;
   }
 }
 
 bool TextFits(std::string_view text, Rule rule) {
   switch (rule) {
-    case Rule::kName: return IsName(text);
-    case Rule::kOptionalName: return text.empty() || IsName(text);
-    case Rule::kSourceName: return text.empty() || IsSourceName(text);
-    case Rule::kKey: return !text.empty() && text.size() <= kMaxNameBytes;
-    case Rule::kText: return text.size() <= kMaxTextBytes;
-    default: return false;
+    case Rule::kName:
+      return IsName(text);
+    case Rule::kOptionalName:
+      return text.empty() || IsName(text);
+    case Rule::kSourceName:
+      return text.empty() || IsSourceName(text);
+    case Rule::kKey:
+      return !text.empty() && text.size() <= kMaxNameBytes;
+    case Rule::kText:
+      return text.size() <= kMaxTextBytes;
+    default:
+      return false;
   }
 }
 

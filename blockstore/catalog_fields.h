@@ -174,7 +174,7 @@ class Checker {
     if (problem_.empty()) problem_ = TextProblem(column, field, rule);
   }
   template <typename T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
+  requires std::is_integral_v<T> || std::is_enum_v<T>
   void operator()(const char* column, const T& field, Rule rule) {
     if (problem_.empty()) problem_ = IntegerProblem(column, static_cast<int64_t>(field), rule);
   }

@@ -84,8 +84,7 @@ Status PresenceImage::Visit(Id layer, std::string_view where,
   PresenceChunk chunk;
   for (const Stored& stored : rows_) {
     const PresenceRow row{static_cast<uint64_t>(stored.first), static_cast<uint64_t>(stored.count),
-                          stored.state,
-                          std::span(bits_).subspan(stored.bits_at, stored.bits_size)};
+                          stored.state, std::span(bits_).subspan(stored.bits_at, stored.bits_size)};
     std::string problem = RowProblem(layer, row, stored.crc, chunk);
     if (problem.empty() && row.first < end) problem = "it overlaps the row before it";
     if (!problem.empty()) {
@@ -170,9 +169,8 @@ Status PresenceEditor::OpenChunk(uint64_t chunk) {
   }
   covered_by_ = found->rowid;
   covered_alone_ = found->row.count == 1;
-  chunk_ = found->row.state == kRowMixed
-               ? std::move(found->chunk)
-               : PresenceChunk(static_cast<BlockState>(found->row.state));
+  chunk_ = found->row.state == kRowMixed ? std::move(found->chunk)
+                                         : PresenceChunk(static_cast<BlockState>(found->row.state));
   return OkStatus();
 }
 
@@ -250,8 +248,8 @@ Result<std::optional<PresenceTable::Found>> PresenceTable::FindAtOrBefore(Id lay
   if (!any) return std::optional<Found>();
   Found found;
   found.rowid = query.IntegerAt(0);
-  found.row = {static_cast<uint64_t>(query.IntegerAt(1)),
-               static_cast<uint64_t>(query.IntegerAt(2)), query.IntegerAt(3), query.BytesAt(4)};
+  found.row = {static_cast<uint64_t>(query.IntegerAt(1)), static_cast<uint64_t>(query.IntegerAt(2)),
+               query.IntegerAt(3), query.BytesAt(4)};
   const std::string problem = RowProblem(layer, found.row, query.IntegerAt(5), found.chunk);
   if (!problem.empty()) return CorruptRow(connection_.where(), layer, query.IntegerAt(1), problem);
   found.row.bits = {};  // they end with the query

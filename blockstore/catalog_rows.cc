@@ -26,8 +26,7 @@ std::string Printable(std::string_view text) {
 }  // namespace
 
 void RowChecksum::AddRaw(const void* data, size_t size) {
-  crc_ = static_cast<uint32_t>(
-      crc32_z(crc_, static_cast<const Bytef*>(data), size));
+  crc_ = static_cast<uint32_t>(crc32_z(crc_, static_cast<const Bytef*>(data), size));
 }
 
 void RowChecksum::Add(int64_t value) {
@@ -100,9 +99,8 @@ std::string ColumnNames::PutText(std::string_view table) const {
     if (&name != &names_.front()) changes += name + " = excluded." + name + ", ";
   }
   // Not INSERT OR REPLACE: that would also delete whatever else has the same unique name.
-  return Text("INSERT INTO ", table, " (", columns, "crc) VALUES (", parameters,
-              "?) ON CONFLICT (", names_.front(), ") DO UPDATE SET ", changes,
-              "crc = excluded.crc");
+  return Text("INSERT INTO ", table, " (", columns, "crc) VALUES (", parameters, "?) ON CONFLICT (",
+              names_.front(), ") DO UPDATE SET ", changes, "crc = excluded.crc");
 }
 
 std::string ColumnNames::DeleteText(std::string_view table) const {

@@ -33,7 +33,7 @@ class RowWriter {
     query_.Text(field);
   }
   template <typename T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
+  requires std::is_integral_v<T> || std::is_enum_v<T>
   void operator()(const char*, const T& field, Rule) {
     crc_.Add(static_cast<int64_t>(field));
     query_.Integer(static_cast<int64_t>(field));
@@ -49,11 +49,9 @@ class RowWriter {
 class RowReader {
  public:
   RowReader(Query& query, std::string_view table) : query_(query), crc_(table) {}
-  void operator()(const char* column, std::string& field, Rule) {
-    field = ReadText(column);
-  }
+  void operator()(const char* column, std::string& field, Rule) { field = ReadText(column); }
   template <typename T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
+  requires std::is_integral_v<T> || std::is_enum_v<T>
   void operator()(const char* column, T& field, Rule rule) {
     const int64_t stored = ReadInteger(column, rule);
     field = static_cast<T>(stored);

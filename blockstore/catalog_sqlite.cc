@@ -35,8 +35,8 @@ Status Connection::OpenDatabase(NodeDirectory& directory, Mode mode) {
     }
     if (exists == 0) return Error{Errc::kNotFound, Text(where_, ": there is none")};
   }
-  int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-              SQLITE_OPEN_NOFOLLOW;
+  int flags =
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW;
   if (mode == Mode::kMakeIfMissing) flags |= SQLITE_OPEN_CREATE;
   const int code = sqlite3_open_v2(path.c_str(), &db_, flags, directory.sqlite_vfs());
   if (code != SQLITE_OK) return LastError(code, "open");
@@ -57,9 +57,10 @@ Status Connection::Configure() {
   (void)sqlite3_file_control(db_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_wal);
   // Before the first read: from then on the lock is held and the WAL's index is in memory.
   VOLFS_TRY(Execute("PRAGMA locking_mode = EXCLUSIVE"));
-  VOLFS_TRY(Execute("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
-                    "PRAGMA cache_spill = OFF; PRAGMA cell_size_check = ON;"
-                    "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = -1"));
+  VOLFS_TRY(
+      Execute("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
+              "PRAGMA cache_spill = OFF; PRAGMA cell_size_check = ON;"
+              "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = -1"));
   // Means something only while the database is empty.
   VOLFS_TRY(Execute(Text("PRAGMA page_size = ", kPageBytes).c_str()));
   // A hook of our own also takes the place of SQLite's automatic checkpoints.
@@ -103,20 +104,31 @@ Error Connection::LastError(int code, std::string_view what) const {
     case SQLITE_CONSTRAINT:
       error.code = code == SQLITE_CONSTRAINT_UNIQUE ? Errc::kExists : Errc::kInvalid;
       return error;
-    case SQLITE_TOOBIG: error.code = Errc::kInvalid; return error;
+    case SQLITE_TOOBIG:
+      error.code = Errc::kInvalid;
+      return error;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: error.code = Errc::kLocked; return error;
-    case SQLITE_FULL: error.code = Errc::kNoSpace; break;
+    case SQLITE_LOCKED:
+      error.code = Errc::kLocked;
+      return error;
+    case SQLITE_FULL:
+      error.code = Errc::kNoSpace;
+      break;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: error.code = Errc::kCorrupt; return error;
-    case SQLITE_READONLY: error.code = Errc::kReadOnly; break;
+    case SQLITE_NOTADB:
+      error.code = Errc::kCorrupt;
+      return error;
+    case SQLITE_READONLY:
+      error.code = Errc::kReadOnly;
+      break;
     case SQLITE_IOERR:
       // SQLite knows ENOSPC, but takes a full quota for a broken disk.
       if (code == SQLITE_IOERR_WRITE && ErrcFromErrno(os_errno) == Errc::kQuota) {
         error.code = Errc::kQuota;
       }
       break;
-    default: break;
+    default:
+      break;
   }
   error.os_errno = os_errno;
   return error;

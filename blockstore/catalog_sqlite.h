@@ -43,7 +43,8 @@ class Connection {
   [[nodiscard]] Error LastError(int code, std::string_view what) const;
   [[nodiscard]] Error Corrupt(std::string_view what) const;
 
-  // Switches to the WAL (Q1) where it is not in use yet. After the format was checked, as it writes.
+  // Switches to the WAL (Q1) where it is not in use yet. After the format was checked, as it
+  // writes.
   Status UseWal();
   Status Checkpoint();
 
@@ -97,8 +98,8 @@ class Query {
   Query& Text(std::string_view value);
   Query& Bytes(std::span<const uint8_t> value);
 
-  Status Run();          // a statement without rows
-  Result<bool> Next();   // true: at a row
+  Status Run();         // a statement without rows
+  Result<bool> Next();  // true: at a row
 
   [[nodiscard]] bool IsInteger(int column) const;
   [[nodiscard]] bool IsText(int column) const;

@@ -45,7 +45,7 @@ void CloneJob::TransitionLocked(State next) {
   [[maybe_unused]] const bool drawn =
       (now == State::kCounting && next == State::kCopying) ||
       (now == State::kCopying && next == State::kFinishing) ||
-      (now == State::kFinishing && next == State::kDone) ||
+      (now == State::kFinishing && (next == State::kDone || next == State::kCopying)) ||
       (now != State::kDone && now != State::kCancelled && next == State::kFailed) ||
       (now == State::kFailed && (next == State::kCounting || next == State::kCopying)) ||
       (now != State::kDone && next == State::kCancelled);
@@ -176,7 +176,8 @@ Status CloneJob::CopySlice() {
 Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {
   const uint64_t first = piece.offset_bytes / block_size_;
   const BlockRange blocks{first, BlocksFor(piece.end(), block_size_) - first};
-  if (!clone_->AnyInherited(blocks)) return true;  // the user was there first
+  VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
+  if (!inherited) return true;  // the user was there first
   if (!throttle_.Take(piece.length_bytes, over)) return false;
   // Whole blocks; what lies past the source's end reads as zeros.
   buffer_.resize(kPieceBytes);
@@ -222,7 +223,33 @@ Status CloneJob::CommitProgress() {
   return OkStatus();
 }
 
+// What the walk has passed must be here or zero. This looks again, from the maps alone, before the
+// link is cut: a clone is never declared whole because a cursor said so.
+Result<bool> CloneJob::NothingLeft() {
+  for (uint64_t at = 0; !interrupted_.load();) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at));
+    if (!data) return true;
+    const uint64_t first = data->offset_bytes / block_size_;
+    const BlockRange blocks{first, BlocksFor(data->end(), block_size_) - first};
+    VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
+    if (inherited) {
+      LogError(Text("clone ", clone_->name(), ": bytes ", data->offset_bytes, " to ", data->end(),
+                    " were passed but not copied; copying goes on there"));
+      cursor_bytes_ = data->offset_bytes;
+      return false;
+    }
+    at = data->end();
+  }
+  return false;
+}
+
 Status CloneJob::Finish() {
+  VOLFS_ASSIGN(const bool whole, NothingLeft());
+  if (!whole) {
+    MutexLock lock(mu_);
+    if (state_ == State::kFinishing) TransitionLocked(State::kCopying);
+    return OkStatus();
+  }
   CloneRecord next = record();
   next.state = CloneState::kReleasing;
   next.copied_bytes = next.total_bytes;

@@ -32,7 +32,7 @@ struct CloneProgress {
 // Makes one clone independent of its source, in the background, a slice at a time.
 //
 //   kCounting --source's data counted--> kCopying --all here or zero--> kFinishing --> kDone
-//       |                                  |   ^
+//       |                                  |   ^ \---something is left----/
 //       +------------error-----------------+   | Resume
 //       |                                  v   |
 //       |                                 kFailed
@@ -74,6 +74,7 @@ class CloneJob {
   // False if `over` came before the throttle let it pass.
   Result<bool> CopyPiece(const ByteRange& piece, const std::function<bool()>& over);
   Status CommitProgress();
+  Result<bool> NothingLeft();
   Status Finish();
   Next OnError(const Error& error);
   void TransitionLocked(State next) VOLFS_REQUIRES(mu_);

@@ -56,8 +56,8 @@ class Descriptor {
 
 Error SystemError(int os_errno, std::string_view what, std::string_view where) {
   const std::string reason = std::error_code(os_errno, std::generic_category()).message();
-  return Error{ErrcFromErrno(os_errno),
-               Text(what, " on node directory ", where, ": ", reason), os_errno};
+  return Error{ErrcFromErrno(os_errno), Text(what, " on node directory ", where, ": ", reason),
+               os_errno};
 }
 
 Error NotAPlainFile(std::string_view name, std::string_view where, std::string_view found) {
@@ -71,8 +71,8 @@ int OpenBeneath(int directory, const std::string& name, uint64_t flags, uint64_t
   how.flags = flags | O_CLOEXEC | O_NOFOLLOW;
   how.mode = mode;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-  return static_cast<int>(Retry(
-      [&] { return ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how); }));
+  return static_cast<int>(
+      Retry([&] { return ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how); }));
 }
 
 class PosixFile final : public NodeFile {
@@ -177,13 +177,13 @@ Status PosixFile::SetSize(uint64_t size_bytes) {
 }
 
 Result<uint64_t> PosixFile::Size() {
-  struct stat info{};
+  struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
   return static_cast<uint64_t>(info.st_size);
 }
 
 Result<uint64_t> PosixFile::AllocatedBytes() {
-  struct stat info{};
+  struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
   return static_cast<uint64_t>(info.st_blocks) * 512;  // st_blocks: always units of 512 bytes
 }
@@ -257,22 +257,27 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
   if (fd.get() < 0) {
     const int os_errno = errno;
     switch (os_errno) {
-      case ELOOP: return NotAPlainFile(name, display_path_, "reached over a symbolic link");
-      case EXDEV: return NotAPlainFile(name, display_path_, "on another filesystem");
-      case EISDIR: return NotAPlainFile(name, display_path_, "a directory");
-      case ENXIO: return NotAPlainFile(name, display_path_, "a socket or device");
-      case ENOTDIR: return NotAPlainFile(name, display_path_, "below something else");
-      default: return SystemError(os_errno, Text("open ", name), display_path_);
+      case ELOOP:
+        return NotAPlainFile(name, display_path_, "reached over a symbolic link");
+      case EXDEV:
+        return NotAPlainFile(name, display_path_, "on another filesystem");
+      case EISDIR:
+        return NotAPlainFile(name, display_path_, "a directory");
+      case ENXIO:
+        return NotAPlainFile(name, display_path_, "a socket or device");
+      case ENOTDIR:
+        return NotAPlainFile(name, display_path_, "below something else");
+      default:
+        return SystemError(os_errno, Text("open ", name), display_path_);
     }
   }
   VOLFS_TRY(CheckPlainFile(fd.get(), name));
   if (mode == OpenMode::kCreateNew) NoteChange(name);
-  return std::unique_ptr<NodeFile>(
-      std::make_unique<PosixFile>(std::move(fd), name, display_path_));
+  return std::unique_ptr<NodeFile>(std::make_unique<PosixFile>(std::move(fd), name, display_path_));
 }
 
 Status PosixNode::CheckPlainFile(int fd, const std::string& name) const {
-  struct stat info{};
+  struct stat info {};
   if (::fstat(fd, &info) != 0) return SystemError(errno, Text("fstat ", name), display_path_);
   if (S_ISDIR(info.st_mode)) return NotAPlainFile(name, display_path_, "a directory");
   if (!S_ISREG(info.st_mode)) return NotAPlainFile(name, display_path_, "a fifo, socket or device");
@@ -328,11 +333,12 @@ Result<std::vector<std::string>> PosixNode::ListLayers() {
 }
 
 Result<SpaceInfo> PosixNode::Space() {
-  struct statvfs info{};
+  struct statvfs info {};
   if (Retry([&] { return ::fstatvfs(root_.get(), &info); }) != 0) {
     return SystemError(errno, "statvfs", display_path_);
   }
-  return SpaceInfo{uint64_t{info.f_blocks} * info.f_frsize, uint64_t{info.f_bavail} * info.f_frsize};
+  return SpaceInfo{uint64_t{info.f_blocks} * info.f_frsize,
+                   uint64_t{info.f_bavail} * info.f_frsize};
 }
 
 // Makes layers/ durable before anything is put into it: a synced file in a directory that a crash
@@ -356,15 +362,23 @@ Result<Descriptor> OpenLayers(int root, const std::string& path) {
 
 Errc ErrcFromErrno(int os_errno) {
   switch (os_errno) {
-    case ENOSPC: return Errc::kNoSpace;
-    case EDQUOT: return Errc::kQuota;
-    case EROFS: return Errc::kReadOnly;
-    case ENOENT: return Errc::kNotFound;
-    case EEXIST: return Errc::kExists;
-    case EFBIG: return Errc::kFileTooBig;  // the host's own limit; ext4: 16 TiB
+    case ENOSPC:
+      return Errc::kNoSpace;
+    case EDQUOT:
+      return Errc::kQuota;
+    case EROFS:
+      return Errc::kReadOnly;
+    case ENOENT:
+      return Errc::kNotFound;
+    case EEXIST:
+      return Errc::kExists;
+    case EFBIG:
+      return Errc::kFileTooBig;  // the host's own limit; ext4: 16 TiB
     case EACCES:
-    case EPERM: return Errc::kDenied;
-    default: return Errc::kIo;
+    case EPERM:
+      return Errc::kDenied;
+    default:
+      return Errc::kIo;
   }
 }
 

@@ -19,8 +19,8 @@ namespace volfs {
 //   P3  files are made with mode 0600, directories with 0700.
 //
 // Thread-safety: all methods from any thread; no locks, and no allocation in ReadAt and WriteAt
-// unless they fail. Durability: as in node_directory.h; `layers/` itself is durable when OpenPosixNode
-// has returned.
+// unless they fail. Durability: as in node_directory.h; `layers/` itself is durable when
+// OpenPosixNode has returned.
 
 // Opens the existing directory `path` (made absolute, so that a later chdir changes nothing) and
 // makes `layers/` in it if it is missing. The files it opens may outlive it.

@@ -75,15 +75,15 @@ struct CreateRequest {
 };
 
 struct CloneRequest {
-  std::string source;    // a volume
-  std::string snapshot;  // empty: of the volume's contents now
-  std::string name;
-  std::optional<uint64_t> size_bytes;
-  std::string type;  // empty: the source's
-  std::string node;  // empty: the one with most room that is not the source's
+  std::string source{};    // a volume
+  std::string snapshot{};  // empty: of the volume's contents now
+  std::string name{};
+  std::optional<uint64_t> size_bytes{};
+  std::string type{};  // empty: the source's
+  std::string node{};  // empty: the one with most room that is not the source's
   bool linked = false;
-  std::string token;
-  std::string words;  // the canonical request, for a retry with the same token
+  std::string token{};
+  std::string words{};  // the canonical request, for a retry with the same token
 };
 
 // Something changed: for watchers, and for caches above. Sent by the store's own notifier thread,

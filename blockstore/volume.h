@@ -136,7 +136,7 @@ class Volume {
   Result<std::shared_ptr<const FrozenImage>> TakeInstant(const Extra& extra);
 
   // Is any block of `range` still in a layer under the head? Hydration copies these.
-  [[nodiscard]] bool AnyInherited(const BlockRange& range) const VOLFS_EXCLUDES(map_mu_);
+  Result<bool> AnyInherited(const BlockRange& range) VOLFS_EXCLUDES(map_mu_);
   // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
   // the call) to those blocks of `range` that are still inherited when their lock is held.
   // Blocks of zeros become kZero and take no space. Returns how many bytes were written.

@@ -118,7 +118,8 @@ Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extr
   return image;
 }
 
-bool Volume::AnyInherited(const BlockRange& range) const {
+Result<bool> Volume::AnyInherited(const BlockRange& range) {
+  VOLFS_TRY(Load());
   ReaderLock lock(map_mu_);
   const uint64_t end = std::min(range.end(), map_.size());
   for (uint64_t block = range.first; block < end;) {
@@ -130,6 +131,7 @@ bool Volume::AnyInherited(const BlockRange& range) const {
 }
 
 Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data) {
+  VOLFS_TRY(Load());
   VOLFS_TRY(CheckWritable());
   const uint32_t bs = context_.block_size;
   const Gate::Passage passage = gate_.Enter();

@@ -14,7 +14,7 @@ namespace volfs {
 namespace {
 
 // Facets beside those of the fields (fields.h).
-constexpr uint64_t kInfoJson = 0x80;   // control/volumes/NAME/info.json
+constexpr uint64_t kInfoJson = 0x80;     // control/volumes/NAME/info.json
 constexpr uint64_t kVolumeWatch = 0xff;  // control/watch/volumes/NAME
 constexpr std::string_view kInfoJsonName = "info.json";
 

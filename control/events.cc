@@ -22,12 +22,9 @@ JsonValue IdOrNull(Id id) {
 
 // The members that every line has.
 JsonObject Members(const StoreEvent& event) {
-  return {{"seq", event.seq},
-          {"time", UtcMilliseconds(event.time_ns)},
-          {"event", event.event},
-          {"volume", TextOrNull(event.volume)},
-          {"id", IdOrNull(event.id)},
-          {"status", TextOrNull(event.status)}};
+  return {{"seq", event.seq},         {"time", UtcMilliseconds(event.time_ns)},
+          {"event", event.event},     {"volume", TextOrNull(event.volume)},
+          {"id", IdOrNull(event.id)}, {"status", TextOrNull(event.status)}};
 }
 
 std::string LostLine(uint64_t count, uint64_t last_seq, int64_t time_ns) {

@@ -11,11 +11,11 @@
 namespace volfs {
 
 // The files of control/volumes/NAME/ and control/nodes/NODE/: one table each, and a new file is one
-// line of it. Each file holds one value and an LF; the same values are the columns of control/status
-// and the members of info.json.
+// line of it. Each file holds one value and an LF; the same values are the columns of
+// control/status and the members of info.json.
 //
-// A facet is the low byte of the file's inode number (control_tree.h): it never changes and is never
-// used for another file.
+// A facet is the low byte of the file's inode number (control_tree.h): it never changes and is
+// never used for another file.
 template <typename Info>
 struct Field {
   uint64_t facet;

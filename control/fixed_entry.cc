@@ -137,8 +137,7 @@ ControlEntry DescribeFixed(const FixedEntry& entry, ControlView& view) {
   described.mode = ModeOf(entry.kind, config);
   described.uid = config.uid;
   described.gid = entry.kind == kRequest ? config.control_gid.value_or(config.gid) : config.gid;
-  described.size_bytes =
-      entry.kind == kEvents ? kEndlessBytes : FixedText(entry, view).size();
+  described.size_bytes = entry.kind == kEvents ? kEndlessBytes : FixedText(entry, view).size();
   described.mtime_ns = view.state().started_ns;
   return described;
 }

@@ -35,7 +35,7 @@ struct FixedEntry {
 };
 
 std::span<const FixedEntry> FixedEntries();
-const FixedEntry* FindFixed(uint64_t ino);                             // null if there is none
+const FixedEntry* FindFixed(uint64_t ino);                            // null if there is none
 const FixedEntry* FindFixed(uint64_t parent, std::string_view name);  // null if there is none
 
 // The entry's text now: of a request file its usage line; "" of folders and what blocks.

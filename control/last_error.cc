@@ -32,9 +32,9 @@ std::string What(std::string_view operation, std::string_view object) {
 
 void LastError::Add(uint32_t uid, std::string_view operation, std::string_view object,
                     const Error& error) {
-  std::string line = volfs::Text(UtcMilliseconds(WallNow().count()), ' ', uid, ' ',
-                                 What(operation, object), ' ', ErrcName(error.code), ' ',
-                                 OneLine(error.message), '\n');
+  std::string line =
+      volfs::Text(UtcMilliseconds(WallNow().count()), ' ', uid, ' ', What(operation, object), ' ',
+                  ErrcName(error.code), ' ', OneLine(error.message), '\n');
   MutexLock lock(mu_);
   lines_.push_front(std::move(line));
   if (lines_.size() > kKept) lines_.pop_back();

@@ -48,18 +48,18 @@ StartReport::~StartReport() { Close(); }
 
 void StartReport::Warn(const std::string& text) {
   LogWarning(text);
-  if (fd_ >= 0) Send(Text("W", text));
+  Send(Text("W", text));
 }
 
 void StartReport::Ready(const std::string& text) {
   LogInfo(text);
-  if (fd_ < 0) return PrintReady(text);
+  if (foreground_) PrintReady(text);
   Send(Text("R", text));
   Close();
 }
 
 void StartReport::Fail(int exit_code, const std::string& text) {
-  if (fd_ < 0) return PrintFailure(text);
+  if (foreground_) return PrintFailure(text);
   LogError(text);
   Send(Text("F", exit_code, " ", text));
   Close();

@@ -10,13 +10,13 @@ namespace volfs {
 // Thread-safety: one thread at a time.
 class StartReport {
  public:
-  explicit StartReport(int pipe_fd) : fd_(pipe_fd) {}  // -1: the foreground
+  explicit StartReport(int pipe_fd) : foreground_(pipe_fd < 0), fd_(pipe_fd) {}  // -1: foreground
   ~StartReport();
   StartReport(const StartReport&) = delete;
   StartReport& operator=(const StartReport&) = delete;
 
   void Warn(const std::string& text);
-  // Each ends the command; what is told afterwards is not heard any more.
+  // Each ends the command; what is told afterwards goes to the log only.
   void Ready(const std::string& text);
   void Fail(int exit_code, const std::string& text);
 
@@ -27,7 +27,8 @@ class StartReport {
   void Send(const std::string& message);
   void Close();
 
-  int fd_;
+  const bool foreground_;
+  int fd_;  // -1: nobody listens (any more)
 };
 
 }  // namespace volfs

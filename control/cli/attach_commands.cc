@@ -152,7 +152,7 @@ Status Detach(const Common& common, const std::string& name) {
   VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
   const std::vector<std::string> holders = LoopHolders(device, mounts);
   if (holders.empty()) {
-    const Status cleared = ClearLoop(device);
+    Status cleared = ClearLoop(device);
     if (cleared.ok() || cleared.error().code != Errc::kBusy) return cleared;
     return Failure(EBUSY, Text(device.path(),
                                ": is in use by somebody who cannot be seen from "

@@ -34,7 +34,7 @@ Error OpenFailure(const Client& client, std::string_view file, int os_errno) {
   if (os_errno == EACCES || os_errno == EPERM) {
     return Failure(os_errno, Text(path,
                                   ": only the user who mounted may ask here; mount with "
-                                  "-o control_gid=GROUP to let a group"));
+                                  "-o control_gid=GID to let a group"));
   }
   if (os_errno == ENOTCONN) {
     return Failure(os_errno, Text(client.mountpoint(),
@@ -45,13 +45,6 @@ Error OpenFailure(const Client& client, std::string_view file, int os_errno) {
 }
 
 }  // namespace
-
-std::string Reply::Get(std::string_view key) const {
-  for (const auto& [name, value] : fields) {
-    if (name == key) return value;
-  }
-  return "";
-}
 
 Reply ParseReply(std::string_view line) {
   Reply reply;
@@ -108,6 +101,14 @@ Result<std::string> Client::ReadControl(std::string_view relative) const {
 Result<std::string> Client::Field(std::string_view volume, std::string_view field) const {
   VOLFS_ASSIGN(const std::string text, ReadControl(Text("volumes/", volume, "/", field)));
   return text.substr(0, text.find('\n'));
+}
+
+Result<Fields> Client::Info(std::string_view volume) const {
+  VOLFS_TRY(CheckVolume(volume));
+  VOLFS_ASSIGN(const std::string text, ReadControl(Text("volumes/", volume, "/info.json")));
+  Fields fields = ParseFlatJson(text);
+  if (!fields.empty()) return fields;
+  return Error{Errc::kIo, Text(volume, ": its info.json cannot be understood: ", text)};
 }
 
 Status Client::CheckVolume(std::string_view volume) const {

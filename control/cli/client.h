@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "blockstore/error.h"
+#include "control/cli/flat_json.h"
 
 namespace volfs::cli {
 
 // The answer to a request that was carried out: "ok volume=db-clone status=creating ...".
 struct Reply {
-  std::vector<std::pair<std::string, std::string>> fields;
-  [[nodiscard]] std::string Get(std::string_view key) const;  // "" if it is not there
+  Fields fields;
+  [[nodiscard]] std::string Get(std::string_view key) const { return ValueOf(fields, key); }
 };
 
 // Reads the words after "ok"; what is not KEY=VALUE is skipped.
@@ -42,6 +43,10 @@ class Client {
 
   // One value of a volume: control/volumes/NAME/FIELD without its LF.
   [[nodiscard]] Result<std::string> Field(std::string_view volume, std::string_view field) const;
+
+  // All about a volume, as of one moment: control/volumes/NAME/info.json. What has no value is
+  // "null".
+  [[nodiscard]] Result<Fields> Info(std::string_view volume) const;
 
   // kNotFound, with a sentence, if there is no volume of that name.
   [[nodiscard]] Status CheckVolume(std::string_view volume) const;

@@ -112,10 +112,10 @@ Status WaitForClone(const Client& client, const std::string& volume) {
   const Result<std::string> status = AwaitStatus(client, volume);
   if (interrupted != 0) return StillRunning(client, volume);
   if (!status.ok() && status.error().os_errno != ENOENT) return status.error();
-  if (!status.ok() || status.value().empty() || status.value() == "deleting") {
+  const std::string word = status.ok() ? status.value() : "deleted";
+  if (word == "available" || word == "in-use") return OkStatus();
+  if (word != "error")
     return Error{Errc::kIo, Text(volume, ": was cancelled or deleted meanwhile")};
-  }
-  if (status.value() != "error") return OkStatus();
   const Result<std::string> reason = client.Field(volume, "error");
   return Error{Errc::kIo, Text(volume, ": ", reason.ok() ? reason.value() : "is in error",
                                "\n  try again: echo \"", volume, " resume=1\" > ",

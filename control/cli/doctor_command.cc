@@ -29,6 +29,7 @@ std::string_view Word(Finding::Level level) {
 
 std::string FindingsJson(const std::vector<Finding>& findings) {
   std::vector<JsonObject> objects;
+  objects.reserve(findings.size());
   for (const Finding& finding : findings) {
     objects.push_back({{"level", std::string(Word(finding.level))},
                        {"subject", finding.subject},

@@ -5,8 +5,6 @@
 namespace volfs::cli {
 namespace {
 
-using Members = std::vector<std::pair<std::string, std::string>>;
-
 // Takes pieces off the front of a text; each Take says whether it found what it wanted.
 class Cursor {
  public:
@@ -65,26 +63,33 @@ class Cursor {
   std::string_view rest_;
 };
 
-bool TakeMember(Cursor& cursor, Members& members) {
+bool TakeMember(Cursor& cursor, Fields& fields) {
   std::string key;
   std::string value;
   if (!cursor.TakeString(key) || !cursor.Take(':')) return false;
   if (!cursor.TakeString(value) && !cursor.TakeWord(value)) return false;
-  members.emplace_back(std::move(key), std::move(value));
+  fields.emplace_back(std::move(key), std::move(value));
   return true;
 }
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> ParseFlatJson(std::string_view text) {
+Fields ParseFlatJson(std::string_view text) {
   Cursor cursor(text);
-  Members members;
+  Fields fields;
   if (!cursor.Take('{')) return {};
   do {
-    if (!TakeMember(cursor, members)) return {};
+    if (!TakeMember(cursor, fields)) return {};
   } while (cursor.Take(','));
   if (!cursor.Take('}')) return {};
-  return members;
+  return fields;
+}
+
+std::string ValueOf(const Fields& fields, std::string_view name) {
+  for (const auto& [field, value] : fields) {
+    if (field == name) return value;
+  }
+  return "";
 }
 
 }  // namespace volfs::cli

@@ -55,6 +55,7 @@ Result<std::vector<NodeView>> ReadNodes(const Client& client) {
 
 std::string NodesJson(const std::vector<NodeView>& nodes) {
   std::vector<JsonObject> objects;
+  objects.reserve(nodes.size());
   for (const NodeView& node : nodes) {
     objects.push_back({{"name", node.name},
                        {"uuid", node.uuid},

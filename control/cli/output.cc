@@ -69,6 +69,7 @@ std::string Table(const std::vector<Row>& rows, size_t painted, bool colour) {
       out += i == painted ? Painted(row[i], colour) : row[i];
       if (i + 1 < row.size()) out.append(widths[i] - row[i].size() + 2, ' ');
     }
+    out.erase(out.find_last_not_of(' ') + 1);  // empty cells at the end of a row
     out += '\n';
   }
   return out;

@@ -12,11 +12,6 @@
 namespace volfs::cli {
 namespace {
 
-uint64_t NumberOf(const Client& client, std::string_view volume, std::string_view field) {
-  const Result<std::string> text = client.Field(volume, field);
-  return text.ok() ? ParseNumber(text.value()).value_or(0) : 0;
-}
-
 std::string FormatPerCent(double per_cent) {
   std::array<char, 16> text;
   std::snprintf(text.data(), text.size(), "%6.2f%%", per_cent);
@@ -39,16 +34,18 @@ std::string Bar(double per_cent, size_t width) {
 }  // namespace
 
 Result<Progress> ReadProgress(const Client& client, std::string_view volume) {
+  VOLFS_ASSIGN(const Fields fields, client.Info(volume));
+  const auto number = [&fields](std::string_view field) {
+    return ParseNumber(ValueOf(fields, field));
+  };
   Progress progress;
-  VOLFS_ASSIGN(const std::string per_cent, client.Field(volume, "hydrated"));
-  progress.per_cent = std::strtod(per_cent.c_str(), nullptr);
-  progress.copied_bytes = NumberOf(client, volume, "copied_bytes");
-  progress.total_bytes = NumberOf(client, volume, "total_bytes");
-  progress.rate_bytes = NumberOf(client, volume, "rate_bytes");
-  if (const auto eta = client.Field(volume, "eta_seconds"); eta.ok()) {
-    progress.eta_seconds = ParseNumber(eta.value());
-  }
-  if (const auto error = client.Field(volume, "error"); error.ok()) progress.error = error.value();
+  progress.per_cent = std::strtod(ValueOf(fields, "hydrated").c_str(), nullptr);
+  progress.copied_bytes = number("copied_bytes").value_or(0);
+  progress.total_bytes = number("total_bytes").value_or(0);
+  progress.rate_bytes = number("rate_bytes").value_or(0);
+  progress.eta_seconds = number("eta_seconds");
+  const std::string error = ValueOf(fields, "error");
+  if (error != "null") progress.error = error;
   return progress;
 }
 

@@ -93,8 +93,8 @@ Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& opti
 }
 
 // The sentence that the daemon kept for the refusal of a file operation; nothing if the newest one
-// is about something else.
-std::optional<std::string> LastError(const Client& client, std::string_view name, int os_errno) {
+// is about something else. `path` is the image's, below the mount.
+std::optional<std::string> LastError(const Client& client, std::string_view path, int os_errno) {
   const Result<std::string> text = client.ReadControl("last_error");
   const char* errno_name = strerrorname_np(os_errno);
   if (!text.ok() || errno_name == nullptr) return std::nullopt;
@@ -103,7 +103,7 @@ std::optional<std::string> LastError(const Client& client, std::string_view name
   const std::string mark = Text(" ", errno_name, " ");
   const size_t at = lines.front().find(mark);
   if (at == std::string_view::npos) return std::nullopt;
-  if (lines.front().substr(0, at).find(name) == std::string_view::npos) return std::nullopt;
+  if (lines.front().substr(0, at).find(path) == std::string_view::npos) return std::nullopt;
   return std::string(lines.front().substr(at + mark.size()));
 }
 
@@ -198,7 +198,8 @@ Status Move(const Common& common, const std::string& from, const std::string& to
   }
   const int os_errno = errno;
   const std::string subject = os_errno == EEXIST ? target : source;
-  if (auto sentence = LastError(client, source, os_errno)) return Failure(os_errno, *sentence);
+  const std::string below = old_path.substr(client.mountpoint().size() + 1);
+  if (auto sentence = LastError(client, below, os_errno)) return Failure(os_errno, *sentence);
   if (os_errno == ENOENT) return Failure(os_errno, subject + ": no such volume or snapshot");
   if (os_errno == EEXIST) return Failure(os_errno, subject + ": exists already");
   return Failure(os_errno, Text(subject, ": ", std::strerror(os_errno)));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <functional>
 
 #include "blockstore/log.h"
@@ -81,22 +82,22 @@ Result<std::string> StatusTable(const Client& client) {
   return Table(rows, kStatus, MayColour(STDOUT_FILENO));
 }
 
+// Whether a field says nothing of a volume that is whole.
+bool IsAboutCopying(std::string_view field) {
+  return field == "copied_bytes" || field == "total_bytes" || field == "rate_bytes" ||
+         field == "eta_seconds" || field == "copy_rate";
+}
+
 // The fields of one volume, a line each; those without a value are left out.
 Result<std::string> VolumeText(const Client& client, const std::string& volume) {
-  constexpr std::array<std::string_view, 19> kFields = {
-      "id",           "status",          "size",      "type",        "node",
-      "region",       "source",          "hydrated",  "total_bytes", "copied_bytes",
-      "rate_bytes",   "eta_seconds",     "copy_rate", "attachments", "allocated_bytes",
-      "shared_bytes", "exclusive_bytes", "created",   "error"};
-  VOLFS_TRY(client.CheckVolume(volume));
-  std::vector<Row> rows = {{"name", volume}};
-  for (const std::string_view field : kFields) {
-    const Result<std::string> value = client.Field(volume, field);
-    if (!value.ok() || value.value().empty()) continue;
-    std::string text = value.value();
+  VOLFS_ASSIGN(const Fields fields, client.Info(volume));
+  const bool whole = std::strtod(ValueOf(fields, "hydrated").c_str(), nullptr) >= 100;
+  std::vector<Row> rows;
+  for (const auto& [field, value] : fields) {
+    if (value == "null" || (whole && IsAboutCopying(field))) continue;
     const bool is_size = field == "size" || field.ends_with("_bytes");
-    if (is_size && SizeForPeople(text) != text) text = Text(SizeForPeople(text), " (", text, ")");
-    rows.push_back({std::string(field), text});
+    const std::string size = SizeForPeople(value);
+    rows.push_back({field, is_size && size != value ? Text(size, " (", value, ")") : value});
   }
   return Table(rows, 1, MayColour(STDOUT_FILENO));
 }

@@ -31,10 +31,13 @@ Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::str
       std::filesystem::canonical(std::filesystem::path(given).parent_path(), error);
   const std::string real =
       error ? given : (folder / std::filesystem::path(given).filename()).string();
-  for (auto entry = mounts.rbegin(); entry != mounts.rend(); ++entry) {
-    if (entry->mountpoint != given && entry->mountpoint != real) continue;
-    if (entry->type == kVolfsType) return *entry;
-    return UsageFailure(Text(argument, ": is a mount of type ", entry->type, ", not of volfs"));
+  const MountEntry* found = nullptr;  // of several the last: it hides the others
+  for (const MountEntry& entry : mounts) {
+    if (entry.mountpoint == given || entry.mountpoint == real) found = &entry;
+  }
+  if (found != nullptr && found->type == kVolfsType) return *found;
+  if (found != nullptr) {
+    return UsageFailure(Text(argument, ": is a mount of type ", found->type, ", not of volfs"));
   }
   return Failure(ENOENT, Text(argument, ": no volfs is mounted here"));
 }

@@ -24,8 +24,7 @@ class CatalogDamageTest : public CatalogFixture {
     Commit({PutPeer{{"uuid-b", "beta", "/b", 12}}, PutLayer{TestLayer(kLayerId)},
             PutVolume{TestVolume(5, "db.img")},
             PutSnapshot{{TestId(6), TestId(5), "monday", kLayerId, 123, 9, {}}},
-            PutHold{{TestId(8), "node-b", "copy.img", kLayerId, TestId(5), kNoId}},
-            PutClone{clone},
+            PutHold{{TestId(8), "node-b", "copy.img", kLayerId, TestId(5), kNoId}}, PutClone{clone},
             PutSetting{"limit", "1"}, SetPresence{kLayerId, runs}});
     catalog_.reset();
     ASSERT_EQ(Outcome(OpenAndLoad()), "ok");
@@ -60,9 +59,9 @@ class CatalogDamageTest : public CatalogFixture {
   }
 };
 
-constexpr const char* kTables[] = {"meta",      "node",  "volume_types", "peers",    "layers",
-                                   "volumes",   "holds", "snapshots",    "settings", "clones",
-                                   "presence"};
+constexpr const char* kTables[] = {"meta",     "node",    "volume_types", "peers",
+                                   "layers",   "volumes", "holds",        "snapshots",
+                                   "settings", "clones",  "presence"};
 
 TEST_F(CatalogDamageTest, AChangedColumnOfAnyTableIsFound) {
   CreateFull();

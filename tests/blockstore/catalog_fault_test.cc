@@ -25,7 +25,7 @@ struct FaultyFile {
   sqlite3_file base;
   const sqlite3_io_methods* real_methods;
   bool wal;
-  alignas(16) char real[1];  // the real VFS's file follows
+  alignas(8) char real[1];  // the real VFS's file follows; SQLite aligns to 8
 };
 
 sqlite3_file* Real(sqlite3_file* file) {
@@ -61,7 +61,9 @@ const sqlite3_io_methods kMethods = {
     Write,
     [](sqlite3_file* f, sqlite3_int64 size) { return Real(f)->pMethods->xTruncate(Real(f), size); },
     Sync,
-    [](sqlite3_file* f, sqlite3_int64* size) { return Real(f)->pMethods->xFileSize(Real(f), size); },
+    [](sqlite3_file* f, sqlite3_int64* size) {
+      return Real(f)->pMethods->xFileSize(Real(f), size);
+    },
     [](sqlite3_file* f, int lock) { return Real(f)->pMethods->xLock(Real(f), lock); },
     [](sqlite3_file* f, int lock) { return Real(f)->pMethods->xUnlock(Real(f), lock); },
     [](sqlite3_file* f, int* out) { return Real(f)->pMethods->xCheckReservedLock(Real(f), out); },
@@ -70,7 +72,12 @@ const sqlite3_io_methods kMethods = {
     },
     [](sqlite3_file* f) { return Real(f)->pMethods->xSectorSize(Real(f)); },
     [](sqlite3_file* f) { return Real(f)->pMethods->xDeviceCharacteristics(Real(f)); },
-    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr};
 
 int OpenFaulty(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out_flags) {
   auto* faulty = reinterpret_cast<FaultyFile*>(file);

@@ -28,12 +28,22 @@ inline NodeRecord TestNode() {
           .generation = 1};
 }
 inline VolumeRecord TestVolume(uint64_t n, const std::string& name) {
-  return {.id = TestId(n), .name = name, .head = TestId(n + 1), .size_bytes = 4096 * n,
-          .type = "ssd", .created_ns = 1'700'000'000'000'000'000, .attributes = {}};
+  return {.id = TestId(n),
+          .name = name,
+          .head = TestId(n + 1),
+          .size_bytes = 4096 * n,
+          .type = "ssd",
+          .created_ns = 1'700'000'000'000'000'000,
+          .attributes = {}};
 }
 inline LayerRecord TestLayer(Id id) {
-  return {.id = id, .parent = TestId(77), .parent_node = "", .size_bytes = uint64_t{1} << 40,
-          .parent_bytes = 4096, .has_file = true, .may_hold_garbage = true};
+  return {.id = id,
+          .parent = TestId(77),
+          .parent_node = "",
+          .size_bytes = uint64_t{1} << 40,
+          .parent_bytes = 4096,
+          .has_file = true,
+          .may_hold_garbage = true};
 }
 
 // "ok", or the word of the error: EXPECT_EQ then shows which.

@@ -23,11 +23,21 @@ namespace fs = std::filesystem;
 class CatalogTest : public CatalogFixture {};
 
 CloneRecord TestClone(uint64_t n) {
-  return {.clone = TestId(n), .state = CloneState::kCopying, .name = "",
-          .source_name = "db.img@monday", .source_node = "node-b", .source_node_name = "beta",
-          .source_layer = TestId(9), .source_bytes = 1 << 20, .total_bytes = 4096,
-          .total_known = true, .copied_bytes = 4096, .cursor_block = uint64_t{1} << 40,
-          .error = "the source is away\n", .token = "t-1", .request = "clone db.img"};
+  return {.clone = TestId(n),
+          .state = CloneState::kCopying,
+          .name = "",
+          .source_name = "db.img@monday",
+          .source_node = "node-b",
+          .source_node_name = "beta",
+          .source_layer = TestId(9),
+          .source_bytes = 1 << 20,
+          .total_bytes = 4096,
+          .total_known = true,
+          .copied_bytes = 4096,
+          .cursor_block = uint64_t{1} << 40,
+          .error = "the source is away\n",
+          .token = "t-1",
+          .request = "clone db.img"};
 }
 
 TEST_F(CatalogTest, KeepsEveryFieldOfEveryRecord) {
@@ -95,8 +105,7 @@ TEST_F(CatalogTest, AnIntentReservesItsNameUntilItBecomesAVolume) {
   intent.state = CloneState::kIntent;
   intent.name = "copy.img";
   Commit({PutClone{intent}});
-  EXPECT_EQ(Outcome(catalog_->Commit({PutVolume{TestVolume(5, "copy.img")}})),
-            Word(Errc::kExists));
+  EXPECT_EQ(Outcome(catalog_->Commit({PutVolume{TestVolume(5, "copy.img")}})), Word(Errc::kExists));
   CloneRecord rival = intent;
   rival.clone = TestId(8);
   EXPECT_EQ(Outcome(catalog_->Commit({PutClone{rival}})), Word(Errc::kExists));
@@ -109,22 +118,26 @@ TEST_F(CatalogTest, SnapshotNamesAreUniqueInTheirVolumeOnly) {
   Create();
   Commit({PutSnapshot{{TestId(6), TestId(1), "s", kLayerId, 1, 1, {}}},
           PutSnapshot{{TestId(7), TestId(2), "s", kLayerId, 1, 1, {}}}});
-  EXPECT_EQ(Outcome(catalog_->Commit({PutSnapshot{{TestId(8), TestId(1), "s", kLayerId, 1, 1, {}}}})),
-            Word(Errc::kExists));
+  EXPECT_EQ(
+      Outcome(catalog_->Commit({PutSnapshot{{TestId(8), TestId(1), "s", kLayerId, 1, 1, {}}}})),
+      Word(Errc::kExists));
 }
 
 TEST_F(CatalogTest, ARefusedChangeChangesNothing) {
   Create();
   Commit({PutVolume{TestVolume(5, "a")}});
-  EXPECT_FALSE(catalog_->Commit({DeleteVolume{TestId(5)}, PutVolume{TestVolume(6, "b")},
-                                 PutVolume{TestVolume(7, "b")}}).ok());
+  EXPECT_FALSE(catalog_
+                   ->Commit({DeleteVolume{TestId(5)}, PutVolume{TestVolume(6, "b")},
+                             PutVolume{TestVolume(7, "b")}})
+                   .ok());
   EXPECT_EQ(Load().volumes, std::vector{TestVolume(5, "a")});
 }
 
 TEST_F(CatalogTest, RefusesMalformedRecords) {
   Create();
   std::vector<CatalogOp> bad;
-  for (const char* name : {"", ".", "..", "-a", ".a", "a/b", "a b", "a\n", "a:b", "\xc3\xa4", "@"}) {
+  for (const char* name :
+       {"", ".", "..", "-a", ".a", "a/b", "a b", "a\n", "a:b", "\xc3\xa4", "@"}) {
     bad.push_back(PutVolume{TestVolume(5, name)});
   }
   bad.push_back(PutVolume{TestVolume(5, std::string(129, 'a'))});
@@ -268,7 +281,7 @@ TEST_F(CatalogTest, FilesAreForTheirOwnerOnlyAndTheWalStays) {
   Commit({PutVolume{TestVolume(5, "a")}});
   catalog_.reset();
   for (const char* name : {"catalog.db", "catalog.db-wal", "ballast"}) {
-    struct stat info{};
+    struct stat info {};
     ASSERT_EQ(::stat((dir_ / name).c_str(), &info), 0) << name;
     EXPECT_EQ(info.st_mode & 0777, 0600U) << name;
   }

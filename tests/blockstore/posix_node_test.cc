@@ -51,7 +51,7 @@ std::vector<std::byte> Read(NodeFile& file, size_t size, uint64_t offset_bytes) 
 }
 
 TEST_F(PosixNodeTest, MakesLayersDirectoryForItsOwnerOnly) {
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(::stat((dir_ / "layers").c_str(), &info), 0);
   EXPECT_TRUE(S_ISDIR(info.st_mode));
   EXPECT_EQ(info.st_mode & 0777, 0700U);
@@ -81,7 +81,7 @@ TEST_F(PosixNodeTest, RefusesLayersThatAreALinkElsewhere) {
 
 TEST_F(PosixNodeTest, MakesFilesForTheirOwnerOnly) {
   Make();
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(::stat((dir_ / kLayer).c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
 }
@@ -208,9 +208,12 @@ TEST_F(PosixNodeTest, RefusesAFileWithASecondName) {
 TEST_F(PosixNodeTest, RefusesToLeaveItsDirectory) {
   const TempDir elsewhere;
   std::ofstream(elsewhere / "secret") << "x";
-  EXPECT_FALSE(node_->Open("../" + fs::path(elsewhere / "secret").lexically_relative(
-                                       fs::path(dir_.path()).parent_path()).string(),
-                           OpenMode::kReadOnly).ok());
+  EXPECT_FALSE(node_
+                   ->Open("../" + fs::path(elsewhere / "secret")
+                                      .lexically_relative(fs::path(dir_.path()).parent_path())
+                                      .string(),
+                          OpenMode::kReadOnly)
+                   .ok());
   EXPECT_FALSE(node_->Open(elsewhere / "secret", OpenMode::kReadOnly).ok());
 }
 
@@ -247,9 +250,9 @@ TEST_F(PosixNodeTest, MessagesNameTheCallTheFileTheOffsetAndTheReason) {
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().code, Errc::kIo);
   EXPECT_EQ(status.error().os_errno, EBADF);
-  EXPECT_EQ(status.error().message,
-            std::string("pwrite ") + kLayer + " at byte 4096 on node directory " + dir_.path() +
-                ": Bad file descriptor");
+  EXPECT_EQ(status.error().message, std::string("pwrite ") + kLayer +
+                                        " at byte 4096 on node directory " + dir_.path() +
+                                        ": Bad file descriptor");
 }
 
 TEST(ErrcFromErrnoTest, IsTheTable) {

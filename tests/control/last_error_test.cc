@@ -28,7 +28,8 @@ TEST(LastErrorTest, ALineHasTimeUserWhatErrnoSentence) {
 TEST(LastErrorTest, QuotesWhatHasBlanks) {
   LastError errors;
   errors.Add(0, "clone", "db a \"b\"", {Errc::kInvalid, "no"});
-  EXPECT_THAT(errors.Text(), MatchesRegex(kTime + R"( 0 clone:"db a \\x22b\\x22" EINVAL no)" + "\n"));
+  EXPECT_THAT(errors.Text(),
+              MatchesRegex(kTime + R"( 0 clone:"db a \\x22b\\x22" EINVAL no)" + "\n"));
 }
 
 TEST(LastErrorTest, WithoutAnObjectThereIsNoColon) {

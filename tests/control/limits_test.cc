@@ -1,4 +1,5 @@
-// Goal: a limit that is written is in force at once and after a remount; a bad value changes nothing.
+// Goal: a limit that is written is in force at once and after a remount; a bad value changes
+// nothing.
 #include "control/limits.h"
 
 #include <gtest/gtest.h>

@@ -74,7 +74,8 @@ TEST(StatusTest, JsonHasTheSameColumns) {
 TEST(StatusTest, PercentIsRoundedDownAndNeverWholeTooEarly) {
   EXPECT_EQ(FieldOf(Clone(0, 0), "hydrated"), "0.00\n");
   EXPECT_EQ(FieldOf(Clone(1, 3), "hydrated"), "33.33\n");
-  EXPECT_EQ(FieldOf(Clone(29, 10000), "hydrated"), "0.29\n");
+  EXPECT_EQ(FieldOf(Clone(5, 8), "hydrated"), "62.50\n");
+  EXPECT_EQ(FieldOf(Clone(1, 2000), "hydrated"), "0.05\n");
   EXPECT_EQ(FieldOf(Clone(999'999'999, 1'000'000'000), "hydrated"), "99.99\n");
   EXPECT_EQ(FieldOf(Clone(10, 10), "hydrated"), "99.99\n") << "copied, and not committed as whole";
   EXPECT_EQ(FieldOf(Whole(), "hydrated"), "100.00\n");

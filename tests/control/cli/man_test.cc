@@ -1,0 +1,112 @@
+// Goal: the manual page and --help tell of the same commands and the same options.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+
+#include "control/cli/command.h"
+
+namespace volfs {
+namespace {
+
+using Options = std::set<std::string>;                    // "-J", "--json"
+using OptionsByCommand = std::map<std::string, Options>;  // "node init"
+
+constexpr const char* kCommon = "";  // OPTIONS of the page, the program's own --help
+
+void AddMatches(const std::string& line, const std::regex& pattern, Options& options) {
+  for (std::sregex_iterator match(line.begin(), line.end(), pattern), end; match != end; ++match) {
+    options.insert("-" + match->str(1));
+  }
+}
+
+OptionsByCommand OfHelp() {
+  const std::regex command("volfs ([a-z]+( [a-z]+)?)");
+  const std::regex option_line("  (-[^ ]+).*");
+  const std::regex option("-(-?[A-Za-z]+)");
+  OptionsByCommand all;
+  std::istringstream text(HelpOfAllCommands());
+  std::string at = kCommon;
+  std::smatch match;
+  for (std::string line; std::getline(text, line);) {
+    if (std::regex_match(line, match, command)) {
+      at = match.str(1);
+      all[at];
+    } else if (std::regex_match(line, match, option_line)) {
+      AddMatches(match.str(1), option, all[at]);
+    }
+  }
+  return all;
+}
+
+OptionsByCommand OfPage() {
+  std::ifstream file(VOLFS_SOURCE_DIR "/control/man/volfs.8");
+  EXPECT_TRUE(file) << "control/man/volfs.8 cannot be read";
+  const std::regex command("\\.It Cm ([a-z]+( init| ls)?)\\b.*");
+  const std::regex option("Fl (-?[A-Za-z]+)");
+  OptionsByCommand all;
+  std::string at;
+  std::string section;
+  std::smatch match;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(".Sh ")) section = line.substr(4);
+    if (section == "OPTIONS") at = kCommon;
+    if (section != "OPTIONS" && section != "COMMANDS") continue;
+    if (std::regex_match(line, match, command)) {
+      at = match.str(1);
+      all[at];
+    }
+    if (line.starts_with(".It Fl")) AddMatches(line, option, all[at]);
+  }
+  return all;
+}
+
+Options Names(const OptionsByCommand& all) {
+  Options names;
+  for (const auto& [name, options] : all) names.insert(name);
+  return names;
+}
+
+TEST(ManTest, ThePageHasTheCommandsOfHelp) {
+  Options help = Names(OfHelp());
+  help.erase("node");  // only node init and node ls are commands
+  EXPECT_EQ(Names(OfPage()), help);
+  EXPECT_GT(help.size(), 18U);
+}
+
+TEST(ManTest, ThePageHasEachOptionOfHelp) {
+  const OptionsByCommand page = OfPage();
+  for (const auto& [command, options] : OfHelp()) {
+    for (const std::string& option : options) {
+      const auto item = page.find(command);
+      // restore refers to clone.
+      const auto clone = page.find("clone");
+      const bool known = page.at(kCommon).contains(option) ||
+                         (item != page.end() && item->second.contains(option)) ||
+                         (command == "restore" && clone->second.contains(option));
+      EXPECT_TRUE(known) << "volfs " << command << " " << option << " is not in the manual page";
+    }
+  }
+}
+
+TEST(ManTest, ThePageHasNoOptionThatHelpHasNot) {
+  const OptionsByCommand help = OfHelp();
+  Options all;
+  for (const auto& [command, options] : help) all.insert(options.begin(), options.end());
+  for (const auto& [command, options] : OfPage()) {
+    for (const std::string& option : options) {
+      const bool known = command == kCommon
+                             ? all.contains(option)
+                             : help.contains(command) && help.at(command).contains(option);
+      EXPECT_TRUE(known) << command << " " << option << " is in the manual page only";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace volfs

@@ -1,0 +1,149 @@
+// Goal: what is typed at the command (paths, types, what mount(8) says) and what is read as lines
+// means what interface.md section 3 says.
+#include <gtest/gtest.h>
+
+#include "control/cli/doctor.h"
+#include "control/cli/files.h"
+#include "control/cli/flat_json.h"
+#include "control/cli/mount_helper.h"
+#include "control/cli/output.h"
+#include "control/cli/target.h"
+#include "control/cli/types_option.h"
+#include "tests/support/temp_dir.h"
+
+namespace volfs::cli {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+TEST(ImageNameTest, ComesFromEveryViewOfTheMount) {
+  EXPECT_EQ(ImageName("/volumes/db.img"), "db.img");
+  EXPECT_EQ(ImageName("/nodes/a/db.img"), "db.img");
+  EXPECT_EQ(ImageName("/snapshots/db/monday"), "db@monday");
+  for (const char* path :
+       {"", "/", "/volumes", "/nodes/a", "/snapshots/db", "/control/status", "/volumes/a/b"}) {
+    EXPECT_FALSE(ImageName(path)) << path;
+  }
+}
+
+TEST(AbsolutePathTest, HasNoDotsAndNoSlashAtTheEnd) {
+  EXPECT_EQ(AbsolutePath("/mnt/./v//volumes/../x/"), "/mnt/v/x");
+  EXPECT_EQ(AbsolutePath("/"), "/");
+  EXPECT_EQ(AbsolutePath("a").front(), '/');
+}
+
+TEST(TargetsTest, RefusesWhatCannotBeAName) {
+  Targets targets("");
+  for (const char* name : {"", "a b", "-x", "a\nb", "a@b c", "@a", "a@", "a@b@c"}) {
+    EXPECT_FALSE(targets.Image(name).ok()) << name;
+  }
+  EXPECT_FALSE(targets.Volume("db@monday").ok());
+  EXPECT_EQ(targets.Image("db@monday").value(), "db@monday");
+}
+
+TEST(TypesTest, NamesAndRanges) {
+  const auto types = ParseTypes("ssd,sata:1G-2T,a:-1K,b:512-");
+  ASSERT_TRUE(types.ok()) << types.error().message;
+  ASSERT_EQ(types.value().size(), 4U);
+  EXPECT_EQ(types.value()[0], (VolumeType{"ssd", 0, kMaxVolumeBytes}));
+  EXPECT_EQ(types.value()[1], (VolumeType{"sata", uint64_t{1} << 30, uint64_t{2} << 40}));
+  EXPECT_EQ(types.value()[2], (VolumeType{"a", 0, 1024}));
+  EXPECT_EQ(types.value()[3], (VolumeType{"b", 512, kMaxVolumeBytes}));
+  EXPECT_TRUE(ParseTypes("").value().empty());
+}
+
+TEST(TypesTest, RefusesTheRest) {
+  for (const char* text : {",", "ssd,", "ssd,,sata", "ssd,ssd", "a:1G", "a:2G-1G", "a:x-1", "a b",
+                           "a:0-0", "a:1-2-3"}) {
+    const auto types = ParseTypes(text);
+    ASSERT_FALSE(types.ok()) << text;
+    EXPECT_EQ(types.error().code, Errc::kInvalid) << text;
+  }
+}
+
+TEST(MountHelperTest, TakesWhatMountSays) {
+  const TempDir dir;
+  const auto call = ParseMountHelper(
+      {dir / "a" + ":" + dir / "b", "/mnt", "-sn", "-v", "-o", "rw,nofail,copy_rate=1M"});
+  ASSERT_TRUE(call.ok()) << call.error().message;
+  const MountArguments& arguments = call.value().arguments;
+  EXPECT_EQ(arguments.nodes, (Strings{dir / "a", dir / "b"}));
+  EXPECT_EQ(arguments.mountpoint, "/mnt");
+  EXPECT_EQ(arguments.options, (Strings{"rw", "nofail", "copy_rate=1M"}));
+  EXPECT_TRUE(arguments.through_helper);
+  EXPECT_FALSE(arguments.foreground);
+  EXPECT_FALSE(call.value().fake);
+}
+
+TEST(MountHelperTest, FIsFakeAndNotForeground) {
+  const auto call = ParseMountHelper({"/a", "/mnt", "-f", "-r", "-t", "volfs"});
+  ASSERT_TRUE(call.ok());
+  EXPECT_TRUE(call.value().fake);
+  EXPECT_FALSE(call.value().arguments.foreground);
+  EXPECT_EQ(call.value().arguments.options, Strings{"ro"});
+}
+
+TEST(MountHelperTest, RefusesTheRest) {
+  for (const Strings& words : {Strings{}, Strings{"/a"}, Strings{"/a", "/b", "/c"},
+                               Strings{"/a", "/b", "-x"}, Strings{"/a", "/b", "-o"}}) {
+    EXPECT_FALSE(ParseMountHelper(words).ok());
+  }
+}
+
+TEST(MountHelperTest, APathWithAColonThatExistsIsOne) {
+  const TempDir dir;
+  const std::string folder = dir.path();
+  EXPECT_EQ(SplitNodeDirectories({folder, "/x:/y"}), (Strings{folder, "/x", "/y"}));
+  EXPECT_EQ(SplitNodeDirectories({folder + ":" + folder}), (Strings{folder, folder}));
+}
+
+TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
+  EXPECT_EQ(Table({{"NAME", "S"}, {"a-long-name", "available"}, {"b", "x"}}, kNoColumn, false),
+            "NAME         S\na-long-name  available\nb            x\n");
+}
+
+TEST(TableTest, NoBlanksAtTheEndOfALine) {
+  EXPECT_EQ(Table({{"A", "B", "C"}, {"x", "", ""}, {"y"}}, kNoColumn, false), "A  B  C\nx\ny\n");
+}
+
+TEST(TableTest, ColourDoesNotChangeTheWidths) {
+  EXPECT_EQ(Table({{"ok", "x"}, {"longer", "y"}}, 0, true),
+            "\x1b[32mok\x1b[0m      x\nlonger  y\n");
+  EXPECT_EQ(Painted("error", false), "error");
+}
+
+TEST(FlatJsonTest, ReadsAnEvent) {
+  const auto members = ParseFlatJson(
+      "{\"seq\": 7,\"event\":\"re\\\"named\\\\\", \"id\":null,\"x\":\"a\\nb\\u001b\"}\n");
+  ASSERT_EQ(members.size(), 4U);
+  EXPECT_EQ(members[0], (std::pair<std::string, std::string>{"seq", "7"}));
+  EXPECT_EQ(members[1].second, "re\"named\\");
+  EXPECT_EQ(members[2].second, "null");
+  EXPECT_EQ(members[3].second, "a\\nb\\u001b");
+}
+
+TEST(FlatJsonTest, GivesUpOnTheRest) {
+  for (const char* text : {"", "x", "{", "{}", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":\"x}",
+                           "{\"a\":[1]}", "{\"a\":1,}", "{\"a\":\"\\"}) {
+    EXPECT_TRUE(ParseFlatJson(text).empty()) << text;
+  }
+}
+
+TEST(FilesTest, TextInPieces) {
+  EXPECT_EQ(SplitLines("a\n\nb").size(), 3U);
+  EXPECT_TRUE(SplitLines("").empty());
+  EXPECT_EQ(SplitWords(" a \t b ").size(), 2U);
+  EXPECT_EQ(SplitAt("::a:b:", ':'), (Strings{"a", "b"}));
+  EXPECT_EQ(ParseNumber("12"), 12U);
+  for (const char* text : {"", "-1", "+1", "1 ", "x", "99999999999999999999"}) {
+    EXPECT_FALSE(ParseNumber(text)) << text;
+  }
+}
+
+TEST(DoctorTest, FuseConf) {
+  EXPECT_TRUE(AllowsOther("# x\n  user_allow_other  # y\n"));
+  EXPECT_FALSE(AllowsOther("#user_allow_other\nmount_max = 10\n"));
+}
+
+}  // namespace
+}  // namespace volfs::cli
