@@ -20,17 +20,16 @@ using catalog::Tables;
 // How a commit that fails is told apart (rule 2.5 of the order of writes):
 //   - refused (kExists, kInvalid): by a constraint, before COMMIT. As pages never spill, nothing of
 //     it was written. Rolled back; nothing happened.
-//   - no room (kNoSpace, kQuota): a write of COMMIT into the WAL failed. The ballast is removed and
-//     the commit tried once more. If that fails too, what was written of it must never be taken for
-//     a commit by a recovery. A transaction is a chain of frames (page number, page, checksum over
-//     all frames so far), and counts only if every frame up to the last is whole. Where the write
-//     that failed would have made the file longer, the frame is cut off. But in a WAL that is used
-//     again, or on a filesystem that copies on write, there are old bytes after the cut, and if
-//     they happen to be what would have been written, the transaction is whole. Therefore: if not
-//     even its first frame fits into the file, it is certain that nothing happened. Otherwise that
-//     frame's place is there, and is overwritten with another: the "seal", a transaction of one
-//     page that was never written before. If that succeeds, nothing happened. If not: outcome
-//     unknown.
+//   - no room (kNoSpace, kQuota): a write of COMMIT into the WAL failed. What was written of it
+//   must
+//     never be taken for a commit by a recovery: if the file were extended, it would be cut off,
+//     but where the WAL is used again there are old bytes, which may be what would have been
+//     written; and SQLite may have failed after the last frame. So the WAL is read as a recovery
+//     would (a transaction is a chain of frames with a checksum over all of them, and counts only
+//     as a whole). If the transaction is whole, its first frame is overwritten by another, the
+//     "seal": a transaction of one page that was never written before. If that fails: outcome
+//     unknown. Otherwise nothing happened, and it is tried again: first after a checkpoint, with
+//     the WAL from its beginning, then without the ballast.
 //   - anything else: outcome unknown; fenced.
 class Catalog::Impl {
  public:
@@ -70,15 +69,19 @@ class Catalog::Impl {
   // All of it, or rolled back.
   template <typename Body>
   Status TransactLocked(const Body& body) VOLFS_REQUIRES(db_mu_);
-  Status TransactGroupLocked(const Group& group) VOLFS_REQUIRES(db_mu_);
-  Error SettleNoRoomLocked(Error error) VOLFS_REQUIRES(db_mu_);
+  // TransactLocked of the group; without room, it is then certain that nothing happened, or fenced.
+  Status AttemptLocked(const Group& group) VOLFS_REQUIRES(db_mu_);
   Error FenceLocked(Error error) VOLFS_REQUIRES(db_mu_);
+  // Make room for a commit: true if it is worth another attempt.
+  bool ReuseWalLocked() VOLFS_REQUIRES(db_mu_);
   bool ReleaseBallastLocked() VOLFS_REQUIRES(db_mu_);
   void RestoreBallast() VOLFS_EXCLUDES(db_mu_);
   [[nodiscard]] Status CheckNotFenced() const;
 
   static bool IsNoRoom(Errc code) { return code == Errc::kNoSpace || code == Errc::kQuota; }
-  static bool IsRefusal(Errc code) { return code == Errc::kExists || code == Errc::kInvalid; }
+  static bool IsClean(Errc code) {  // nothing happened
+    return IsNoRoom(code) || code == Errc::kExists || code == Errc::kInvalid;
+  }
 
   NodeDirectory& directory_;
   std::string where_;
@@ -224,9 +227,8 @@ void Catalog::Impl::Finish(const Group& group) {
 
 void Catalog::Impl::ApplyLocked(const Group& group) {
   if (group.size() > 1 && !fenced_) {
-    Status together = TransactGroupLocked(group);
-    const bool retry =
-        !together.ok() && (IsRefusal(together.error().code) || IsNoRoom(together.error().code));
+    Status together = AttemptLocked(group);
+    const bool retry = !together.ok() && !fenced_ && IsClean(together.error().code);
     if (!retry) {
       if (!together.ok()) together = FenceLocked(together.error());
       for (Pending* pending : group) pending->result = together;
@@ -242,12 +244,13 @@ void Catalog::Impl::ApplyLocked(const Group& group) {
 Status Catalog::Impl::ApplyAloneLocked(const CatalogChange& change) {
   Pending pending{&change};
   const Group group{&pending};
-  Status status = TransactGroupLocked(group);
-  if (!status.ok() && IsNoRoom(status.error().code) && ReleaseBallastLocked()) {
-    status = TransactGroupLocked(group);
-  }
-  if (status.ok() || IsRefusal(status.error().code)) return status;
-  if (IsNoRoom(status.error().code)) return SettleNoRoomLocked(status.error());
+  const auto no_room = [this](const Status& status) {
+    return !status.ok() && !fenced_ && IsNoRoom(status.error().code);
+  };
+  Status status = AttemptLocked(group);
+  if (no_room(status) && ReuseWalLocked()) status = AttemptLocked(group);
+  if (no_room(status) && ReleaseBallastLocked()) status = AttemptLocked(group);
+  if (status.ok() || (!fenced_ && IsClean(status.error().code))) return status;
   return FenceLocked(status.error());
 }
 
@@ -266,19 +269,19 @@ Status Catalog::Impl::TransactLocked(const Body& body) {
   return status;
 }
 
-Status Catalog::Impl::TransactGroupLocked(const Group& group) {
+Status Catalog::Impl::AttemptLocked(const Group& group) {
+  connection_->NoteWal();
   Tables& tables = *tables_;
-  return TransactLocked([&group, &tables]() -> Status {
+  Status status = TransactLocked([&group, &tables]() -> Status {
     for (const Pending* pending : group) VOLFS_TRY(tables.Apply(*pending->change));
     return OkStatus();
   });
-}
-
-Error Catalog::Impl::SettleNoRoomLocked(Error error) {
-  if (connection_->FailedCommitIsTorn()) return error;
-  Tables& tables = *tables_;
-  const Status sealed = TransactLocked([&tables] { return tables.Seal(); });
-  return sealed.ok() ? error : FenceLocked(std::move(error));
+  if (status.ok() || !IsNoRoom(status.error().code)) return status;
+  if (!connection_->FailedCommitIsTorn()) {
+    const Status sealed = TransactLocked([&tables] { return tables.Seal(); });
+    if (!sealed.ok()) fenced_ = true;
+  }
+  return status;
 }
 
 Error Catalog::Impl::FenceLocked(Error error) {
@@ -290,10 +293,21 @@ Error Catalog::Impl::FenceLocked(Error error) {
   return error;
 }
 
+// A WAL that is in the database is written anew from its beginning, in room that it has already.
+bool Catalog::Impl::ReuseWalLocked() {
+  if (!checkpoint_due_) return false;
+  const Status status = connection_->Checkpoint();
+  if (status.ok()) checkpoint_due_ = false;
+  if (!status.ok() && !IsNoRoom(status.error().code)) fenced_ = true;
+  return status.ok();
+}
+
 bool Catalog::Impl::ReleaseBallastLocked() {
-  if (ballast_missing_ || making_ballast_) return false;
+  if (fenced_ || ballast_missing_ || making_ballast_) return false;
   ballast_missing_ = true;
-  return catalog::RemoveBallast(directory_);
+  if (!catalog::RemoveBallast(directory_)) return false;
+  (void)ReuseWalLocked();  // the database can grow now, so that the WAL need not
+  return !fenced_;
 }
 
 Status Catalog::Impl::Checkpoint() {

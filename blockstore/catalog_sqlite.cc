@@ -1,6 +1,7 @@
 #include "blockstore/catalog_sqlite.h"
 
 #include <cassert>
+#include <utility>
 
 #include "blockstore/catalog_format.h"
 #include "blockstore/log.h"
@@ -8,13 +9,6 @@
 #include "blockstore/posix_node.h"
 
 namespace volfs::catalog {
-namespace {
-
-constexpr uint64_t kWalHeaderBytes = 32;
-constexpr uint64_t kWalFrameHeaderBytes = 24;
-
-}  // namespace
-
 Result<std::unique_ptr<Connection>> Connection::Open(NodeDirectory& directory, Mode mode) {
   std::unique_ptr<Connection> connection(
       new Connection(Text("catalog of node directory ", directory.display_path())));
@@ -67,9 +61,7 @@ Status Connection::Configure() {
   sqlite3_wal_hook(
       db_,
       [](void* self, sqlite3*, const char*, int frames) {
-        auto* connection = static_cast<Connection*>(self);
-        connection->next_frame_ = static_cast<uint64_t>(frames);
-        connection->next_frame_known_ = true;
+        static_cast<Connection*>(self)->NoteCommit(static_cast<uint64_t>(frames));
         return SQLITE_OK;
       },
       this);
@@ -147,26 +139,45 @@ Status Connection::UseWal() {
 }
 
 Status Connection::Checkpoint() {
-  // Once all of the WAL is in the database the next commit begins at its first frame again.
-  next_frame_ = 0;
   const int code =
       sqlite3_wal_checkpoint_v2(db_, "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (code != SQLITE_OK) return LastError(code, "checkpoint");
+  wal_begins_anew_ = true;
   return OkStatus();
 }
 
-bool Connection::FailedCommitIsTorn() {
-  const Result<int64_t> page_bytes = QueryInteger("PRAGMA page_size");
-  if (!next_frame_known_ || !page_bytes.ok()) return false;
+sqlite3_file* Connection::WalFile() const {
   sqlite3_file* wal = nullptr;
-  if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) != SQLITE_OK ||
-      wal == nullptr || wal->pMethods == nullptr) {
-    return false;
+  const int code = sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+  return code == SQLITE_OK && wal != nullptr && wal->pMethods != nullptr ? wal : nullptr;
+}
+
+void Connection::NoteWal() {
+  if (wal_) return;
+  if (sqlite3_file* wal = WalFile()) wal_ = ReadWal(wal);
+}
+
+void Connection::NoteCommit(uint64_t frames) {
+  if (!wal_) return;
+  wal_->frames = frames;
+  if (!std::exchange(wal_begins_anew_, false)) return;
+  sqlite3_file* wal = WalFile();
+  const std::optional<uint64_t> salts = wal == nullptr ? std::nullopt : ReadWalSalts(wal);
+  if (salts) {
+    wal_->salts = *salts;
+  } else {
+    wal_.reset();
   }
-  sqlite3_int64 size_bytes = 0;
-  if (wal->pMethods->xFileSize(wal, &size_bytes) != SQLITE_OK) return false;
-  const uint64_t frame_bytes = kWalFrameHeaderBytes + static_cast<uint64_t>(page_bytes.value());
-  return static_cast<uint64_t>(size_bytes) < kWalHeaderBytes + (next_frame_ + 1) * frame_bytes;
+}
+
+// It reads what a recovery would read. A power loss can only take back what was written, so that
+// bytes which are not what the commit needs now will not be after it either.
+bool Connection::FailedCommitIsTorn() const {
+  sqlite3_file* wal = WalFile();
+  if (!wal_ || wal == nullptr) return false;
+  const std::optional<WalState> now = ReadWal(wal);
+  if (!now) return false;
+  return now->frames <= (now->salts == wal_->salts ? wal_->frames : 0);
 }
 
 Query::Query(Statement& statement) : statement_(statement) {

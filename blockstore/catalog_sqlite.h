@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "blockstore/catalog_wal.h"
 #include "blockstore/error.h"
 
 namespace volfs {
@@ -48,9 +50,11 @@ class Connection {
   Status UseWal();
   Status Checkpoint();
 
-  // True if it is certain that nothing of a COMMIT that has just failed for want of room can be
-  // taken for a commit by a recovery: not even its first frame is complete in the WAL's file.
-  [[nodiscard]] bool FailedCommitIsTorn();
+  // Remembers where the WAL ends, for the next call. Before the first transaction.
+  void NoteWal();
+  // True if it is certain that no recovery can take anything of a COMMIT that has just failed, and
+  // was rolled back, for a transaction.
+  [[nodiscard]] bool FailedCommitIsTorn() const;
 
   [[nodiscard]] sqlite3* handle() const { return db_; }
   [[nodiscard]] const std::string& where() const { return where_; }
@@ -59,13 +63,13 @@ class Connection {
   explicit Connection(std::string where) : where_(std::move(where)) {}
   Status OpenDatabase(NodeDirectory& directory, Mode mode);
   Status Configure();
+  void NoteCommit(uint64_t frames);
+  [[nodiscard]] sqlite3_file* WalFile() const;  // null: there is none yet
 
   const std::string where_;  // "catalog of node directory /x"
   sqlite3* db_ = nullptr;
-  // Where the next commit's first frame goes, in frames from the WAL's beginning; not more than the
-  // truth, and unknown until the first commit.
-  uint64_t next_frame_ = 0;
-  bool next_frame_known_ = false;
+  std::optional<WalState> wal_;   // as the last successful commit left it; nothing: not known
+  bool wal_begins_anew_ = false;  // with the next commit
 };
 
 // A statement that is prepared at its first use and then kept. Use it through Query.

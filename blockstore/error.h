@@ -79,6 +79,7 @@ inline Status OkStatus() { return std::monostate{}; }
 
 // `VOLFS_ASSIGN(auto file, dir.Open(name));`: the value, or return the error.
 #define VOLFS_ASSIGN(lhs, expr) VOLFS_ASSIGN_2(lhs, expr, VOLFS_CONCAT(volfs_r_, __LINE__))
+// NOLINTNEXTLINE(bugprone-macro-parentheses): `lhs` may be a declaration
 #define VOLFS_ASSIGN_2(lhs, expr, tmp) \
   auto tmp = (expr);                   \
   if (!tmp.ok()) return tmp.error();   \

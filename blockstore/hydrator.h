@@ -20,6 +20,8 @@ class Hydrator {
   // `on_over` is called from a worker, with no lock held, when a job is taken off the queue for
   // good (kDone), because it failed (Add puts it back after Resume), or because it was stopped.
   using Callback = std::function<void(const std::shared_ptr<CloneJob>&)>;
+  // Workers, and so the most jobs that run at once; how many may is SetJobs.
+  static constexpr int kMaxJobs = 8;
   Hydrator(int workers, Callback on_over);
   ~Hydrator();  // Stop()
 
@@ -30,7 +32,7 @@ class Hydrator {
   void Stop() VOLFS_EXCLUDES(mu_);
 
   Throttle& throttle() { return throttle_; }
-  void SetJobs(int count) VOLFS_EXCLUDES(mu_);  // how many jobs may run at once (limits/copy_jobs)
+  void SetJobs(int count) VOLFS_EXCLUDES(mu_);  // how many jobs may run at once (limits/copy_jobs), 1 to kMaxJobs
 
  private:
   void Work() VOLFS_EXCLUDES(mu_);

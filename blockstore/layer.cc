@@ -22,6 +22,8 @@ Layer::Layer(LayerRef ref, Id id, std::string missing_node)
   record_.id = id;
 }
 
+std::string Layer::NodeName() const { return node_ == nullptr ? missing_node_ : node_->name(); }
+
 std::string Layer::FileName() const {
   constexpr char kHex[] = "0123456789abcdef";
   std::string name = "layers/";

@@ -46,6 +46,7 @@ class Layer {
   [[nodiscard]] Id id() const { return id_; }
   [[nodiscard]] LayerRef ref() const { return ref_; }
   [[nodiscard]] Node* node() const { return node_; }
+  [[nodiscard]] std::string NodeName() const;  // of one that is not mounted too
   [[nodiscard]] std::string FileName() const;  // "layers/0123456789abcd00"
 
   [[nodiscard]] LayerRecord record() const VOLFS_EXCLUDES(mu_);

@@ -179,6 +179,10 @@ Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
 }
 
 Status InitNode(const std::string& path, NodeRecord record) {
+  VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(path));
+  if (kind == DirectoryKind::kOther) {
+    return PathError(Errc::kInvalid, path, "neither empty nor a node; use an empty directory");
+  }
   std::error_code error;
   fs::permissions(path, fs::perms::owner_all, error);
   if (error) return PathError(Errc::kIo, path, error.message());

@@ -10,7 +10,7 @@
 namespace volfs {
 namespace {
 
-constexpr int kHydrators = 4;
+constexpr int kHydrators = Hydrator::kMaxJobs;
 constexpr Nanoseconds kTick = std::chrono::seconds(1);
 // What is not synced is committed after 5 s, or sooner if it is much (ARCHITECTURE.md).
 constexpr uint64_t kCommitTicks = 4;
@@ -272,6 +272,28 @@ void Store::FillCloneInfo(VolumeInfo& info) {
   info.paused = job->state() != CloneJob::State::kFailed;
 }
 
+Result<std::vector<MapRange>> Store::Map(Volume& volume) {
+  VOLFS_TRY(volume.Load());
+  const Epoch::Reader reader = epoch_.Enter();
+  const ExtentMap map = volume.MapCopy();
+  const uint64_t size = volume.size_bytes();
+  std::vector<MapRange> ranges;
+  for (uint64_t block = 0; block * block_size_ < size && block < map.size();) {
+    const Extent extent = map.Find(block);
+    const uint64_t from = extent.first * block_size_;
+    MapRange range{{from, std::min(extent.end() * block_size_, size) - from}, true, "", ""};
+    if (extent.layer != LayerRef::kHole) {
+      Layer* const layer = layers_.Get(extent.layer);
+      range.zero = false;
+      range.node = layer->NodeName();
+      range.layer = layer->FileName();
+    }
+    ranges.push_back(std::move(range));
+    block = extent.end();
+  }
+  return ranges;
+}
+
 std::vector<NodeInfo> Store::Nodes() {
   std::vector<NodeInfo> infos;
   for (const auto& node : nodes_) {
@@ -384,6 +406,7 @@ std::string Store::Setting(const std::string& key) {
 }
 
 Status Store::SetSetting(const std::string& key, const std::string& value) {
+  MutexLock setting(settings_mu_);
   VOLFS_TRY(nodes_.front()->catalog().Commit({PutSetting{key, value}}));
   MutexLock lock(mu_);
   settings_[key] = value;

@@ -46,7 +46,7 @@ struct VolumeInfo {
   bool paused = false;  // the latter
   int64_t created_ns = 0;
   int attachments = 0;  // opens
-  uint64_t allocated_bytes = 0;
+  uint64_t allocated_bytes = 0;  // what its layers take, shared ones and a source's included
   CloneProgress progress;  // of a clone that is not whole yet; 100 per cent otherwise
 };
 
@@ -86,6 +86,14 @@ struct CloneRequest {
   std::string words{};  // the canonical request, for a retry with the same token
 };
 
+// A range of a volume and where it lives.
+struct MapRange {
+  ByteRange bytes;
+  bool zero = false;  // nowhere: reads as zeros
+  std::string node;   // of the layer; the name of one that is not mounted too
+  std::string layer;  // its file, "layers/0123456789abcd00"
+};
+
 // Something changed: for watchers, and for caches above. Sent by the store's own notifier thread,
 // in order, with no lock held.
 struct StoreEvent {
@@ -122,7 +130,7 @@ struct StoreOptions {
 // Every request either fails and leaves nothing behind, or is durable when it returns (a size set
 // with Volume::Grow: with the next Sync). Names are unique over the nodes.
 //
-// Thread-safety: all methods from any thread. Locks: naming_mu_ > mu_; mu_ guards the tables and is never held over
+// Thread-safety: all methods from any thread. Locks: naming_mu_ or settings_mu_ > mu_; mu_ guards the tables and is never held over
 // I/O; a request reserves what it needs under it, works without, and publishes under it.
 class Store {
  public:
@@ -140,6 +148,8 @@ class Store {
   [[nodiscard]] std::vector<std::shared_ptr<Volume>> Volumes() VOLFS_EXCLUDES(mu_);  // by name
   Result<VolumeInfo> Info(const std::string& name) VOLFS_EXCLUDES(mu_);
   VolumeInfo Info(Volume& volume) VOLFS_EXCLUDES(mu_);
+  // The extents of the volume's map, ascending, clipped to its size.
+  Result<std::vector<MapRange>> Map(Volume& volume);
   [[nodiscard]] std::vector<NodeInfo> Nodes();
   [[nodiscard]] std::vector<std::unique_ptr<Node>>& nodes() { return nodes_; }
 
@@ -170,7 +180,8 @@ class Store {
 
   // --- limits: remembered in the first node's catalog --------------------------------------------
   [[nodiscard]] std::string Setting(const std::string& key) VOLFS_EXCLUDES(mu_);
-  Status SetSetting(const std::string& key, const std::string& value) VOLFS_EXCLUDES(mu_);
+  Status SetSetting(const std::string& key, const std::string& value)
+      VOLFS_EXCLUDES(settings_mu_, mu_);
   Hydrator& hydrator() { return *hydrator_; }
 
   // Events: called from the notifier thread until the store is destroyed. Set once.
@@ -271,6 +282,7 @@ class Store {
   std::unique_ptr<Hydrator> hydrator_;
 
   Mutex naming_mu_;  // one change of a volume's name (rename, delete) at a time; held over I/O
+  Mutex settings_mu_;  // one change of a setting at a time; held over its commit
   mutable Mutex mu_;
   std::map<std::string, std::shared_ptr<Volume>> by_name_ VOLFS_GUARDED_BY(mu_);
   std::map<Id, std::shared_ptr<Volume>> by_id_ VOLFS_GUARDED_BY(mu_);

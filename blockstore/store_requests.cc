@@ -1,6 +1,8 @@
 // Requests other than cloning: create, snapshot, resize, rename, delete.
 #include <algorithm>
+#include <array>
 #include <cassert>
+#include <cstdio>
 
 #include "blockstore/clone_plan.h"
 #include "blockstore/log.h"
@@ -78,8 +80,13 @@ Status Store::CheckUnlockedLocked(Id key, const std::string& what) const {
   const auto volume = by_id_.find(lock->second);
   const std::string name = volume == by_id_.end() ? clone->second.record.name
                                                   : volume->second->name();
-  return Error{Errc::kBusy, Text(what, ": a clone of it (", name, ") is still being copied; wait, "
-                                 "or `volfs cancel ", name, "`")};
+  const auto& job = clone->second.job;
+  const double percent = job == nullptr ? 0 : job->progress().percent();
+  std::array<char, 16> hydrated{};
+  std::snprintf(hydrated.data(), hydrated.size(), "%.2f", percent);
+  return Error{Errc::kBusy, Text(what, ": a clone of it (", name, ", ", hydrated.data(),
+                                 " per cent) is still being copied; wait for it, or `volfs cancel ",
+                                 name, "`")};
 }
 
 // A source must be whole and healthy.

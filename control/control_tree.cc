@@ -8,6 +8,7 @@
 #include "control/control_view.h"
 #include "control/fields.h"
 #include "control/fixed_entry.h"
+#include "control/map.h"
 #include "control/name.h"
 
 namespace volfs {
@@ -15,8 +16,10 @@ namespace {
 
 // Facets beside those of the fields (fields.h).
 constexpr uint64_t kInfoJson = 0x80;     // control/volumes/NAME/info.json
+constexpr uint64_t kMap = 0x81;          // control/volumes/NAME/map
 constexpr uint64_t kVolumeWatch = 0xff;  // control/watch/volumes/NAME
 constexpr std::string_view kInfoJsonName = "info.json";
+constexpr std::string_view kMapName = "map";
 
 // What an inode number stands for. A volume's or node's facet is one that this tree knows.
 struct VolumePlace {
@@ -34,7 +37,8 @@ Error NotFound(std::string_view what) {
 }
 
 bool KnowsVolumeFacet(uint64_t facet) {
-  return facet == inode::kControlFolder || facet == kInfoJson || facet == kVolumeWatch ||
+  return facet == inode::kControlFolder || facet == kInfoJson || facet == kMap ||
+         facet == kVolumeWatch ||
          FindField(VolumeFields(), facet) != nullptr;
 }
 
@@ -44,6 +48,7 @@ bool KnowsNodeFacet(uint64_t facet) {
 
 std::string NameOf(const VolumePlace& place) {
   if (place.facet == kInfoJson) return std::string(kInfoJsonName);
+  if (place.facet == kMap) return std::string(kMapName);
   const VolumeField* field = FindField(VolumeFields(), place.facet);
   return field == nullptr ? place.volume->name() : std::string(field->name);
 }
@@ -56,6 +61,7 @@ std::string NameOf(const NodePlace& place) {
 // What a reader would get now; "" of folders.
 std::string TextOf(const VolumePlace& place, ControlView& view) {
   if (place.facet == inode::kControlFolder) return "";
+  if (place.facet == kMap) return MapText(view.state().store, *place.volume);
   const VolumeInfo& info = view.Info(*place.volume);
   if (place.facet == kInfoJson) return InfoJson(info);
   if (place.facet == kVolumeWatch) return info.status + '\n';
@@ -181,6 +187,7 @@ Result<Place> ControlTree::Impl::FindInFixed(uint64_t parent, std::string_view n
 Result<Place> ControlTree::Impl::FindInVolume(const VolumePlace& folder, std::string_view name) {
   if (folder.facet != inode::kControlFolder) return NotFound(Printable(name));
   if (name == kInfoJsonName) return Place(VolumePlace{folder.volume, kInfoJson});
+  if (name == kMapName) return Place(VolumePlace{folder.volume, kMap});
   const VolumeField* field = FindField(VolumeFields(), name);
   if (field == nullptr) return NotFound(Printable(name));
   return Place(VolumePlace{folder.volume, field->facet});
@@ -235,6 +242,7 @@ std::vector<Place> ControlTree::Impl::ChildrenOfVolume(const VolumePlace& folder
     places.emplace_back(VolumePlace{folder.volume, field.facet});
   }
   places.emplace_back(VolumePlace{folder.volume, kInfoJson});
+  places.emplace_back(VolumePlace{folder.volume, kMap});
   return places;
 }
 

@@ -8,7 +8,7 @@
 namespace volfs {
 namespace {
 
-constexpr uint64_t kMaxCopyJobs = 1024;
+constexpr uint64_t kMaxCopyJobs = Hydrator::kMaxJobs;
 
 Result<uint64_t> ParseRate(std::string_view value) {
   if (value == "max") return Throttle::kUnlimited;

@@ -40,7 +40,8 @@ struct Plan {
   bool allow_other = false;
 };
 
-// --- before the fork ------------------------------------------------------------------------------
+// --- before the fork
+// ------------------------------------------------------------------------------
 
 bool FuseConfAllowsOther() {
   std::ifstream in("/etc/fuse.conf");
@@ -94,7 +95,8 @@ Result<Plan> MakePlan(const MountArguments& arguments) {
   return plan;
 }
 
-// --- the daemon -----------------------------------------------------------------------------------
+// --- the daemon
+// -----------------------------------------------------------------------------------
 
 std::string NamesOf(const Nodes& nodes, const char* separator,
                     const std::string& (Node::*name)() const) {
@@ -160,7 +162,8 @@ Status TakeDeadMountAway(const Plan& plan, StartReport& report) {
   VOLFS_TRY(UnmountLazily(plan.mountpoint.path));
   VOLFS_ASSIGN(const Mountpoint now, CheckMountpoint(plan.mountpoint.path, plan.node_paths));
   if (now.state != MountpointState::kFree) {
-    return Error{Errc::kBusy, Text("mountpoint ", now.path, ": more than one mount lies on it; "
+    return Error{Errc::kBusy, Text("mountpoint ", now.path,
+                                   ": more than one mount lies on it; "
                                    "`volfs umount` it first")};
   }
   report.Warn(Text(now.path, " was a mount whose daemon had died; it was taken away"));
@@ -211,8 +214,9 @@ Status Run(const Plan& plan, StartReport& report) {
   Filesystem fs(*store, *control, options);
   fs.on_ready = [&] {
     if (!plan.allow_other) {
-      report.Warn("only you can use this mount; to open it to others, put `user_allow_other` into "
-                  "/etc/fuse.conf");
+      report.Warn(
+          "only you can use this mount; to open it to others, put `user_allow_other` into "
+          "/etc/fuse.conf");
     }
     report.Ready(ReadyText(names, plan.mountpoint.path, store->Volumes().size()));
   };
@@ -248,9 +252,8 @@ int Mount(const MountArguments& arguments) {
     StartReport report(-1);
     return RunAndReport(plan.value(), report);
   }
-  return RunAsDaemon(LogFileFor(plan.value().mountpoint.path), [&](StartReport& report) {
-    (void)RunAndReport(plan.value(), report);
-  });
+  return RunAsDaemon(LogFileFor(plan.value().mountpoint.path),
+                     [&](StartReport& report) { (void)RunAndReport(plan.value(), report); });
 }
 
 }  // namespace volfs

@@ -1,5 +1,6 @@
 #include "fusefs/mountpoint.h"
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -43,8 +44,7 @@ Result<std::string> Resolve(const std::string& path) {
 }
 
 // The uppermost mount on exactly `path`.
-std::optional<MountEntry> MountOn(const std::vector<MountEntry>& mounts,
-                                  const std::string& path) {
+std::optional<MountEntry> MountOn(const std::vector<MountEntry>& mounts, const std::string& path) {
   std::optional<MountEntry> found;
   for (const MountEntry& mount : mounts) {
     if (mount.mountpoint == path) found = mount;
@@ -64,18 +64,27 @@ Status CheckEmpty(const std::string& path) {
   }
 }
 
+// The kernel may still know the attributes of a dead mount's root, so stat(2) proves nothing.
+bool IsDead(const std::string& path) {
+  const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return errno == ENOTCONN;
+  ::close(folder);
+  return false;
+}
+
 Result<MountpointState> StateOf(const std::string& path, const std::vector<MountEntry>& mounts) {
+  const std::optional<MountEntry> mount = MountOn(mounts, path);
+  const bool fuse = mount && mount->type.starts_with("fuse");
+  if (fuse && IsDead(path)) return MountpointState::kDead;
+  if (fuse && mount->type == cli::kVolfsType) return MountpointState::kLiveVolfs;
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) {
-    if (errno == ENOTCONN) return MountpointState::kDead;
     const Errc code = errno == ENOENT ? Errc::kNotFound : Errc::kIo;
     return Refuse(code, path, std::strerror(errno));
   }
   if (!S_ISDIR(st.st_mode)) {
     return Refuse(Errc::kInvalid, path, Text("it is not a directory; ", kForgot));
   }
-  const std::optional<MountEntry> mount = MountOn(mounts, path);
-  if (mount && mount->type == cli::kVolfsType) return MountpointState::kLiveVolfs;
   VOLFS_TRY(CheckEmpty(path));
   return MountpointState::kFree;
 }
@@ -110,9 +119,8 @@ Status CheckNode(const std::string& given, const std::string& mountpoint,
     return Error{Errc::kNodeDown, Text("node directory ", given, ": ", error.message())};
   }
   if (error || (node != mountpoint && IsAtOrBelow(node, mountpoint))) {
-    return Error{Errc::kInvalid,
-                 Text("node directory ", given, " lies on the mountpoint ", mountpoint,
-                      "; use a directory elsewhere")};
+    return Error{Errc::kInvalid, Text("node directory ", given, " lies on the mountpoint ",
+                                      mountpoint, "; use a directory elsewhere")};
   }
   if (node == mountpoint) {
     return Refuse(Errc::kInvalid, mountpoint, Text("it is a node of this mount; ", kForgot));
@@ -126,9 +134,9 @@ Status CheckNode(const std::string& given, const std::string& mountpoint,
   const std::optional<MountEntry> mount = MountOfDevice(mounts, st.st_dev);
   const std::string backing = mount ? BackingFileOf(mount->source) : std::string();
   if (!backing.empty() && IsAtOrBelow(backing, mountpoint)) {
-    return Error{Errc::kInvalid, Text("node directory ", node, " is on the loop device ",
-                                      mount->source, " over ", backing,
-                                      ", an image of this mount; use a directory elsewhere")};
+    return Error{Errc::kInvalid,
+                 Text("node directory ", node, " is on the loop device ", mount->source, " over ",
+                      backing, ", an image of this mount; use a directory elsewhere")};
   }
   return OkStatus();
 }

@@ -10,8 +10,8 @@ namespace volfs::op {
 namespace {
 
 constexpr int kWhoAndHow = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
-constexpr int kTimes = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
-                       FUSE_SET_ATTR_MTIME_NOW;
+constexpr int kTimes =
+    FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
 
 int64_t NanosecondsOf(const timespec& time) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
@@ -19,7 +19,7 @@ int64_t NanosecondsOf(const timespec& time) {
 
 void ReplyStat(fuse_req_t req, const Result<StatResult>& result) {
   if (!result.ok()) return ReplyError(req, result.error());
-  fuse_reply_attr(req, &result.value().st, result.value().seconds);
+  fuse_reply_attr(req, &result.value().st, result.value().lifetime.attributes_seconds);
 }
 
 // truncate(2) has no open file: the volume is opened for as long as it grows, which tells whether
@@ -61,8 +61,8 @@ Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
   return volume->SyncAttributes();  // who may read a disk shall not be undone by a crash
 }
 
-void SetVolumeAttr(fuse_req_t req, const std::shared_ptr<Volume>& volume,
-                   const struct stat& wanted, int which, bool open) {
+void SetVolumeAttr(fuse_req_t req, const std::shared_ptr<Volume>& volume, const struct stat& wanted,
+                   int which, bool open) {
   Filesystem& fs = FilesystemOf(req);
   const Status changed = ChangeVolume(fs, volume, wanted, which, open);
   if (!changed.ok()) {
@@ -81,8 +81,7 @@ void SetControlAttr(fuse_req_t req, uint64_t ino, int which) {
   ReplyStat(req, StatInode(FilesystemOf(req), ino));
 }
 
-void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int which,
-                  bool open) {
+void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int which, bool open) {
   Filesystem& fs = FilesystemOf(req);
   const std::shared_ptr<Volume> volume = FindVolume(fs, ino);
   if (volume == nullptr) {
@@ -93,9 +92,8 @@ void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int w
     return SetVolumeAttr(req, volume, wanted, which, open);
   }
   // It may wait for a commit.
-  InPool(fs.names, req, [req, volume, wanted, which, open] {
-    SetVolumeAttr(req, volume, wanted, which, open);
-  });
+  InPool(fs.names, req,
+         [req, volume, wanted, which, open] { SetVolumeAttr(req, volume, wanted, which, open); });
 }
 
 }  // namespace

@@ -58,8 +58,7 @@ void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
 
 void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
-  Result<std::unique_ptr<ControlFile>> opened =
-      fs.control.Open(ino, ForWrite(*fi), CallerOf(req));
+  Result<std::unique_ptr<ControlFile>> opened = fs.control.Open(ino, ForWrite(*fi), CallerOf(req));
   if (!opened.ok()) return ReplyError(req, opened.error());
   Handle* const handle =
       fs.handles.Add(std::make_unique<ControlHandle>(ino, std::move(opened.value())));

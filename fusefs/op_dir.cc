@@ -93,8 +93,7 @@ std::vector<char> Pack(fuse_req_t req, const Entries& entries, size_t first, siz
     st.st_ino = entries[i].ino;
     st.st_mode = entries[i].type;
     const size_t need = fuse_add_direntry(req, out.data() + used, size - used,
-                                          entries[i].name.c_str(), &st,
-                                          static_cast<off_t>(i + 1));
+                                          entries[i].name.c_str(), &st, static_cast<off_t>(i + 1));
     if (need > size - used) break;
     used += need;
   }

@@ -211,8 +211,7 @@ void Fallocate(fuse_req_t req, fuse_ino_t /*ino*/, int mode, off_t offset, off_t
 // The kernel does the other kinds itself.
 void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_file_info* fi) {
   Handle& handle = HandleOf(fi);
-  const bool image =
-      handle.kind == Handle::Kind::kVolume || handle.kind == Handle::Kind::kSnapshot;
+  const bool image = handle.kind == Handle::Kind::kVolume || handle.kind == Handle::Kind::kSnapshot;
   if (!image || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
     fuse_reply_err(req, EINVAL);
     return;

@@ -47,11 +47,7 @@ void ReplySpace(fuse_req_t req, const SpaceInfo& space) {
 void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   const Result<StatResult> found = LookUp(FilesystemOf(req), parent, name);
   if (!found.ok()) return ReplyError(req, found.error());
-  fuse_entry_param entry{};
-  entry.ino = found.value().st.st_ino;
-  entry.attr = found.value().st;
-  entry.attr_timeout = found.value().seconds;
-  entry.entry_timeout = found.value().seconds;
+  const fuse_entry_param entry = EntryOf(found.value());
   fuse_reply_entry(req, &entry);
 }
 

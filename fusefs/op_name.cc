@@ -6,6 +6,7 @@
 #include <string>
 
 #include "blockstore/log.h"
+#include "control/name.h"
 #include "fusefs/open_image.h"
 #include "fusefs/operations.h"
 #include "fusefs/reply.h"
@@ -30,16 +31,8 @@ std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
       return Text("snapshots/", folder.name, "/", name);
     }
   }
-  return Text(parent == inode::kVolumes ? "volumes/" : "", name);
-}
-
-fuse_entry_param EntryOf(const StatResult& found) {
-  fuse_entry_param entry{};
-  entry.ino = found.st.st_ino;
-  entry.attr = found.st;
-  entry.attr_timeout = found.seconds;
-  entry.entry_timeout = found.seconds;
-  return entry;
+  const char* folder = parent == inode::kVolumes ? "volumes/" : "";
+  return Text(KindOf(fs, parent) == InodeKind::kControl ? "control/" : folder, name);
 }
 
 // --- creating ------------------------------------------------------------------------------------
@@ -52,6 +45,7 @@ struct CreateCall {
 
 Result<std::shared_ptr<Volume>> CreateVolume(fuse_req_t req, const CreateCall& call) {
   Filesystem& fs = FilesystemOf(req);
+  VOLFS_TRY(CheckName(call.name, "volume"));
   CreateRequest request;
   request.name = call.name;
   request.mode = call.mode & 0777;  // the kernel has taken the umask off
@@ -88,8 +82,7 @@ void DoCreate(fuse_req_t req, const CreateCall& call, fuse_file_info fi) {
   Filesystem& fs = FilesystemOf(req);
   const Result<Handle*> opened = CreateAndOpen(req, call, fi);
   if (!opened.ok()) {
-    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)),
-                        opened.error());
+    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), opened.error());
   }
   Volume& volume = *static_cast<VolumeHandle*>(opened.value())->volume;
   const fuse_entry_param entry = EntryOf(StatVolume(fs, volume));
@@ -100,8 +93,7 @@ void DoMknod(fuse_req_t req, const CreateCall& call) {
   Filesystem& fs = FilesystemOf(req);
   const auto volume = CreateVolume(req, call);
   if (!volume.ok()) {
-    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)),
-                        volume.error());
+    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), volume.error());
   }
   const fuse_entry_param entry = EntryOf(StatVolume(fs, *volume.value()));
   fuse_reply_entry(req, &entry);
@@ -123,8 +115,7 @@ Status RetryBusy(const Delete& attempt) {
 Status DeleteSnapshotFile(Filesystem& fs, uint64_t parent, const std::string& name) {
   for (const auto& folder : fs.store.SnapshotFolders()) {
     if (folder.volume != inode::IdOf(parent)) continue;
-    return RetryBusy(
-        [&] { return fs.store.DeleteSnapshot(folder.name, name, Unquestioned()); });
+    return RetryBusy([&] { return fs.store.DeleteSnapshot(folder.name, name, Unquestioned()); });
   }
   return Error{Errc::kNotFound, Text("no snapshot ", name)};
 }
@@ -164,6 +155,7 @@ Status CheckRename(Filesystem& fs, const RenameCall& call) {
                       ": renaming cannot carry it to node ", target->name(),
                       "; clone it with node=", target->name(), " and delete it afterwards")};
   }
+  VOLFS_TRY(CheckName(call.new_name, "volume"));
   if (fs.store.Find(call.new_name) != nullptr) {
     return Error{Errc::kExists,
                  Text(call.new_name, " exists, and renaming never replaces a volume")};
@@ -179,8 +171,9 @@ void DoRename(fuse_req_t req, const RenameCall& call) {
     fuse_reply_err(req, 0);
     return;
   }
-  ReplyRefusal(req, Text("rename ", PathOf(fs, call.parent, call.name), " to ",
-                         PathOf(fs, call.new_parent, call.new_name)),
+  ReplyRefusal(req,
+               Text("rename ", PathOf(fs, call.parent, call.name), " to ",
+                    PathOf(fs, call.new_parent, call.new_name)),
                status.error());
 }
 
@@ -188,17 +181,15 @@ void DoRename(fuse_req_t req, const RenameCall& call) {
 
 // Everything below may wait for a commit, so it runs in a pool.
 
-void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
-            fuse_file_info* fi) {
+void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
   if (!HoldsVolumes(fs, parent)) {
     fuse_reply_err(req, EPERM);
     return;
   }
   if (fs.closing) return ReplyClosing(req);
-  InPool(fs.names, req, [req, call = CreateCall{parent, name, mode}, open = *fi] {
-    DoCreate(req, call, open);
-  });
+  InPool(fs.names, req,
+         [req, call = CreateCall{parent, name, mode}, open = *fi] { DoCreate(req, call, open); });
 }
 
 void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t /*device*/) {
@@ -208,21 +199,18 @@ void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev
     return;
   }
   if (fs.closing) return ReplyClosing(req);
-  InPool(fs.names, req,
-         [req, call = CreateCall{parent, name, mode}] { DoMknod(req, call); });
+  InPool(fs.names, req, [req, call = CreateCall{parent, name, mode}] { DoMknod(req, call); });
 }
 
 void Mkdir(fuse_req_t req, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/) {
   fuse_reply_err(req, EPERM);
 }
 
-void Symlink(fuse_req_t req, const char* /*target*/, fuse_ino_t /*parent*/,
-             const char* /*name*/) {
+void Symlink(fuse_req_t req, const char* /*target*/, fuse_ino_t /*parent*/, const char* /*name*/) {
   fuse_reply_err(req, EPERM);
 }
 
-void Link(fuse_req_t req, fuse_ino_t /*ino*/, fuse_ino_t /*new_parent*/,
-          const char* /*new_name*/) {
+void Link(fuse_req_t req, fuse_ino_t /*ino*/, fuse_ino_t /*new_parent*/, const char* /*new_name*/) {
   fuse_reply_err(req, EPERM);
 }
 
@@ -248,10 +236,9 @@ void Rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
 
 void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
             const char* new_name, unsigned int flags) {
-  InPool(FilesystemOf(req).names, req,
-         [req, call = RenameCall{parent, name, new_parent, new_name, flags}] {
-           DoRename(req, call);
-         });
+  InPool(
+      FilesystemOf(req).names, req,
+      [req, call = RenameCall{parent, name, new_parent, new_name, flags}] { DoRename(req, call); });
 }
 
 }  // namespace volfs::op

@@ -13,14 +13,14 @@ namespace {
 
 // What mount(8), fstab(5) and systemd.mount(5) allow in an option field and act upon themselves.
 constexpr std::array<std::string_view, 16> kForOthers = {
-    "defaults", "rw",      "auto",   "noauto",  "user",    "nouser",   "users", "owner",
-    "group",    "_netdev", "nofail", "suid",    "dev",     "noiversion", "silent", "loud"};
+    "defaults", "rw",      "auto",   "noauto", "user", "nouser",     "users",  "owner",
+    "group",    "_netdev", "nofail", "suid",   "dev",  "noiversion", "silent", "loud"};
 constexpr std::array<std::string_view, 3> kForOthersPrefixes = {"x-", "X-", "comment="};
 
 // What libfuse hands on to the kernel as flags of the mount.
 constexpr std::array<std::string_view, 14> kForKernel = {
-    "nosuid", "nodev",   "noexec",     "exec",     "atime",      "noatime",    "nodiratime",
-    "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "sync", "dirsync"};
+    "nosuid",   "nodev",    "noexec",     "exec",        "atime",         "noatime", "nodiratime",
+    "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "sync",    "dirsync"};
 // ... and those of them that it does not know by name: harmless to leave out.
 constexpr std::array<std::string_view, 5> kIgnoredFlags = {"relatime", "norelatime", "strictatime",
                                                            "nostrictatime", "diratime"};

@@ -16,8 +16,8 @@ struct MountOptions {
   bool init = false;         // an empty directory may become a node even through mount(8)
   bool read_only = false;
   std::optional<uint32_t> control_gid;
-  std::string copy_rate;  // as limits/copy_rate takes it; empty: what is remembered
-  std::string copy_jobs;  // as limits/copy_jobs takes it; empty: what is remembered
+  std::string copy_rate;            // as limits/copy_rate takes it; empty: what is remembered
+  std::string copy_jobs;            // as limits/copy_jobs takes it; empty: what is remembered
   std::vector<std::string> kernel;  // for the kernel's mount: noexec, noatime, ...
   // All that were given and mean something to volfs, for control/config.
   std::vector<std::pair<std::string, std::string>> given;

@@ -10,12 +10,17 @@
 
 namespace volfs {
 
-// How long the kernel may believe an entry or attributes, in seconds. Fixed directories change only
-// by what we tell the kernel ourselves (invalidator.h). Everything else may change by another path
-// (a request, the other view) and must show at once: nothing is believed, and that a name does not
-// exist is never kept (T67).
-inline constexpr double kFixedSeconds = 3600;
-inline constexpr double kNoSeconds = 0;
+// How long the kernel may believe an entry or attributes, in seconds. The fixed directories are
+// always there, and that they changed is told by us (invalidator.h); their attributes are asked for
+// again now and then, so that stat(2) notices a daemon that died. Everything else may change by
+// another path (a request, the other view) and must show at once: nothing is believed, and that a
+// name does not exist is never kept (T67).
+struct Lifetime {
+  double entry_seconds = 0;
+  double attributes_seconds = 0;
+};
+inline constexpr Lifetime kFixedLifetime{3600, 1};
+inline constexpr Lifetime kNoLifetime{0, 0};
 
 inline Filesystem& FilesystemOf(fuse_req_t req) {
   return *static_cast<Filesystem*>(fuse_req_userdata(req));

@@ -145,8 +145,7 @@ std::string MountOptionText(const SessionOptions& options) {
 fuse_session* NewSession(Filesystem& fs, const SessionOptions& options) {
   const fuse_lowlevel_ops ops = Operations();
   fuse_args args = FUSE_ARGS_INIT(0, nullptr);
-  const bool ok = fuse_opt_add_arg(&args, "volfs") == 0 &&
-                  fuse_opt_add_arg(&args, "-o") == 0 &&
+  const bool ok = fuse_opt_add_arg(&args, "volfs") == 0 && fuse_opt_add_arg(&args, "-o") == 0 &&
                   fuse_opt_add_arg(&args, MountOptionText(options).c_str()) == 0;
   fuse_session* session = ok ? fuse_session_new(&args, &ops, sizeof ops, &fs) : nullptr;
   fuse_opt_free_args(&args);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "fusefs/reply.h"
-
 namespace volfs {
 namespace {
 
@@ -25,15 +23,14 @@ void SetTimes(struct stat& st, const Attributes& attributes) {
 void SetSize(struct stat& st, uint64_t size_bytes, uint64_t allocated_bytes) {
   st.st_size = static_cast<off_t>(size_bytes);
   st.st_blksize = kBlockBytes;
-  st.st_blocks =
-      static_cast<blkcnt_t>((allocated_bytes + kStatBlockBytes - 1) / kStatBlockBytes);
+  st.st_blocks = static_cast<blkcnt_t>((allocated_bytes + kStatBlockBytes - 1) / kStatBlockBytes);
 }
 
 Error NotFound() { return Error{Errc::kNotFound, "no such file"}; }
 
-StatResult StatDirectory(const Filesystem& fs, uint64_t ino, double seconds) {
+StatResult StatDirectory(const Filesystem& fs, uint64_t ino, Lifetime lifetime) {
   StatResult result;
-  result.seconds = seconds;
+  result.lifetime = lifetime;
   struct stat& st = result.st;
   const bool group_may = fs.options.control_gid.has_value() && HoldsVolumes(fs, ino);
   st.st_ino = ino;
@@ -83,7 +80,7 @@ Result<StatResult> LookUpSnapshot(Filesystem& fs, uint64_t parent, const std::st
 Result<StatResult> LookUpSnapshotFolder(Filesystem& fs, const std::string& name) {
   for (const auto& folder : fs.store.SnapshotFolders()) {
     if (folder.name != name) continue;
-    return StatDirectory(fs, folder.volume | inode::kSnapshotFolder, kNoSeconds);
+    return StatDirectory(fs, folder.volume | inode::kSnapshotFolder, kNoLifetime);
   }
   return NotFound();
 }
@@ -91,7 +88,7 @@ Result<StatResult> LookUpSnapshotFolder(Filesystem& fs, const std::string& name)
 Result<StatResult> LookUpNode(Filesystem& fs, const std::string& name) {
   const Node* node = FindNodeByName(fs, name);
   if (node == nullptr) return NotFound();
-  return StatDirectory(fs, node->id() | inode::kNodeFolder, kFixedSeconds);
+  return StatDirectory(fs, node->id() | inode::kNodeFolder, kFixedLifetime);
 }
 
 }  // namespace
@@ -119,7 +116,7 @@ bool HoldsVolumes(const Filesystem& fs, uint64_t ino) {
 Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
   switch (KindOf(fs, ino)) {
     case InodeKind::kFixed:
-      return StatDirectory(fs, ino, kFixedSeconds);
+      return StatDirectory(fs, ino, kFixedLifetime);
     case InodeKind::kControl: {
       VOLFS_ASSIGN(const ControlEntry entry, fs.control.Stat(ino));
       return StatControl(entry);
@@ -128,19 +125,28 @@ Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
       return StatImage(fs, ino);
     case InodeKind::kSnapshotFolder:
       if (!HasSnapshots(fs, ino)) return NotFound();
-      return StatDirectory(fs, ino, kNoSeconds);
+      return StatDirectory(fs, ino, kNoLifetime);
     case InodeKind::kNodeFolder:
       if (FindNode(fs, ino) == nullptr) return NotFound();
-      return StatDirectory(fs, ino, kFixedSeconds);
+      return StatDirectory(fs, ino, kFixedLifetime);
     case InodeKind::kNone:
       break;
   }
   return NotFound();
 }
 
+fuse_entry_param EntryOf(const StatResult& found) {
+  fuse_entry_param entry{};
+  entry.ino = found.st.st_ino;
+  entry.attr = found.st;
+  entry.attr_timeout = found.lifetime.attributes_seconds;
+  entry.entry_timeout = found.lifetime.entry_seconds;
+  return entry;
+}
+
 StatResult StatVolume(Filesystem& fs, Volume& volume) {
   StatResult result;
-  result.seconds = kNoSeconds;
+  result.lifetime = kNoLifetime;
   struct stat& st = result.st;
   const Attributes attributes = volume.attributes();
   const uint64_t size_bytes = volume.size_bytes();
@@ -159,7 +165,7 @@ StatResult StatVolume(Filesystem& fs, Volume& volume) {
 // As readable as its volume was, so that a snapshot does not show to all what one may read.
 StatResult StatSnapshot(const SnapshotInfo& snapshot) {
   StatResult result;
-  result.seconds = kNoSeconds;
+  result.lifetime = kNoLifetime;
   struct stat& st = result.st;
   st.st_ino = snapshot.id | inode::kImage;
   st.st_mode = S_IFREG | (snapshot.attributes.mode & 0444);
@@ -175,7 +181,7 @@ StatResult StatControl(const ControlEntry& entry) {
   StatResult result;
   // Folders below control/ that are always there, as far as default_permissions cares.
   const bool fixed = entry.directory && inode::IdOf(entry.ino) == kNoId;
-  result.seconds = fixed ? kFixedSeconds : kNoSeconds;
+  result.lifetime = fixed ? kFixedLifetime : kNoLifetime;
   struct stat& st = result.st;
   st.st_ino = entry.ino;
   st.st_mode = (entry.directory ? S_IFDIR : S_IFREG) | (entry.mode & 07777);

@@ -9,6 +9,7 @@
 #include "blockstore/error.h"
 #include "control/control_tree.h"
 #include "fusefs/filesystem.h"
+#include "fusefs/reply.h"
 
 namespace volfs {
 
@@ -29,9 +30,10 @@ bool HoldsVolumes(const Filesystem& fs, uint64_t ino);
 // A file's or directory's attributes, and how long the kernel may believe them.
 struct StatResult {
   struct stat st {};
-  double seconds = 0;
+  Lifetime lifetime;
 };
 Result<StatResult> StatInode(Filesystem& fs, uint64_t ino);  // kNotFound
+fuse_entry_param EntryOf(const StatResult& found);
 
 StatResult StatVolume(Filesystem& fs, Volume& volume);
 StatResult StatSnapshot(const SnapshotInfo& snapshot);

@@ -15,8 +15,8 @@ namespace volfs {
 //                                +--second signal--> broken off, Serve ends
 //
 // While it is closing, opening an image is refused with ESHUTDOWN and blocked readers of
-// control/watch/ are sent away with it; who has a file open goes on. A shell whose working directory
-// is on the mount counts as a user, too. SIGHUP and SIGPIPE mean nothing.
+// control/watch/ are sent away with it; who has a file open goes on. A shell whose working
+// directory is on the mount counts as a user, too. SIGHUP and SIGPIPE mean nothing.
 class Stopper {
  public:
   // To be called once, before any thread is started: all threads inherit the blocked signals.

@@ -102,8 +102,9 @@ class ConfigFileTest : public ::testing::Test {
 };
 
 TEST_F(ConfigFileTest, SaysTheSameAsOptions) {
-  const auto words = Read("# how fast\ncopy_rate = \"10M\"\ncopy_jobs = 3\nallow_shrink = true\n"
-                          "init = false\n");
+  const auto words = Read(
+      "# how fast\ncopy_rate = \"10M\"\ncopy_jobs = 3\nallow_shrink = true\n"
+      "init = false\n");
   ASSERT_TRUE(words.ok()) << words.error().message;
   EXPECT_THAT(words.value(),
               testing::UnorderedElementsAre("copy_rate=10M", "copy_jobs=3", "allow_shrink"));

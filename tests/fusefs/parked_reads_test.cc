@@ -142,8 +142,8 @@ TEST(ParkedReadsTest, PollIsToldOnceAndNotAfterUnwatch) {
   const auto told = std::make_shared<std::atomic<int>>(0);
   const auto told_closed = std::make_shared<std::atomic<int>>(0);
   ParkedReads parked;
-  parked.Watch(&file, {.readable = [readable] { return readable->load(); },
-                       .notify = [told] { ++*told; }});
+  parked.Watch(
+      &file, {.readable = [readable] { return readable->load(); }, .notify = [told] { ++*told; }});
   parked.Watch(&closed_file, {.readable = [readable] { return readable->load(); },
                               .notify = [told_closed] { ++*told_closed; }});
   parked.Unwatch(&closed_file);

@@ -1,0 +1,99 @@
+#include "blockstore/catalog_wal.h"
+
+#include <array>
+#include <span>
+#include <vector>
+
+namespace volfs::catalog {
+namespace {
+
+constexpr size_t kHeaderBytes = 32;
+constexpr size_t kFrameHeaderBytes = 24;
+constexpr uint32_t kMagic = 0x377f0682;  // the lowest bit: checksums over big-endian words
+constexpr uint32_t kVersion = 3007000;
+constexpr uint32_t kMaxPageBytes = 65536;
+
+uint32_t BigEndian(std::span<const uint8_t> bytes, size_t at) {
+  return uint32_t{bytes[at]} << 24 | uint32_t{bytes[at + 1]} << 16 | uint32_t{bytes[at + 2]} << 8 |
+         uint32_t{bytes[at + 3]};
+}
+
+uint32_t LittleEndian(std::span<const uint8_t> bytes, size_t at) {
+  return uint32_t{bytes[at + 3]} << 24 | uint32_t{bytes[at + 2]} << 16 |
+         uint32_t{bytes[at + 1]} << 8 | uint32_t{bytes[at]};
+}
+
+uint64_t Salts(std::span<const uint8_t> bytes, size_t at) {
+  return uint64_t{BigEndian(bytes, at)} << 32 | BigEndian(bytes, at + 4);
+}
+
+// The running checksum of a WAL: each frame's covers all before it.
+struct Checksum {
+  bool big_endian = false;
+  uint32_t first = 0;
+  uint32_t second = 0;
+
+  void Add(std::span<const uint8_t> bytes) {
+    for (size_t at = 0; at + 8 <= bytes.size(); at += 8) {
+      const auto word = big_endian ? BigEndian : LittleEndian;
+      first += word(bytes, at) + second;
+      second += word(bytes, at + 4) + first;
+    }
+  }
+  [[nodiscard]] bool Matches(std::span<const uint8_t> bytes, size_t at) const {
+    return BigEndian(bytes, at) == first && BigEndian(bytes, at + 4) == second;
+  }
+};
+
+// True if all of `out` could be read; false also at the end of the file (`failed` stays).
+bool Read(sqlite3_file* wal, std::span<uint8_t> out, uint64_t at, bool* failed) {
+  const int code = wal->pMethods->xRead(wal, out.data(), static_cast<int>(out.size()),
+                                        static_cast<sqlite3_int64>(at));
+  if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) *failed = true;
+  return code == SQLITE_OK;
+}
+
+uint64_t CountFrames(sqlite3_file* wal, Checksum sum, uint32_t page_bytes, uint64_t salts,
+                     bool* failed) {
+  std::vector<uint8_t> frame(kFrameHeaderBytes + page_bytes);
+  uint64_t whole = 0;
+  for (uint64_t n = 0;; ++n) {
+    if (!Read(wal, frame, kHeaderBytes + n * frame.size(), failed)) return whole;
+    const std::span<const uint8_t> bytes(frame);
+    sum.Add(bytes.first(8));
+    sum.Add(bytes.subspan(kFrameHeaderBytes));
+    if (BigEndian(bytes, 0) == 0 || Salts(bytes, 8) != salts || !sum.Matches(bytes, 16)) {
+      return whole;
+    }
+    if (BigEndian(bytes, 4) != 0) whole = n + 1;  // the last frame of a transaction
+  }
+}
+
+}  // namespace
+
+std::optional<WalState> ReadWal(sqlite3_file* wal) {
+  std::array<uint8_t, kHeaderBytes> header{};
+  bool failed = false;
+  WalState state;
+  if (!Read(wal, header, 0, &failed)) return failed ? std::nullopt : std::optional(state);
+  state.salts = Salts(header, 16);
+  const uint32_t magic = BigEndian(header, 0);
+  const uint32_t page_bytes = BigEndian(header, 8);
+  Checksum sum{.big_endian = (magic & 1) != 0};
+  sum.Add(std::span(header).first(24));
+  if ((magic & ~1U) != kMagic || BigEndian(header, 4) != kVersion || page_bytes < 512 ||
+      page_bytes > kMaxPageBytes || !sum.Matches(header, 24)) {
+    return state;
+  }
+  state.frames = CountFrames(wal, sum, page_bytes, state.salts, &failed);
+  return failed ? std::nullopt : std::optional(state);
+}
+
+std::optional<uint64_t> ReadWalSalts(sqlite3_file* wal) {
+  std::array<uint8_t, kHeaderBytes> header{};
+  bool failed = false;
+  if (!Read(wal, header, 0, &failed)) return std::nullopt;
+  return Salts(header, 16);
+}
+
+}  // namespace volfs::catalog

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace volfs {
+
+// What a command came to. `output` is what it wrote to its standard output and standard error, in
+// the order of writing.
+struct CommandResult {
+  static constexpr int kTimedOut = -1;
+
+  int exit_code = 0;  // 128 + N if signal N ended it; kTimedOut: it was killed, with its group
+  std::string output;
+
+  [[nodiscard]] bool ok() const { return exit_code == 0; }
+};
+
+struct CommandOptions {
+  std::string input;        // what it reads from its standard input
+  std::string folder;       // its working directory; empty: the caller's
+  int timeout_ms = 60'000;  // an address-sanitized program on a busy machine takes its time
+};
+
+// Runs a program, found by PATH, in a process group of its own, and waits for its end. What it has
+// put into the background is not waited for. Throws std::runtime_error if it cannot be started.
+CommandResult RunProgram(const std::vector<std::string>& words, const CommandOptions& options = {});
+
+// The same with `sh -c LINE`.
+CommandResult RunShell(const std::string& line, const CommandOptions& options = {});
+
+// As RunShell; throws std::runtime_error, with the output, if the exit code is not 0. For what a
+// test takes for granted. Returns the output.
+std::string MustRun(const std::string& line, const CommandOptions& options = {});
+
+// A program that goes on while the test does something else; killed, with its group, at the end of
+// the object's life.
+class BackgroundProgram {
+ public:
+  explicit BackgroundProgram(const std::vector<std::string>& words,
+                             const CommandOptions& options = {});
+  ~BackgroundProgram();
+  BackgroundProgram(const BackgroundProgram&) = delete;
+  BackgroundProgram& operator=(const BackgroundProgram&) = delete;
+
+  [[nodiscard]] int pid() const { return pid_; }
+  // Waits for its end for `timeout_ms` at most; false: it goes on.
+  bool WaitForEnd(int timeout_ms);
+  void Signal(int number) const;
+  // Kills it if it has not ended within `timeout_ms`.
+  CommandResult Finish(int timeout_ms);
+
+ private:
+  int pid_ = -1;
+  int pid_fd_ = -1;
+  int output_fd_ = -1;
+};
+
+// "'it'\''s'": the text as one word of a shell.
+std::string Quoted(const std::string& text);
+
+}  // namespace volfs
