@@ -159,6 +159,11 @@ struct CatalogContents {  // everything but presence
   std::vector<std::pair<std::string, std::string>> settings;
 };
 
+// After a commit that failed with `error` it is certain that nothing of it happened.
+inline bool RefusedCleanly(const Error& error) {
+  return error.code != Errc::kIo && error.code != Errc::kCorrupt;
+}
+
 // One node's catalog: a SQLite database that only this file pair knows. It tells everything about
 // its node that is not the bytes of layers.
 //

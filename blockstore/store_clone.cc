@@ -19,9 +19,6 @@ std::string SourceWords(const CloneRequest& request) {
   return request.snapshot.empty() ? request.source : Text(request.source, "@", request.snapshot);
 }
 
-// The outcome of this commit is unknown: nothing that depends on it may be undone or repeated.
-bool OutcomeUnknown(const Error& error) { return error.code == Errc::kIo; }
-
 }  // namespace
 
 Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const Caller& caller) {
@@ -212,7 +209,8 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
                      plan.snapshot}}};
   });
   if (!held.ok()) {
-    if (OutcomeUnknown(held.error())) {
+    // If nobody knows whether there is a hold now, nothing may be undone: the next mount decides.
+    if (!RefusedCleanly(held.error())) {
       plan.reservation.AbandonName();
     } else if (!b.Commit({DeleteClone{plan.id}}).ok()) {
       plan.reservation.AbandonName();
@@ -229,7 +227,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   if (const Status made = b.Commit({PutLayer{layer}, PutVolume{volume}, PutClone{clone}});
       !made.ok()) {
     plan.reservation.AbandonName();
-    if (OutcomeUnknown(made.error())) return made.error();
+    if (!RefusedCleanly(made.error())) return made.error();
     if (a.Commit({DeleteHold{plan.id}}).ok()) {
       (void)reclaimer_->RemovePoint(plan.frozen);
       (void)b.Commit({DeleteClone{plan.id}});  // else the next mount forgets it

@@ -73,8 +73,8 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
   if (change.empty()) return OkStatus();
   if (const Status committed = node_.catalog().Commit(std::move(change)); !committed.ok()) {
     for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
-    // Refused cleanly: nothing was acknowledged and nothing lost, the next sync tries again.
-    if (committed.error().code == Errc::kNoSpace) return committed;
+    // Nothing was acknowledged and nothing lost: the next sync tries again.
+    if (RefusedCleanly(committed.error())) return committed;
     return Fail(committed.error());
   }
   for (const Taken& t : taken) t.layer->Committed(t.record);
@@ -210,7 +210,7 @@ Status Volume::Flatten(const CatalogChange& extra) {
     CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
     change.insert(change.end(), extra.begin(), extra.end());
     if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
-      return done.error().code == Errc::kNoSpace ? done.error() : Fail(done.error());
+      return RefusedCleanly(done.error()) ? done.error() : Fail(done.error());
     }
     {
       MutexLock lock(meta_mu_);

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace volfs {
+
+// Blocks that tell what went wrong: each sector says which block, sector, writer and write it is of.
+//
+// Write `sequence` of a block (from 1 on) is a discard, a write of the whole block, or one of some
+// of its sectors; which of them is a function of the two numbers, and so are the block's contents
+// after any write. One writer a block.
+inline constexpr size_t kTold = 4096;  // bytes
+inline constexpr size_t kSector = 512;
+inline constexpr size_t kSectors = kTold / kSector;
+
+class Told {
+ public:
+  Told(uint64_t block, uint64_t sequence) : block_(block), sequence_(sequence) {}
+  [[nodiscard]] bool is_discard() const;
+  [[nodiscard]] std::pair<size_t, size_t> sectors() const;  // written: [first, last)
+  [[nodiscard]] std::vector<std::byte> Bytes() const;  // of these sectors
+
+ private:
+  const uint64_t block_;
+  const uint64_t sequence_;
+};
+
+// What a block holds after write `sequence`; zeros after none.
+std::vector<std::byte> ContentsAt(uint64_t block, uint64_t sequence);
+// The newest write that some sector tells of; 0: all are zeros.
+uint64_t SequenceIn(std::span<const std::byte> contents);
+// Each sector is whole and of this block, or zeros.
+bool IsTold(std::span<const std::byte> contents, uint64_t block);
+
+// The account that a block's writer keeps. Instants are readings of one clock that ticks with every
+// event. The writer alone calls Begin and End; Steady may be called by anyone, the rest when it has
+// ended.
+class ToldBlock {
+ public:
+  static constexpr uint64_t kInWork = UINT64_MAX;
+
+  uint64_t Begin(std::atomic<uint64_t>& clock);  // the sequence of the write that begins
+  void End(std::atomic<uint64_t>& clock);
+  // How many writes there were, if none is in work.
+  [[nodiscard]] uint64_t Steady() const;
+
+  [[nodiscard]] uint64_t issued(uint64_t sequence) const { return writes_[sequence - 1].issued; }
+  [[nodiscard]] uint64_t AcknowledgedBefore(uint64_t instant) const;  // the last such write
+  [[nodiscard]] uint64_t IssuedBefore(uint64_t instant) const;
+
+ private:
+  struct Times {
+    uint64_t issued;
+    uint64_t acknowledged;
+  };
+  std::vector<Times> writes_;
+  std::atomic<uint64_t> steps_{0};  // twice the writes that ended, plus one if one is in work
+};
+
+}  // namespace volfs

@@ -1,0 +1,507 @@
+// Everything at once, on threads: what the thread sanitizer is for. The big test runs requests of
+// all kinds against one volume whose blocks tell who wrote them; the small ones repeat, in a loop,
+// two requests that meet in a narrow place.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "blockstore/store.h"
+#include "tests/support/store_fixture.h"
+#include "tests/stress/told_blocks.h"
+
+namespace volfs {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+using std::chrono::milliseconds;
+
+#if defined(__SANITIZE_THREAD__)
+constexpr milliseconds kBigTest(8000);
+constexpr milliseconds kSmallTest(3000);
+#else
+constexpr milliseconds kBigTest(4000);
+constexpr milliseconds kSmallTest(1000);
+#endif
+
+constexpr int kWriters = 3;
+constexpr uint64_t kBlocksAtFirst = 256;
+constexpr uint64_t kBlocksAtLast = 1024;
+constexpr char kVolume[] = "db.img";
+
+// Runs all at once, each in a thread of its own, and waits for them.
+void AllAtOnce(std::vector<std::function<void()>> bodies) {
+  std::vector<Thread> threads;
+  threads.reserve(bodies.size());
+  for (auto& body : bodies) threads.emplace_back("stress", std::move(body));
+  for (Thread& thread : threads) thread.Join();
+}
+
+// Refusals that are right when others are at work on the same things.
+bool MayHappen(const Status& status) {
+  if (status.ok()) return true;
+  const Errc code = status.error().code;
+  return code == Errc::kBusy || code == Errc::kNotFound || code == Errc::kExists ||
+         code == Errc::kInvalid;
+}
+
+template <typename T>
+Status StatusOf(const Result<T>& result) {
+  if (result.ok()) return OkStatus();
+  return result.error();
+}
+
+#define EXPECT_MAY_HAPPEN(expression)                                          \
+  do {                                                                         \
+    const Status may_status = StatusOf(expression);                            \
+    EXPECT_TRUE(MayHappen(may_status)) << #expression << ": "                  \
+                                       << (may_status.ok() ? "" : may_status.error().message); \
+  } while (false)
+
+class VolumeStressTest : public ::testing::Test {
+ protected:
+  Store& store() { return fixture_.store(); }
+  Result<std::shared_ptr<Volume>> Clone(const CloneRequest& request) {
+    return store().Clone(request, Caller{});
+  }
+  [[nodiscard]] bool over() const { return MonotonicNow() >= end_; }
+  void RunFor(milliseconds duration) { end_ = MonotonicNow() + duration; }
+
+  StoreFixture fixture_;
+  Nanoseconds end_{0};
+};
+
+// --- the big test --------------------------------------------------------------------------------
+
+// One volume, the writers' own account of it, and every instant of it that was kept.
+class BigStressTest : public VolumeStressTest {
+ protected:
+  // An instant: whatever was acknowledged before `asked` is in it, nothing issued after `answered`.
+  struct Instant {
+    uint64_t asked = 0;
+    uint64_t answered = 0;
+    uint64_t blocks = 0;  // of the volume when it was asked for: at least these are in it
+  };
+
+  BigStressTest() : blocks_(kBlocksAtLast) {
+    db_ = fixture_.MakeVolume(kVolume, kBlocksAtFirst * kTold + 777);
+    grown_blocks_ = kBlocksAtFirst;
+  }
+
+  void Write(uint32_t writer);
+  void Read(uint32_t seed);
+  void Grow();
+  void Snapshot();
+  void CloneAndLetGo();
+  void UseOtherVolumes();
+  void Look();
+
+  void OneClone(std::mt19937& random, int n);
+  void CheckSnapshotNow(Id id);
+  [[nodiscard]] Instant Ask() const { return {clock_.load(), 0, grown_blocks_.load()}; }
+
+  using Reader = std::function<Status(std::span<std::byte>, uint64_t offset_bytes)>;
+  void CheckVolume();
+  void CheckInstant(const Reader& read, uint64_t size_bytes, const Instant& instant);
+  void CheckAll();
+
+  std::shared_ptr<Volume> db_;
+  std::vector<ToldBlock> blocks_;  // each has one writer: its number modulo kWriters
+  std::atomic<uint64_t> clock_{1};
+  std::atomic<uint64_t> grown_blocks_{0};  // whole blocks that the volume surely has
+
+  Mutex kept_mu_;
+  std::map<Id, Instant> snapshots_ VOLFS_GUARDED_BY(kept_mu_);
+  std::map<std::string, Instant> clones_ VOLFS_GUARDED_BY(kept_mu_);  // never written themselves
+};
+
+void BigStressTest::Write(uint32_t writer) {
+  std::mt19937 random(writer);
+  for (int n = 0; !over(); ++n) {
+    const uint64_t have = grown_blocks_.load();
+    const uint64_t number = random() % (have / kWriters) * kWriters + writer;
+    ToldBlock& block = blocks_[number];
+    const uint64_t sequence = block.Begin(clock_);
+    const Told told(number, sequence);
+    Status done = OkStatus();
+    if (told.is_discard()) {
+      done = db_->Discard({number * kTold, kTold});
+    } else {
+      done = db_->WriteAt(told.Bytes(), number * kTold + told.sectors().first * kSector);
+    }
+    EXPECT_TRUE(done.ok()) << done.error().message;
+    block.End(clock_);
+    if (n % 16 == 0) {
+      const Status synced = db_->Sync();
+      EXPECT_TRUE(synced.ok()) << synced.error().message;
+    }
+  }
+}
+
+// While nobody writes a block, it is exactly what its last write said.
+void BigStressTest::Read(uint32_t seed) {
+  std::mt19937 random(seed);
+  Bytes found(kTold);
+  while (!over()) {
+    const uint64_t number = random() % grown_blocks_.load();
+    const uint64_t before = blocks_[number].Steady();
+    const Result<size_t> read = db_->ReadAt(found, number * kTold);
+    EXPECT_TRUE(read.ok() && read.value() == kTold);
+    if (before != ToldBlock::kInWork && before == blocks_[number].Steady()) {
+      EXPECT_TRUE(found == ContentsAt(number, before)) << "block " << number;
+    }
+  }
+}
+
+void BigStressTest::Grow() {
+  while (!over()) {
+    SleepFor(kBigTest / 200);
+    const uint64_t blocks = std::min(grown_blocks_.load() + 5, kBlocksAtLast);
+    const Status grown = db_->Grow(blocks * kTold + 123);
+    EXPECT_TRUE(grown.ok()) << grown.error().message;
+    grown_blocks_.store(blocks);
+  }
+}
+
+void BigStressTest::Snapshot() {
+  std::mt19937 random(100);
+  std::vector<std::pair<std::string, Id>> taken;
+  for (int n = 0; !over(); ++n) {
+    const std::string name = "s" + std::to_string(n);
+    Instant instant = Ask();
+    const Result<SnapshotInfo> info = store().TakeSnapshot(kVolume, name, Caller{});
+    EXPECT_MAY_HAPPEN(info);
+    instant.answered = clock_.load();
+    if (info.ok()) {
+      {
+        MutexLock lock(kept_mu_);
+        snapshots_[info.value().id] = instant;
+      }
+      taken.emplace_back(name, info.value().id);
+      CheckSnapshotNow(info.value().id);
+    } else {
+      SleepFor(milliseconds(1));
+    }
+    if (taken.size() < 5) continue;
+    const auto victim = taken.begin() + static_cast<long>(random() % taken.size());
+    // Somebody may have it open: what is open stays readable.
+    const auto open = store().OpenSnapshotImage(victim->second);
+    const Status gone = store().DeleteSnapshot(kVolume, victim->first, Caller{});
+    EXPECT_MAY_HAPPEN(gone);
+    if (!gone.ok()) continue;
+    MutexLock lock(kept_mu_);
+    snapshots_.erase(victim->second);
+    taken.erase(victim);
+    ASSERT_TRUE(open.ok());
+    Bytes some(kTold);
+    EXPECT_TRUE(open.value()->image().ReadAt(some, 17 * kTold).ok());
+    EXPECT_TRUE(IsTold(some, 17));
+  }
+}
+
+void BigStressTest::CheckSnapshotNow(Id id) {
+  const auto open = store().OpenSnapshotImage(id);
+  ASSERT_TRUE(open.ok()) << open.error().message;
+  Bytes found(kTold);
+  for (uint64_t number = 0; number < kBlocksAtFirst; number += 13) {
+    ASSERT_TRUE(open.value()->image().ReadAt(found, number * kTold).ok());
+    EXPECT_TRUE(IsTold(found, number));
+  }
+}
+
+void BigStressTest::CloneAndLetGo() {
+  std::mt19937 random(200);
+  for (int n = 0; !over(); ++n) OneClone(random, n);
+  store().hydrator().throttle().SetRate(Throttle::kUnlimited);
+}
+
+void BigStressTest::OneClone(std::mt19937& random, int n) {
+  const bool slow = random() % 3 == 0;
+  store().hydrator().throttle().SetRate(slow ? 1 << 20 : Throttle::kUnlimited);
+  CloneRequest request;
+  request.source = kVolume;
+  request.name = "c" + std::to_string(n);
+  request.linked = random() % 3 == 0;
+  if (!request.linked && random() % 3 == 0) request.node = "a";  // a copy on the source's own node
+  Instant instant = Ask();
+  const Result<std::shared_ptr<Volume>> clone = Clone(request);
+  EXPECT_MAY_HAPPEN(clone);
+  instant.answered = clock_.load();
+  if (!clone.ok()) return SleepFor(milliseconds(1));
+  const std::string renamed = request.name + "-renamed";
+  EXPECT_MAY_HAPPEN(store().Rename(request.name, renamed));
+  switch (random() % 4) {
+    case 0:
+      EXPECT_MAY_HAPPEN(store().Cancel(renamed, Caller{}));  // kInvalid: it is whole already
+      break;
+    case 1:
+      // Its own writes make it another thing; it is only looked at for crashes.
+      EXPECT_TRUE(clone.value()->WriteAt(Bytes(5000, std::byte{7}), 3 * kTold + 100).ok());
+      EXPECT_TRUE(clone.value()->Sync().ok());
+      EXPECT_MAY_HAPPEN(store().Delete(renamed, Caller{}));
+      break;
+    case 2:
+      if (!slow) EXPECT_TRUE(fixture_.WaitForStatus(renamed, "available"));
+      EXPECT_MAY_HAPPEN(store().Delete(renamed, Caller{}));
+      break;
+    default: {
+      MutexLock lock(kept_mu_);
+      if (clones_.size() < 6) {
+        clones_[renamed] = instant;
+        return;
+      }
+    }
+      EXPECT_MAY_HAPPEN(store().Delete(renamed, Caller{}));
+  }
+}
+
+void BigStressTest::UseOtherVolumes() {
+  for (int n = 0; !over(); ++n) {
+    CreateRequest request;
+    request.name = "other" + std::to_string(n % 3);
+    request.size_bytes = 100'000;
+    request.node = n % 2 == 0 ? "a" : "b";
+    const Result<std::shared_ptr<Volume>> made = store().Create(request, Caller{});
+    EXPECT_MAY_HAPPEN(made);
+    if (made.ok()) {
+      EXPECT_TRUE(made.value()->WriteAt(Pattern(50'001), 1000).ok());
+      EXPECT_TRUE(made.value()->Sync().ok());
+      made.value()->ChangeAttributes([](Attributes& a) { a.mode = 0640; });
+      EXPECT_TRUE(made.value()->SyncAttributes().ok());
+    }
+    EXPECT_MAY_HAPPEN(store().Resize(request.name, 200'000, Caller{}));
+    EXPECT_MAY_HAPPEN(store().Rename(request.name, "moved"));
+    EXPECT_MAY_HAPPEN(store().Delete("moved", Caller{}));
+    EXPECT_MAY_HAPPEN(store().Delete(request.name, Caller{}));
+  }
+}
+
+void BigStressTest::Look() {
+  while (!over()) {
+    for (const auto& volume : store().Volumes()) {
+      const VolumeInfo info = store().Info(*volume);
+      EXPECT_NE(info.status, "error") << info.name << ": " << info.error;
+      EXPECT_LE(info.progress.copied_bytes, std::max<uint64_t>(info.progress.total_bytes, 1));
+    }
+    for (const auto& folder : store().SnapshotFolders()) (void)store().Snapshots(folder.volume);
+    EXPECT_EQ(store().Nodes().size(), 2U);
+    EXPECT_TRUE(db_->SeekHole(0).ok());
+    EXPECT_MAY_HAPPEN(db_->SeekData(0));
+    SleepFor(milliseconds(2));
+  }
+}
+
+// --- the reckoning -------------------------------------------------------------------------------
+
+void BigStressTest::CheckVolume() {
+  Bytes found(kTold);
+  for (uint64_t number = 0; number < grown_blocks_.load(); ++number) {
+    ASSERT_TRUE(db_->ReadAt(found, number * kTold).ok());
+    ASSERT_TRUE(found == ContentsAt(number, blocks_[number].Steady())) << "block " << number;
+  }
+}
+
+// The prefix rule (and its edges, the request and its answer): if a write is in it, so is every
+// write that was acknowledged before that one was issued.
+void BigStressTest::CheckInstant(const Reader& read, uint64_t size_bytes, const Instant& instant) {
+  ASSERT_GE(size_bytes, instant.blocks * kTold);
+  const uint64_t blocks = std::min(size_bytes / kTold, kBlocksAtLast);
+  std::vector<Bytes> contents(blocks, Bytes(kTold));
+  uint64_t newest = instant.asked;
+  for (uint64_t number = 0; number < blocks; ++number) {
+    ASSERT_TRUE(read(contents[number], number * kTold).ok());
+    const uint64_t sequence = SequenceIn(contents[number]);
+    if (sequence == 0) continue;
+    ASSERT_LE(sequence, blocks_[number].Steady()) << "block " << number << " was never written so";
+    newest = std::max(newest, blocks_[number].issued(sequence));
+  }
+  ASSERT_LE(newest, instant.answered);
+  for (uint64_t number = 0; number < blocks; ++number) {
+    const uint64_t least = blocks_[number].AcknowledgedBefore(newest);
+    const uint64_t most = blocks_[number].IssuedBefore(instant.answered);
+    bool legal = false;
+    for (uint64_t s = least; s <= most && !legal; ++s) {
+      legal = contents[number] == ContentsAt(number, s);
+    }
+    ASSERT_TRUE(legal) << "block " << number << " holds write " << SequenceIn(contents[number])
+                       << ", and should one from " << least << " to " << most;
+  }
+}
+
+void BigStressTest::CheckAll() {
+  CheckVolume();
+  MutexLock lock(kept_mu_);
+  for (const auto& [id, instant] : snapshots_) {
+    SCOPED_TRACE("snapshot");
+    const auto open = store().OpenSnapshotImage(id);
+    ASSERT_TRUE(open.ok()) << open.error().message;
+    const FrozenImage& image = open.value()->image();
+    CheckInstant([&](auto out, uint64_t at) { return image.ReadAt(out, at); }, image.size_bytes(),
+                 instant);
+  }
+  for (const auto& [name, instant] : clones_) {
+    SCOPED_TRACE(name);
+    const auto clone = store().Find(name);
+    ASSERT_NE(clone, nullptr);
+    CheckInstant([&](auto out, uint64_t at) { return StatusOf(clone->ReadAt(out, at)); },
+                 clone->size_bytes(), instant);
+  }
+}
+
+TEST_F(BigStressTest, AllRequestsAtOnce) {
+  RunFor(kBigTest);
+  std::vector<std::function<void()>> bodies;
+  for (uint32_t w = 0; w < kWriters; ++w) bodies.emplace_back([this, w] { Write(w); });
+  for (uint32_t r = 0; r < 2; ++r) bodies.emplace_back([this, r] { Read(300 + r); });
+  bodies.emplace_back([this] { Grow(); });
+  bodies.emplace_back([this] { Snapshot(); });
+  bodies.emplace_back([this] { CloneAndLetGo(); });
+  bodies.emplace_back([this] { UseOtherVolumes(); });
+  bodies.emplace_back([this] { Look(); });
+  AllAtOnce(std::move(bodies));
+  if (HasFatalFailure()) return;
+
+  CheckAll();
+  ASSERT_TRUE(db_->Sync().ok());
+  db_.reset();
+  fixture_.Reopen();
+  db_ = store().Find(kVolume);
+  ASSERT_NE(db_, nullptr);
+  CheckAll();
+  std::vector<std::string> names;
+  {
+    MutexLock lock(kept_mu_);
+    for (const auto& [name, instant] : clones_) names.push_back(name);
+  }
+  for (const std::string& name : names) EXPECT_TRUE(fixture_.WaitForStatus(name, "available"));
+  CheckAll();
+}
+
+// --- two that meet in a narrow place -------------------------------------------------------------
+
+// A volume and its snapshot go at the same time: each takes a point off the same tree of layers.
+TEST_F(VolumeStressTest, AVolumeAndItsSnapshotsAreDeletedAtOnce) {
+  RunFor(kSmallTest);
+  while (!over()) {
+    const auto volume = fixture_.MakeVolume("v", 40'000, 30'000);
+    for (const char* name : {"s", "t"}) {
+      ASSERT_TRUE(store().TakeSnapshot("v", name, Caller{}).ok());
+      ASSERT_TRUE(volume->WriteAt(Pattern(9000), 5000).ok());
+    }
+    ASSERT_TRUE(volume->Sync().ok());
+    AllAtOnce({[&] { EXPECT_MAY_HAPPEN(store().DeleteSnapshot("v", "s", Caller{})); },
+               [&] { EXPECT_MAY_HAPPEN(store().DeleteSnapshot("v", "t", Caller{})); },
+               [&] { EXPECT_MAY_HAPPEN(store().Delete("v", Caller{})); }});
+    // All three have their turn: nothing of it is left, not even the name.
+    EXPECT_EQ(store().Find("v"), nullptr);
+    ASSERT_TRUE(store().SnapshotFolders().empty());
+    ASSERT_TRUE(std::filesystem::is_empty(fixture_.NodePath("a") + "/layers"));
+  }
+}
+
+// A clone is cancelled at the moment when it becomes whole.
+TEST_F(VolumeStressTest, ACancelMeetsTheEndOfACopy) {
+  fixture_.MakeVolume("v", 40'000, 30'000);
+  std::mt19937 random(1);
+  RunFor(kSmallTest);
+  while (!over()) {
+    CloneRequest request;
+    request.source = "v";
+    request.name = "c";
+    ASSERT_TRUE(Clone(request).ok());
+    SleepFor(std::chrono::microseconds(random() % 3000));
+    const Status cancelled = store().Cancel("c", Caller{});
+    EXPECT_TRUE(cancelled.ok() || cancelled.error().code == Errc::kInvalid);
+    if (!cancelled.ok()) {
+      ASSERT_TRUE(store().Delete("c", Caller{}).ok());
+    }
+    ASSERT_EQ(store().Find("c"), nullptr);
+  }
+}
+
+// A clone grows while it is made flat: what is written behind the old end is durable as all else.
+TEST_F(VolumeStressTest, AClonesGrowthMeetsTheEndOfItsCopy) {
+  fixture_.MakeVolume("v", 40'000, 30'000);
+  RunFor(kSmallTest);
+  for (int n = 0; !over() && n < 30; ++n) {
+    CloneRequest request;
+    request.source = "v";
+    request.name = "c" + std::to_string(n);
+    const auto clone = Clone(request);
+    ASSERT_TRUE(clone.ok()) << clone.error().message;
+    const Bytes piece = Pattern(777);
+    while (store().Info(request.name).value().status == "creating") {
+      ASSERT_TRUE(clone.value()->WriteAt(piece, clone.value()->size_bytes()).ok());
+    }
+    ASSERT_TRUE(clone.value()->Sync().ok());
+  }
+  std::map<std::string, Bytes> expected;
+  for (const auto& volume : store().Volumes()) {
+    Bytes& bytes = expected[volume->name()];
+    bytes.resize(volume->size_bytes());
+    ASSERT_TRUE(volume->ReadAt(bytes, 0).ok());
+  }
+  fixture_.Reopen();
+  for (const auto& [name, bytes] : expected) {
+    const auto volume = store().Find(name);
+    ASSERT_NE(volume, nullptr);
+    ASSERT_EQ(volume->size_bytes(), bytes.size()) << name;
+    ASSERT_EQ(volume->head()->record().size_bytes, bytes.size()) << name;
+    Bytes found(bytes.size());
+    ASSERT_TRUE(volume->ReadAt(found, 0).ok());
+    EXPECT_TRUE(found == bytes) << name;
+  }
+}
+
+// A request by name has found the volume when it is deleted.
+TEST_F(VolumeStressTest, AResizeMeetsADeletion) {
+  RunFor(kSmallTest);
+  while (!over()) {
+    fixture_.MakeVolume("v", 40'000, 10'000);
+    AllAtOnce({[&] {
+                 for (uint64_t size = 50'000; size < 90'000; size += 1000) {
+                   EXPECT_MAY_HAPPEN(store().Resize("v", size, Caller{}));
+                 }
+               },
+               [&] { EXPECT_MAY_HAPPEN(store().Delete("v", Caller{})); }});
+    (void)store().Delete("v", Caller{});
+    ASSERT_TRUE(std::filesystem::is_empty(fixture_.NodePath("a") + "/layers"));
+  }
+}
+
+// Renames and fsyncs share a volume's record: the last name that was acknowledged is on disk.
+TEST_F(VolumeStressTest, ARenameMeetsFsyncs) {
+  const auto volume = fixture_.MakeVolume("v0", 40'000, 10'000);
+  ASSERT_TRUE(store().TakeSnapshot("v0", "s", Caller{}).ok());
+  RunFor(kSmallTest);
+  std::atomic<int> names{0};
+  const auto sync = [&] {
+    while (!over()) {
+      EXPECT_TRUE(volume->WriteAt(Pattern(100), 5000).ok());
+      EXPECT_TRUE(volume->Sync().ok());
+    }
+  };
+  AllAtOnce({sync, sync, [&] {
+               for (int n = 0; !over(); names = ++n) {
+                 ASSERT_TRUE(store().Rename("v" + std::to_string(n),
+                                            "v" + std::to_string(n + 1)).ok());
+                 // A name that was given up is free, on disk too.
+                 CreateRequest request;
+                 request.name = "v" + std::to_string(n);
+                 request.node = "a";
+                 const auto made = store().Create(request, Caller{});
+                 ASSERT_TRUE(made.ok()) << made.error().message;
+                 ASSERT_TRUE(store().Delete(request.name, Caller{}).ok());
+               }
+             }});
+  fixture_.Reopen();
+  EXPECT_NE(store().Find("v" + std::to_string(names.load())), nullptr);
+}
+
+}  // namespace
+}  // namespace volfs
