@@ -13,18 +13,18 @@ constexpr uint32_t kMagic = 0x377f0682;  // the lowest bit: checksums over big-e
 constexpr uint32_t kVersion = 3007000;
 constexpr uint32_t kMaxPageBytes = 65536;
 
-uint32_t BigEndian(std::span<const uint8_t> bytes, size_t at) {
+uint32_t ReadBigEndian(std::span<const uint8_t> bytes, size_t at) {
   return uint32_t{bytes[at]} << 24 | uint32_t{bytes[at + 1]} << 16 | uint32_t{bytes[at + 2]} << 8 |
          uint32_t{bytes[at + 3]};
 }
 
-uint32_t LittleEndian(std::span<const uint8_t> bytes, size_t at) {
+uint32_t ReadLittleEndian(std::span<const uint8_t> bytes, size_t at) {
   return uint32_t{bytes[at + 3]} << 24 | uint32_t{bytes[at + 2]} << 16 |
          uint32_t{bytes[at + 1]} << 8 | uint32_t{bytes[at]};
 }
 
 uint64_t Salts(std::span<const uint8_t> bytes, size_t at) {
-  return uint64_t{BigEndian(bytes, at)} << 32 | BigEndian(bytes, at + 4);
+  return uint64_t{ReadBigEndian(bytes, at)} << 32 | ReadBigEndian(bytes, at + 4);
 }
 
 // The running checksum of a WAL: each frame's covers all before it.
@@ -35,13 +35,13 @@ struct Checksum {
 
   void Add(std::span<const uint8_t> bytes) {
     for (size_t at = 0; at + 8 <= bytes.size(); at += 8) {
-      const auto word = big_endian ? BigEndian : LittleEndian;
+      const auto word = big_endian ? ReadBigEndian : ReadLittleEndian;
       first += word(bytes, at) + second;
       second += word(bytes, at + 4) + first;
     }
   }
   [[nodiscard]] bool Matches(std::span<const uint8_t> bytes, size_t at) const {
-    return BigEndian(bytes, at) == first && BigEndian(bytes, at + 4) == second;
+    return ReadBigEndian(bytes, at) == first && ReadBigEndian(bytes, at + 4) == second;
   }
 };
 
@@ -62,10 +62,10 @@ uint64_t CountFrames(sqlite3_file* wal, Checksum sum, uint32_t page_bytes, uint6
     const std::span<const uint8_t> bytes(frame);
     sum.Add(bytes.first(8));
     sum.Add(bytes.subspan(kFrameHeaderBytes));
-    if (BigEndian(bytes, 0) == 0 || Salts(bytes, 8) != salts || !sum.Matches(bytes, 16)) {
+    if (ReadBigEndian(bytes, 0) == 0 || Salts(bytes, 8) != salts || !sum.Matches(bytes, 16)) {
       return whole;
     }
-    if (BigEndian(bytes, 4) != 0) whole = n + 1;  // the last frame of a transaction
+    if (ReadBigEndian(bytes, 4) != 0) whole = n + 1;  // the last frame of a transaction
   }
 }
 
@@ -77,11 +77,11 @@ std::optional<WalState> ReadWal(sqlite3_file* wal) {
   WalState state;
   if (!Read(wal, header, 0, &failed)) return failed ? std::nullopt : std::optional(state);
   state.salts = Salts(header, 16);
-  const uint32_t magic = BigEndian(header, 0);
-  const uint32_t page_bytes = BigEndian(header, 8);
+  const uint32_t magic = ReadBigEndian(header, 0);
+  const uint32_t page_bytes = ReadBigEndian(header, 8);
   Checksum sum{.big_endian = (magic & 1) != 0};
   sum.Add(std::span(header).first(24));
-  if ((magic & ~1U) != kMagic || BigEndian(header, 4) != kVersion || page_bytes < 512 ||
+  if ((magic & ~1U) != kMagic || ReadBigEndian(header, 4) != kVersion || page_bytes < 512 ||
       page_bytes > kMaxPageBytes || !sum.Matches(header, 24)) {
     return state;
   }

@@ -9,7 +9,7 @@
 namespace volfs {
 namespace {
 
-[[noreturn]] void Broken(const char* invariant) {
+[[noreturn]] void BrokenRuns(const char* invariant) {
   std::fprintf(stderr, "PresenceRuns: %s is broken\n", invariant);
   std::abort();
 }
@@ -110,12 +110,12 @@ void PresenceRuns::CheckInvariants() const {
   uint64_t blocks = 0;
   PresenceRun last;
   for (const auto& [first, tail] : runs_) {
-    if (tail.count == 0 || first < last.end()) Broken("R1");
-    if (last.count > 0 && first == last.end() && tail.state == last.state) Broken("R2");
+    if (tail.count == 0 || first < last.end()) BrokenRuns("R1");
+    if (last.count > 0 && first == last.end() && tail.state == last.state) BrokenRuns("R2");
     blocks += tail.count;
     last = {first, tail.count, tail.state};
   }
-  if (blocks != blocks_) Broken("R3");
+  if (blocks != blocks_) BrokenRuns("R3");
 }
 
 PresenceChunk::PresenceChunk(BlockState uniform) : bits_(kBytes, UniformByte(uniform)) {}

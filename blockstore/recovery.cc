@@ -8,8 +8,6 @@
 namespace volfs {
 namespace {
 
-constexpr char kCleanKey[] = "clean";
-
 Id IdFromFileName(const std::string& name) {
   if (name.size() != 16 || name.find_first_not_of("0123456789abcdef") != std::string::npos) {
     return kNoId;

@@ -7,6 +7,9 @@
 
 namespace volfs {
 
+// The setting of a node that says whether its last mount ended in order: "1", else "0".
+inline constexpr char kCleanKey[] = "clean";
+
 // Fills a new Store from what the catalogs of its nodes say, and finishes or undoes what a crash
 // left between two nodes. Needs no repair and no pass over data: time grows with the number of
 // volumes, snapshots and layers only.
@@ -22,6 +25,9 @@ namespace volfs {
 //
 // Then files in layers/ that no record knows are removed (a crash between making a file and
 // committing its record, or between deleting a record and removing its file).
+//
+// After an unclean stop (the setting kCleanKey of a node is not "1") the heads that may hold writes
+// that were never committed are put on Store's list to be punched, in the background.
 //
 // Used once, by Store::Open, before anything else runs.
 class Recovery {

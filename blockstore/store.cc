@@ -17,7 +17,6 @@ constexpr uint64_t kCommitTicks = 4;
 constexpr uint64_t kPendingBlocks = 65536;
 constexpr uint64_t kAttributeTicks = 30;
 constexpr uint64_t kCheckpointTicks = 20;
-constexpr char kCleanKey[] = "clean";
 
 }  // namespace
 

@@ -7,7 +7,7 @@ namespace volfs {
 namespace {
 
 constexpr uint64_t kNanosPerSecond = 1'000'000'000;
-constexpr Nanoseconds kLongestPause = std::chrono::milliseconds(200);
+constexpr Nanoseconds kLongestWait = std::chrono::milliseconds(200);
 __extension__ using Wide = unsigned __int128;  // bytes a second times nanoseconds
 
 uint64_t BurstBytes(uint64_t rate) {
@@ -31,14 +31,14 @@ void Throttle::PayLocked() {
   paid_at_ = now;
 }
 
-// How long until `place` is paid for, at most kLongestPause.
+// How long until `place` is paid for, at most kLongestWait.
 Nanoseconds Throttle::PauseLocked(uint64_t place) const {
   assert(paid_ < place);
-  if (rate_ == 0) return kLongestPause;
+  if (rate_ == 0) return kLongestWait;
   const Wide owed = Wide{place - paid_} * kNanosPerSecond - remainder_;
   const Wide pause_ns = owed / rate_ + 1;
-  const auto longest_ns = static_cast<uint64_t>(kLongestPause.count());
-  if (pause_ns >= longest_ns) return kLongestPause;
+  const auto longest_ns = static_cast<uint64_t>(kLongestWait.count());
+  if (pause_ns >= longest_ns) return kLongestWait;
   return Nanoseconds(static_cast<int64_t>(pause_ns));
 }
 
@@ -84,7 +84,7 @@ bool Throttle::Take(uint64_t bytes, const std::function<bool()>& stop) {
       return false;
     }
     if (seen != interrupts_) continue;
-    const Nanoseconds pause = paid_ >= place ? kLongestPause : PauseLocked(place);
+    const Nanoseconds pause = paid_ >= place ? kLongestWait : PauseLocked(place);
     (void)changed_.WaitUntil(mu_, MonotonicNow() + pause);
   }
 }

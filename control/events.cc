@@ -10,7 +10,7 @@
 namespace volfs {
 namespace {
 
-JsonValue TextOrNull(const std::string& text) {
+JsonValue NameOrNull(const std::string& text) {
   if (text.empty()) return nullptr;
   return text;
 }
@@ -23,8 +23,8 @@ JsonValue IdOrNull(Id id) {
 // The members that every line has.
 JsonObject Members(const StoreEvent& event) {
   return {{"seq", event.seq},         {"time", UtcMilliseconds(event.time_ns)},
-          {"event", event.event},     {"volume", TextOrNull(event.volume)},
-          {"id", IdOrNull(event.id)}, {"status", TextOrNull(event.status)}};
+          {"event", event.event},     {"volume", NameOrNull(event.volume)},
+          {"id", IdOrNull(event.id)}, {"status", NameOrNull(event.status)}};
 }
 
 std::string LostLine(uint64_t count, uint64_t last_seq, int64_t time_ns) {

@@ -11,14 +11,14 @@
 namespace volfs::cli {
 namespace {
 
-struct Row {
+struct ErrcRow {
   int os_errno;  // 0: none of its own
   Errc code;
   int exit_code;
 };
 
 // What is not here is kIo, and 1.
-constexpr std::array<Row, 22> kTable = {{
+constexpr std::array<ErrcRow, 22> kTable = {{
     {ENOENT, Errc::kNotFound, kExitNotFound},
     {EEXIST, Errc::kExists, kExitExists},
     {EINVAL, Errc::kInvalid, kExitUsage},
@@ -46,14 +46,14 @@ constexpr std::array<Row, 22> kTable = {{
 }  // namespace
 
 Errc ErrcOfErrno(int os_errno) {
-  for (const Row& row : kTable) {
+  for (const ErrcRow& row : kTable) {
     if (row.os_errno == os_errno && os_errno != 0) return row.code;
   }
   return Errc::kIo;
 }
 
 int ExitCodeOf(Errc code) {
-  for (const Row& row : kTable) {
+  for (const ErrcRow& row : kTable) {
     if (row.code == code) return row.exit_code;
   }
   return kExitFailed;

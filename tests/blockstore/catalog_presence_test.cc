@@ -11,7 +11,7 @@
 namespace volfs {
 namespace {
 
-constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+constexpr uint64_t kChunkLength = PresenceChunk::kChunkBlocks;
 
 class CatalogPresenceTest : public CatalogFixture {
  protected:
@@ -48,30 +48,30 @@ class CatalogPresenceTest : public CatalogFixture {
   }
 };
 
-struct Change {
+struct PresenceChange {
   uint64_t first;
   uint64_t count;
   BlockState state;
 };
 
 // Ranges that begin and end at and around chunk borders as often as not.
-rc::Gen<Change> AnyChange(uint64_t blocks) {
+rc::Gen<PresenceChange> AnyChange(uint64_t blocks) {
   const auto place = rc::gen::oneOf(rc::gen::inRange<uint64_t>(0, blocks),
-                                    rc::gen::map(rc::gen::inRange<uint64_t>(0, blocks / kChunk),
-                                                 [](uint64_t chunk) { return chunk * kChunk; }));
+                                    rc::gen::map(rc::gen::inRange<uint64_t>(0, blocks / kChunkLength),
+                                                 [](uint64_t chunk) { return chunk * kChunkLength; }));
   const auto state = rc::gen::element(BlockState::kAbsent, BlockState::kHere, BlockState::kZero);
   return rc::gen::map(rc::gen::tuple(place, place, state),
                       [](const std::tuple<uint64_t, uint64_t, BlockState>& t) {
                         const auto [a, b, s] = t;
-                        return Change{std::min(a, b), std::max(a, b) - std::min(a, b) + 1, s};
+                        return PresenceChange{std::min(a, b), std::max(a, b) - std::min(a, b) + 1, s};
                       });
 }
 
-using Model = std::vector<BlockState>;
+using StateModel = std::vector<BlockState>;
 
 // What the runs say, which must be sorted, merged, and within the model's blocks.
-Model ModelOf(const std::vector<PresenceRun>& runs, size_t blocks) {
-  Model model(blocks, BlockState::kAbsent);
+StateModel ModelOf(const std::vector<PresenceRun>& runs, size_t blocks) {
+  StateModel model(blocks, BlockState::kAbsent);
   PresenceRun last;
   for (const PresenceRun& run : runs) {
     RC_ASSERT(run.count != 0U);
@@ -85,19 +85,19 @@ Model ModelOf(const std::vector<PresenceRun>& runs, size_t blocks) {
 }
 
 TEST_F(CatalogPresenceTest, IsAPlainArrayOfStates) {
-  constexpr uint64_t kBlocks = 12 * kChunk;
+  constexpr uint64_t kBlocks = 12 * kChunkLength;
   // A few commits of a few changes: each is a sync of the disk.
   constexpr int kFew = 16;
   const auto any_commits =
-      rc::gen::resize(kFew, rc::gen::container<std::vector<std::vector<Change>>>(
-                                rc::gen::container<std::vector<Change>>(AnyChange(kBlocks))));
+      rc::gen::resize(kFew, rc::gen::container<std::vector<std::vector<PresenceChange>>>(
+                                rc::gen::container<std::vector<PresenceChange>>(AnyChange(kBlocks))));
   const bool holds = rc::check([&] {
     Commit({ClearPresence{kLayerId}});
-    Model model(kBlocks + 1, BlockState::kAbsent);
+    StateModel model(kBlocks + 1, BlockState::kAbsent);
     const auto commits = *any_commits;
     for (const auto& changes : commits) {
       PresenceRuns runs;
-      for (const Change& change : changes) {
+      for (const PresenceChange& change : changes) {
         runs.Set({change.first, change.count}, change.state);
         std::fill_n(model.begin() + static_cast<std::ptrdiff_t>(change.first), change.count,
                     change.state);
@@ -105,11 +105,11 @@ TEST_F(CatalogPresenceTest, IsAPlainArrayOfStates) {
       RC_ASSERT(catalog_->Commit({SetPresence{kLayerId, runs}}).ok());
     }
     RC_ASSERT((ModelOf(Runs(), model.size()) == model));
-    const uint64_t chunk = *rc::gen::inRange<uint64_t>(0, kBlocks / kChunk);
+    const uint64_t chunk = *rc::gen::inRange<uint64_t>(0, kBlocks / kChunkLength);
     const auto loaded = catalog_->LoadChunk(kLayerId, chunk);
     RC_ASSERT(loaded.ok());
-    for (uint64_t i = 0; i < kChunk; ++i) {
-      RC_ASSERT((loaded.value().Get(i) == model[chunk * kChunk + i]));
+    for (uint64_t i = 0; i < kChunkLength; ++i) {
+      RC_ASSERT((loaded.value().Get(i) == model[chunk * kChunkLength + i]));
     }
   });
   EXPECT_TRUE(holds);
@@ -126,10 +126,10 @@ TEST_F(CatalogPresenceTest, WhatWasNeverSaidIsAbsent) {
 TEST_F(CatalogPresenceTest, LayersDoNotSeeEachOther) {
   LayerRecord other = TestLayer(TestId(2));
   Commit({PutLayer{other}});
-  Set(kLayerId, {0, 3 * kChunk}, BlockState::kHere);
-  Set(other.id, {kChunk, 7}, BlockState::kZero);
-  EXPECT_EQ(Runs(), (std::vector<PresenceRun>{{0, 3 * kChunk, BlockState::kHere}}));
-  EXPECT_EQ(Runs(other.id), (std::vector<PresenceRun>{{kChunk, 7, BlockState::kZero}}));
+  Set(kLayerId, {0, 3 * kChunkLength}, BlockState::kHere);
+  Set(other.id, {kChunkLength, 7}, BlockState::kZero);
+  EXPECT_EQ(Runs(), (std::vector<PresenceRun>{{0, 3 * kChunkLength, BlockState::kHere}}));
+  EXPECT_EQ(Runs(other.id), (std::vector<PresenceRun>{{kChunkLength, 7, BlockState::kZero}}));
   Commit({ClearPresence{kLayerId}});
   EXPECT_TRUE(Runs().empty());
   Commit({DeleteLayer{other.id}});
@@ -151,7 +151,7 @@ TEST_F(CatalogPresenceTest, AHugeRunIsOneRowAndOneBlockOfItThree) {
 }
 
 TEST_F(CatalogPresenceTest, AFileThatIsWrittenFromEndToEndStaysOneRow) {
-  for (uint64_t at = 0; at < 10 * kChunk; at += 1000) {
+  for (uint64_t at = 0; at < 10 * kChunkLength; at += 1000) {
     Set(kLayerId, {at, 1000}, BlockState::kHere);
   }
   EXPECT_EQ(Runs().size(), 1U);
@@ -181,7 +181,7 @@ TEST_F(CatalogPresenceTest, ManyRandomBlocksAreOneQuickCommit) {
   // 0.1 s is the goal on an idle machine; this only sees that it is not a row for each block.
   EXPECT_LT(took, std::chrono::seconds(3));
   EXPECT_EQ(Runs().size(), runs.run_count());
-  EXPECT_LE(RowCount(), static_cast<int64_t>(kBlocks / kChunk));
+  EXPECT_LE(RowCount(), static_cast<int64_t>(kBlocks / kChunkLength));
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ namespace {
 using Bytes = std::vector<std::byte>;
 constexpr uint64_t kMiB = 1 << 20;
 
-Bytes ReadAll(Volume& volume) {
+Bytes ReadBack(Volume& volume) {
   Bytes out(volume.size_bytes());
   const Result<size_t> got = volume.ReadAt(out, 0);
   EXPECT_TRUE(got.ok()) << (got.ok() ? "" : got.error().message);
@@ -43,7 +43,7 @@ class CloneTest : public ::testing::Test {
 // R1, R5, R6, R7: the clone is the instant, is usable while `creating`, and whole at the end.
 TEST_F(CloneTest, IsTheInstantPlusItsOwnWrites) {
   auto db = fixture_.MakeVolume("db", 8 * kMiB + 777, 5 * kMiB);
-  Bytes expected = ReadAll(*db);
+  Bytes expected = ReadBack(*db);
   Pause();
   auto clone = Clone("db", "db-clone");
   ASSERT_TRUE(clone.ok()) << clone.error().message;
@@ -53,17 +53,17 @@ TEST_F(CloneTest, IsTheInstantPlusItsOwnWrites) {
   // The source goes on without the clone seeing it, and the other way round.
   const Bytes newer(100'000, std::byte{0xee});
   ASSERT_TRUE(db->WriteAt(newer, 12'345).ok());
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
   const Bytes own(70'001, std::byte{0x55});
   ASSERT_TRUE(clone.value()->WriteAt(own, 3 * kMiB + 5).ok());
   std::memcpy(expected.data() + 3 * kMiB + 5, own.data(), own.size());
   ASSERT_TRUE(clone.value()->Discard({kMiB + 100, 500'000}).ok());
   std::memset(expected.data() + kMiB + 100, 0, 500'000);
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 
   Go();
   ASSERT_TRUE(fixture_.WaitForStatus("db-clone", "available"));
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
   EXPECT_TRUE(clone.value()->head()->flat());
   EXPECT_EQ(fixture_.store().Info("db-clone").value().progress.percent(), 100);
 }
@@ -72,7 +72,7 @@ TEST_F(CloneTest, IsTheInstantPlusItsOwnWrites) {
 // overwritten (Longhorn bcde63a5, #4354).
 TEST_F(CloneTest, KeepsEveryUserWriteThatRacesTheCopier) {
   auto db = fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
-  Bytes expected = ReadAll(*db);
+  Bytes expected = ReadBack(*db);
   auto clone = Clone("db", "x");
   ASSERT_TRUE(clone.ok());
   std::mt19937 random(5);
@@ -84,7 +84,7 @@ TEST_F(CloneTest, KeepsEveryUserWriteThatRacesTheCopier) {
     std::memcpy(expected.data() + offset, data.data(), length);
   }
   ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
 // R17, R18, T7, T8: one clone or snapshot of a source at a time, and none of a clone in the making.
@@ -121,14 +121,14 @@ TEST_F(CloneTest, RefusesBeforeItChangesAnything) {
 // R10, T15: a larger clone reads zeros past the source's end, also within the source's last block.
 TEST_F(CloneTest, MayBeLarger) {
   auto db = fixture_.MakeVolume("db", 10'001, 10'001);
-  Bytes expected = ReadAll(*db);
+  Bytes expected = ReadBack(*db);
   CloneRequest request{.source = "db", .name = "big", .size_bytes = 50'000};
   auto clone = fixture_.store().Clone(request, Caller{});
   ASSERT_TRUE(clone.ok()) << clone.error().message;
   expected.resize(50'000);
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
   ASSERT_TRUE(fixture_.WaitForStatus("big", "available"));
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
 // T11, 5.9: cancelling takes the clone's name, space and hold away; the source is free again.
@@ -146,7 +146,7 @@ TEST_F(CloneTest, CanBeCancelled) {
 // R20, R29: a clone goes on where it was after a remount, never backwards, and ends independent.
 TEST_F(CloneTest, GoesOnAfterARemount) {
   auto db = fixture_.MakeVolume("db", 24 * kMiB, 24 * kMiB);
-  const Bytes expected = ReadAll(*db);
+  const Bytes expected = ReadBack(*db);
   fixture_.store().hydrator().throttle().SetRate(8 * kMiB);
   ASSERT_TRUE(Clone("db", "x").ok());
   while (fixture_.store().Info("x").value().progress.copied_bytes == 0) SleepFor(Nanoseconds(1000));
@@ -157,36 +157,36 @@ TEST_F(CloneTest, GoesOnAfterARemount) {
   EXPECT_EQ(info.status, "creating");
   EXPECT_GE(info.progress.copied_bytes, before);
   EXPECT_LT(info.progress.copied_bytes, info.progress.total_bytes);
-  EXPECT_TRUE(ReadAll(*fixture_.store().Find("x")) == expected);
+  EXPECT_TRUE(ReadBack(*fixture_.store().Find("x")) == expected);
   fixture_.Reopen();
   ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
-  EXPECT_TRUE(ReadAll(*fixture_.store().Find("x")) == expected);
+  EXPECT_TRUE(ReadBack(*fixture_.store().Find("x")) == expected);
 }
 
 // 5.12: a linked clone shares everything, is available at once, and both may go their own way.
 TEST_F(CloneTest, CanBeLinked) {
   auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
-  Bytes expected = ReadAll(*db);
+  Bytes expected = ReadBack(*db);
   CloneRequest request{.source = "db", .name = "x", .linked = true};
   auto clone = fixture_.store().Clone(request, Caller{});
   ASSERT_TRUE(clone.ok()) << clone.error().message;
   EXPECT_EQ(StatusOf("x"), "available");
   const Bytes newer(100'000, std::byte{0xee});
   ASSERT_TRUE(db->WriteAt(newer, 1000).ok());
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
-  const Bytes source = ReadAll(*db);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
+  const Bytes source = ReadBack(*db);
   ASSERT_TRUE(clone.value()->WriteAt(newer, 2 * kMiB).ok());
-  EXPECT_TRUE(ReadAll(*db) == source);
+  EXPECT_TRUE(ReadBack(*db) == source);
   db.reset();
   ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
   std::memcpy(expected.data() + 2 * kMiB, newer.data(), newer.size());
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
 // 5.1, 5.7: of a snapshot: the snapshot's contents and lock, not the volume's.
 TEST_F(CloneTest, CanBeMadeOfASnapshot) {
   auto db = fixture_.MakeVolume("db", 2 * kMiB, 2 * kMiB);
-  const Bytes expected = ReadAll(*db);
+  const Bytes expected = ReadBack(*db);
   ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "monday", Caller{}).ok());
   const Bytes newer(kMiB, std::byte{1});
   ASSERT_TRUE(db->WriteAt(newer, 0).ok());
@@ -198,13 +198,13 @@ TEST_F(CloneTest, CanBeMadeOfASnapshot) {
   EXPECT_TRUE(Clone("db", "y").ok());
   Go();
   ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
-  EXPECT_TRUE(ReadAll(*clone.value()) == expected);
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
 // A deleted volume's snapshots keep its name, and bring it back.
 TEST_F(CloneTest, BringsADeletedVolumeBack) {
   auto db = fixture_.MakeVolume("db", kMiB, kMiB);
-  const Bytes expected = ReadAll(*db);
+  const Bytes expected = ReadBack(*db);
   ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "s", Caller{}).ok());
   db.reset();
   ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
@@ -215,7 +215,7 @@ TEST_F(CloneTest, BringsADeletedVolumeBack) {
   CloneRequest request{.source = "db", .snapshot = "s", .name = "db"};
   auto back = fixture_.store().Clone(request, Caller{});
   ASSERT_TRUE(back.ok()) << back.error().message;
-  EXPECT_TRUE(ReadAll(*back.value()) == expected);
+  EXPECT_TRUE(ReadBack(*back.value()) == expected);
 }
 
 // Only data is copied: a terabyte with 4 MiB of data has 4 MiB to copy, and takes no more.

@@ -15,7 +15,7 @@
 namespace volfs {
 namespace {
 
-constexpr LayerRef Layer(uint32_t number) { return static_cast<LayerRef>(number); }
+constexpr LayerRef Ref(uint32_t number) { return static_cast<LayerRef>(number); }
 
 std::vector<Extent> Extents(const ExtentMap& map) {
   std::vector<Extent> extents;
@@ -89,8 +89,8 @@ constexpr uint64_t kMaxSize = 8000;  // with combs: three levels
 
 void Apply(Pair* pair, const Step& step) {
   const auto assign = [&](BlockRange range, uint32_t layer) {
-    pair->map.Assign(range, Layer(layer));
-    pair->model.Assign(range, Layer(layer));
+    pair->map.Assign(range, Ref(layer));
+    pair->model.Assign(range, Ref(layer));
   };
   if (step.kind == Step::kResize || pair->map.size() == 0) {
     pair->map.Resize(step.first % kMaxSize);
@@ -143,7 +143,7 @@ TEST(ExtentMapTest, SurvivesALongRandomHistory) {
     const uint64_t first = random() % kSize;
     const uint64_t longest = i % 5000 == 0 ? kSize / 3 : 1 + i % 7;
     const BlockRange range{first, std::min(kSize - first, 1 + random() % longest)};
-    const LayerRef layer = Layer(static_cast<uint32_t>(random() % 5));
+    const LayerRef layer = Ref(static_cast<uint32_t>(random() % 5));
     live.map.Assign(range, layer);
     live.model.Assign(range, layer);
     if (i % 20'000 == 15'000) snapshots.push_back(live);
@@ -159,8 +159,8 @@ TEST(ExtentMapTest, DropsWholeSubtrees) {
   constexpr uint64_t kSize = 16'000;
   Pair dense{ExtentMap(kSize), Model(kSize)};
   for (uint64_t block = 0; block < kSize; block += 2) {
-    dense.map.Assign({block, 1}, Layer(1));
-    dense.model.Assign({block, 1}, Layer(1));
+    dense.map.Assign({block, 1}, Ref(1));
+    dense.model.Assign({block, 1}, Ref(1));
   }
   std::mt19937_64 random(3);
   for (int round = 0; round < 60; ++round) {
@@ -168,7 +168,7 @@ TEST(ExtentMapTest, DropsWholeSubtrees) {
     for (int i = 0; i < 4; ++i) {
       const uint64_t first = i == 3 ? 0 : random() % kSize;
       const BlockRange range{first, std::min(kSize - first, 1 + random() % 5000)};
-      const LayerRef layer = Layer(static_cast<uint32_t>(random() % 3));
+      const LayerRef layer = Ref(static_cast<uint32_t>(random() % 3));
       copy.map.Assign(range, layer);
       copy.model.Assign(range, layer);
       copy.map.CheckInvariants();
@@ -192,18 +192,18 @@ TEST(ExtentMapTest, BeginsAsOneHole) {
 // Assigning splits the extent around, replaces those inside, and merges with equal neighbours (I2).
 TEST(ExtentMapTest, SplitsReplacesAndMerges) {
   ExtentMap map(100);
-  map.Assign({10, 20}, Layer(1));
-  map.Assign({15, 5}, Layer(2));
+  map.Assign({10, 20}, Ref(1));
+  map.Assign({15, 5}, Ref(2));
   EXPECT_EQ(Extents(map), (std::vector<Extent>{{0, 10, LayerRef::kHole},
-                                               {10, 5, Layer(1)},
-                                               {15, 5, Layer(2)},
-                                               {20, 10, Layer(1)},
+                                               {10, 5, Ref(1)},
+                                               {15, 5, Ref(2)},
+                                               {20, 10, Ref(1)},
                                                {30, 70, LayerRef::kHole}}));
-  map.Assign({15, 5}, Layer(1));
-  EXPECT_EQ(map.Find(17), (Extent{10, 20, Layer(1)}));
+  map.Assign({15, 5}, Ref(1));
+  EXPECT_EQ(map.Find(17), (Extent{10, 20, Ref(1)}));
   map.Assign({0, 100}, LayerRef::kHole);
   EXPECT_EQ(map.extent_count(), 1u);
-  map.Assign({50, 0}, Layer(1));  // nothing
+  map.Assign({50, 0}, Ref(1));  // nothing
   EXPECT_EQ(map.extent_count(), 1u);
 }
 
@@ -211,9 +211,9 @@ TEST(ExtentMapTest, SplitsReplacesAndMerges) {
 TEST(ExtentMapTest, HoldsTheGreatestVolume) {
   const uint64_t size = BlocksFor(kMaxVolumeBytes, kDefaultBlockSize);
   ExtentMap map(size);
-  map.Assign({size - 1, 1}, Layer(7));
-  map.Assign({size / 2, 1}, Layer(7));
-  EXPECT_EQ(map.Find(size - 1), (Extent{size - 1, 1, Layer(7)}));
+  map.Assign({size - 1, 1}, Ref(7));
+  map.Assign({size / 2, 1}, Ref(7));
+  EXPECT_EQ(map.Find(size - 1), (Extent{size - 1, 1, Ref(7)}));
   EXPECT_EQ(map.extent_count(), 4u);
   map.CheckInvariants();
 }
@@ -221,10 +221,10 @@ TEST(ExtentMapTest, HoldsTheGreatestVolume) {
 // What is dropped by shrinking does not come back by growing.
 TEST(ExtentMapTest, GrowsWithAHole) {
   ExtentMap map(10);
-  map.Assign({0, 10}, Layer(1));
+  map.Assign({0, 10}, Ref(1));
   map.Resize(4);
   map.Resize(10);
-  EXPECT_EQ(Extents(map), (std::vector<Extent>{{0, 4, Layer(1)}, {4, 6, LayerRef::kHole}}));
+  EXPECT_EQ(Extents(map), (std::vector<Extent>{{0, 4, Ref(1)}, {4, 6, LayerRef::kHole}}));
   map.Resize(20);
   EXPECT_EQ(map.Find(19), (Extent{4, 16, LayerRef::kHole}));
   map.Resize(0);
@@ -250,7 +250,7 @@ TEST(ExtentMapTest, TakesAtMost32BytesAnIsolatedBlock) {
   for (const bool shuffled : {false, true}) {
     if (shuffled) std::shuffle(order.begin(), order.end(), std::mt19937_64(2));
     ExtentMap map(2 * kBlocks);
-    for (const uint64_t block : order) map.Assign({block, 1}, Layer(1));
+    for (const uint64_t block : order) map.Assign({block, 1}, Ref(1));
     map.CheckInvariants();
     EXPECT_LE(map.MemoryBytes(), kBlocks * 32) << "shuffled: " << shuffled;
   }
@@ -261,8 +261,8 @@ TEST(ExtentMapTest, LetsThreadsShareNodes) {
   constexpr uint64_t kSize = 20'000;
   Pair base{ExtentMap(kSize), Model(kSize)};
   for (uint64_t block = 0; block < kSize; block += 2) {
-    base.map.Assign({block, 1}, Layer(1));
-    base.model.Assign({block, 1}, Layer(1));
+    base.map.Assign({block, 1}, Ref(1));
+    base.model.Assign({block, 1}, Ref(1));
   }
   std::vector<Pair> pairs(3, base);
   std::vector<Thread> threads;
@@ -273,7 +273,7 @@ TEST(ExtentMapTest, LetsThreadsShareNodes) {
       for (int i = 0; i < 3000; ++i) {
         const uint64_t first = random() % kSize;
         const BlockRange range{first, std::min(kSize - first, 1 + random() % 40)};
-        const LayerRef layer = Layer(static_cast<uint32_t>(random() % 3));
+        const LayerRef layer = Ref(static_cast<uint32_t>(random() % 3));
         pair.map.Assign(range, layer);
         pair.model.Assign(range, layer);
         if (i % 500 == 0) snapshot = pair.map;
@@ -290,7 +290,7 @@ TEST(ExtentMapTest, LetsThreadsShareNodes) {
 TEST(ExtentMapDeathTest, RefusesBlocksPastTheEnd) {
   ExtentMap map(10);
   EXPECT_DEATH((void)map.Find(10), "block < size_");
-  EXPECT_DEATH(map.Assign({5, 6}, Layer(1)), "range.count <= size_");
+  EXPECT_DEATH(map.Assign({5, 6}, Ref(1)), "range.count <= size_");
 }
 #endif
 

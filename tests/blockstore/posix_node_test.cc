@@ -40,12 +40,12 @@ class PosixNodeTest : public testing::Test {
   std::unique_ptr<NodeDirectory> node_;
 };
 
-std::vector<std::byte> Bytes(size_t size, int value) {
+std::vector<std::byte> MakeBytes(size_t size, int value) {
   return std::vector<std::byte>(size, static_cast<std::byte>(value));
 }
 
 std::vector<std::byte> Read(NodeFile& file, size_t size, uint64_t offset_bytes) {
-  std::vector<std::byte> out = Bytes(size, 0xee);
+  std::vector<std::byte> out = MakeBytes(size, 0xee);
   EXPECT_TRUE(file.ReadAt(out, offset_bytes).ok());
   return out;
 }
@@ -58,12 +58,12 @@ TEST_F(PosixNodeTest, MakesLayersDirectoryForItsOwnerOnly) {
 }
 
 TEST_F(PosixNodeTest, OpensADirectoryThatHasLayersAlready) {
-  ASSERT_TRUE(Make()->WriteAt(Bytes(3, 7), 0).ok());
+  ASSERT_TRUE(Make()->WriteAt(MakeBytes(3, 7), 0).ok());
   const auto again = OpenPosixNode(dir_.path());
   ASSERT_TRUE(again.ok());
   const auto file = again.value()->Open(kLayer, OpenMode::kReadOnly);
   ASSERT_TRUE(file.ok());
-  EXPECT_EQ(Read(*file.value(), 3, 0), Bytes(3, 7));
+  EXPECT_EQ(Read(*file.value(), 3, 0), MakeBytes(3, 7));
 }
 
 TEST_F(PosixNodeTest, RefusesWhatIsNotADirectory) {
@@ -95,12 +95,12 @@ TEST_F(PosixNodeTest, CreatesOnlyWhatIsNotThereAndOpensOnlyWhatIs) {
 
 TEST_F(PosixNodeTest, ReadsZerosPastTheEndAndInHoles) {
   const auto file = Make();
-  ASSERT_TRUE(file->WriteAt(Bytes(10, 1), 8190).ok());
-  EXPECT_EQ(Read(*file, 8190, 0), Bytes(8190, 0));
+  ASSERT_TRUE(file->WriteAt(MakeBytes(10, 1), 8190).ok());
+  EXPECT_EQ(Read(*file, 8190, 0), MakeBytes(8190, 0));
   const auto tail = Read(*file, 100, 8195);
-  EXPECT_EQ(std::vector(tail.begin(), tail.begin() + 5), Bytes(5, 1));
-  EXPECT_EQ(std::vector(tail.begin() + 5, tail.end()), Bytes(95, 0));
-  EXPECT_EQ(Read(*file, 4, uint64_t{1} << 62), Bytes(4, 0));
+  EXPECT_EQ(std::vector(tail.begin(), tail.begin() + 5), MakeBytes(5, 1));
+  EXPECT_EQ(std::vector(tail.begin() + 5, tail.end()), MakeBytes(95, 0));
+  EXPECT_EQ(Read(*file, 4, uint64_t{1} << 62), MakeBytes(4, 0));
 }
 
 TEST_F(PosixNodeTest, TellsSizes) {
@@ -108,7 +108,7 @@ TEST_F(PosixNodeTest, TellsSizes) {
   ASSERT_TRUE(file->SetSize(uint64_t{1} << 30).ok());
   EXPECT_EQ(file->Size().value(), uint64_t{1} << 30);
   EXPECT_LT(file->AllocatedBytes().value(), uint64_t{1} << 20);
-  ASSERT_TRUE(file->WriteAt(Bytes(1 << 20, 3), 0).ok());
+  ASSERT_TRUE(file->WriteAt(MakeBytes(1 << 20, 3), 0).ok());
   ASSERT_TRUE(file->SyncData().ok());
   EXPECT_GE(file->AllocatedBytes().value(), uint64_t{1} << 20);
   EXPECT_EQ(file->Size().value(), uint64_t{1} << 30);
@@ -116,23 +116,23 @@ TEST_F(PosixNodeTest, TellsSizes) {
 
 TEST_F(PosixNodeTest, PunchesWithinTheSizeOnly) {
   const auto file = Make();
-  ASSERT_TRUE(file->WriteAt(Bytes(64 * 1024, 5), 0).ok());
+  ASSERT_TRUE(file->WriteAt(MakeBytes(64 * 1024, 5), 0).ok());
   ASSERT_TRUE(file->Punch({4096, 8192}).ok());
-  EXPECT_EQ(Read(*file, 4096, 0), Bytes(4096, 5));
-  EXPECT_EQ(Read(*file, 8192, 4096), Bytes(8192, 0));
-  EXPECT_EQ(Read(*file, 4096, 12288), Bytes(4096, 5));
+  EXPECT_EQ(Read(*file, 4096, 0), MakeBytes(4096, 5));
+  EXPECT_EQ(Read(*file, 8192, 4096), MakeBytes(8192, 0));
+  EXPECT_EQ(Read(*file, 4096, 12288), MakeBytes(4096, 5));
   ASSERT_TRUE(file->Punch({60 * 1024, uint64_t{1} << 62}).ok());
   ASSERT_TRUE(file->Punch({uint64_t{1} << 40, 4096}).ok());
   EXPECT_EQ(file->Size().value(), 64U * 1024);
-  EXPECT_EQ(Read(*file, 4096, 60 * 1024), Bytes(4096, 0));
+  EXPECT_EQ(Read(*file, 4096, 60 * 1024), MakeBytes(4096, 0));
 }
 
 TEST_F(PosixNodeTest, NextDataNeverCallsDataAHole) {
   const auto file = Make();
   ASSERT_TRUE(file->SetSize(64 << 20).ok());
   EXPECT_FALSE(file->NextData(uint64_t{1} << 40).value().has_value());
-  ASSERT_TRUE(file->WriteAt(Bytes(4096, 1), 1 << 20).ok());
-  ASSERT_TRUE(file->WriteAt(Bytes(4096, 1), 32 << 20).ok());
+  ASSERT_TRUE(file->WriteAt(MakeBytes(4096, 1), 1 << 20).ok());
+  ASSERT_TRUE(file->WriteAt(MakeBytes(4096, 1), 32 << 20).ok());
   std::vector<ByteRange> data;
   uint64_t at = 0;
   while (const auto range = file->NextData(at).value()) {
@@ -151,10 +151,10 @@ TEST_F(PosixNodeTest, NextDataNeverCallsDataAHole) {
 
 TEST_F(PosixNodeTest, DroppingTheCacheChangesNothing) {
   const auto file = Make();
-  ASSERT_TRUE(file->WriteAt(Bytes(8192, 9), 0).ok());
+  ASSERT_TRUE(file->WriteAt(MakeBytes(8192, 9), 0).ok());
   file->DropCache({0, 8192});
   file->DropCache({0, 0});
-  EXPECT_EQ(Read(*file, 8192, 0), Bytes(8192, 9));
+  EXPECT_EQ(Read(*file, 8192, 0), MakeBytes(8192, 9));
 }
 
 TEST_F(PosixNodeTest, ListsAndRemovesLayers) {
@@ -172,10 +172,10 @@ TEST_F(PosixNodeTest, ListsAndRemovesLayers) {
 
 TEST_F(PosixNodeTest, AFileOutlivesItsNameAndItsDirectory) {
   const auto file = Make();
-  ASSERT_TRUE(file->WriteAt(Bytes(16, 4), 0).ok());
+  ASSERT_TRUE(file->WriteAt(MakeBytes(16, 4), 0).ok());
   ASSERT_TRUE(node_->Remove(kLayer).ok());
   node_.reset();
-  EXPECT_EQ(Read(*file, 16, 0), Bytes(16, 4));
+  EXPECT_EQ(Read(*file, 16, 0), MakeBytes(16, 4));
 }
 
 TEST_F(PosixNodeTest, RefusesASymbolicLink) {
@@ -246,7 +246,7 @@ TEST_F(PosixNodeTest, MessagesNameTheCallTheFileTheOffsetAndTheReason) {
   Make();
   const auto file = node_->Open(kLayer, OpenMode::kReadOnly);
   ASSERT_TRUE(file.ok());
-  const Status status = file.value()->WriteAt(Bytes(1, 1), 4096);  // EBADF: not open for writing
+  const Status status = file.value()->WriteAt(MakeBytes(1, 1), 4096);  // EBADF: not open for writing
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().code, Errc::kIo);
   EXPECT_EQ(status.error().os_errno, EBADF);

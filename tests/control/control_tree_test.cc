@@ -22,8 +22,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr size_t kMuch = size_t{1} << 20;
-constexpr size_t kData = size_t{256} << 10;
+constexpr size_t kWholeFile = size_t{1} << 20;
+constexpr size_t kDataBytes = size_t{256} << 10;
 
 class ControlTreeTest : public testing::Test {
  protected:
@@ -53,7 +53,7 @@ class ControlTreeTest : public testing::Test {
     return file.ok() ? std::move(file.value()) : nullptr;
   }
   // All of a file that does not block, in reads of `max` bytes.
-  std::string Cat(std::string_view path, size_t max = kMuch) {
+  std::string Cat(std::string_view path, size_t max = kWholeFile) {
     const auto file = Open(path);
     std::string text;
     for (;;) {
@@ -117,7 +117,7 @@ TEST_F(ControlTreeTest, ListsWhatTheContractNames) {
 }
 
 TEST_F(ControlTreeTest, AWalkAgreesWithItselfAndNothingBlocks) {
-  fixture.MakeVolume("db", 1 << 20, kData);
+  fixture.MakeVolume("db", 1 << 20, kDataBytes);
   ASSERT_TRUE(Echo("db", "clone").ok());
   std::set<uint64_t> inodes{inode::kControl};
   Walk("", [&](const std::string& path, const ControlEntry& entry) {
@@ -200,7 +200,7 @@ TEST_F(ControlTreeTest, AChangeShowsAtOnce) {
 // ---- texts
 
 TEST_F(ControlTreeTest, TellsAboutVolumesAndNodes) {
-  fixture.MakeVolume("db", 1 << 20, kData);
+  fixture.MakeVolume("db", 1 << 20, kDataBytes);
   ASSERT_TRUE(Echo("db", "clone").ok());
   EXPECT_EQ(Cat("status"),
             "db available 1048576 a standard 100.00 -\n"
@@ -228,7 +228,7 @@ TEST_F(ControlTreeTest, ConfigShowsTheOptions) {
 TEST_F(ControlTreeTest, OneOpenFileSeesOneText) {
   const auto status = Open("status");
   ASSERT_TRUE(Echo("db 1M", "create").ok());
-  EXPECT_EQ(status->Read(kMuch, 0).value(), "");
+  EXPECT_EQ(status->Read(kWholeFile, 0).value(), "");
   EXPECT_NE(Cat("status"), "");
 }
 
@@ -250,8 +250,8 @@ TEST_F(ControlTreeTest, TextsAreNotWritable) {
 TEST_F(ControlTreeTest, ARequestIsAnsweredOnTheSameOpenFile) {
   const auto create = Open("create", true);
   ASSERT_TRUE(create->Write("db 1M\n", caller).ok());
-  EXPECT_EQ(create->Read(kMuch, 6).value(), "ok volume=db status=available size=1048576 node=a\n");
-  EXPECT_EQ(create->Read(kMuch, 6).value(), "");
+  EXPECT_EQ(create->Read(kWholeFile, 6).value(), "ok volume=db status=available size=1048576 node=a\n");
+  EXPECT_EQ(create->Read(kWholeFile, 6).value(), "");
   EXPECT_EQ(Cat("create"), Text("create: NAME SIZE [type=TYPE] [node=NODE]\n"))
       << "somebody else's open file";
 }
@@ -302,11 +302,11 @@ TEST_F(ControlTreeTest, EventsComeAsLinesAndWakeTheReader) {
   tree->SetEventCallback([&](const StoreEvent&) { ++events; });
   const auto file = Open("watch/events");
   EXPECT_FALSE(file->Readable());
-  EXPECT_EQ(file->Read(kMuch, 0).value(), std::nullopt);
+  EXPECT_EQ(file->Read(kWholeFile, 0).value(), std::nullopt);
   ASSERT_TRUE(Echo("db 1M", "create").ok());
   ASSERT_TRUE(WaitFor([&] { return activity > 0; }));
   EXPECT_TRUE(file->Readable());
-  const auto lines = file->Read(kMuch, 12345).value();
+  const auto lines = file->Read(kWholeFile, 12345).value();
   ASSERT_TRUE(lines.has_value());
   EXPECT_THAT(*lines, StartsWith(R"({"seq":)"));
   EXPECT_THAT(*lines, HasSubstr(R"("volume":"db")"));
@@ -323,23 +323,23 @@ TEST_F(ControlTreeTest, AWatchedCloneIsWaitedFor) {
   tree.reset();
   fixture.Reopen();
   Mount({.options = {{"copy_rate", "0"}}, .uid = 0, .gid = 0, .control_gid = std::nullopt});
-  fixture.MakeVolume("db", 1 << 20, kData);
+  fixture.MakeVolume("db", 1 << 20, kDataBytes);
   ASSERT_TRUE(Echo("db", "clone").ok());
   std::atomic<bool> woken{false};
   const auto file = Open("watch/volumes/db-clone");
   tree->SetActivityCallback([&] { woken = woken || file->Readable(); });
   EXPECT_FALSE(file->Readable()) << "copying is paused";
-  EXPECT_EQ(file->Read(kMuch, 0).value(), std::nullopt);
+  EXPECT_EQ(file->Read(kWholeFile, 0).value(), std::nullopt);
   ASSERT_TRUE(Echo("max", "limits/copy_rate").ok());
   EXPECT_TRUE(WaitFor([&] { return woken.load(); })) << "an event told that it is whole";
   EXPECT_EQ(file->Read(5, 0).value(), "avail");
-  EXPECT_EQ(file->Read(kMuch, 5).value(), "able\n");
-  EXPECT_EQ(file->Read(kMuch, 10).value(), "");
+  EXPECT_EQ(file->Read(kWholeFile, 5).value(), "able\n");
+  EXPECT_EQ(file->Read(kWholeFile, 10).value(), "");
   tree->SetActivityCallback(nullptr);
 }
 
 TEST_F(ControlTreeTest, AWatchedCloneThatIsDeletedEndsTheWait) {
-  fixture.MakeVolume("db", 1 << 20, kData);
+  fixture.MakeVolume("db", 1 << 20, kDataBytes);
   ASSERT_TRUE(Echo("db", "clone").ok());
   const auto file = Open("watch/volumes/db-clone");
   EXPECT_FALSE(file->Readable());
@@ -347,7 +347,7 @@ TEST_F(ControlTreeTest, AWatchedCloneThatIsDeletedEndsTheWait) {
   tree->SetActivityCallback([&] { ++activity; });
   ASSERT_TRUE(Echo("db-clone", "cancel").ok());
   EXPECT_TRUE(WaitFor([&] { return activity > 0 && file->Readable(); }));
-  EXPECT_EQ(file->Read(kMuch, 0).value(), "deleted\n");
+  EXPECT_EQ(file->Read(kWholeFile, 0).value(), "deleted\n");
 }
 
 }  // namespace

@@ -10,7 +10,8 @@
 
 namespace volfs {
 
-// Blocks that tell what went wrong: each sector says which block, sector, writer and write it is of.
+// Blocks that tell what went wrong: each sector says which block, sector, writer and write it is
+// of.
 //
 // Write `sequence` of a block (from 1 on) is a discard, a write of the whole block, or one of some
 // of its sectors; which of them is a function of the two numbers, and so are the block's contents

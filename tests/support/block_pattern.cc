@@ -28,13 +28,15 @@ uint64_t CrcOf(const Sector& sector) {
   return ::crc32(0, reinterpret_cast<const Bytef*>(&sector), offsetof(Sector, crc));
 }
 
-SectorContents Decode(const std::byte* bytes) {
+// `number`: a good sector that belongs elsewhere in its block is garbage, too.
+SectorContents Decode(const std::byte* bytes, size_t number) {
   Sector sector;
   std::memcpy(&sector, bytes, sizeof sector);
   const bool zero = std::all_of(bytes, bytes + kPatternSectorBytes,
                                 [](std::byte byte) { return byte == std::byte{0}; });
   if (zero) return {SectorContents::Kind::kZero, {}};
   if (sector.magic != kMagic || sector.crc != CrcOf(sector)) return {};
+  if (sector.number != number) return {};
   return {SectorContents::Kind::kStamped,
           {sector.volume, sector.block, sector.writer, sector.sequence}};
 }
@@ -84,12 +86,7 @@ std::array<SectorContents, kPatternSectors> ReadStamps(
     std::span<const std::byte, kPatternBlockBytes> block) {
   std::array<SectorContents, kPatternSectors> sectors;
   for (size_t i = 0; i < kPatternSectors; ++i) {
-    const std::byte* const bytes = block.data() + i * kPatternSectorBytes;
-    sectors[i] = Decode(bytes);
-    if (sectors[i].kind != SectorContents::Kind::kStamped) continue;
-    Sector sector;
-    std::memcpy(&sector, bytes, sizeof sector);
-    if (sector.number != i) sectors[i] = {};  // it belongs elsewhere in the block
+    sectors[i] = Decode(block.data() + i * kPatternSectorBytes, i);
   }
   return sectors;
 }

@@ -1,0 +1,167 @@
+// What a snapshot request and a clone request cost, whatever the size of the volume: milliseconds
+// and catalog commits. The volume lies over a snapshot and every second block of it was written
+// since, so that n blocks are n extents. Dirty data is synced before the clock starts, copying is
+// paused. scripts/bench prints the medians as a table.
+#include <benchmark/benchmark.h>
+#include <sys/statfs.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blockstore/store.h"
+#include "tests/support/store_fixture.h"
+
+namespace volfs {
+namespace {
+
+constexpr char kVolume[] = "db";
+constexpr uint64_t kBlock = kDefaultBlockSize;
+constexpr long kTmpfsMagic = 0x01021994;
+
+// The requests shall be measured, not a disk: nodes go to /dev/shm.
+void UseMemory() {
+  struct statfs info {};
+  if (::statfs("/dev/shm", &info) == 0 && info.f_type == kTmpfsMagic) {
+    ::setenv("TMPDIR", "/dev/shm", 1);
+    return;
+  }
+  std::fprintf(stderr, "no tmpfs on /dev/shm: the nodes are in TMPDIR (or /tmp), syncs count\n");
+}
+
+[[noreturn]] void Give(const std::string& what, const Error& error) {
+  std::fprintf(stderr, "instant_bench: %s: %s\n", what.c_str(), error.message.c_str());
+  std::abort();
+}
+
+template <typename T>
+T Value(Result<T> result, const std::string& what) {
+  if (!result.ok()) Give(what, result.error());
+  return std::move(result.value());
+}
+
+// Two nodes and one fragmented volume: dear to make, so it is made once for each size.
+class Fragmented {
+ public:
+  explicit Fragmented(uint64_t extents) : extents_(extents) {
+    (void)fixture_.MakeVolume(kVolume, extents * kBlock);
+    (void)Value(store().TakeSnapshot(kVolume, "base", Caller{}), "the first snapshot");
+    const std::vector<std::byte> block = Pattern(kBlock);
+    for (uint64_t at = 0; at < extents; at += 2) {
+      (void)Value(volume().WriteAt(block, at * kBlock), "a write");
+    }
+    Settle();
+    if (volume().MapCopy().extent_count() != extents) std::abort();
+    store().hydrator().throttle().SetRate(0);
+  }
+
+  [[nodiscard]] uint64_t extents() const { return extents_; }
+  Store& store() { return fixture_.store(); }
+  Volume& volume() { return *store().Find(kVolume); }
+  void Settle() { (void)Value(volume().Sync(), "a sync"); }
+
+  // Transactions of nodes a and b. A request's own, if nothing else commits: so without hydration,
+  // which counts the source's data as soon as there is a clone.
+  struct Commits {
+    uint64_t a, b;
+  };
+  Commits CommitsOf(const std::function<void()>& request) {
+    StoreOptions still;
+    still.hydrate = false;
+    fixture_.Reopen(still);
+    Settle();
+    (void)Value(volume().Load(), "the map");
+    const Commits before = Now();
+    request();
+    const Commits after = Now();
+    fixture_.Reopen();
+    store().hydrator().throttle().SetRate(0);
+    (void)Value(volume().Load(), "the map");
+    return {after.a - before.a, after.b - before.b};
+  }
+
+ private:
+  Commits Now() {
+    return {store().nodes()[0]->catalog().commits(), store().nodes()[1]->catalog().commits()};
+  }
+
+  const uint64_t extents_;
+  StoreFixture fixture_;
+};
+
+Fragmented& Volumes(uint64_t extents) {
+  static std::unique_ptr<Fragmented> last;  // one at a time: the largest takes a gigabyte
+  if (last == nullptr || last->extents() != extents) {
+    last.reset();
+    last = std::make_unique<Fragmented>(extents);
+  }
+  return *last;
+}
+
+void Snapshot(Fragmented& f) {
+  (void)Value(f.store().TakeSnapshot(kVolume, "now", Caller{}), "a snapshot");
+}
+void DropSnapshot(Fragmented& f) {
+  (void)Value(f.store().DeleteSnapshot(kVolume, "now", Caller{}), "deleting the snapshot");
+}
+
+void Clone(Fragmented& f) {
+  CloneRequest request;
+  request.source = kVolume;
+  request.name = "copy";
+  (void)Value(f.store().Clone(request, Caller{}), "a clone");
+}
+void DropClone(Fragmented& f) {
+  (void)Value(f.store().Cancel("copy", Caller{}), "cancelling the clone");
+}
+
+using Step = void (*)(Fragmented&);
+
+void Measure(benchmark::State& state, Step request, Step undo) {
+  Fragmented& f = Volumes(static_cast<uint64_t>(state.range(0)));
+  const std::vector<std::byte> block = Pattern(kBlock);
+  // A head without any block is no busy volume's: one first write before each request.
+  uint64_t at = 0;
+  for (auto _ : state) {
+    (void)Value(f.volume().WriteAt(block, at), "a write");
+    at += 2 * kBlock;
+    f.Settle();
+    const Nanoseconds start = MonotonicNow();
+    request(f);
+    const std::chrono::duration<double> took = MonotonicNow() - start;
+    state.SetIterationTime(took.count());
+    undo(f);
+  }
+  static std::string counted;  // once a request and size, not in each repetition
+  static Fragmented::Commits commits{};
+  if (counted != state.name()) {
+    commits = f.CommitsOf([&] { request(f); });
+    undo(f);
+    counted = state.name();
+  }
+  state.counters["extents"] = static_cast<double>(f.volume().MapCopy().extent_count());
+  state.counters["commits_a"] = static_cast<double>(commits.a);
+  state.counters["commits_b"] = static_cast<double>(commits.b);
+}
+
+void InstantSnapshot(benchmark::State& state) { Measure(state, Snapshot, DropSnapshot); }
+void InstantClone(benchmark::State& state) { Measure(state, Clone, DropClone); }
+
+// By size, so that each fragmented volume is made once.
+const bool registered = [] {
+  UseMemory();
+  for (const int64_t extents : {1'000, 30'000, 500'000}) {
+    for (const auto& [name, body] : {std::pair("InstantSnapshot", InstantSnapshot),
+                                     std::pair("InstantClone", InstantClone)}) {
+      benchmark::RegisterBenchmark(name, body)
+          ->Arg(extents)->UseManualTime()->Unit(benchmark::kMillisecond)
+          ->Iterations(1)->Repetitions(7);
+    }
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace volfs

@@ -1,0 +1,204 @@
+#include "tests/support/block_load.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <random>
+
+#include "tests/support/mount_file.h"
+
+namespace volfs {
+namespace {
+
+constexpr size_t kMostComplaints = 8;
+
+std::span<const std::byte, kPatternBlockBytes> BlockOf(const std::vector<std::byte>& contents,
+                                                       uint64_t block) {
+  return std::span<const std::byte, kPatternBlockBytes>(
+      contents.data() + block * kPatternBlockBytes, kPatternBlockBytes);
+}
+
+// Collects a few lines; more would hide the first.
+class Complaints {
+ public:
+  void Add(const std::string& line) {
+    if (++count_ <= kMostComplaints) text_ += line + "\n";
+  }
+  [[nodiscard]] std::string Text() const {
+    if (count_ <= kMostComplaints) return text_;
+    return text_ + "and " + std::to_string(count_ - kMostComplaints) + " more\n";
+  }
+
+ private:
+  size_t count_ = 0;
+  std::string text_;
+};
+
+std::string WrongSize(const std::vector<std::byte>& contents, uint64_t blocks) {
+  if (contents.size() == blocks * kPatternBlockBytes) return "";
+  return "the image has " + std::to_string(contents.size()) + " bytes, expected " +
+         std::to_string(blocks * kPatternBlockBytes) + "\n";
+}
+
+}  // namespace
+
+// One thread's file and buffer.
+class BlockLoad::Writer {
+ public:
+  Writer(BlockLoad& load, int number, bool direct)
+      : load_(load),
+        number_(number),
+        buffer_(kPatternBlockBytes),
+        file_(load.options_.path, O_RDWR | (direct ? O_DIRECT : 0)) {}
+
+  [[nodiscard]] int open_error() const { return file_.open_error(); }
+
+  int WriteBlock(uint64_t number) {
+    Block& block = load_.blocks_[number];
+    const uint64_t sequence = load_.Now();
+    StampBlock(buffer_.bytes().first<kPatternBlockBytes>(),
+               {load_.options_.volume, number, static_cast<uint64_t>(number_), sequence});
+    block.writes.push_back({sequence, 0});
+    const int error = file_.WriteAt(number * kPatternBlockBytes, buffer_.bytes());
+    if (error != 0) return error;
+    block.writes.back().acked = load_.Now();
+    unsynced_.push_back(number);
+    load_.writes_.fetch_add(1);
+    return 0;
+  }
+
+  int Sync() {
+    const int error = file_.Sync();
+    if (error != 0) return error;
+    for (const uint64_t number : unsynced_) {
+      load_.blocks_[number].synced = load_.blocks_[number].writes.back().issued;
+    }
+    unsynced_.clear();
+    return 0;
+  }
+
+ private:
+  BlockLoad& load_;
+  const int number_;
+  AlignedBuffer buffer_;
+  const TestFile file_;
+  std::vector<uint64_t> unsynced_;  // written since the last sync
+};
+
+BlockLoad::BlockLoad(const Options& options) : options_(options), blocks_(options.blocks) {}
+
+int BlockLoad::Fill() {
+  Writer writer(*this, 0, /*direct=*/false);
+  int error = writer.open_error();
+  for (uint64_t number = 0; error == 0 && number < blocks_.size(); ++number) {
+    error = writer.WriteBlock(number);
+  }
+  return error != 0 ? error : writer.Sync();
+}
+
+void BlockLoad::Start() {
+  stop_ = false;
+  error_ = 0;
+  ++starts_;
+  for (int i = 0; i < options_.writers; ++i) {
+    const uint64_t seed = options_.seed * 1000 + starts_ * 100 + static_cast<uint64_t>(i);
+    threads_.emplace_back([this, i, seed] { Work(i, seed); });
+  }
+}
+
+void BlockLoad::Work(int number, uint64_t seed) {
+  Writer writer(*this, number, options_.some_direct && number % 2 == 1);
+  std::mt19937_64 random(seed);
+  const auto writers = static_cast<uint64_t>(options_.writers);
+  const uint64_t own = blocks_.size() / writers;
+  int error = writer.open_error();
+  for (int count = 1; error == 0 && !stop_; ++count) {
+    error = writer.WriteBlock(random() % own * writers + static_cast<uint64_t>(number));
+    if (error == 0 && options_.sync_every != 0 && count % options_.sync_every == 0) {
+      error = writer.Sync();
+    }
+    if (options_.pause_us == 0) continue;
+    std::this_thread::sleep_for(std::chrono::microseconds(options_.pause_us));
+  }
+  int none = 0;
+  if (error != 0) error_.compare_exchange_strong(none, error);
+}
+
+int BlockLoad::Stop() {
+  stop_ = true;
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  return error_;
+}
+
+const BlockLoad::Write* BlockLoad::LastAckedBefore(uint64_t block, uint64_t moment) const {
+  const std::vector<Write>& writes = blocks_[block].writes;
+  for (auto it = writes.rbegin(); it != writes.rend(); ++it) {
+    if (it->acked != 0 && it->acked < moment) return &*it;
+  }
+  return nullptr;
+}
+
+std::string BlockLoad::CheckNewest(const std::vector<std::byte>& contents) const {
+  const std::string wrong_size = WrongSize(contents, blocks_.size());
+  if (!wrong_size.empty()) return wrong_size;
+  Complaints complaints;
+  for (uint64_t number = 0; number < blocks_.size(); ++number) {
+    const uint64_t newest =
+        blocks_[number].writes.empty() ? 0 : blocks_[number].writes.back().issued;
+    const auto wrong =
+        CheckBlock(BlockOf(contents, number), {options_.volume, number, newest, newest});
+    if (wrong) complaints.Add(*wrong);
+  }
+  return complaints.Text();
+}
+
+std::string BlockLoad::CheckInstant(const std::vector<std::byte>& contents, uint64_t asked,
+                                    uint64_t answered) const {
+  const std::string wrong_size = WrongSize(contents, blocks_.size());
+  if (!wrong_size.empty()) return wrong_size;
+  Complaints complaints;
+  uint64_t newest_held = 0;
+  for (uint64_t number = 0; number < blocks_.size(); ++number) {
+    newest_held = std::max(newest_held, SequenceOf(BlockOf(contents, number)));
+  }
+  const uint64_t instant = std::max(asked, newest_held);
+  for (uint64_t number = 0; number < blocks_.size(); ++number) {
+    const Write* const must = LastAckedBefore(number, instant);
+    const uint64_t least = must == nullptr ? 0 : must->issued;
+    const auto wrong =
+        CheckBlock(BlockOf(contents, number), {options_.volume, number, least, answered});
+    if (wrong) {
+      complaints.Add(*wrong + " (asked at " + std::to_string(asked) + ", newest write held " +
+                     std::to_string(newest_held) + ")");
+    }
+  }
+  return complaints.Text();
+}
+
+std::string BlockLoad::CheckAfterCrash(const std::vector<std::byte>& contents) {
+  const std::string wrong_size = WrongSize(contents, blocks_.size());
+  if (!wrong_size.empty()) return wrong_size;
+  Complaints complaints;
+  for (uint64_t number = 0; number < blocks_.size(); ++number) {
+    Block& block = blocks_[number];
+    const uint64_t most = block.writes.empty() ? 0 : block.writes.back().issued;
+    const auto found = BlockOf(contents, number);
+    const auto wrong = CheckBlock(
+        found, {options_.volume, number, block.synced, most, /*whole=*/false});
+    if (wrong) complaints.Add(*wrong);
+    // What was lost was never synced; no later image has to hold it.
+    const uint64_t sequence = SequenceOf(found);
+    std::erase_if(block.writes, [&](const Write& write) { return write.issued > sequence; });
+    if (block.writes.empty()) continue;
+    if (block.writes.back().acked == 0) block.writes.back().acked = Now();
+    const bool whole = !CheckBlock(found, {options_.volume, number, sequence, sequence});
+    if (whole) block.synced = sequence;
+  }
+  return complaints.Text();
+}
+
+}  // namespace volfs
