@@ -225,8 +225,8 @@ TEST_F(CatalogFaultTest, AFullDiskDoesNotFenceWhereTheWalWouldHaveToGrow) {
 }
 
 // The worst case: a failing write that writes everything, so that after the last of them all of
-// the refused commit is in the WAL. Then its first frame is overwritten, so that no recovery can take
-// it for a commit.
+// the refused commit is in the WAL. Then its first frame is overwritten, so that no recovery can
+// take it for a commit.
 TEST_F(CatalogFaultTest, ARefusedCommitThatIsWholeInTheWalIsSealed) {
   uint64_t seals = 0;
   for (int n = 0; n < 12; ++n) {

@@ -56,15 +56,16 @@ struct PresenceChange {
 
 // Ranges that begin and end at and around chunk borders as often as not.
 rc::Gen<PresenceChange> AnyChange(uint64_t blocks) {
-  const auto place = rc::gen::oneOf(rc::gen::inRange<uint64_t>(0, blocks),
-                                    rc::gen::map(rc::gen::inRange<uint64_t>(0, blocks / kChunkLength),
-                                                 [](uint64_t chunk) { return chunk * kChunkLength; }));
+  const auto place =
+      rc::gen::oneOf(rc::gen::inRange<uint64_t>(0, blocks),
+                     rc::gen::map(rc::gen::inRange<uint64_t>(0, blocks / kChunkLength),
+                                  [](uint64_t chunk) { return chunk * kChunkLength; }));
   const auto state = rc::gen::element(BlockState::kAbsent, BlockState::kHere, BlockState::kZero);
-  return rc::gen::map(rc::gen::tuple(place, place, state),
-                      [](const std::tuple<uint64_t, uint64_t, BlockState>& t) {
-                        const auto [a, b, s] = t;
-                        return PresenceChange{std::min(a, b), std::max(a, b) - std::min(a, b) + 1, s};
-                      });
+  return rc::gen::map(
+      rc::gen::tuple(place, place, state), [](const std::tuple<uint64_t, uint64_t, BlockState>& t) {
+        const auto [a, b, s] = t;
+        return PresenceChange{std::min(a, b), std::max(a, b) - std::min(a, b) + 1, s};
+      });
 }
 
 using StateModel = std::vector<BlockState>;
@@ -88,9 +89,9 @@ TEST_F(CatalogPresenceTest, IsAPlainArrayOfStates) {
   constexpr uint64_t kBlocks = 12 * kChunkLength;
   // A few commits of a few changes: each is a sync of the disk.
   constexpr int kFew = 16;
-  const auto any_commits =
-      rc::gen::resize(kFew, rc::gen::container<std::vector<std::vector<PresenceChange>>>(
-                                rc::gen::container<std::vector<PresenceChange>>(AnyChange(kBlocks))));
+  const auto any_commits = rc::gen::resize(
+      kFew, rc::gen::container<std::vector<std::vector<PresenceChange>>>(
+                rc::gen::container<std::vector<PresenceChange>>(AnyChange(kBlocks))));
   const bool holds = rc::check([&] {
     Commit({ClearPresence{kLayerId}});
     StateModel model(kBlocks + 1, BlockState::kAbsent);

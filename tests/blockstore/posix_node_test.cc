@@ -246,7 +246,8 @@ TEST_F(PosixNodeTest, MessagesNameTheCallTheFileTheOffsetAndTheReason) {
   Make();
   const auto file = node_->Open(kLayer, OpenMode::kReadOnly);
   ASSERT_TRUE(file.ok());
-  const Status status = file.value()->WriteAt(MakeBytes(1, 1), 4096);  // EBADF: not open for writing
+  const Status status =
+      file.value()->WriteAt(MakeBytes(1, 1), 4096);  // EBADF: not open for writing
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().code, Errc::kIo);
   EXPECT_EQ(status.error().os_errno, EBADF);

@@ -25,7 +25,7 @@ class Told {
   Told(uint64_t block, uint64_t sequence) : block_(block), sequence_(sequence) {}
   [[nodiscard]] bool is_discard() const;
   [[nodiscard]] std::pair<size_t, size_t> sectors() const;  // written: [first, last)
-  [[nodiscard]] std::vector<std::byte> Bytes() const;  // of these sectors
+  [[nodiscard]] std::vector<std::byte> Bytes() const;       // of these sectors
 
  private:
   const uint64_t block_;

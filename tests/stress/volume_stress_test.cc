@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "blockstore/store.h"
-#include "tests/support/store_fixture.h"
 #include "tests/stress/told_blocks.h"
+#include "tests/support/store_fixture.h"
 
 namespace volfs {
 namespace {
@@ -57,11 +57,11 @@ Status StatusOf(const Result<T>& result) {
   return result.error();
 }
 
-#define EXPECT_MAY_HAPPEN(expression)                                          \
-  do {                                                                         \
-    const Status may_status = StatusOf(expression);                            \
-    EXPECT_TRUE(MayHappen(may_status)) << #expression << ": "                  \
-                                       << (may_status.ok() ? "" : may_status.error().message); \
+#define EXPECT_MAY_HAPPEN(expression)                                                  \
+  do {                                                                                 \
+    const Status may_status = StatusOf(expression);                                    \
+    EXPECT_TRUE(MayHappen(may_status))                                                 \
+        << #expression << ": " << (may_status.ok() ? "" : may_status.error().message); \
   } while (false)
 
 class VolumeStressTest : public ::testing::Test {
@@ -386,12 +386,17 @@ TEST_F(BigStressTest, AllRequestsAtOnce) {
 TEST_F(VolumeStressTest, AVolumeAndItsSnapshotsAreDeletedAtOnce) {
   RunFor(kSmallTest);
   while (!over()) {
-    const auto volume = fixture_.MakeVolume("v", 40'000, 30'000);
+    CreateRequest request;
+    request.name = "v";
+    request.size_bytes = 40'000;
+    const auto made = store().Create(request, Caller{});
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    Volume& volume = *made.value();
     for (const char* name : {"s", "t"}) {
       ASSERT_TRUE(store().TakeSnapshot("v", name, Caller{}).ok());
-      ASSERT_TRUE(volume->WriteAt(Pattern(9000), 5000).ok());
+      ASSERT_TRUE(volume.WriteAt(Pattern(9000), 5000).ok());
     }
-    ASSERT_TRUE(volume->Sync().ok());
+    ASSERT_TRUE(volume.Sync().ok());
     AllAtOnce({[&] { EXPECT_MAY_HAPPEN(store().DeleteSnapshot("v", "s", Caller{})); },
                [&] { EXPECT_MAY_HAPPEN(store().DeleteSnapshot("v", "t", Caller{})); },
                [&] { EXPECT_MAY_HAPPEN(store().Delete("v", Caller{})); }});
@@ -481,8 +486,8 @@ TEST_F(VolumeStressTest, ARenameMeetsFsyncs) {
   };
   AllAtOnce({sync, sync, [&] {
                for (int n = 0; !over(); names = ++n) {
-                 ASSERT_TRUE(store().Rename("v" + std::to_string(n),
-                                            "v" + std::to_string(n + 1)).ok());
+                 ASSERT_TRUE(
+                     store().Rename("v" + std::to_string(n), "v" + std::to_string(n + 1)).ok());
                  // A name that was given up is free, on disk too.
                  CreateRequest request;
                  request.name = "v" + std::to_string(n);

@@ -43,6 +43,10 @@ std::string WrongSize(const std::vector<std::byte>& contents, uint64_t blocks) {
          std::to_string(blocks * kPatternBlockBytes) + "\n";
 }
 
+std::string NotOwn(uint64_t number) {
+  return "block " + std::to_string(number) + " holds what another image's writer has written";
+}
+
 }  // namespace
 
 // One thread's file and buffer.
@@ -88,7 +92,12 @@ class BlockLoad::Writer {
   std::vector<uint64_t> unsynced_;  // written since the last sync
 };
 
-BlockLoad::BlockLoad(const Options& options) : options_(options), blocks_(options.blocks) {}
+BlockLoad::BlockLoad(const Options& options) : options_(options), blocks_(options.blocks) {
+  if (options.begins_as == nullptr) return;
+  // So far ahead that no later write of the source's has a sequence of ours.
+  clock_ = options.begins_as->clock_.load() + (uint64_t{1} << 32);
+  blocks_ = options.begins_as->blocks_;
+}
 
 int BlockLoad::Fill() {
   Writer writer(*this, 0, /*direct=*/false);
@@ -142,6 +151,18 @@ const BlockLoad::Write* BlockLoad::LastAckedBefore(uint64_t block, uint64_t mome
   return nullptr;
 }
 
+// Whether each sector holds zeros or something that was written to this block of this image.
+bool BlockLoad::IsOwn(const std::vector<std::byte>& contents, uint64_t number) const {
+  const std::vector<Write>& writes = blocks_[number].writes;
+  const auto sectors = ReadStamps(BlockOf(contents, number));
+  return std::all_of(sectors.begin(), sectors.end(), [&](const SectorContents& sector) {
+    if (sector.kind != SectorContents::Kind::kStamped) return true;
+    return std::any_of(writes.rbegin(), writes.rend(), [&](const Write& write) {
+      return write.issued == sector.stamp.sequence;
+    });
+  });
+}
+
 std::string BlockLoad::CheckNewest(const std::vector<std::byte>& contents) const {
   const std::string wrong_size = WrongSize(contents, blocks_.size());
   if (!wrong_size.empty()) return wrong_size;
@@ -171,6 +192,7 @@ std::string BlockLoad::CheckInstant(const std::vector<std::byte>& contents, uint
     const uint64_t least = must == nullptr ? 0 : must->issued;
     const auto wrong =
         CheckBlock(BlockOf(contents, number), {options_.volume, number, least, answered});
+    if (!wrong && !IsOwn(contents, number)) complaints.Add(NotOwn(number));
     if (wrong) {
       complaints.Add(*wrong + " (asked at " + std::to_string(asked) + ", newest write held " +
                      std::to_string(newest_held) + ")");
@@ -190,6 +212,7 @@ std::string BlockLoad::CheckAfterCrash(const std::vector<std::byte>& contents) {
     const auto wrong = CheckBlock(
         found, {options_.volume, number, block.synced, most, /*whole=*/false});
     if (wrong) complaints.Add(*wrong);
+    if (!wrong && !IsOwn(contents, number)) complaints.Add(NotOwn(number));
     // What was lost was never synced; no later image has to hold it.
     const uint64_t sequence = SequenceOf(found);
     std::erase_if(block.writes, [&](const Write& write) { return write.issued > sequence; });

@@ -32,6 +32,7 @@ class BlockLoad {
     int sync_every = 0;       // writes between two fsyncs of a writer; 0: none
     int pause_us = 0;         // between two writes of a writer
     uint64_t seed = 1;
+    const BlockLoad* begins_as = nullptr;  // the image is a clone of that one's, as it is now
   };
 
   explicit BlockLoad(const Options& options);
@@ -73,6 +74,7 @@ class BlockLoad {
   class Writer;
 
   [[nodiscard]] const Write* LastAckedBefore(uint64_t block, uint64_t moment) const;
+  [[nodiscard]] bool IsOwn(const std::vector<std::byte>& contents, uint64_t number) const;
   void Work(int writer, uint64_t seed);
 
   const Options options_;

@@ -1,0 +1,412 @@
+// Goal: kill -9 of the daemon at any moment loses nothing that was acknowledged, and the next mount
+// needs no repair. Method: kills at random moments under several kinds of work, each time over what
+// the kills before have left. Together the tests kill at least 50 times.
+//
+// The page cache of the node's filesystem survives the daemon, so what was written but not synced
+// may be there or not; the simulation is what loses it (T23, T35, T44).
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "tests/mount/mount_fixture.h"
+#include "tests/support/block_load.h"
+
+namespace volfs {
+namespace {
+
+constexpr int kMountLimitMs = 10'000;
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+void SleepMs(uint64_t milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+}
+
+class CrashTest : public MountTest {
+ protected:
+  void KillAfter(uint64_t least_ms, uint64_t most_ms) {
+    SleepMs(least_ms + random_() % (most_ms - least_ms));
+    Kill();
+  }
+
+  // Mounts again, over the dead mount, without any repair.
+  void MountAgain() {
+    const auto start = std::chrono::steady_clock::now();
+    Mount();
+    const auto took = std::chrono::steady_clock::now() - start;
+    EXPECT_LT(std::chrono::duration_cast<std::chrono::milliseconds>(took).count(), kMountLimitMs);
+  }
+
+  void MakeImage(const std::string& name, uint64_t size_bytes) {
+    MustRun("truncate -s " + std::to_string(size_bytes) + " " + Volume(name));
+  }
+
+  uint64_t Random() { return random_(); }
+
+ private:
+  std::mt19937_64 random_{std::random_device{}()};
+};
+
+// Killed while it is idle, right after a write that was not synced, or right after it was mounted,
+// it has everything at the next mount: names, contents, attributes, limits (interface.md 7.3).
+TEST_F(CrashTest, IdleLosesNothing) {
+  constexpr int kKills = 6;
+  Mount();
+  MakeImage("db.img", kMiB);
+  SetCopyRate("12345");
+  MustRun("chmod 640 " + Volume("db.img"));
+  const uint64_t inode = StatOf(Volume("db.img")).st_ino;
+  std::string expected;
+  for (int round = 0; round < kKills; ++round) {
+    SCOPED_TRACE("kill " + std::to_string(round));
+    const std::string word = "round " + std::to_string(round) + "\n";
+    const std::string name = "v" + std::to_string(round);
+    MustRun("printf %s '" + word + "' | dd of=" + Volume("db.img") +
+            " oflag=append conv=notrunc,fsync status=none");
+    expected += word;
+    ASSERT_EQ(Ask("create", name + " 1M"), 0);
+    Kill();
+    EXPECT_FALSE(std::filesystem::exists(Volume("db.img"))) << "a dead mount answers";
+    MountAgain();
+    EXPECT_EQ(ReadText(Volume("db.img")).substr(kMiB), expected);
+    EXPECT_EQ(ListOf(Path("volumes")).size(), static_cast<size_t>(round) + 2);
+    const struct stat st = StatOf(Volume("db.img"));
+    EXPECT_EQ(st.st_mode & 0777, 0640U);
+    EXPECT_EQ(st.st_ino, inode);
+    EXPECT_EQ(ReadText(Path("control/limits/copy_rate")), "12345\n");
+  }
+}
+
+// Killed under the fsynced writes of four threads, it has every block as it was acknowledged by
+// fsync or newer, and unsynced ones old or new, sector by sector, and nothing ever goes back
+// (interface.md 7.1; proof.md 3).
+TEST_F(CrashTest, FsyncedWritesAreThere) {
+  constexpr int kKills = 16;
+  constexpr uint64_t kBlocks = 1024;
+  Mount();
+  MakeImage("db.img", kBlocks * kPatternBlockBytes);
+  BlockLoad load({.path = Volume("db.img"), .blocks = kBlocks, .sync_every = 5, .seed = Random()});
+  for (int round = 0; round < kKills; ++round) {
+    SCOPED_TRACE("kill " + std::to_string(round));
+    load.Start();
+    KillAfter(10, 150);
+    EXPECT_NE(load.Stop(), 0) << "the writers did not notice the kill";
+    MountAgain();
+    ASSERT_EQ(load.CheckAfterCrash(ReadBytes(Volume("db.img"))), "");
+  }
+  EXPECT_GT(load.writes(), 200U) << "too little load to prove anything";
+}
+
+// Killed while snapshots are made and deleted under fsynced writes, it has every acknowledged
+// snapshot, which holds one instant at its request; one that was not acknowledged is either not
+// there or such an instant as well; what was deleted stays away (T22, T44, R9).
+TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
+  constexpr int kKills = 10;
+  constexpr uint64_t kBlocks = 512;
+  struct Moments {
+    uint64_t asked = 0;
+    uint64_t answered = 0;  // 0: the answer never came
+    bool deleting = false;
+  };
+  Mount();
+  MakeImage("db.img", kBlocks * kPatternBlockBytes);
+  BlockLoad load({.path = Volume("db.img"),
+                  .blocks = kBlocks,
+                  .writers = 2,
+                  .sync_every = 10,
+                  .seed = Random()});
+  ASSERT_EQ(load.Fill(), 0);
+  int number = 0;
+  int checked = 0;
+  for (int round = 0; round < kKills; ++round) {
+    SCOPED_TRACE("kill " + std::to_string(round));
+    std::map<std::string, Moments> snapshots;
+    load.Start();
+    std::thread snapshotter([&] {
+      for (;;) {
+        const std::string name = "s" + std::to_string(number++);
+        Moments& moments = snapshots[name];
+        moments.asked = load.Now();
+        if (Ask("snapshot", "db.img " + name) != 0) return;
+        moments.answered = load.Now();
+        if (number % 3 != 0) continue;
+        moments.deleting = true;
+        if (Ask("delete", "db.img@" + name) != 0) return;
+        snapshots.erase(name);
+      }
+    });
+    KillAfter(20, 150);
+    load.Stop();
+    snapshotter.join();
+    MountAgain();
+    const uint64_t now = load.Now();
+    // Before the writes that the crash has undone are forgotten: snapshots may hold them.
+    for (const auto& [name, moments] : snapshots) {
+      const std::string path = Path("snapshots/db.img/" + name);
+      if (!Exists(path)) {
+        EXPECT_TRUE(moments.answered == 0 || moments.deleting) << name << " is lost";
+        continue;
+      }
+      const uint64_t answered = moments.answered == 0 ? now : moments.answered;
+      ASSERT_EQ(load.CheckInstant(ReadBytes(path), moments.asked, answered), "") << name;
+      ++checked;
+    }
+    for (const std::string& folder : ListOf(Path("snapshots"))) {
+      for (const std::string& name : ListOf(Path("snapshots/" + folder))) {
+        EXPECT_TRUE(snapshots.contains(name)) << name << " was deleted and is back";
+        EXPECT_EQ(Ask("delete", folder + "@" + name), 0);
+      }
+    }
+    ASSERT_EQ(load.CheckAfterCrash(ReadBytes(Volume("db.img"))), "");
+  }
+  EXPECT_GE(checked, kKills) << "too few snapshots to prove anything";
+}
+
+// Killed while it copies a clone that is written to meanwhile, it goes on from where it was: what
+// it says to have copied never becomes less, each sector of clone and source is as synced or newer,
+// and in the end the clone is available, right, and whole without its source (R1, R2, T35, T44).
+TEST_F(CrashTest, HydrationGoesOnFromWhereItWas) {
+  constexpr int kKills = 12;
+  constexpr uint64_t kBlocks = 4096;
+  Mount();
+  MakeImage("db.img", kBlocks * kPatternBlockBytes);
+  BlockLoad source({.path = Volume("db.img"),
+                    .blocks = kBlocks,
+                    .writers = 1,
+                    .sync_every = 20,
+                    .pause_us = 2000,
+                    .seed = Random()});
+  ASSERT_EQ(source.Fill(), 0);
+  SetCopyRate("0");
+  // The clone begins as its source: the same writes are in it.
+  ASSERT_EQ(Ask("clone", "db.img copy"), 0);
+  BlockLoad clone({.path = Volume("copy"),
+                   .blocks = kBlocks,
+                   .writers = 2,
+                   .sync_every = 20,
+                   .pause_us = 2000,
+                   .seed = Random(),
+                   .begins_as = &source});
+  SetCopyRate("3M");
+  uint64_t copied = 0;
+  int creating = 0;
+  for (int round = 0; round < kKills; ++round) {
+    SCOPED_TRACE("kill " + std::to_string(round));
+    source.Start();
+    clone.Start();
+    SleepMs(Random() % 150);
+    const uint64_t before = Number("copy", "copied_bytes");
+    KillAfter(1, 100);
+    source.Stop();
+    clone.Stop();
+    MountAgain();
+    const uint64_t after = Number("copy", "copied_bytes");
+    EXPECT_GE(before, copied);
+    EXPECT_GE(after, before) << "the progress went backwards";
+    copied = after;
+    if (Field("copy", "status") == "creating") ++creating;
+    ASSERT_EQ(clone.CheckAfterCrash(ReadBytes(Volume("copy"))), "") << "the clone";
+    ASSERT_EQ(source.CheckAfterCrash(ReadBytes(Volume("db.img"))), "") << "the source";
+  }
+  EXPECT_GE(creating, kKills / 2) << "too few kills have met a clone that is being copied";
+  EXPECT_GT(copied, 0U) << "no progress was ever kept";
+  SetCopyRate("max");
+  ASSERT_TRUE(WaitForStatus("copy", "available"));
+  Unmount();
+  std::filesystem::rename(NodePath("a"), NodePath("away"));
+  Mount({"b"});
+  EXPECT_EQ(clone.CheckNewest(ReadBytes(Volume("copy"))), "") << "without the source's node";
+  Unmount();
+  std::filesystem::rename(NodePath("away"), NodePath("a"));
+}
+
+// Killed while clones are asked for, cancelled and finished in a loop, it knows each acknowledged
+// clone, forgets each cancelled one, and never leaves a source locked for ever (T22, T44).
+TEST_F(CrashTest, ClonesAreMadeOrNotAtAll) {
+  constexpr int kKills = 10;
+  Mount();
+  MakeImage("db.img", 2 * kMiB);
+  MustRun("head -c 2M /dev/urandom | dd of=" + Volume("db.img") + " conv=notrunc,fsync status=none");
+  const std::vector<std::byte> bytes = ReadBytes(Volume("db.img"));
+  std::string acknowledged;  // the clone that must be there
+  std::string in_doubt;      // the one whose fate is unknown
+  int number = 0;
+  for (int round = 0; round < kKills; ++round) {
+    SCOPED_TRACE("kill " + std::to_string(round));
+    std::thread cloner([&] {
+      for (;;) {
+        const std::string name = "c" + std::to_string(number++);
+        in_doubt = name;
+        if (Ask("clone", "db.img " + name) != 0) return;
+        acknowledged = name;
+        if (number % 2 == 0) {
+          std::error_code gone;
+          while (!gone && std::filesystem::exists(Volume(name), gone)) {
+            std::string status;
+            try {
+              status = Field(name, "status");
+            } catch (const std::runtime_error&) {
+              return;
+            }
+            if (status == "available") break;
+          }
+        }
+        acknowledged.clear();
+        if (Ask("delete", name) != 0) return;
+      }
+    });
+    KillAfter(20, 200);
+    cloner.join();
+    MountAgain();
+    for (const std::string& name : ListOf(Path("volumes"))) {
+      if (name == "db.img") continue;
+      EXPECT_EQ(name, in_doubt) << "a deleted clone is back";
+      EXPECT_TRUE(ReadBytes(Volume(name)) == bytes) << name;
+      EXPECT_TRUE(WaitForStatus(name, "available")) << Field(name, "error");
+      EXPECT_TRUE(ReadBytes(Volume(name)) == bytes) << name << " when it is whole";
+      EXPECT_EQ(Ask("delete", name), 0);
+      if (name == acknowledged) acknowledged.clear();
+    }
+    EXPECT_EQ(acknowledged, "") << "an acknowledged clone is lost";
+    acknowledged.clear();
+    EXPECT_EQ(ListOf(NodePath("b") + "/layers").size(), 0U) << "space of clones that are gone";
+  }
+  EXPECT_TRUE(ReadBytes(Volume("db.img")) == bytes);
+  EXPECT_GT(number, kKills) << "too few clones to prove anything";
+}
+
+// What one thread of the next test has done to its own names.
+class Namer {
+ public:
+  Namer(const std::string& folder, const std::string& control, int number)
+      : folder_(folder), control_(control), prefix_("t" + std::to_string(number) + "-") {}
+
+  // Creates, renames and deletes until the daemon is gone.
+  void Work(uint64_t seed) {
+    std::mt19937_64 random(seed);
+    while (Step(random)) {
+    }
+  }
+
+  // What is wrong with the names that are there, a line each; they are what is known from now on.
+  std::string Check(const std::vector<std::string>& all) {
+    std::string complaints;
+    std::set<std::string> found;
+    for (const std::string& name : all) {
+      if (!name.starts_with(prefix_)) continue;
+      found.insert(name);
+      if (!known_.contains(name) && !doubtful_.contains(name)) {
+        complaints += name + " was deleted, or never made\n";
+      }
+    }
+    for (const std::string& name : known_) {
+      if (!found.contains(name) && !doubtful_.contains(name)) complaints += name + " is lost\n";
+    }
+    for (const std::string& name : found) {
+      if (const std::string wrong = CheckContents(name); !wrong.empty()) complaints += wrong;
+    }
+    known_ = found;
+    doubtful_.clear();
+    return complaints;
+  }
+
+  [[nodiscard]] int done() const { return done_; }
+
+ private:
+  static constexpr uint64_t kBytes = 64 * 1024;
+
+  bool Step(std::mt19937_64& random) {
+    const std::string name = prefix_ + std::to_string(next_++);
+    const std::string old = known_.empty() ? "" : *known_.begin();
+    const uint64_t kind = known_.size() > 6 ? 3 + random() % 2 : random() % 5;
+    if (kind >= 2 && old.empty()) return true;
+    doubtful_ = {name, old};
+    int error = 0;
+    switch (kind) {
+      case 0:
+        error = CreateFile(name);
+        break;
+      case 1:
+        error = WriteText(control_ + "/create", name + " 64K\n");
+        break;
+      case 2:
+        error = ErrnoOf(::rename((folder_ + "/" + old).c_str(), (folder_ + "/" + name).c_str()));
+        break;
+      case 3:
+        error = ErrnoOf(::unlink((folder_ + "/" + old).c_str()));
+        break;
+      default:
+        error = WriteText(control_ + "/delete", old + "\n");
+        break;
+    }
+    if (error != 0) return false;
+    if (kind <= 2) known_.insert(name);
+    if (kind >= 2) known_.erase(old);
+    doubtful_.clear();
+    ++done_;
+    return true;
+  }
+
+  // With contents of its own, so that a block that another volume gets later would show.
+  int CreateFile(const std::string& name) const {
+    const TestFile file(folder_ + "/" + name, O_RDWR | O_CREAT | O_EXCL);
+    if (!file.ok()) return file.open_error();
+    const std::vector<std::byte> bytes(kBytes, static_cast<std::byte>(prefix_[1]));
+    return file.WriteAt(0, bytes);
+  }
+
+  // Zeros or its own thread's bytes: never another volume's (interface.md 7.2).
+  [[nodiscard]] std::string CheckContents(const std::string& name) const {
+    for (const std::byte byte : ReadBytes(folder_ + "/" + name)) {
+      if (byte == std::byte{0} || byte == static_cast<std::byte>(prefix_[1])) continue;
+      return name + " holds another volume's bytes\n";
+    }
+    return "";
+  }
+
+  const std::string folder_;
+  const std::string control_;
+  const std::string prefix_;
+  std::set<std::string> known_;
+  std::set<std::string> doubtful_;  // what was being done when the daemon died
+  int next_ = 0;
+  int done_ = 0;
+};
+
+// Killed while three threads create, rename and delete volumes through files and requests, it has
+// the names of acknowledged creates and renames and none of acknowledged deletes, and no volume
+// ever holds another's bytes (interface.md 4, 7.2; T5).
+TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
+  constexpr int kKills = 12;
+  constexpr int kThreads = 3;
+  Mount();
+  std::vector<Namer> namers;
+  for (int i = 0; i < kThreads; ++i) namers.emplace_back(Path("volumes"), Path("control"), i);
+  for (int round = 0; round < kKills; ++round) {
+    SCOPED_TRACE("kill " + std::to_string(round));
+    std::vector<std::thread> threads;
+    for (Namer& namer : namers) {
+      threads.emplace_back([&namer, seed = Random()] { namer.Work(seed); });
+    }
+    KillAfter(10, 150);
+    for (std::thread& thread : threads) thread.join();
+    MountAgain();
+    const std::vector<std::string> names = ListOf(Path("volumes"));
+    for (Namer& namer : namers) EXPECT_EQ(namer.Check(names), "");
+    EXPECT_EQ(ListOf(NodePath("a") + "/layers").size(), names.size()) << "layers without a volume";
+  }
+  int done = 0;
+  for (const Namer& namer : namers) done += namer.done();
+  EXPECT_GT(done, kKills) << "too little was done to prove anything";
+}
+
+}  // namespace
+}  // namespace volfs
