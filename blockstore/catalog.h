@@ -50,7 +50,6 @@ struct LayerRecord {
   uint64_t size_bytes = 0;
   uint64_t parent_bytes = 0;      // how much of the parent shows through: [0, parent_bytes)
   bool has_file = false;          // false: no block is here, and no file need exist
-  bool may_hold_garbage = false;  // uncommitted writes may lie in the file (ARCHITECTURE.md)
   friend bool operator==(const LayerRecord&, const LayerRecord&) = default;
 };
 

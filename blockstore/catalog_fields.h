@@ -88,7 +88,6 @@ void VisitFields(V& visit, R& layer) {
   visit("size_bytes", layer.size_bytes, Rule::kBytes);
   visit("parent_bytes", layer.parent_bytes, Rule::kBytes);
   visit("has_file", layer.has_file, Rule::kFlag);
-  visit("may_hold_garbage", layer.may_hold_garbage, Rule::kFlag);
 }
 
 template <typename V, FieldsOf<Attributes> R>

@@ -34,7 +34,7 @@ constexpr Object kObjects[] = {
     {"layers",
      "CREATE TABLE layers (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL, "
      "parent_node TEXT NOT NULL, size_bytes INTEGER NOT NULL, parent_bytes INTEGER NOT NULL, "
-     "has_file INTEGER NOT NULL, may_hold_garbage INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT"},
+     "has_file INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT"},
     {"volumes",
      "CREATE TABLE volumes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, "
      "head INTEGER NOT NULL, size_bytes INTEGER NOT NULL, type TEXT NOT NULL, "

@@ -25,6 +25,19 @@ Result<std::vector<Layer*>> LayerChain(const LayerTable& layers, Layer* top) {
   }
 }
 
+Result<uint64_t> ChainBytes(const LayerTable& layers, Layer* top, uint64_t size_bytes,
+                            uint32_t block_size) {
+  VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers, top));
+  uint64_t total = 0;
+  for (Layer* const layer : chain) {
+    if (layer->node() == nullptr) continue;
+    VOLFS_ASSIGN(const uint64_t bytes, layer->AllocatedBytes());
+    total += bytes;
+  }
+  if (chain.size() == 1) return total;
+  return std::min(total, BlocksFor(size_bytes, block_size) * block_size);
+}
+
 Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_size) {
   VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers, top));
   ExtentMap map;

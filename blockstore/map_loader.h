@@ -16,6 +16,12 @@ namespace volfs {
 // Errors: kCorrupt if a parent is neither known nor registered as missing; those of the catalogs.
 Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_size);
 
+// What `top` and the layers under it take on the nodes that are mounted; at most `size_bytes` in
+// blocks if there are several, as one layer may hide data of another. Inside the epoch, or where
+// something keeps `top`.
+Result<uint64_t> ChainBytes(const LayerTable& layers, Layer* top, uint64_t size_bytes,
+                            uint32_t block_size);
+
 // `top` and what lies under it, the top first.
 Result<std::vector<Layer*>> LayerChain(const LayerTable& layers, Layer* top);
 

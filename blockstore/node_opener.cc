@@ -60,7 +60,7 @@ std::string NameFromPath(const std::string& path, const std::set<std::string>& t
 
 Status CheckNotKnown(const std::string& path, const std::vector<std::unique_ptr<Node>>& open,
                      const NodeOpenOptions& options) {
-  const std::string remedy = "; mount its disk, or take it out of the command";
+  const std::string remedy = "; mount its disk, or, if it is to be a new node, remove its line from " + options.registry;
   for (const auto& [uuid, known] : ReadNodeRegistry(options.registry)) {
     if (known == path) {
       return PathError(Errc::kInvalid, path,
@@ -171,7 +171,8 @@ Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
   if (names.empty()) return DirectoryKind::kEmpty;
   const bool has_catalog = names.contains("catalog.db");
   const bool has_layers = names.contains("layers") && !fs::is_empty(path + "/layers", error);
-  for (const char* ours : {"lock", "layers", "ballast", "catalog.db", "catalog.db-wal"}) {
+  for (const char* ours : {"lock", "layers", "ballast", "catalog.db",
+                           "catalog.db-wal", "catalog.db-journal"}) {
     names.erase(ours);
   }
   if (has_catalog) return DirectoryKind::kNode;

@@ -342,16 +342,29 @@ std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
 }
 
 std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
-  MutexLock lock(mu_);
-  const auto found = snapshots_.find(id);
-  if (found == snapshots_.end()) return std::nullopt;
-  const SnapshotRecord& r = found->second.record;
-  const auto live = by_id_.find(r.volume);
-  const auto ghost = ghosts_.find(r.volume);
-  std::string volume;
-  if (live != by_id_.end()) volume = live->second->name();
-  if (ghost != ghosts_.end()) volume = ghost->second.record.name;
-  return SnapshotInfo{r.id, volume, r.volume, r.name, r.size_bytes, r.attributes};
+  const Epoch::Reader reader = epoch_.Enter();
+  SnapshotInfo info;
+  Layer* layer = nullptr;
+  {
+    MutexLock lock(mu_);
+    const auto found = snapshots_.find(id);
+    if (found == snapshots_.end()) return std::nullopt;
+    const SnapshotRecord& r = found->second.record;
+    const auto live = by_id_.find(r.volume);
+    const auto ghost = ghosts_.find(r.volume);
+    if (live != by_id_.end()) info.volume = live->second->name();
+    if (ghost != ghosts_.end()) info.volume = ghost->second.record.name;
+    info.id = r.id;
+    info.volume_id = r.volume;
+    info.name = r.name;
+    info.size_bytes = r.size_bytes;
+    info.attributes = r.attributes;
+    layer = layers_.Find(r.layer);
+  }
+  if (layer == nullptr) return info;
+  const Result<uint64_t> bytes = ChainBytes(layers_, layer, info.size_bytes, block_size_);
+  if (bytes.ok()) info.allocated_bytes = bytes.value();
+  return info;
 }
 
 Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {

@@ -57,6 +57,7 @@ struct SnapshotInfo {
   std::string name;
   uint64_t size_bytes = 0;
   Attributes attributes;
+  uint64_t allocated_bytes = 0;  // an upper bound, as of a volume
 };
 
 struct NodeInfo {

@@ -106,11 +106,8 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   if (plan.source != nullptr) {
     VOLFS_ASSIGN(plan.data_bytes, plan.source->AllocatedBytes());
   } else {
-    VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers_, plan.frozen));
-    for (Layer* const layer : chain) {
-      VOLFS_ASSIGN(const uint64_t bytes, layer->AllocatedBytes());
-      plan.data_bytes += bytes;
-    }
+    VOLFS_ASSIGN(plan.data_bytes,
+                 ChainBytes(layers_, plan.frozen, plan.source_bytes, block_size_));
   }
   plan.named_node = request.linked ? plan.source_node : FindNode(request.node);
   if (request.linked && !request.node.empty() && FindNode(request.node) != plan.source_node) {

@@ -196,8 +196,8 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     snapshot_names_[record.volume][name] = record.id;
   }
   Emit("snapshot", volume->name(), record.id, name);
-  return SnapshotInfo{record.id, volume->name(), record.volume, name, record.size_bytes,
-                      record.attributes};
+  // Nothing if somebody has deleted it already.
+  return FindSnapshot(record.id).value_or(SnapshotInfo{});
 }
 
 void Store::AdoptHead(Volume& volume, Layer* old) {

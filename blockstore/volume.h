@@ -87,7 +87,7 @@ class Volume {
   // kNoData past the last data (SEEK_DATA) or past the end.
   Result<uint64_t> SeekData(uint64_t offset_bytes);
   Result<uint64_t> SeekHole(uint64_t offset_bytes);
-  // An upper bound of the bytes of data that can be reached, in all layers.
+  // As ChainBytes (map_loader.h) of the head.
   Result<uint64_t> AllocatedBytes();
 
   // --- size, names, attributes ---------------------------------------------------------------

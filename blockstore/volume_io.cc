@@ -214,16 +214,7 @@ Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
 Result<uint64_t> Volume::AllocatedBytes() {
   const Epoch::Reader reader = context_.epoch.Enter();
   if (deleted_.load()) return uint64_t{0};
-  VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(context_.layers, head()));
-  uint64_t total = 0;
-  for (Layer* const layer : chain) {
-    if (layer->node() == nullptr) continue;
-    VOLFS_ASSIGN(const uint64_t bytes, layer->AllocatedBytes());
-    total += bytes;
-  }
-  // What a head has overwritten may still be counted in the layer under it.
-  const uint32_t bs = context_.block_size;
-  return chain.size() == 1 ? total : std::min(total, BlocksFor(size_bytes(), bs) * bs);
+  return ChainBytes(context_.layers, head(), size_bytes(), context_.block_size);
 }
 
 }  // namespace volfs

@@ -312,6 +312,7 @@ Status Parser::TakeSize(std::string_view word) {
 
 Status Parser::CheckWordCount() {
   const size_t all = WordCount(spec_);
+  assert(all >= 1);
   const size_t least = spec_.words[all - 1].optional ? all - 1 : all;
   if (words_ >= least) return OkStatus();
   const std::string_view fault =

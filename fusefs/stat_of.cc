@@ -172,7 +172,7 @@ StatResult StatSnapshot(const SnapshotInfo& snapshot) {
   st.st_nlink = 1;
   st.st_uid = snapshot.attributes.uid;
   st.st_gid = snapshot.attributes.gid;
-  SetSize(st, snapshot.size_bytes, snapshot.size_bytes);
+  SetSize(st, snapshot.size_bytes, snapshot.allocated_bytes);
   SetTimes(st, snapshot.attributes);
   return result;
 }

@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 #include <sys/statfs.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -73,12 +74,17 @@ class Fragmented {
     const auto known = commits_.find(request);
     if (known != commits_.end()) return known->second;
     Reopen(false);
-    const Commits before = Now();
-    request(*this);
-    const Commits after = Now();
-    undo(*this);
+    Commits least{UINT64_MAX, UINT64_MAX};
+    for (int i = 0; i < 3; ++i) {  // what tidies up after a mount may commit in between
+      const Commits before = Now();
+      request(*this);
+      const Commits after = Now();
+      undo(*this);
+      least.a = std::min(least.a, after.a - before.a);
+      least.b = std::min(least.b, after.b - before.b);
+    }
     Reopen(true);
-    return commits_[request] = {after.a - before.a, after.b - before.b};
+    return commits_[request] = least;
   }
 
  private:

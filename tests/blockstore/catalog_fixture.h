@@ -42,8 +42,7 @@ inline LayerRecord TestLayer(Id id) {
           .parent_node = "",
           .size_bytes = uint64_t{1} << 40,
           .parent_bytes = 4096,
-          .has_file = true,
-          .may_hold_garbage = true};
+          .has_file = true};
 }
 
 // "ok", or the word of the error: EXPECT_EQ then shows which.

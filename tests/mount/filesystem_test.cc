@@ -57,6 +57,12 @@ class FilesystemTest : public MountTest {
     MustRun("mount " + options + " " + device + " " + Disk());
   }
 
+  // Somebody who was killed just now may still be on it for a moment.
+  static void UnmountDisk(const std::string& disk) {
+    MustRun("for i in 1 2 3 4 5 6 7 8 9; do umount " + disk +
+            " 2>/dev/null && exit 0; sleep 0.2; done; umount " + disk);
+  }
+
   void ExpectSameTree() {
     const CommandResult same =
         RunShell("diff -r --no-dereference " + Tree() + " " + Disk() + "/tree");
@@ -70,7 +76,7 @@ class FilesystemTest : public MountTest {
     const std::string device = AttachLoop(image, "--read-only");
     MountDisk(device, "-o ro");
     ExpectSameTree();
-    MustRun("umount " + Disk());
+    UnmountDisk(Disk());
     DetachLoop(device);
   }
 };
@@ -94,7 +100,7 @@ TEST_P(FilesystemKindTest, IsWholeAfterARemountAndInAClone) {
   MustRun(kind.mkfs + " " + device);
   MountDisk(device);
   MustRun("cp -a " + Tree() + " " + Disk());
-  MustRun("umount " + Disk());
+  UnmountDisk(Disk());
   DetachLoop(device);
   Remount();
   CheckImage(kind, image);
@@ -136,7 +142,8 @@ TEST_F(FilesystemTest, CloneOfAMountedOneIsUsableAtOnce) {
   EXPECT_EQ(ReadText(Disk() + "/mine"), "mine\n");
   EXPECT_FALSE(Exists(other + "/mine"));
   writer.Finish(0);
-  MustRun("umount " + Disk() + " " + other);
+  UnmountDisk(Disk());
+  UnmountDisk(other);
   DetachLoop(copy);
   DetachLoop(device);
   for (const char* name : {"disk.img", "disk-clone.img"}) {
@@ -162,7 +169,7 @@ TEST_F(FilesystemTest, DiscardFreesSpace) {
   EXPECT_LT(trimmed + (uint64_t{16} << 20), filled);
   const uint64_t on_disk = std::stoull(MustRun("du -s -B1 " + NodePath("a") + "/layers"));
   EXPECT_LT(on_disk, trimmed + (uint64_t{4} << 20));
-  MustRun("umount " + Disk());
+  UnmountDisk(Disk());
   DetachLoop(device);
   CheckImage(Cases().front().kind, Volume("disk.img"));
 }
