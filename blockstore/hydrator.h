@@ -14,7 +14,8 @@ namespace volfs {
 // One scheduler for all clones: a few workers take the jobs' slices in turn, so every job gets its
 // share however many there are. One throttle caps the bytes of all of them.
 //
-// Thread-safety: all methods from any thread. Locks: mu_, a leaf; not held while a slice runs.
+// Thread-safety: all methods from any thread. Locks: mu_ > a job's and
+// the throttle's; not held while a slice runs.
 class Hydrator {
  public:
   // `on_over` is called from a worker, with no lock held, when a job is taken off the queue for

@@ -199,12 +199,13 @@ void Layer::Committed(const LayerRecord& record) {
   committed_ = record;
 }
 
-void Layer::BecomeFlat() {
+void Layer::BecomeFlat(const LayerRecord& committed) {
   MutexLock lock(mu_);
+  assert(committed.parent == kNoId && committed.id == id_);
   record_.parent = kNoId;
   record_.parent_node.clear();
   record_.parent_bytes = 0;
-  committed_ = record_;
+  committed_ = committed;
   pending_.Clear();
   flat_.store(true, std::memory_order_release);
 }

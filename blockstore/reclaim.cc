@@ -22,6 +22,11 @@ struct Reclaimer::Plan {
   CatalogChange change;
 };
 
+void Reclaimer::Add(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  places_[layer];
+}
+
 void Reclaimer::AddPoint(Layer* layer) {
   MutexLock lock(tree_mu_);
   ++places_[layer].points;
@@ -52,10 +57,7 @@ Status Reclaimer::ReclaimAll() {
       if (place.points == 0 && layer->node() != nullptr) pointless.push_back(layer->id());
     }
   }
-  for (const Id id : pointless) {
-    // By id: an earlier round may have removed it with the layers over it.
-    if (Layer* const layer = layers_.Find(id)) VOLFS_TRY(Reclaim(layer));
-  }
+  for (const Id id : pointless) VOLFS_TRY(Reclaim(id));
   return OkStatus();
 }
 
@@ -67,15 +69,17 @@ void Reclaimer::DropPoint(Layer* layer) {
 }
 
 Status Reclaimer::RemovePoint(Layer* layer) {
+  const Id id = layer->id();  // once its last point is gone anybody may remove it
   DropPoint(layer);
-  return Reclaim(layer);
+  return Reclaim(id);
 }
 
-Status Reclaimer::Reclaim(Layer* layer) {
+Status Reclaimer::Reclaim(Id id) {
   MutexLock serial(reclaim_mu_);
+  Layer* const layer = layers_.Find(id);
+  if (layer == nullptr || layer->node() == nullptr) return OkStatus();
   Plan plan;
   plan.node = layer->node();
-  if (plan.node == nullptr) return OkStatus();
   VOLFS_TRY(MakePlan(layer, plan));
   return Carry(std::move(plan));
 }

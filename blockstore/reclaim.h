@@ -31,6 +31,8 @@ class Reclaimer {
   Reclaimer(LayerTable& layers, Epoch& epoch, uint32_t block_size)
       : layers_(layers), epoch_(epoch), block_size_(block_size) {}
 
+  // Every layer of the catalogs: one that has neither point nor child nor parent is to be freed too.
+  void Add(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void AddPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void AddChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
   // `child` became flat.
@@ -40,8 +42,9 @@ class Reclaimer {
   void DropPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   // Takes a point away; the space is free when this returns.
   Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
-  // Frees what `layer` and the pointless layers under it can spare. A no-op if it has a point.
-  Status Reclaim(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  // Frees what the layer and the pointless layers under it can spare. A no-op if it has a point, or
+  // is gone: by id, as another call may have removed it while this one waited for its turn.
+  Status Reclaim(Id layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
 
   // Frees what a crash may have left: a Reclaim of every layer without a point.
   Status ReclaimAll() VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);

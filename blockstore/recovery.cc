@@ -73,6 +73,7 @@ Status Recovery::Run() {
     }
   }
   for (const auto& node : store_.nodes_) VOLFS_TRY(ReconcileHolds(*node));
+  VOLFS_TRY(DropEmptyGhosts());
   for (const auto& node : store_.nodes_) {
     VOLFS_TRY(RemoveOrphans(*node));
     MutexLock lock(store_.mu_);
@@ -96,13 +97,27 @@ Status Recovery::Run() {
   return OkStatus();
 }
 
+// A deleted volume keeps its name for its snapshots only.
+Status Recovery::DropEmptyGhosts() {
+  MutexLock lock(store_.mu_);
+  for (auto ghost = store_.ghosts_.begin(); ghost != store_.ghosts_.end();) {
+    if (store_.snapshot_names_.contains(ghost->first)) {
+      ++ghost;
+      continue;
+    }
+    VOLFS_TRY(ghost->second.node->catalog().Commit({DeleteVolume{ghost->first}}));
+    ghost = store_.ghosts_.erase(ghost);
+  }
+  return OkStatus();
+}
+
 Status Recovery::LoadLayers(Node& node) {
   for (const LayerRecord& record : node.contents().layers) {
     if (store_.layers_.Find(record.id) != nullptr) {
       return Error{Errc::kCorrupt, Text("node ", node.name(), " has a layer with the id of another "
                                         "one; was its directory copied?")};
     }
-    store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog);
+    store_.reclaimer_->Add(store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog));
   }
   return OkStatus();
 }
@@ -236,6 +251,10 @@ Status Recovery::KeepClone(Node& b, const CloneRecord& clone) {
                          "yet is lost; delete this clone and make it again");
   } else {
     entry.held = store_.layers_.Find(hold->second.layer);
+    if (entry.held == nullptr) {
+      return Error{Errc::kCorrupt, Text("the catalog of node ", a->name(), " has a hold for clone ",
+                                        clone.name, " on a layer that it does not have")};
+    }
     entry.lock = hold->second.snapshot != kNoId ? hold->second.snapshot : hold->second.volume;
     store_.locked_[entry.lock] = clone.clone;
   }

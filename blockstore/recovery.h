@@ -36,6 +36,7 @@ class Recovery {
   Status Run();
 
  private:
+  Status DropEmptyGhosts();
   Status LoadLayers(Node& node);
   Status LinkLayers(Node& node);
   Status LoadVolumes(Node& node);

@@ -111,14 +111,20 @@ Store::~Store() {
   }
   if (maintainer_.joinable()) maintainer_.Join();
   if (notifier_.joinable()) notifier_.Join();
+  bool clean = true;
   for (const auto& volume : Volumes()) {
     Status done = volume->Sync();
     if (done.ok()) done = volume->SyncAttributes();
-    if (!done.ok()) LogError(Text("unmounting: ", volume->name(), ": ", done.error().message));
+    if (done.ok()) continue;
+    clean = false;
+    LogError(Text("unmounting: ", volume->name(), ": ", done.error().message));
   }
-  MutexLock lock(mu_);
+  {
+    MutexLock lock(mu_);
+    clean = clean && maintained_;
+  }
   // Only a stop that left nothing to tidy up is a clean one (recovery.h).
-  if (!maintained_) return;
+  if (!clean) return;
   for (const auto& node : nodes_) {
     if (node->catalog().fenced()) continue;
     (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}});
@@ -310,32 +316,27 @@ std::vector<NodeInfo> Store::Nodes() {
 
 std::vector<Store::SnapshotFolder> Store::SnapshotFolders() {
   MutexLock lock(mu_);
-  std::vector<SnapshotFolder> folders;
+  std::map<std::string, Id> folders;
   for (const auto& [volume, names] : snapshot_names_) {
-    if (names.empty()) continue;
-    const auto live = by_id_.find(volume);
-    const auto ghost = ghosts_.find(volume);
-    if (live != by_id_.end()) {
-      folders.push_back({volume, live->second->name()});
-    } else if (ghost != ghosts_.end()) {
-      folders.push_back({volume, ghost->second.record.name});
-    }
+    const std::string name = NameLocked(volume);
+    if (!names.empty() && !name.empty()) folders[name] = IdsLocked(name).front();
   }
-  std::sort(folders.begin(), folders.end(),
-            [](const auto& a, const auto& b) { return a.name < b.name; });
-  return folders;
+  std::vector<SnapshotFolder> by_name;
+  for (const auto& [name, id] : folders) by_name.push_back({id, name});
+  return by_name;
 }
 
 std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
-  std::vector<Id> ids;
+  std::map<std::string, Id> snapshots;
   {
     MutexLock lock(mu_);
-    const auto names = snapshot_names_.find(volume);
-    if (names == snapshot_names_.end()) return {};
-    for (const auto& [name, id] : names->second) ids.push_back(id);
+    for (const Id id : IdsLocked(NameLocked(volume))) {
+      const auto names = snapshot_names_.find(id);
+      if (names != snapshot_names_.end()) snapshots.insert(names->second.begin(), names->second.end());
+    }
   }
   std::vector<SnapshotInfo> infos;
-  for (const Id id : ids) {
+  for (const auto& [name, id] : snapshots) {
     if (auto info = FindSnapshot(id)) infos.push_back(std::move(*info));
   }
   return infos;
@@ -350,10 +351,7 @@ std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
     const auto found = snapshots_.find(id);
     if (found == snapshots_.end()) return std::nullopt;
     const SnapshotRecord& r = found->second.record;
-    const auto live = by_id_.find(r.volume);
-    const auto ghost = ghosts_.find(r.volume);
-    if (live != by_id_.end()) info.volume = live->second->name();
-    if (ghost != ghosts_.end()) info.volume = ghost->second.record.name;
+    info.volume = NameLocked(r.volume);
     info.id = r.id;
     info.volume_id = r.volume;
     info.name = r.name;

@@ -154,7 +154,8 @@ class Store {
   [[nodiscard]] std::vector<NodeInfo> Nodes();
   [[nodiscard]] std::vector<std::unique_ptr<Node>>& nodes() { return nodes_; }
 
-  // Volumes that have snapshots (deleted ones whose snapshots live on included), by name.
+  // Volumes that have snapshots (deleted ones whose snapshots live on included), by name; one folder
+  // for a name.
   struct SnapshotFolder {
     Id volume = kNoId;
     std::string name;
@@ -221,9 +222,13 @@ class Store {
 
   // Looking; under mu_.
   [[nodiscard]] bool NameTakenLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
-  [[nodiscard]] const SnapshotEntry* FindSnapshotLocked(Id volume, const std::string& name) const
+  // The ids that share a name: of the volume, and of a deleted one whose snapshots live on (a restored
+  // volume has its own id). Their snapshots are in one folder, under names of their own each.
+  [[nodiscard]] std::vector<Id> IdsLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
+  [[nodiscard]] std::string NameLocked(Id volume) const VOLFS_REQUIRES(mu_);
+  [[nodiscard]] const SnapshotEntry* FindSnapshotLocked(const std::string& volume,
+                                                        const std::string& name) const
       VOLFS_REQUIRES(mu_);
-  [[nodiscard]] Id VolumeIdLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] Status CheckUnlockedLocked(Id key, const std::string& what) const
       VOLFS_REQUIRES(mu_);
   [[nodiscard]] Status CheckSourceLocked(const Volume& source) const VOLFS_REQUIRES(mu_);
@@ -242,6 +247,7 @@ class Store {
   // Cloning (store_clone.cc).
   Status PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan)
       VOLFS_EXCLUDES(mu_);
+  Status FindSourceLocked(const CloneRequest& request, ClonePlan& plan) VOLFS_REQUIRES(mu_);
   Result<std::shared_ptr<Volume>> Retried(const CloneRequest& request) VOLFS_EXCLUDES(mu_);
   Status Freeze(ClonePlan& plan, const Volume::Extra& extra);
   static VolumeRecord CloneVolumeRecord(const ClonePlan& plan, const LayerRecord& head);
@@ -254,12 +260,13 @@ class Store {
   void UnlockSourceLocked(const CloneEntry& entry, Id clone) VOLFS_REQUIRES(mu_);
   void OnJobOver(const std::shared_ptr<CloneJob>& job) VOLFS_EXCLUDES(mu_);
   void CompleteClone(Id clone) VOLFS_EXCLUDES(mu_);
-  Status CancelClone(const std::shared_ptr<Volume>& volume) VOLFS_EXCLUDES(mu_);
+  Status CancelClone(const std::shared_ptr<Volume>& volume, bool& undo) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool IsClone(Id id) const VOLFS_EXCLUDES(mu_);
 
   // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or hold's.
   void AdoptHead(Volume& volume, Layer* old);
-  Status Forget(const std::shared_ptr<Volume>& volume, CatalogChange change)
+  // `held`: a layer whose point goes with the last reader too; null: none.
+  Status Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held)
       VOLFS_EXCLUDES(naming_mu_, mu_);
   Result<std::shared_ptr<const FrozenImage>> SnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
   void FillCloneInfo(VolumeInfo& info) VOLFS_EXCLUDES(mu_);

@@ -47,6 +47,34 @@ Result<std::shared_ptr<Volume>> Store::Retried(const CloneRequest& request) {
   return std::shared_ptr<Volume>();
 }
 
+Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
+  const auto live = by_name_.find(request.source);
+  if (request.snapshot.empty()) {
+    if (live == by_name_.end()) {
+      return Error{Errc::kNotFound, Text(request.source, ": no such volume")};
+    }
+    plan.source = live->second;
+    plan.source_volume = plan.source->id();
+    plan.source_node = &plan.source->node();
+    plan.source_bytes = plan.source->size_bytes();
+    return OkStatus();
+  }
+  const SnapshotEntry* const found = FindSnapshotLocked(request.source, request.snapshot);
+  if (found == nullptr) {
+    return Error{Errc::kNotFound, Text(plan.source_words, ": no such snapshot")};
+  }
+  plan.snapshot = found->record.id;
+  plan.source_volume = found->record.volume;
+  plan.source_node = found->node;
+  plan.source_bytes = found->record.size_bytes;
+  plan.attributes.mtime_ns = found->record.attributes.mtime_ns;
+  plan.frozen = layers_.Find(found->record.layer);
+  if (plan.frozen == nullptr) {
+    return Error{Errc::kCorrupt, Text(plan.source_words, ": its layer is not in the catalog")};
+  }
+  return OkStatus();
+}
+
 Status Store::PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan) {
   plan.id = NewId();
   plan.name = request.name;
@@ -56,38 +84,27 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   VolumeRecord source;
   {
     MutexLock lock(mu_);
-    plan.source_volume = VolumeIdLocked(request.source);
-    const auto live = by_id_.find(plan.source_volume);
-    const bool ghost = ghosts_.contains(plan.source_volume);
-    if (live == by_id_.end() && (!ghost || request.snapshot.empty())) {
-      return Error{Errc::kNotFound, Text(request.source, ": no such volume")};
-    }
-    source = ghost ? ghosts_.at(plan.source_volume).record : live->second->record();
+    VOLFS_TRY(FindSourceLocked(request, plan));
+    const auto ghost = ghosts_.find(plan.source_volume);
+    source = ghost != ghosts_.end() ? ghost->second.record
+                                    : by_id_.at(plan.source_volume)->record();
+    const int64_t mtime_ns = plan.attributes.mtime_ns;
     plan.attributes = source.attributes;
-    if (!request.snapshot.empty()) {
-      const SnapshotEntry* const found = FindSnapshotLocked(plan.source_volume, request.snapshot);
-      if (found == nullptr) {
-        return Error{Errc::kNotFound, Text(plan.source_words, ": no such snapshot")};
-      }
-      plan.snapshot = found->record.id;
-      plan.source_node = found->node;
-      plan.source_bytes = found->record.size_bytes;
-      plan.attributes.mtime_ns = found->record.attributes.mtime_ns;
-      plan.frozen = layers_.Find(found->record.layer);
-    } else {
-      plan.source = live->second;
-      plan.source_node = &plan.source->node();
-      plan.source_bytes = plan.source->size_bytes();
-    }
+    if (plan.snapshot != kNoId) plan.attributes.mtime_ns = mtime_ns;
     if (!Allowed(caller, source.attributes, Right::kRead)) {
       return Error{Errc::kDenied, Text(request.source, ": you have no right to read it")};
     }
     VOLFS_TRY(CheckUnlockedLocked(plan.lock_key(), plan.source_words));
     if (plan.source != nullptr) VOLFS_TRY(CheckSourceLocked(*plan.source));
-    // A deleted volume's snapshots keep its name for just this: to bring it back.
-    const bool revives = ghosts_.contains(plan.source_volume) && plan.name == source.name;
-    if (NameTakenLocked(plan.name) && !(revives && !reserved_names_.contains(plan.name))) {
-      return Error{Errc::kExists, Text(plan.name, ": the name is taken; choose another")};
+    // A deleted volume's snapshots keep its name for just this: to bring it back. On its own node it
+    // takes the deleted one's record over; elsewhere it is a volume with an id of its own.
+    const bool revives = ghost != ghosts_.end() && plan.name == source.name &&
+                         !by_name_.contains(plan.name) && !reserved_names_.contains(plan.name);
+    const Node* const named = request.linked ? plan.source_node : FindNode(request.node);
+    if (revives && request.linked) plan.id = source.id;
+    if (revives ? named == plan.source_node && !request.linked : NameTakenLocked(plan.name)) {
+      return Error{Errc::kExists, Text(plan.name, ": the name is taken; choose another",
+                                       revives ? ", or say linked=1" : "")};
     }
     ReserveNameLocked(plan.reservation, plan.name);
     ReserveSourceLocked(plan.reservation, plan.lock_key());
@@ -184,7 +201,10 @@ Result<std::shared_ptr<Volume>> Store::CloneLinked(ClonePlan& plan) {
   reclaimer_->AddPoint(head);
   reclaimer_->AddChild(plan.frozen, head);
   // Its head keeps the frozen layer now; the point that Freeze left on it stood for that.
-  VOLFS_TRY(reclaimer_->RemovePoint(plan.frozen));
+  if (const Status freed = reclaimer_->RemovePoint(plan.frozen); !freed.ok()) {
+    LogWarning(Text("space under ", plan.source_words, " is freed at the next mount: ",
+                    freed.error().message));
+  }
   return PublishClone(plan, head, volume);
 }
 
@@ -256,6 +276,7 @@ std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
     MutexLock lock(mu_);
     by_name_[record.name] = volume;
     by_id_[record.id] = volume;
+    ghosts_.erase(record.id);  // if it took over a deleted one's record
     if (job != nullptr) {
       clones_[record.id] = {*plan.clone, job, "", plan.source_node, plan.frozen, plan.lock_key()};
       locked_[plan.lock_key()] = record.id;
@@ -332,29 +353,39 @@ void Store::CompleteClone(Id clone) {
 // --- cancel, resume ----------------------------------------------------------------------------
 
 // BeginDelete has been called. If the copy is finished just now, the volume is deleted as any other.
-Status Store::CancelClone(const std::shared_ptr<Volume>& volume) {
+// `undo`: may the caller take the deletion back if this fails? Not once it is durable that the clone
+// is being deleted: the next mount finishes that.
+Status Store::CancelClone(const std::shared_ptr<Volume>& volume, bool& undo) {
   const Id id = volume->id();
   CloneEntry entry;
   {
     MutexLock lock(mu_);
-    entry = clones_.at(id);
+    const auto found = clones_.find(id);
+    if (found != clones_.end()) entry = found->second;
   }
+  if (entry.job != nullptr) hydrator_->Remove(entry.job);
+  if (!IsClone(id)) return Forget(volume, {}, nullptr);
   if (entry.job != nullptr) {
-    hydrator_->Remove(entry.job);
-    if (!IsClone(id)) return Forget(volume, {});
     entry.job->Cancel();
     entry.record = entry.job->record();
   }
   entry.record.state = CloneState::kDeleting;
   entry.record.name = volume->name();
-  VOLFS_TRY(volume->node().catalog().Commit({PutClone{entry.record}}));
-  VOLFS_TRY(ReleaseHold(entry, id, &volume->node() == entry.source_node ? volume->head() : nullptr));
-  {
-    MutexLock lock(mu_);
-    clones_.erase(id);
-    UnlockSourceLocked(entry, id);
+  if (const Status begun = volume->node().catalog().Commit({PutClone{entry.record}}); !begun.ok()) {
+    undo = RefusedCleanly(begun.error());
+    if (undo && entry.job != nullptr) StartJob(id);  // the old job is over for good
+    return begun;
   }
-  return Forget(volume, {volfs::DeleteClone{id}});
+  undo = false;
+  if (entry.source_node != nullptr) {
+    VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{id}}));
+  }
+  // The held layer keeps its point until the last reader of the clone is gone.
+  VOLFS_TRY(Forget(volume, {volfs::DeleteClone{id}}, entry.held));
+  MutexLock lock(mu_);
+  clones_.erase(id);
+  UnlockSourceLocked(entry, id);
+  return OkStatus();
 }
 
 Status Store::Cancel(const std::string& name, const Caller& caller) {

@@ -54,20 +54,32 @@ bool Store::NameTakenLocked(const std::string& name) const {
                      [&](const auto& ghost) { return ghost.second.record.name == name; });
 }
 
-Id Store::VolumeIdLocked(const std::string& name) const {
+std::vector<Id> Store::IdsLocked(const std::string& name) const {
+  std::vector<Id> ids;
   const auto live = by_name_.find(name);
-  if (live != by_name_.end()) return live->second->id();
+  if (live != by_name_.end()) ids.push_back(live->second->id());
   for (const auto& [id, ghost] : ghosts_) {
-    if (ghost.record.name == name) return id;
+    if (ghost.record.name == name) ids.push_back(id);
   }
-  return kNoId;
+  return ids;
 }
 
-const Store::SnapshotEntry* Store::FindSnapshotLocked(Id volume, const std::string& name) const {
-  const auto names = snapshot_names_.find(volume);
-  if (names == snapshot_names_.end()) return nullptr;
-  const auto found = names->second.find(name);
-  return found == names->second.end() ? nullptr : &snapshots_.at(found->second);
+std::string Store::NameLocked(Id volume) const {
+  const auto live = by_id_.find(volume);
+  if (live != by_id_.end()) return live->second->name();
+  const auto ghost = ghosts_.find(volume);
+  return ghost == ghosts_.end() ? "" : ghost->second.record.name;
+}
+
+const Store::SnapshotEntry* Store::FindSnapshotLocked(const std::string& volume,
+                                                      const std::string& name) const {
+  for (const Id id : IdsLocked(volume)) {
+    const auto names = snapshot_names_.find(id);
+    if (names == snapshot_names_.end()) continue;
+    const auto found = names->second.find(name);
+    if (found != names->second.end()) return &snapshots_.at(found->second);
+  }
+  return nullptr;
 }
 
 Status Store::CheckUnlockedLocked(Id key, const std::string& what) const {
@@ -167,7 +179,7 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     if (!Allowed(caller, volume->attributes(), Right::kRead)) return Denied(volume_name, "read");
     VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume_name));
     VOLFS_TRY(CheckSourceLocked(*volume));
-    if (FindSnapshotLocked(volume->id(), name) != nullptr) {
+    if (FindSnapshotLocked(volume_name, name) != nullptr) {
       return Taken(Text(volume_name, "@", name));
     }
     ReserveSourceLocked(reservation, volume->id());
@@ -223,8 +235,11 @@ Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller&
     return Error{Errc::kRange, Text(name, ": type ", type->name, " allows ", type->least_bytes,
                                     " to ", type->greatest_bytes, " bytes")};
   }
-  VOLFS_TRY(volume->Grow(size_bytes));
-  VOLFS_TRY(volume->Sync());
+  VOLFS_TRY(volume->AddOpen(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
+  Status done = volume->Grow(size_bytes);
+  if (done.ok()) done = volume->Sync();
+  volume->RemoveOpen(Volume::Access::kWrite);
+  VOLFS_TRY(done);
   Emit("resized", name, volume->id(), "");
   return OkStatus();
 }
@@ -280,19 +295,16 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
     SleepFor(kReleasePoll);
   }
   VOLFS_TRY(begun);
-  Status done = OkStatus();
-  if (IsClone(volume->id())) {
-    done = CancelClone(volume);
-  } else {
-    done = Forget(volume, {});
-  }
-  if (!done.ok()) volume->AbortDelete();
+  bool undo = true;
+  const Status done =
+      IsClone(volume->id()) ? CancelClone(volume, undo) : Forget(volume, {}, nullptr);
+  if (!done.ok() && undo) volume->AbortDelete();
   return done;
 }
 
 // Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
 // when the last reader closes it.
-Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change) {
+Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held) {
   MutexLock naming(naming_mu_);
   bool has_snapshots = false;
   {
@@ -316,9 +328,10 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     by_id_.erase(volume->id());
     if (has_snapshots) ghosts_[volume->id()] = ghost;
   }
-  volume->FinishDelete([this, raw = volume.get()] {
-    Layer* const head = raw->head();
-    if (const Status freed = reclaimer_->RemovePoint(head); !freed.ok()) {
+  volume->FinishDelete([this, held, raw = volume.get()] {
+    Status freed = reclaimer_->RemovePoint(raw->head());
+    if (freed.ok() && held != nullptr) freed = reclaimer_->RemovePoint(held);
+    if (!freed.ok()) {
       LogWarning(Text(raw->name(), ": its space is freed at the next mount: ",
                       freed.error().message));
     }
@@ -329,15 +342,16 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
 
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
+  MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
   bool last_of_ghost = false;
   {
     MutexLock lock(mu_);
-    const Id volume = VolumeIdLocked(volume_name);
-    const SnapshotEntry* const found = FindSnapshotLocked(volume, name);
+    const SnapshotEntry* const found = FindSnapshotLocked(volume_name, name);
     if (found == nullptr) {
       return Error{Errc::kNotFound, Text(volume_name, "@", name, ": no such snapshot")};
     }
+    const Id volume = found->record.volume;
     const auto live = by_id_.find(volume);
     const Attributes attributes = live != by_id_.end() ? live->second->attributes()
                                                        : ghosts_.at(volume).record.attributes;

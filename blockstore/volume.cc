@@ -76,16 +76,21 @@ Volume::Lookup Volume::Find(uint64_t block) const {
 }
 
 void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
-  {
-    WriterLock lock(map_mu_);
-    assert(head == head_);
-    map_.Assign(blocks, state == BlockState::kHere ? head->ref() : LayerRef::kHole);
-  }
+  // The pending set first: once the map says "here" another writer may overwrite in place, and its
+  // fsync must find the block in the set.
   head->MarkPending(blocks, state);
+  WriterLock lock(map_mu_);
+  assert(head == head_);
+  map_.Assign(blocks, state == BlockState::kHere ? head->ref() : LayerRef::kHole);
 }
 
 Status Volume::CheckWritable() const {
-  if (!read_only_.load(std::memory_order_acquire)) return OkStatus();
+  if (!read_only_.load(std::memory_order_acquire)) {
+    if (!node_.catalog().fenced()) return OkStatus();
+    // What became of the last commit is not known: nothing may be acknowledged any more.
+    return Error{Errc::kReadOnly, Text(name(), ": read-only until the next mount, as the catalog of "
+                                               "node ", node_.name(), " failed")};
+  }
   return Error{Errc::kReadOnly,
                Text(name(), ": read-only until the next mount, since ", failure())};
 }
@@ -164,11 +169,13 @@ Status Volume::SyncAttributes() {
 }
 
 Status Volume::Rename(const std::string& name) {
-  VOLFS_TRY(slot_.RunAlone(
-      [&] { return CommitRecord([&](VolumeRecord& record) { record.name = name; }); }));
-  MutexLock lock(meta_mu_);
-  record_.name = name;
-  return OkStatus();
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CommitRecord([&](VolumeRecord& record) { record.name = name; }));
+    // Before the next batch takes the record, or it would commit the old name again.
+    MutexLock lock(meta_mu_);
+    record_.name = name;
+    return OkStatus();
+  });
 }
 
 Status Volume::CommitRecord(const std::function<void(VolumeRecord&)>& change) {
@@ -250,9 +257,10 @@ void Volume::AbortDelete() {
 
 Status Volume::CommitDeletion(const CatalogChange& change) {
   return slot_.RunAlone([&]() -> Status {
-    VOLFS_TRY(node_.catalog().Commit(change));
-    deleted_.store(true);
-    return OkStatus();
+    const Status done = node_.catalog().Commit(change);
+    if (done.ok()) deleted_.store(true);
+    if (!done.ok() && !RefusedCleanly(done.error())) return Fail(done.error());
+    return done;
   });
 }
 

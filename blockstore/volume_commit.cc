@@ -159,12 +159,13 @@ Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::b
 }
 
 Status Volume::PunchGarbage() {
-  const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load()) return OkStatus();
-  VOLFS_TRY(Load());
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes(), bs);
   for (uint64_t block = 0; block < blocks;) {
+    // One step: a deletion elsewhere waits no longer than that for us.
+    const Epoch::Reader reader = context_.epoch.Enter();
+    if (deleted_.load()) return OkStatus();
+    VOLFS_TRY(Load());
     const Lookup found = Find(block);
     const uint64_t end = std::min(found.extent.end(), blocks);
     if (found.extent.layer == found.head->ref()) {
@@ -220,7 +221,7 @@ Status Volume::Flatten(const CatalogChange& extra) {
     // a flat layer too, until the writes in flight have ended.
     while (!gate_.Close(MonotonicNow() + kGatePatience)) {
     }
-    flat->BecomeFlat();
+    flat->BecomeFlat(layer_record);
     {
       WriterLock lock(map_mu_);
       map_.Assign({0, map_.size()}, flat->ref());

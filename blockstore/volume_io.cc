@@ -150,7 +150,8 @@ Status Volume::DiscardInherited(const ByteRange& range) {
       const Lookup found = Find(block);
       const uint64_t stop = std::min(last, found.extent.end());
       if (found.extent.layer == found.head->ref()) {
-        VOLFS_TRY(found.head->Punch({block * bs, (stop - block) * bs}));
+        // Not past the range: the last block may have been appended to since.
+        VOLFS_TRY(found.head->Punch({block * bs, std::min(stop * bs, range.end()) - block * bs}));
       } else if (found.extent.layer != LayerRef::kHole) {
         Mark({block, stop - block}, found.head, BlockState::kZero);
       }

@@ -218,6 +218,49 @@ TEST_F(CloneTest, BringsADeletedVolumeBack) {
   EXPECT_TRUE(ReadBack(*back.value()) == expected);
 }
 
+// A restored volume and the snapshots that kept its name stand under one name, on its own node too.
+TEST_F(CloneTest, SharesTheNameWithTheSnapshotsThatBroughtItBack) {
+  for (const bool linked : {false, true}) {
+    const std::string name = linked ? "here" : "there";
+    auto db = fixture_.MakeVolume(name, kMiB, kMiB);
+    ASSERT_TRUE(fixture_.store().TakeSnapshot(name, "s", Caller{}).ok());
+    db.reset();
+    ASSERT_TRUE(fixture_.store().Delete(name, Caller{}).ok());
+    CloneRequest request{.source = name, .snapshot = "s", .name = name, .linked = linked};
+    const auto back = fixture_.store().Clone(request, Caller{});
+    ASSERT_TRUE(back.ok()) << back.error().message;
+    ASSERT_TRUE(fixture_.WaitForStatus(name, "available"));
+    EXPECT_EQ(fixture_.store().TakeSnapshot(name, "s", Caller{}).error().code, Errc::kExists);
+    ASSERT_TRUE(fixture_.store().TakeSnapshot(name, "t", Caller{}).ok());
+    EXPECT_EQ(fixture_.store().Snapshots(back.value()->id()).size(), 2U);
+    EXPECT_TRUE(fixture_.store().DeleteSnapshot(name, "s", Caller{}).ok());
+    EXPECT_EQ(fixture_.store().Snapshots(back.value()->id()).size(), 1U);
+  }
+  fixture_.Reopen();
+  EXPECT_EQ(fixture_.store().SnapshotFolders().size(), 2U);
+}
+
+// T65: a clone that is cancelled while somebody reads it reads on as it was until it is closed, also
+// when its source is changed and deleted meanwhile.
+TEST_F(CloneTest, IsReadableToTheLastCloseWhenItIsCancelled) {
+  auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
+  const Bytes expected = ReadBack(*db);
+  Pause();
+  const auto clone = Clone("db", "x");
+  ASSERT_TRUE(clone.ok());
+  ASSERT_TRUE(clone.value()->AddOpen(Volume::Access::kRead).ok());
+  ASSERT_TRUE(fixture_.store().Cancel("x", Caller{}).ok());
+  const Bytes newer(kMiB, std::byte{0xee});
+  ASSERT_TRUE(db->WriteAt(newer, 0).ok());
+  ASSERT_TRUE(db->Sync().ok());
+  db.reset();
+  ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
+  EXPECT_TRUE(ReadBack(*clone.value()) == expected);
+  clone.value()->RemoveOpen(Volume::Access::kRead);
+  EXPECT_TRUE(std::filesystem::is_empty(fixture_.NodePath("a") + "/layers"));
+  EXPECT_TRUE(std::filesystem::is_empty(fixture_.NodePath("b") + "/layers"));
+}
+
 // Only data is copied: a terabyte with 4 MiB of data has 4 MiB to copy, and takes no more.
 TEST_F(CloneTest, CopiesDataAndKeepsHoles) {
   auto db = fixture_.MakeVolume("db", uint64_t{1} << 40, 4 * kMiB);

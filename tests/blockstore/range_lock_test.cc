@@ -90,16 +90,16 @@ TEST(RangeLockTest, ServesInTheOrderOfArrival) {
 
 // Whatever many threads do, no block is ever held twice (L1), and everybody gets in.
 TEST(RangeLockTest, ExcludesUnderLoad) {
-  constexpr uint64_t kBlocks = 32;
+  constexpr uint64_t kRangeBlocks = 32;
   RangeLock lock;
-  std::array<int, kBlocks> owner{};  // plain: the thread sanitizer sees any overlap
+  std::array<int, kRangeBlocks> owner{};  // plain: the thread sanitizer sees any overlap
   std::vector<Thread> threads;
   for (int self = 1; self <= 4; ++self) {
     threads.emplace_back("locker", [&, self] {
       std::mt19937_64 random(static_cast<uint64_t>(self));
       for (int i = 0; i < 3000; ++i) {
-        const uint64_t first = random() % kBlocks;
-        const BlockRange range{first, 1 + random() % std::min<uint64_t>(8, kBlocks - first)};
+        const uint64_t first = random() % kRangeBlocks;
+        const BlockRange range{first, 1 + random() % std::min<uint64_t>(8, kRangeBlocks - first)};
         const auto guard = lock.Lock(range);
         for (uint64_t b = range.first; b < range.end(); ++b) ASSERT_EQ(owner[b], 0);
         for (uint64_t b = range.first; b < range.end(); ++b) owner[b] = self;
@@ -109,7 +109,7 @@ TEST(RangeLockTest, ExcludesUnderLoad) {
     });
   }
   for (Thread& thread : threads) thread.Join();
-  EXPECT_TRUE(lock.TryLock({0, kBlocks}).holds());
+  EXPECT_TRUE(lock.TryLock({0, kRangeBlocks}).holds());
 }
 
 }  // namespace

@@ -110,9 +110,8 @@ TEST_P(FilesystemKindTest, IsWholeAfterARemountAndInAClone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, FilesystemKindTest, testing::ValuesIn(Cases()),
-                         [](const testing::TestParamInfo<Case>& info) {
-                           return info.param.kind.name +
-                                  (info.param.direct ? "_direct" : "_cached");
+                         [](const testing::TestParamInfo<Case>& one) {
+                           return one.param.kind.name + (one.param.direct ? "_direct" : "_cached");
                          });
 
 // A mounted filesystem that is in use can be cloned: the clone is mounted while it is `creating`,

@@ -47,6 +47,14 @@ class SparseTest : public MountTest {
     return std::stoull(MustRun("du -s -B1 " + NodePath(node)));
   }
 
+  // The node's filesystem may count some blocks of its own as the file's.
+  void ExpectAllocated(const std::string& name, uint64_t bytes) const {
+    const uint64_t told = Number(name, "allocated_bytes");
+    EXPECT_GE(told, bytes) << name;
+    EXPECT_LT(told, bytes + kMiB / 8) << name;
+    EXPECT_EQ(static_cast<uint64_t>(StatOf(Volume(name)).st_blocks) * 512, told) << name;
+  }
+
   void ExpectSamePieces(const std::string& name, const std::string& other) const {
     const TestFile one(Volume(name), O_RDONLY);
     const TestFile two(Volume(other), O_RDONLY);
@@ -75,19 +83,21 @@ TEST_F(SparseTest, TebibyteWithAHundredMebibytesTakesAsMuch) {
   const uint64_t empty_b = NodeBytes("b");
   MakeScattered("db.img", kTiB, kPieces);
   EXPECT_EQ(DataRangesOf(Volume("db.img")), pieces());
-  EXPECT_EQ(Number("db.img", "allocated_bytes"), kData);
-  EXPECT_EQ(static_cast<uint64_t>(StatOf(Volume("db.img")).st_blocks) * 512, kData);
+  ExpectAllocated("db.img", kData);
   EXPECT_LT(NodeBytes("a") - empty_a, kData + kSlack);
   SetCopyRate("0");
   ASSERT_EQ(Ask("clone", "db.img copy"), 0);
   EXPECT_EQ(DataRangesOf(Volume("copy")), pieces()) << "while it is creating";
   EXPECT_EQ(static_cast<uint64_t>(StatOf(Volume("copy")).st_size), kTiB);
   ExpectSamePieces("db.img", "copy");
+  while (Field("copy", "total_bytes") == "0") {
+    ASSERT_EQ(Field("copy", "status"), "creating");
+  }
+  EXPECT_EQ(Number("copy", "total_bytes"), kData);
   SetCopyRate("max");
   ASSERT_TRUE(WaitForStatus("copy", "available", 60'000));
-  EXPECT_EQ(Number("copy", "total_bytes"), kData);
   EXPECT_EQ(DataRangesOf(Volume("copy")), pieces());
-  EXPECT_EQ(Number("copy", "allocated_bytes"), kData);
+  ExpectAllocated("copy", kData);
   ExpectSamePieces("db.img", "copy");
   ASSERT_EQ(Ask("snapshot", "copy s"), 0);
   EXPECT_EQ(DataRangesOf(Path("snapshots/copy/s")), pieces());
@@ -114,7 +124,7 @@ TEST_F(SparseTest, EmptyOneIsAHole) {
   EXPECT_LT(LayerBytes("a"), kMiB);
   ASSERT_EQ(Ask("clone", "empty"), 0);
   EXPECT_TRUE(WaitForStatus("empty-clone", "available", 10'000)) << "nothing is to be copied";
-  EXPECT_EQ(Field("empty-clone", "total_bytes"), "0");
+  EXPECT_EQ(Field("empty-clone", "hydrated"), "100.00");
   EXPECT_LT(LayerBytes("b"), kMiB);
 }
 

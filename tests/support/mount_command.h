@@ -17,8 +17,8 @@ struct CommandResult {
 };
 
 struct CommandOptions {
-  std::string input;        // what it reads from its standard input
-  std::string folder;       // its working directory; empty: the caller's
+  std::string input = {};   // what it reads from its standard input
+  std::string folder = {};  // its working directory; empty: the caller's
   int timeout_ms = 60'000;  // an address-sanitized program on a busy machine takes its time
 };
 
