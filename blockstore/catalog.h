@@ -48,8 +48,8 @@ struct LayerRecord {
   Id parent = kNoId;        // kNoId: the layer is flat
   std::string parent_node;  // UUID of the parent's node; empty: this node
   uint64_t size_bytes = 0;
-  uint64_t parent_bytes = 0;      // how much of the parent shows through: [0, parent_bytes)
-  bool has_file = false;          // false: no block is here, and no file need exist
+  uint64_t parent_bytes = 0;  // how much of the parent shows through: [0, parent_bytes)
+  bool has_file = false;      // false: no block is here, and no file need exist
   friend bool operator==(const LayerRecord&, const LayerRecord&) = default;
 };
 

@@ -14,8 +14,8 @@ constexpr Nanoseconds kCommitAge = std::chrono::seconds(1);
 constexpr uint64_t kCommitBytes = uint64_t{64} << 20;
 // As large as a FUSE request: a user's write waits for one piece at most.
 constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
-constexpr int kAttempts = 5;          // reads of one range before the clone is `error`
-constexpr double kRateWeight = 0.3;   // of the newest second in the moving average
+constexpr int kAttempts = 5;         // reads of one range before the clone is `error`
+constexpr double kRateWeight = 0.3;  // of the newest second in the moving average
 
 }  // namespace
 
@@ -181,8 +181,8 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   if (!throttle_.Take(piece.length_bytes, over)) return false;
   // Whole blocks; what lies past the source's end reads as zeros.
   buffer_.resize(kPieceBytes);
-  const uint64_t length = std::min(blocks.count * block_size_,
-                                   clone_->size_bytes() - blocks.first * block_size_);
+  const uint64_t length =
+      std::min(blocks.count * block_size_, clone_->size_bytes() - blocks.first * block_size_);
   const std::span<std::byte> bytes(buffer_.data(), length);
   const Status read = source_->ReadAt(bytes, piece.offset_bytes);
   if (!read.ok()) {
@@ -206,8 +206,7 @@ Status CloneJob::CommitProgress() {
   next.error.clear();
   VOLFS_TRY(clone_->SyncWith({PutClone{next}}));
   if (cursor_bytes_ > committed_cursor_bytes_) {
-    clone_->head()->DropCache(
-        {committed_cursor_bytes_, cursor_bytes_ - committed_cursor_bytes_});
+    clone_->head()->DropCache({committed_cursor_bytes_, cursor_bytes_ - committed_cursor_bytes_});
   }
   committed_cursor_bytes_ = cursor_bytes_;
   uncommitted_bytes_ = 0;

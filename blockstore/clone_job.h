@@ -21,11 +21,11 @@ namespace volfs {
 // How far a clone is. Bytes are bytes of data of the source that are committed on the clone's node.
 struct CloneProgress {
   bool creating = false;
-  uint64_t total_bytes = 0;   // 0 until counted
+  uint64_t total_bytes = 0;  // 0 until counted
   bool total_known = false;
   uint64_t copied_bytes = 0;
-  uint64_t rate_bytes = 0;    // a second, over a moving window
-  std::optional<uint64_t> eta_seconds;  // nothing: unknown (paused, stalled, not counted)
+  uint64_t rate_bytes = 0;               // a second, over a moving window
+  std::optional<uint64_t> eta_seconds;   // nothing: unknown (paused, stalled, not counted)
   [[nodiscard]] double percent() const;  // 100 only if !creating
 };
 
@@ -87,8 +87,8 @@ class CloneJob {
   // Of the slice that runs; RunSlice's thread only.
   uint64_t count_offset_ = 0;
   uint64_t counted_bytes_ = 0;
-  uint64_t cursor_bytes_ = 0;       // everything of the source below is dealt with
-  uint64_t passed_bytes_ = 0;       // of data, below the cursor
+  uint64_t cursor_bytes_ = 0;  // everything of the source below is dealt with
+  uint64_t passed_bytes_ = 0;  // of data, below the cursor
   uint64_t committed_cursor_bytes_ = 0;
   uint64_t uncommitted_bytes_ = 0;  // written since the last commit
   Nanoseconds last_commit_{0};

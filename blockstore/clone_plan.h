@@ -7,8 +7,8 @@
 
 namespace volfs {
 
-// A name and a source's lock, taken by one request under Store::mu_ before it works without; what it
-// has not kept when it ends is given back.
+// A name and a source's lock, taken by one request under Store::mu_ before it works without; what
+// it has not kept when it ends is given back.
 class Store::Reservation {
  public:
   explicit Reservation(Store& store) : store_(store) {}

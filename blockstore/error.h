@@ -12,28 +12,28 @@ namespace volfs {
 // Errc to errno; control's replies print the errno names of the same table's words.
 // A broken invariant is not an Error: it aborts.
 enum class Errc : uint8_t {
-  kNotFound,       // ENOENT
-  kExists,         // EEXIST
-  kInvalid,        // EINVAL
-  kTooBig,         // E2BIG: a request that is too long
-  kNameTooLong,    // ENAMETOOLONG
-  kBusy,           // EBUSY
-  kDenied,         // EACCES: this user may not
-  kProtected,      // EPERM: nobody may
-  kReadOnly,       // EROFS
-  kRange,          // ERANGE: a size outside of what is allowed
-  kFileTooBig,     // EFBIG: growing past the type's greatest size
-  kNoNode,         // ENODEV: no such node, or none fits
-  kNodeDown,       // EHOSTDOWN: a known node is not mounted
-  kWrongRegion,    // EXDEV: across regions or nodes
-  kNoSpace,        // ENOSPC
-  kQuota,          // EDQUOT
-  kIo,             // EIO
-  kCorrupt,        // EIO to users; the message says what is corrupt
-  kLocked,         // EBUSY to users: another daemon has the store
-  kNotSupported,   // EOPNOTSUPP
-  kNoData,         // ENXIO: lseek found nothing
-  kInterrupted,    // EINTR
+  kNotFound,      // ENOENT
+  kExists,        // EEXIST
+  kInvalid,       // EINVAL
+  kTooBig,        // E2BIG: a request that is too long
+  kNameTooLong,   // ENAMETOOLONG
+  kBusy,          // EBUSY
+  kDenied,        // EACCES: this user may not
+  kProtected,     // EPERM: nobody may
+  kReadOnly,      // EROFS
+  kRange,         // ERANGE: a size outside of what is allowed
+  kFileTooBig,    // EFBIG: growing past the type's greatest size
+  kNoNode,        // ENODEV: no such node, or none fits
+  kNodeDown,      // EHOSTDOWN: a known node is not mounted
+  kWrongRegion,   // EXDEV: across regions or nodes
+  kNoSpace,       // ENOSPC
+  kQuota,         // EDQUOT
+  kIo,            // EIO
+  kCorrupt,       // EIO to users; the message says what is corrupt
+  kLocked,        // EBUSY to users: another daemon has the store
+  kNotSupported,  // EOPNOTSUPP
+  kNoData,        // ENXIO: lseek found nothing
+  kInterrupted,   // EINTR
 };
 
 struct [[nodiscard]] Error {
@@ -70,11 +70,11 @@ using Status = Result<std::monostate>;
 inline Status OkStatus() { return std::monostate{}; }
 
 // Returns the error of `expr` (a Status or Result) from the enclosing function, if it has one.
-#define VOLFS_TRY(expr)                                  \
-  do {                                                   \
-    if (auto volfs_r = (expr); !volfs_r.ok()) {          \
-      return volfs_r.error();                            \
-    }                                                    \
+#define VOLFS_TRY(expr)                         \
+  do {                                          \
+    if (auto volfs_r = (expr); !volfs_r.ok()) { \
+      return volfs_r.error();                   \
+    }                                           \
   } while (false)
 
 // `VOLFS_ASSIGN(auto file, dir.Open(name));`: the value, or return the error.

@@ -33,7 +33,8 @@ class Hydrator {
   void Stop() VOLFS_EXCLUDES(mu_);
 
   Throttle& throttle() { return throttle_; }
-  void SetJobs(int count) VOLFS_EXCLUDES(mu_);  // how many jobs may run at once (limits/copy_jobs), 1 to kMaxJobs
+  void SetJobs(int count)
+      VOLFS_EXCLUDES(mu_);  // how many jobs may run at once (limits/copy_jobs), 1 to kMaxJobs
 
  private:
   void Work() VOLFS_EXCLUDES(mu_);

@@ -178,7 +178,8 @@ Status Layer::SyncFile() {
   if (synced.ok() && sync_name) synced = node_->directory().SyncNames();
   if (!synced.ok()) {
     // The kernel may have dropped the dirty pages and will report success next time: what this
-    // layer holds is unknown from here on (ATC'20, "Can applications recover from fsync failures?").
+    // layer holds is unknown from here on (ATC'20, "Can applications recover from fsync
+    // failures?").
     Fail();
     return synced;
   }

@@ -84,8 +84,8 @@ class Layer {
   // After the commit: Committed(the record).
   [[nodiscard]] bool RecordDirty() const VOLFS_EXCLUDES(mu_);
   void Committed(const LayerRecord& record) VOLFS_EXCLUDES(mu_);
-  // The link to the parent was cut by the durable commit of `committed`. What has changed since that
-  // was taken (a growth) is still to be committed.
+  // The link to the parent was cut by the durable commit of `committed`. What has changed since
+  // that was taken (a growth) is still to be committed.
   void BecomeFlat(const LayerRecord& committed) VOLFS_EXCLUDES(mu_);
 
   // Closes and removes the file, after the commit that deleted the record and the last reader.

@@ -25,8 +25,8 @@ Layer* LayerTable::Place(std::unique_ptr<Layer> layer) {
 Layer* LayerTable::Add(Node* node, LayerRecord record, Origin origin) {
   MutexLock lock(mu_);
   LayerRecord committed = origin == Origin::kCatalog ? record : LayerRecord{};
-  return Place(std::make_unique<Layer>(node, LayerRef{next_++}, std::move(record),
-                                       std::move(committed)));
+  return Place(
+      std::make_unique<Layer>(node, LayerRef{next_++}, std::move(record), std::move(committed)));
 }
 
 Layer* LayerTable::AddMissing(Id id, std::string node_name) {

@@ -23,10 +23,8 @@ inline void AppendText(std::string& out, std::string_view piece) { out.append(pi
 inline void AppendText(std::string& out, const char* piece) { out.append(piece); }
 inline void AppendText(std::string& out, char piece) { out.push_back(piece); }
 template <typename Integer>
-  requires std::is_integral_v<Integer>
-void AppendText(std::string& out, Integer piece) {
-  out.append(std::to_string(piece));
-}
+requires std::is_integral_v<Integer>
+void AppendText(std::string& out, Integer piece) { out.append(std::to_string(piece)); }
 template <typename... Pieces>
 std::string Text(const Pieces&... pieces) {
   std::string out;

@@ -17,9 +17,9 @@ namespace volfs {
 // test can put a simulated disk, or a RADOS pool, in its place.
 //
 // Names are relative to the node's directory, of the form "layers/0123456789abcd00"; they never
-// hold what a user typed. Errors: kNotFound, kExists, kNoSpace, kQuota, kReadOnly, kIo, and kCorrupt
-// if a name turns out to be something other than a plain file with one link; every message names
-// the file.
+// hold what a user typed. Errors: kNotFound, kExists, kNoSpace, kQuota, kReadOnly, kIo, and
+// kCorrupt if a name turns out to be something other than a plain file with one link; every message
+// names the file.
 
 struct ByteRange {
   uint64_t offset_bytes = 0;

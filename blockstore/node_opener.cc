@@ -1,10 +1,7 @@
 #include "blockstore/node_opener.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -26,21 +23,18 @@ Result<std::string> CheckDirectory(const std::string& path) {
   std::error_code error;
   const fs::path real = fs::canonical(path, error);
   if (error) return PathError(Errc::kNotFound, path, error.message());
-  struct stat st {};
-  if (::stat(real.c_str(), &st) != 0) {
-    return PathError(Errc::kNotFound, path, std::strerror(errno));
-  }
-  if (!S_ISDIR(st.st_mode)) return PathError(Errc::kInvalid, path, "not a directory");
+  if (!fs::is_directory(real, error)) return PathError(Errc::kInvalid, path, "not a directory");
   return real.string();
 }
 
 // Everybody who can write a node's files can read and change every volume on it.
 Status CheckPrivate(const std::string& path) {
-  struct stat st {};
-  if (::stat(path.c_str(), &st) != 0) {
-    return PathError(Errc::kNotFound, path, std::strerror(errno));
+  std::error_code error;
+  const fs::perms bits = fs::status(path, error).permissions();
+  if (error) return PathError(Errc::kNotFound, path, error.message());
+  if ((bits & (fs::perms::group_write | fs::perms::others_write)) == fs::perms::none) {
+    return OkStatus();
   }
-  if ((st.st_mode & (S_IWGRP | S_IWOTH)) == 0) return OkStatus();
   return PathError(Errc::kDenied, path,
                    "group or others may write it; run `chmod go-w` on it first");
 }
@@ -60,20 +54,21 @@ std::string NameFromPath(const std::string& path, const std::set<std::string>& t
 
 Status CheckNotKnown(const std::string& path, const std::vector<std::unique_ptr<Node>>& open,
                      const NodeOpenOptions& options) {
-  const std::string remedy = "; mount its disk, or, if it is to be a new node, remove its line from " + options.registry;
+  const std::string remedy =
+      "; mount its disk, or, if it is to be a new node, remove its line from " + options.registry;
   for (const auto& [uuid, known] : ReadNodeRegistry(options.registry)) {
     if (known == path) {
-      return PathError(Errc::kInvalid, path,
-                       Text("it is empty, but was node ", uuid, " when it was last mounted",
-                            remedy));
+      return PathError(
+          Errc::kInvalid, path,
+          Text("it is empty, but was node ", uuid, " when it was last mounted", remedy));
     }
   }
   for (const auto& node : open) {
     for (const PeerRecord& peer : node->contents().peers) {
       if (peer.path == path) {
-        return PathError(Errc::kInvalid, path,
-                         Text("it is empty, but node ", node->name(), " knows it as node ",
-                              peer.name, remedy));
+        return PathError(
+            Errc::kInvalid, path,
+            Text("it is empty, but node ", node->name(), " knows it as node ", peer.name, remedy));
       }
     }
   }
@@ -92,11 +87,11 @@ Status CheckGenerations(const std::vector<std::unique_ptr<Node>>& nodes) {
     for (const PeerRecord& peer : node->contents().peers) {
       for (const auto& other : nodes) {
         if (other->uuid() != peer.uuid || other->record().generation >= peer.generation) continue;
-        return PathError(Errc::kCorrupt, other->path(),
-                         Text("an older copy of node ", other->name(), ": node ", node->name(),
-                              " was mounted with generation ", peer.generation,
-                              " of it, this is generation ", other->record().generation,
-                              "; mount the newest copy"));
+        return PathError(
+            Errc::kCorrupt, other->path(),
+            Text("an older copy of node ", other->name(), ": node ", node->name(),
+                 " was mounted with generation ", peer.generation, " of it, this is generation ",
+                 other->record().generation, "; mount the newest copy"));
       }
     }
   }
@@ -112,9 +107,9 @@ Status CheckDistinct(const std::vector<std::unique_ptr<Node>>& nodes) {
                                          nodes[i]->uuid(), "); mount one of them")};
       }
       if (nodes[i]->name() == nodes[j]->name()) {
-        return Error{Errc::kExists, Text("node directories ", nodes[j]->path(), " and ",
-                                         nodes[i]->path(), " are both named ", nodes[i]->name(),
-                                         "; mount one of them")};
+        return Error{Errc::kExists,
+                     Text("node directories ", nodes[j]->path(), " and ", nodes[i]->path(),
+                          " are both named ", nodes[i]->name(), "; mount one of them")};
       }
     }
   }
@@ -171,8 +166,8 @@ Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
   if (names.empty()) return DirectoryKind::kEmpty;
   const bool has_catalog = names.contains("catalog.db");
   const bool has_layers = names.contains("layers") && !fs::is_empty(path + "/layers", error);
-  for (const char* ours : {"lock", "layers", "ballast", "catalog.db",
-                           "catalog.db-wal", "catalog.db-journal"}) {
+  for (const char* ours :
+       {"lock", "layers", "ballast", "catalog.db", "catalog.db-wal", "catalog.db-journal"}) {
     names.erase(ours);
   }
   if (has_catalog) return DirectoryKind::kNode;

@@ -166,8 +166,7 @@ Status Reclaimer::PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) {
     for (const Step& step : order) {
       PresenceChunk all(BlockState::kZero);
       for (Layer* child : step.children) {
-        VOLFS_ASSIGN(PresenceChunk covered,
-                     child->node()->catalog().LoadChunk(child->id(), chunk));
+        VOLFS_ASSIGN(PresenceChunk covered, child->node()->catalog().LoadChunk(child->id(), chunk));
         const auto below = hidden.find(child);
         if (below != hidden.end()) covered.UniteCovered(below->second);
         all.IntersectCovered(covered);

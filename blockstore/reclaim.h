@@ -12,9 +12,9 @@ namespace volfs {
 
 // The tree of layers, and the freeing of what nobody can reach.
 //
-// A layer has points (a head, a snapshot, a hold, something deleted that is still open) and children
-// (layers of the same node that lie over it; a clone on another node is seen as its hold). A block
-// of a layer without a point is needed only by children that do not cover it:
+// A layer has points (a head, a snapshot, a hold, something deleted that is still open) and
+// children (layers of the same node that lie over it; a clone on another node is seen as its hold).
+// A block of a layer without a point is needed only by children that do not cover it:
 //   hidden(L) = intersection over the children C of
 //               [here-or-zero(C)  united with  (C has a point ? nothing : hidden(C))]
 // L's own blocks in hidden(L) are freed; a layer without points and children is removed whole. No
@@ -31,7 +31,8 @@ class Reclaimer {
   Reclaimer(LayerTable& layers, Epoch& epoch, uint32_t block_size)
       : layers_(layers), epoch_(epoch), block_size_(block_size) {}
 
-  // Every layer of the catalogs: one that has neither point nor child nor parent is to be freed too.
+  // Every layer of the catalogs: one that has neither point nor child nor parent is to be freed
+  // too.
   void Add(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void AddPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void AddChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);

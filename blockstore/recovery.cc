@@ -91,8 +91,10 @@ Status Recovery::Run() {
       if (entry.record.source_node != peer.uuid || entry.owed) continue;
       clones += (clones.empty() ? "" : ", ") + store_.by_id_.at(id)->name();
     }
-    LogWarning(Text("node ", peer.name, " (last at ", peer.path, ") is not mounted; clones that "
-                    "need it: ", clones.empty() ? "none" : clones));
+    LogWarning(Text("node ", peer.name, " (last at ", peer.path,
+                    ") is not mounted; clones that "
+                    "need it: ",
+                    clones.empty() ? "none" : clones));
   }
   return OkStatus();
 }
@@ -114,7 +116,8 @@ Status Recovery::DropEmptyGhosts() {
 Status Recovery::LoadLayers(Node& node) {
   for (const LayerRecord& record : node.contents().layers) {
     if (store_.layers_.Find(record.id) != nullptr) {
-      return Error{Errc::kCorrupt, Text("node ", node.name(), " has a layer with the id of another "
+      return Error{Errc::kCorrupt, Text("node ", node.name(),
+                                        " has a layer with the id of another "
                                         "one; was its directory copied?")};
     }
     store_.reclaimer_->Add(store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog));
@@ -146,10 +149,10 @@ Status Recovery::LoadVolumes(Node& node) {
   for (const VolumeRecord& record : node.contents().volumes) {
     const auto taken = store_.by_name_.find(record.name);
     if (taken != store_.by_name_.end()) {
-      return Error{Errc::kExists,
-                   Text("nodes ", taken->second->node().name(), " and ", node.name(),
-                        " both have a volume ", record.name, "; mount one of them alone and "
-                        "rename it with `volfs mv`")};
+      return Error{Errc::kExists, Text("nodes ", taken->second->node().name(), " and ", node.name(),
+                                       " both have a volume ", record.name,
+                                       "; mount one of them alone and "
+                                       "rename it with `volfs mv`")};
     }
     if (store_.by_id_.contains(record.id) || store_.ghosts_.contains(record.id)) {
       return Error{Errc::kCorrupt, Text("volume ", record.name, " of node ", node.name(),
@@ -227,7 +230,8 @@ Status Recovery::ForgetClone(Node& b, const CloneRecord& clone) {
     }
   }
   change.emplace_back(DeleteClone{clone.clone});
-  LogInfo(Text("clone ", clone.name, " of ", clone.source_name, " was not complete when the last "
+  LogInfo(Text("clone ", clone.name, " of ", clone.source_name,
+               " was not complete when the last "
                "mount ended; what there was of it is removed"));
   return b.catalog().Commit(std::move(change));
 }
@@ -247,7 +251,8 @@ Status Recovery::KeepClone(Node& b, const CloneRecord& clone) {
   if (a == nullptr) {
     entry.trouble = Text("node ", clone.source_node_name, " is not mounted");
   } else if (hold == holds_.end() || hold_nodes_.at(clone.clone) != a) {
-    entry.trouble = Text("node ", a->name(), " no longer holds its source, so what was not copied "
+    entry.trouble = Text("node ", a->name(),
+                         " no longer holds its source, so what was not copied "
                          "yet is lost; delete this clone and make it again");
   } else {
     entry.held = store_.layers_.Find(hold->second.layer);
@@ -298,7 +303,8 @@ Status Recovery::RemoveOrphans(Node& node) {
     Layer* const layer = id == kNoId ? nullptr : store_.layers_.Find(id);
     if (layer != nullptr && layer->node() == &node && layer->record().has_file) continue;
     if (id == kNoId) {
-      LogWarning(Text("node ", node.name(), ": layers/", name, " is not a file of volfs; left alone"));
+      LogWarning(
+          Text("node ", node.name(), ": layers/", name, " is not a file of volfs; left alone"));
       continue;
     }
     VOLFS_TRY(node.directory().Remove("layers/" + name));

@@ -167,11 +167,11 @@ class Thread {
 };
 
 Nanoseconds MonotonicNow();
-Nanoseconds WallNow();      // since 1970, nanoseconds
+Nanoseconds WallNow();        // since 1970, nanoseconds
 Nanoseconds WallNowCoarse();  // the same to within a few milliseconds, without a system call
 void SleepFor(Nanoseconds duration);
 void YieldThread();
-uint64_t Random64();        // from the kernel's generator; unpredictable
+uint64_t Random64();  // from the kernel's generator; unpredictable
 
 // 16 random bytes as an RFC 4122 version 4 UUID.
 std::string NewUuid();

@@ -24,9 +24,9 @@ bool Allowed(const Caller& caller, const Attributes& attributes, Right right) {
   if (caller.uid == 0) return true;
   const auto bits = static_cast<uint32_t>(right);
   if (caller.uid == attributes.uid) return (attributes.mode >> 6 & bits) != 0;
-  const bool member = caller.gid == attributes.gid ||
-                      std::find(caller.groups.begin(), caller.groups.end(), attributes.gid) !=
-                          caller.groups.end();
+  const bool member =
+      caller.gid == attributes.gid ||
+      std::find(caller.groups.begin(), caller.groups.end(), attributes.gid) != caller.groups.end();
   return (attributes.mode >> (member ? 3 : 0) & bits) != 0;
 }
 
@@ -36,8 +36,8 @@ OpenSnapshot::OpenSnapshot(Reclaimer& reclaimer, Layer* layer,
 
 OpenSnapshot::~OpenSnapshot() {
   if (const Status freed = reclaimer_.RemovePoint(layer_); !freed.ok()) {
-    LogWarning(Text("space of a deleted snapshot is freed at the next mount: ",
-                    freed.error().message));
+    LogWarning(
+        Text("space of a deleted snapshot is freed at the next mount: ", freed.error().message));
   }
 }
 
@@ -47,9 +47,9 @@ Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& optio
     : nodes_(std::move(nodes)), options_(options) {
   if (!nodes_.empty()) block_size_ = nodes_.front()->block_size();
   reclaimer_ = std::make_unique<Reclaimer>(layers_, epoch_, block_size_);
-  hydrator_ = std::make_unique<Hydrator>(
-      options.hydrate ? kHydrators : 0,
-      [this](const std::shared_ptr<CloneJob>& job) { OnJobOver(job); });
+  hydrator_ =
+      std::make_unique<Hydrator>(options.hydrate ? kHydrators : 0,
+                                 [this](const std::shared_ptr<CloneJob>& job) { OnJobOver(job); });
 }
 
 Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> nodes,
@@ -179,8 +179,8 @@ void Store::SetListener(std::function<void(const StoreEvent&)> listener) {
 
 void Store::Emit(std::string event, const std::string& volume, Id id, std::string status) {
   MutexLock lock(event_mu_);
-  events_.push_back({++event_seq_, WallNow().count(), std::move(event), volume, id,
-                     std::move(status)});
+  events_.push_back(
+      {++event_seq_, WallNow().count(), std::move(event), volume, id, std::move(status)});
   event_changed_.NotifyAll();
 }
 
@@ -332,7 +332,8 @@ std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
     MutexLock lock(mu_);
     for (const Id id : IdsLocked(NameLocked(volume))) {
       const auto names = snapshot_names_.find(id);
-      if (names != snapshot_names_.end()) snapshots.insert(names->second.begin(), names->second.end());
+      if (names != snapshot_names_.end())
+        snapshots.insert(names->second.begin(), names->second.end());
     }
   }
   std::vector<SnapshotInfo> infos;
@@ -380,8 +381,8 @@ Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {
   }
   VOLFS_ASSIGN(ExtentMap map, LoadMap(layers_, layer, block_size_));
   // shared_ptr: all who have the snapshot open share one map.
-  auto image = std::make_shared<const FrozenImage>(layers_, std::move(map), record.size_bytes,
-                                                   block_size_);
+  auto image =
+      std::make_shared<const FrozenImage>(layers_, std::move(map), record.size_bytes, block_size_);
   MutexLock lock(mu_);
   const auto found = snapshots_.find(id);
   if (found != snapshots_.end()) found->second.image = image;

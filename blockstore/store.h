@@ -41,13 +41,13 @@ struct VolumeInfo {
   std::string type;
   std::string node;
   std::string region;
-  std::string source;  // of a clone that is not whole yet: what it was asked for as; else empty
+  std::string source;   // of a clone that is not whole yet: what it was asked for as; else empty
   std::string error;    // why it is `error`, or why copying pauses
   bool paused = false;  // the latter
   int64_t created_ns = 0;
-  int attachments = 0;  // opens
+  int attachments = 0;           // opens
   uint64_t allocated_bytes = 0;  // what its layers take, shared ones and a source's included
-  CloneProgress progress;  // of a clone that is not whole yet; 100 per cent otherwise
+  CloneProgress progress;        // of a clone that is not whole yet; 100 per cent otherwise
 };
 
 struct SnapshotInfo {
@@ -131,8 +131,9 @@ struct StoreOptions {
 // Every request either fails and leaves nothing behind, or is durable when it returns (a size set
 // with Volume::Grow: with the next Sync). Names are unique over the nodes.
 //
-// Thread-safety: all methods from any thread. Locks: naming_mu_ or settings_mu_ > mu_; mu_ guards the tables and is never held over
-// I/O; a request reserves what it needs under it, works without, and publishes under it.
+// Thread-safety: all methods from any thread. Locks: naming_mu_ or settings_mu_ > mu_; mu_ guards
+// the tables and is never held over I/O; a request reserves what it needs under it, works without,
+// and publishes under it.
 class Store {
  public:
   // Opens the nodes' volumes, reconciles holds and clones between them (recovery.h), removes what
@@ -154,8 +155,8 @@ class Store {
   [[nodiscard]] std::vector<NodeInfo> Nodes();
   [[nodiscard]] std::vector<std::unique_ptr<Node>>& nodes() { return nodes_; }
 
-  // Volumes that have snapshots (deleted ones whose snapshots live on included), by name; one folder
-  // for a name.
+  // Volumes that have snapshots (deleted ones whose snapshots live on included), by name; one
+  // folder for a name.
   struct SnapshotFolder {
     Id volume = kNoId;
     std::string name;
@@ -197,7 +198,7 @@ class Store {
     std::string trouble;
     Node* source_node = nullptr;  // null: not mounted
     Layer* held = nullptr;
-    Id lock = kNoId;    // the volume or snapshot whose lock it has
+    Id lock = kNoId;      // the volume or snapshot whose lock it has
     bool owed = false;    // whole, but the hold could not be released: A is not mounted
     bool absent = false;  // known by its hold only: the clone's own node is not mounted
   };
@@ -222,8 +223,9 @@ class Store {
 
   // Looking; under mu_.
   [[nodiscard]] bool NameTakenLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
-  // The ids that share a name: of the volume, and of a deleted one whose snapshots live on (a restored
-  // volume has its own id). Their snapshots are in one folder, under names of their own each.
+  // The ids that share a name: of the volume, and of a deleted one whose snapshots live on (a
+  // restored volume has its own id). Their snapshots are in one folder, under names of their own
+  // each.
   [[nodiscard]] std::vector<Id> IdsLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] std::string NameLocked(Id volume) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] const SnapshotEntry* FindSnapshotLocked(const std::string& volume,
@@ -263,7 +265,8 @@ class Store {
   Status CancelClone(const std::shared_ptr<Volume>& volume, bool& undo) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool IsClone(Id id) const VOLFS_EXCLUDES(mu_);
 
-  // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or hold's.
+  // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or
+  // hold's.
   void AdoptHead(Volume& volume, Layer* old);
   // `held`: a layer whose point goes with the last reader too; null: none.
   Status Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held)
@@ -289,7 +292,7 @@ class Store {
   std::unique_ptr<Reclaimer> reclaimer_;
   std::unique_ptr<Hydrator> hydrator_;
 
-  Mutex naming_mu_;  // one change of a volume's name (rename, delete) at a time; held over I/O
+  Mutex naming_mu_;    // one change of a volume's name (rename, delete) at a time; held over I/O
   Mutex settings_mu_;  // one change of a setting at a time; held over its commit
   mutable Mutex mu_;
   std::map<std::string, std::shared_ptr<Volume>> by_name_ VOLFS_GUARDED_BY(mu_);
@@ -303,7 +306,7 @@ class Store {
                                                    // request that is at work right now
   std::map<std::string, std::string> settings_ VOLFS_GUARDED_BY(mu_);
   std::vector<std::shared_ptr<Volume>> to_punch_ VOLFS_GUARDED_BY(mu_);  // after an unclean stop
-  bool maintained_ VOLFS_GUARDED_BY(mu_) = false;  // ... and that is done
+  bool maintained_ VOLFS_GUARDED_BY(mu_) = false;                        // ... and that is done
 
   Mutex event_mu_;
   Condition event_changed_;

@@ -38,8 +38,8 @@ Result<std::shared_ptr<Volume>> Store::Retried(const CloneRequest& request) {
   for (const auto& [id, clone] : clones_) {
     if (clone.record.token != request.token) continue;
     if (clone.record.request != request.words) {
-      return Error{Errc::kInvalid, Text("id=", request.token, " was used for another request: ",
-                                        clone.record.request)};
+      return Error{Errc::kInvalid, Text("id=", request.token,
+                                        " was used for another request: ", clone.record.request)};
     }
     const auto volume = by_id_.find(id);
     if (volume != by_id_.end()) return volume->second;
@@ -86,8 +86,8 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
     MutexLock lock(mu_);
     VOLFS_TRY(FindSourceLocked(request, plan));
     const auto ghost = ghosts_.find(plan.source_volume);
-    source = ghost != ghosts_.end() ? ghost->second.record
-                                    : by_id_.at(plan.source_volume)->record();
+    source =
+        ghost != ghosts_.end() ? ghost->second.record : by_id_.at(plan.source_volume)->record();
     const int64_t mtime_ns = plan.attributes.mtime_ns;
     plan.attributes = source.attributes;
     if (plan.snapshot != kNoId) plan.attributes.mtime_ns = mtime_ns;
@@ -96,8 +96,8 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
     }
     VOLFS_TRY(CheckUnlockedLocked(plan.lock_key(), plan.source_words));
     if (plan.source != nullptr) VOLFS_TRY(CheckSourceLocked(*plan.source));
-    // A deleted volume's snapshots keep its name for just this: to bring it back. On its own node it
-    // takes the deleted one's record over; elsewhere it is a volume with an id of its own.
+    // A deleted volume's snapshots keep its name for just this: to bring it back. On its own node
+    // it takes the deleted one's record over; elsewhere it is a volume with an id of its own.
     const bool revives = ghost != ghosts_.end() && plan.name == source.name &&
                          !by_name_.contains(plan.name) && !reserved_names_.contains(plan.name);
     const Node* const named = request.linked ? plan.source_node : FindNode(request.node);
@@ -116,20 +116,20 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   plan.attributes.mode &= 0777;
   plan.attributes.atime_ns = plan.attributes.ctime_ns = WallNow().count();
   if (plan.size_bytes < plan.source_bytes) {
-    return Error{Errc::kRange, Text(plan.name, ": ", plan.size_bytes, " bytes are less than ",
-                                    plan.source_words, " has (", plan.source_bytes,
-                                    "); a clone is as large or larger")};
+    return Error{Errc::kRange,
+                 Text(plan.name, ": ", plan.size_bytes, " bytes are less than ", plan.source_words,
+                      " has (", plan.source_bytes, "); a clone is as large or larger")};
   }
   if (plan.source != nullptr) {
     VOLFS_ASSIGN(plan.data_bytes, plan.source->AllocatedBytes());
   } else {
-    VOLFS_ASSIGN(plan.data_bytes,
-                 ChainBytes(layers_, plan.frozen, plan.source_bytes, block_size_));
+    VOLFS_ASSIGN(plan.data_bytes, ChainBytes(layers_, plan.frozen, plan.source_bytes, block_size_));
   }
   plan.named_node = request.linked ? plan.source_node : FindNode(request.node);
   if (request.linked && !request.node.empty() && FindNode(request.node) != plan.source_node) {
-    return Error{Errc::kInvalid, Text(plan.source_words, ": linked=1 shares its data, so the clone "
-                                                         "can only be on node ",
+    return Error{Errc::kInvalid, Text(plan.source_words,
+                                      ": linked=1 shares its data, so the clone "
+                                      "can only be on node ",
                                       plan.source_node->name())};
   }
   VOLFS_ASSIGN(plan.target, PlaceClone(plan, request));
@@ -202,8 +202,8 @@ Result<std::shared_ptr<Volume>> Store::CloneLinked(ClonePlan& plan) {
   reclaimer_->AddChild(plan.frozen, head);
   // Its head keeps the frozen layer now; the point that Freeze left on it stood for that.
   if (const Status freed = reclaimer_->RemovePoint(plan.frozen); !freed.ok()) {
-    LogWarning(Text("space under ", plan.source_words, " is freed at the next mount: ",
-                    freed.error().message));
+    LogWarning(Text("space under ", plan.source_words,
+                    " is freed at the next mount: ", freed.error().message));
   }
   return PublishClone(plan, head, volume);
 }
@@ -222,8 +222,8 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   VOLFS_TRY(b.Commit({PutClone{clone}}));
 
   const Status held = Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
-    return {PutHold{{plan.id, plan.target->uuid(), plan.name, frozen.id(), plan.source_volume,
-                     plan.snapshot}}};
+    return {PutHold{
+        {plan.id, plan.target->uuid(), plan.name, frozen.id(), plan.source_volume, plan.snapshot}}};
   });
   if (!held.ok()) {
     // If nobody knows whether there is a hold now, nothing may be undone: the next mount decides.
@@ -333,14 +333,13 @@ void Store::CompleteClone(Id clone) {
     entry = found->second;
     volume = by_id_.at(clone);
   }
-  Status done = ReleaseHold(entry, clone, &volume->node() == entry.source_node ? volume->head()
-                                                                                : nullptr);
+  Status done =
+      ReleaseHold(entry, clone, &volume->node() == entry.source_node ? volume->head() : nullptr);
   if (done.ok()) done = volume->node().catalog().Commit({DeleteClone{clone}});
   if (!done.ok()) {
     // It is whole, but it cannot be told so durably: the next mount does.
     LogError(Text("clone ", volume->name(), " is complete, but its hold on node ",
-                  entry.record.source_node_name, " could not be released: ",
-                  done.error().message));
+                  entry.record.source_node_name, " could not be released: ", done.error().message));
   }
   {
     MutexLock lock(mu_);
@@ -352,9 +351,9 @@ void Store::CompleteClone(Id clone) {
 
 // --- cancel, resume ----------------------------------------------------------------------------
 
-// BeginDelete has been called. If the copy is finished just now, the volume is deleted as any other.
-// `undo`: may the caller take the deletion back if this fails? Not once it is durable that the clone
-// is being deleted: the next mount finishes that.
+// BeginDelete has been called. If the copy is finished just now, the volume is deleted as any
+// other. `undo`: may the caller take the deletion back if this fails? Not once it is durable that
+// the clone is being deleted: the next mount finishes that.
 Status Store::CancelClone(const std::shared_ptr<Volume>& volume, bool& undo) {
   const Id id = volume->id();
   CloneEntry entry;
@@ -392,8 +391,9 @@ Status Store::Cancel(const std::string& name, const Caller& caller) {
   const std::shared_ptr<Volume> volume = Find(name);
   if (volume == nullptr) return Error{Errc::kNotFound, Text(name, ": no such volume")};
   if (!IsClone(volume->id())) {
-    return Error{Errc::kInvalid, Text(name, ": it is not a clone that is being copied; nothing "
-                                            "was done (`volfs rm` deletes a volume)")};
+    return Error{Errc::kInvalid, Text(name,
+                                      ": it is not a clone that is being copied; nothing "
+                                      "was done (`volfs rm` deletes a volume)")};
   }
   return Delete(name, caller);
 }

@@ -8,7 +8,8 @@
 namespace volfs {
 namespace {
 
-// What a request leaves free on a node, so that catalogs can always commit and deleting always works.
+// What a request leaves free on a node, so that catalogs can always commit and deleting always
+// works.
 constexpr uint64_t kHeadroomBytes = uint64_t{16} << 20;
 
 bool Fits(const VolumeType& type, uint64_t size_bytes) {
@@ -16,9 +17,9 @@ bool Fits(const VolumeType& type, uint64_t size_bytes) {
 }
 
 Error SizeError(const std::string& name, uint64_t size_bytes, const VolumeType& type) {
-  return Error{Errc::kRange, Text(name, ": ", size_bytes, " bytes are outside of what type ",
-                                  type.name, " allows (", type.least_bytes, " to ",
-                                  type.greatest_bytes, ")")};
+  return Error{Errc::kRange,
+               Text(name, ": ", size_bytes, " bytes are outside of what type ", type.name,
+                    " allows (", type.least_bytes, " to ", type.greatest_bytes, ")")};
 }
 
 }  // namespace
@@ -33,7 +34,8 @@ Node* Store::FindNode(const std::string& name) const {
 Error Store::NoSuchNode(const std::string& name) const {
   for (const PeerRecord& peer : absent_) {
     if (peer.name != name) continue;
-    return Error{Errc::kNodeDown, Text("node ", name, " is not mounted; it was last at ", peer.path)};
+    return Error{Errc::kNodeDown,
+                 Text("node ", name, " is not mounted; it was last at ", peer.path)};
   }
   return Error{Errc::kNoNode, Text("no node is named ", name, "; `volfs node ls` shows them")};
 }
@@ -43,8 +45,8 @@ Status Store::CheckType(const std::string& type) const {
   for (const auto& node : nodes_) {
     if (node->FindType(type) != nullptr) return OkStatus();
   }
-  return Error{Errc::kInvalid, Text("no node offers the type ", type,
-                                    "; control/types lists what there is")};
+  return Error{Errc::kInvalid,
+               Text("no node offers the type ", type, "; control/types lists what there is")};
 }
 
 Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) const {
@@ -102,10 +104,9 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
                       "; a clone stays in its source's region")};
   }
   if (fitting.empty()) {
-    return Error{Errc::kNoNode,
-                 Text("no other node of region ", from.record().region, " offers the type ",
-                      plan.type, "; mount one, or say node=", from.name(),
-                      " for a copy on the source's own node")};
+    return Error{Errc::kNoNode, Text("no other node of region ", from.record().region,
+                                     " offers the type ", plan.type, "; mount one, or say node=",
+                                     from.name(), " for a copy on the source's own node")};
   }
   Node* best = nullptr;
   uint64_t most = 0;

@@ -11,7 +11,8 @@
 namespace volfs {
 namespace {
 
-// A descriptor's release reaches us after close(2) has returned: `umount && rm` must not fail for it.
+// A descriptor's release reaches us after close(2) has returned: `umount && rm` must not fail for
+// it.
 constexpr Nanoseconds kReleasePatience = std::chrono::milliseconds(500);
 constexpr Nanoseconds kReleasePoll = std::chrono::milliseconds(5);
 
@@ -90,23 +91,24 @@ Status Store::CheckUnlockedLocked(Id key, const std::string& what) const {
     return Error{Errc::kBusy, Text(what, ": another clone or snapshot of it is being made")};
   }
   const auto volume = by_id_.find(lock->second);
-  const std::string name = volume == by_id_.end() ? clone->second.record.name
-                                                  : volume->second->name();
+  const std::string name =
+      volume == by_id_.end() ? clone->second.record.name : volume->second->name();
   const auto& job = clone->second.job;
   const double percent = job == nullptr ? 0 : job->progress().percent();
   std::array<char, 16> hydrated{};
   std::snprintf(hydrated.data(), hydrated.size(), "%.2f", percent);
-  return Error{Errc::kBusy, Text(what, ": a clone of it (", name, ", ", hydrated.data(),
-                                 " per cent) is still being copied; wait for it, or `volfs cancel ",
-                                 name, "`")};
+  return Error{Errc::kBusy,
+               Text(what, ": a clone of it (", name, ", ", hydrated.data(),
+                    " per cent) is still being copied; wait for it, or `volfs cancel ", name, "`")};
 }
 
 // A source must be whole and healthy.
 Status Store::CheckSourceLocked(const Volume& source) const {
   const auto clone = clones_.find(source.id());
   if (clone != clones_.end() && !clone->second.owed) {
-    return Error{Errc::kBusy, Text(source.name(), ": it is itself a clone that is still being "
-                                                  "copied; wait until it is available")};
+    return Error{Errc::kBusy, Text(source.name(),
+                                   ": it is itself a clone that is still being "
+                                   "copied; wait until it is available")};
   }
   if (source.deleting()) return Error{Errc::kBusy, Text(source.name(), ": it is being deleted")};
   if (const std::string why = source.failure(); !why.empty()) {
@@ -153,8 +155,8 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   head->Committed(layer_record);
   reclaimer_->AddPoint(head);
   // shared_ptr: see store.h, "looking".
-  auto volume = std::make_shared<Volume>(VolumeContext{layers_, epoch_, block_size_}, *node, record,
-                                         head);
+  auto volume =
+      std::make_shared<Volume>(VolumeContext{layers_, epoch_, block_size_}, *node, record, head);
   {
     MutexLock lock(mu_);
     by_name_[record.name] = volume;
@@ -281,13 +283,15 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
     VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
     for (const auto& [id, clone] : clones_) {
       if (clone.lock != volume->id() || clone.owed) continue;
-      return Error{Errc::kBusy, Text(name, ": a clone of it still needs it; resume, cancel or "
-                                           "delete that first")};
+      return Error{Errc::kBusy, Text(name,
+                                     ": a clone of it still needs it; resume, cancel or "
+                                     "delete that first")};
     }
   }
   if ((volume->attributes().mode & 0222) == 0) {
-    return Error{Errc::kProtected, Text(name, ": nobody has the right to write it, which protects "
-                                              "it; `chmod u+w` first")};
+    return Error{Errc::kProtected, Text(name,
+                                        ": nobody has the right to write it, which protects "
+                                        "it; `chmod u+w` first")};
   }
   Status begun = volume->BeginDelete();
   for (const Nanoseconds end = MonotonicNow() + kReleasePatience;
@@ -332,8 +336,8 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     Status freed = reclaimer_->RemovePoint(raw->head());
     if (freed.ok() && held != nullptr) freed = reclaimer_->RemovePoint(held);
     if (!freed.ok()) {
-      LogWarning(Text(raw->name(), ": its space is freed at the next mount: ",
-                      freed.error().message));
+      LogWarning(
+          Text(raw->name(), ": its space is freed at the next mount: ", freed.error().message));
     }
   });
   Emit("deleted", ghost.record.name, ghost.record.id, "deleted");
@@ -353,8 +357,8 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
     }
     const Id volume = found->record.volume;
     const auto live = by_id_.find(volume);
-    const Attributes attributes = live != by_id_.end() ? live->second->attributes()
-                                                       : ghosts_.at(volume).record.attributes;
+    const Attributes attributes =
+        live != by_id_.end() ? live->second->attributes() : ghosts_.at(volume).record.attributes;
     if (!Allowed(caller, attributes, Right::kWrite)) return Denied(volume_name, "delete");
     VOLFS_TRY(CheckUnlockedLocked(found->record.id, Text(volume_name, "@", name)));
     for (const auto& [id, clone] : clones_) {

@@ -88,14 +88,17 @@ Status Volume::CheckWritable() const {
   if (!read_only_.load(std::memory_order_acquire)) {
     if (!node_.catalog().fenced()) return OkStatus();
     // What became of the last commit is not known: nothing may be acknowledged any more.
-    return Error{Errc::kReadOnly, Text(name(), ": read-only until the next mount, as the catalog of "
-                                               "node ", node_.name(), " failed")};
+    return Error{Errc::kReadOnly, Text(name(),
+                                       ": read-only until the next mount, as the catalog of "
+                                       "node ",
+                                       node_.name(), " failed")};
   }
   return Error{Errc::kReadOnly,
                Text(name(), ": read-only until the next mount, since ", failure())};
 }
 
-// What was written since the last success is of unknown state: nothing may be acknowledged any more.
+// What was written since the last success is of unknown state: nothing may be acknowledged any
+// more.
 Error Volume::Fail(const Error& error) {
   bool first = false;
   {
@@ -124,14 +127,14 @@ Status Volume::GrowTo(uint64_t size_bytes) {
   const VolumeType* const type = node_.FindType(now.type);
   const uint64_t greatest = type != nullptr ? type->greatest_bytes : kMaxVolumeBytes;
   if (size_bytes > greatest) {
-    return Error{Errc::kFileTooBig, Text(now.name, ": cannot grow to ", size_bytes,
-                                         " bytes: volumes of type ", now.type, " have at most ",
-                                         greatest)};
+    return Error{Errc::kFileTooBig,
+                 Text(now.name, ": cannot grow to ", size_bytes, " bytes: volumes of type ",
+                      now.type, " have at most ", greatest)};
   }
   VOLFS_TRY(head()->SetSize(size_bytes));
   {
-    // The map first: whoever sees the new size must find its blocks. A flat head's new blocks are in
-    // the head; else they are a hole, which the first write of each turns into "here".
+    // The map first: whoever sees the new size must find its blocks. A flat head's new blocks are
+    // in the head; else they are a hole, which the first write of each turns into "here".
     WriterLock lock(map_mu_);
     const uint64_t old_blocks = map_.size();
     const uint64_t blocks = BlocksFor(size_bytes, context_.block_size);
@@ -163,9 +166,8 @@ Status Volume::SyncAttributes() {
     MutexLock lock(meta_mu_);
     if (now == committed_.attributes || !failure_.empty() || deleted_.load()) return OkStatus();
   }
-  return slot_.RunAlone([&] {
-    return CommitRecord([&](VolumeRecord& record) { record.attributes = now; });
-  });
+  return slot_.RunAlone(
+      [&] { return CommitRecord([&](VolumeRecord& record) { record.attributes = now; }); });
 }
 
 Status Volume::Rename(const std::string& name) {
@@ -196,8 +198,9 @@ Status Volume::AddOpen(Access access) {
   if (access == Access::kWrite) {
     VOLFS_TRY(CheckWritable());
     if ((attributes().mode & 0222) == 0) {
-      return Error{Errc::kReadOnly, Text(name(), ": nobody has the right to write it; `chmod u+w` "
-                                                 "gives it back")};
+      return Error{Errc::kReadOnly, Text(name(),
+                                         ": nobody has the right to write it; `chmod u+w` "
+                                         "gives it back")};
     }
   }
   {

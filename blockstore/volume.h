@@ -49,7 +49,8 @@ struct VolumeContext {
 //   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes().
 //
 // Thread-safety: all methods from any thread.
-// Locks, in order: slot_ (a batch runs) > gate_ > range_lock_ > map_mu_, meta_mu_ or open_mu_ (leaves).
+// Locks, in order: slot_ (a batch runs) > gate_ > range_lock_ > map_mu_, meta_mu_ or open_mu_
+// (leaves).
 class Volume {
  public:
   // `record` is in the catalog already, or is about to be.
@@ -115,8 +116,8 @@ class Volume {
   Status BeginDelete() VOLFS_EXCLUDES(open_mu_);
   void AbortDelete() VOLFS_EXCLUDES(open_mu_);
   [[nodiscard]] bool deleting() const VOLFS_EXCLUDES(open_mu_);
-  // Makes `change` durable; after it nothing of this volume is committed any more, and whoever still
-  // has the object finds it empty: its layers may go once the readers of the epoch have left.
+  // Makes `change` durable; after it nothing of this volume is committed any more, and whoever
+  // still has the object finds it empty: its layers may go once the readers of the epoch have left.
   Status CommitDeletion(const CatalogChange& change);
   // The deletion is durable: `gone` is called once, when nobody has it open any more.
   void FinishDelete(std::function<void()> gone) VOLFS_EXCLUDES(open_mu_);
@@ -129,9 +130,10 @@ class Volume {
   // The instant (interface: "everything written before is in, nothing after"): flushes with writers
   // running, closes the gate until the writes in flight have ended (kBusy after 1 s, nothing
   // happened), puts a new head over the old one, opens the gate, flushes the rest, and makes one
-  // commit of that, the new head, this volume's record, and `extra` of the layer that is frozen now.
-  // If the commit fails for want of space the volume goes on with the new head, which the next Sync
-  // records: look at head() whatever the result. One call at a time (Store's lock of the source).
+  // commit of that, the new head, this volume's record, and `extra` of the layer that is frozen
+  // now. If the commit fails for want of space the volume goes on with the new head, which the next
+  // Sync records: look at head() whatever the result. One call at a time (Store's lock of the
+  // source).
   using Extra = std::function<CatalogChange(const Layer& frozen)>;
   Result<std::shared_ptr<const FrozenImage>> TakeInstant(const Extra& extra);
 
@@ -163,8 +165,8 @@ class Volume {
   [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(map_mu_);
   [[nodiscard]] Status CheckWritable() const;
   Error Fail(const Error& error);
-  // A first write: up to all of `data`, which starts in a block that was not in the head; returns how
-  // many bytes, 0 if the block has come into the head meanwhile.
+  // A first write: up to all of `data`, which starts in a block that was not in the head; returns
+  // how many bytes, 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
   Status WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes, const Lookup& under);
   Status DiscardInherited(const ByteRange& range);

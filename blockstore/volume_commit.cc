@@ -90,8 +90,9 @@ Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extr
   std::shared_ptr<const FrozenImage> image;
   VOLFS_TRY(slot_.RunAlone([&]() -> Status {
     if (!gate_.Close(MonotonicNow() + kGatePatience)) {
-      return Error{Errc::kBusy, Text(name(), ": its writes in flight did not end within 1 s; "
-                                             "try again, or look at the node's disk")};
+      return Error{Errc::kBusy, Text(name(),
+                                     ": its writes in flight did not end within 1 s; "
+                                     "try again, or look at the node's disk")};
     }
     const uint64_t size = size_bytes();
     Layer* const old = head();

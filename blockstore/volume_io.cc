@@ -31,8 +31,8 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   while (done < out.size()) {
     const uint64_t at = offset_bytes + done;
     const Extent extent = Find(at / context_.block_size).extent;
-    VOLFS_ASSIGN(const size_t got, ReadExtent(context_.layers, extent, context_.block_size,
-                                              out.subspan(done), at));
+    VOLFS_ASSIGN(const size_t got,
+                 ReadExtent(context_.layers, extent, context_.block_size, out.subspan(done), at));
     done += got;
   }
   return done;
@@ -79,8 +79,8 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
   return end - offset_bytes;
 }
 
-// Writes whole blocks: `data`, completed at both ends with what lies under it. The blocks are clipped
-// to the volume's size, as layer files are exactly that long.
+// Writes whole blocks: `data`, completed at both ends with what lies under it. The blocks are
+// clipped to the volume's size, as layer files are exactly that long.
 Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes,
                            const Lookup& under) {
   const uint32_t bs = context_.block_size;

@@ -38,8 +38,7 @@ Error NotFound(std::string_view what) {
 
 bool KnowsVolumeFacet(uint64_t facet) {
   return facet == inode::kControlFolder || facet == kInfoJson || facet == kMap ||
-         facet == kVolumeWatch ||
-         FindField(VolumeFields(), facet) != nullptr;
+         facet == kVolumeWatch || FindField(VolumeFields(), facet) != nullptr;
 }
 
 bool KnowsNodeFacet(uint64_t facet) {

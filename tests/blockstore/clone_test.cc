@@ -240,8 +240,8 @@ TEST_F(CloneTest, SharesTheNameWithTheSnapshotsThatBroughtItBack) {
   EXPECT_EQ(fixture_.store().SnapshotFolders().size(), 2U);
 }
 
-// T65: a clone that is cancelled while somebody reads it reads on as it was until it is closed, also
-// when its source is changed and deleted meanwhile.
+// T65: a clone that is cancelled while somebody reads it reads on as it was until it is closed,
+// also when its source is changed and deleted meanwhile.
 TEST_F(CloneTest, IsReadableToTheLastCloseWhenItIsCancelled) {
   auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const Bytes expected = ReadBack(*db);

@@ -138,8 +138,8 @@ TEST_F(VolumeTest, SurvivesRemountsAndDeletedSnapshots) {
   }
 }
 
-// T25, T61: a discard in a head over a snapshot hides the snapshot's data for good, also of parts of
-// blocks and after a remount.
+// T25, T61: a discard in a head over a snapshot hides the snapshot's data for good, also of parts
+// of blocks and after a remount.
 TEST_F(VolumeTest, DiscardNeverBringsOldDataBack) {
   Modelled m = Make("db", 100'000);
   m.Write(0, 100'000, 7);

@@ -250,7 +250,8 @@ TEST_F(ControlTreeTest, TextsAreNotWritable) {
 TEST_F(ControlTreeTest, ARequestIsAnsweredOnTheSameOpenFile) {
   const auto create = Open("create", true);
   ASSERT_TRUE(create->Write("db 1M\n", caller).ok());
-  EXPECT_EQ(create->Read(kWholeFile, 6).value(), "ok volume=db status=available size=1048576 node=a\n");
+  EXPECT_EQ(create->Read(kWholeFile, 6).value(),
+            "ok volume=db status=available size=1048576 node=a\n");
   EXPECT_EQ(create->Read(kWholeFile, 6).value(), "");
   EXPECT_EQ(Cat("create"), Text("create: NAME SIZE [type=TYPE] [node=NODE]\n"))
       << "somebody else's open file";

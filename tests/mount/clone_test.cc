@@ -124,7 +124,7 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   };
   Mount();
   MustRun("truncate -s " + std::to_string(kBlocks * kPatternBlockBytes) + " " + Volume("db.img"));
-  BlockLoad load({.path = Volume("db.img"), .blocks = kBlocks});
+  BlockLoad load({.path = Volume("db.img"), .blocks = kBlocks, .some_direct = true});
   ASSERT_EQ(load.Fill(), 0);
   load.Start();
   std::vector<Instant> instants;
