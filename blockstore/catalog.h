@@ -71,6 +71,9 @@ struct VolumeRecord {
   std::string type;
   int64_t created_ns = 0;
   Attributes attributes;
+  // Of the request that made it a clone, to know it again: id=TOKEN, and the words that came with it.
+  std::string token{};
+  std::string request{};
   friend bool operator==(const VolumeRecord&, const VolumeRecord&) = default;
 };
 
@@ -116,8 +119,6 @@ struct CloneRecord {  // on the clone's node: the job that makes it independent
   uint64_t copied_bytes = 0;  // of these, committed
   uint64_t cursor_block = 0;  // everything below is here, zero, or a hole of the source
   std::string error;          // empty, or why copying stopped
-  std::string token;          // id=TOKEN of the request, and ...
-  std::string request;        // ... the canonical words that came with it
   friend bool operator==(const CloneRecord&, const CloneRecord&) = default;
 };
 

@@ -109,6 +109,8 @@ void VisitFields(V& visit, R& volume) {
   visit("type", volume.type, Rule::kOptionalName);
   visit("created_ns", volume.created_ns, Rule::kTime);
   VisitFields(visit, volume.attributes);
+  visit("token", volume.token, Rule::kText);
+  visit("request", volume.request, Rule::kText);
 }
 
 template <typename V, FieldsOf<SnapshotRecord> R>
@@ -147,8 +149,6 @@ void VisitFields(V& visit, R& clone) {
   visit("copied_bytes", clone.copied_bytes, Rule::kBytes);
   visit("cursor_block", clone.cursor_block, Rule::kCount);
   visit("error", clone.error, Rule::kText);
-  visit("token", clone.token, Rule::kText);
-  visit("request", clone.request, Rule::kText);
 }
 
 template <typename V, FieldsOf<SettingRow> R>

@@ -40,7 +40,8 @@ constexpr Object kObjects[] = {
      "head INTEGER NOT NULL, size_bytes INTEGER NOT NULL, type TEXT NOT NULL, "
      "created_ns INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, "
      "mode INTEGER NOT NULL, atime_ns INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, "
-     "ctime_ns INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT"},
+     "ctime_ns INTEGER NOT NULL, token TEXT NOT NULL, request TEXT NOT NULL, "
+     "crc INTEGER NOT NULL) STRICT"},
     {"snapshots",
      "CREATE TABLE snapshots (id INTEGER PRIMARY KEY, volume INTEGER NOT NULL, "
      "name TEXT NOT NULL, layer INTEGER NOT NULL, size_bytes INTEGER NOT NULL, "
@@ -57,7 +58,7 @@ constexpr Object kObjects[] = {
      "source_node_name TEXT NOT NULL, source_layer INTEGER NOT NULL, "
      "source_bytes INTEGER NOT NULL, total_bytes INTEGER NOT NULL, total_known INTEGER NOT NULL, "
      "copied_bytes INTEGER NOT NULL, cursor_block INTEGER NOT NULL, error TEXT NOT NULL, "
-     "token TEXT NOT NULL, request TEXT NOT NULL, crc INTEGER NOT NULL) STRICT"},
+     "crc INTEGER NOT NULL) STRICT"},
     {"clone_intents", "CREATE UNIQUE INDEX clone_intents ON clones (name) WHERE state = 1"},
     {"settings",
      "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) "

@@ -34,15 +34,12 @@ Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const 
 
 // Null if the token is new.
 Result<std::shared_ptr<Volume>> Store::Retried(const CloneRequest& request) {
-  MutexLock lock(mu_);
-  for (const auto& [id, clone] : clones_) {
-    if (clone.record.token != request.token) continue;
-    if (clone.record.request != request.words) {
-      return Error{Errc::kInvalid, Text("id=", request.token,
-                                        " was used for another request: ", clone.record.request)};
-    }
-    const auto volume = by_id_.find(id);
-    if (volume != by_id_.end()) return volume->second;
+  for (const std::shared_ptr<Volume>& volume : Volumes()) {
+    const VolumeRecord record = volume->record();
+    if (record.token != request.token) continue;
+    if (record.request == request.words) return volume;
+    return Error{Errc::kInvalid, Text("id=", request.token, " was used for another request: ",
+                                      record.request)};
   }
   return std::shared_ptr<Volume>();
 }
@@ -160,6 +157,8 @@ VolumeRecord Store::CloneVolumeRecord(const ClonePlan& plan, const LayerRecord& 
   record.type = plan.type;
   record.created_ns = WallNow().count();
   record.attributes = plan.attributes;
+  record.token = plan.token;
+  record.request = plan.words;
   return record;
 }
 
@@ -217,8 +216,6 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   clone.source_name = plan.source_words;
   clone.source_node = plan.source_node->uuid();
   clone.source_node_name = plan.source_node->name();
-  clone.token = plan.token;
-  clone.request = plan.words;
   VOLFS_TRY(b.Commit({PutClone{clone}}));
 
   const Status held = Freeze(plan, [&](const Layer& frozen) -> CatalogChange {

@@ -15,10 +15,6 @@
 namespace volfs::op {
 namespace {
 
-// A close(2) returns before its release reaches us, so `close, then rm` may find the file open.
-constexpr int kBusyTries = 6;
-constexpr Nanoseconds kBusyPause = std::chrono::milliseconds(20);
-
 // The kernel has checked the right to the directory (default_permissions); nothing is left to ask.
 Caller Unquestioned() { return Caller{}; }
 
@@ -101,21 +97,10 @@ void DoMknod(fuse_req_t req, const CreateCall& call) {
 
 // --- deleting ------------------------------------------------------------------------------------
 
-template <typename Delete>
-Status RetryBusy(const Delete& attempt) {
-  Status status = attempt();
-  for (int i = 1; i < kBusyTries; ++i) {
-    if (status.ok() || status.error().code != Errc::kBusy) break;
-    SleepFor(kBusyPause);
-    status = attempt();
-  }
-  return status;
-}
-
 Status DeleteSnapshotFile(Filesystem& fs, uint64_t parent, const std::string& name) {
   for (const auto& folder : fs.store.SnapshotFolders()) {
     if (folder.volume != inode::IdOf(parent)) continue;
-    return RetryBusy([&] { return fs.store.DeleteSnapshot(folder.name, name, Unquestioned()); });
+    return fs.store.DeleteSnapshot(folder.name, name, Unquestioned());
   }
   return Error{Errc::kNotFound, Text("no snapshot ", name)};
 }
@@ -125,7 +110,7 @@ Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
     return DeleteSnapshotFile(fs, parent, name);
   }
   VOLFS_TRY(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
-  return RetryBusy([&] { return fs.store.Delete(name, Unquestioned()); });
+  return fs.store.Delete(name, Unquestioned());
 }
 
 // --- renaming ------------------------------------------------------------------------------------

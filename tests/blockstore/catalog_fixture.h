@@ -34,7 +34,9 @@ inline VolumeRecord TestVolume(uint64_t n, const std::string& name) {
           .size_bytes = 4096 * n,
           .type = "ssd",
           .created_ns = 1'700'000'000'000'000'000,
-          .attributes = {}};
+          .attributes = {},
+          .token = "t-1",
+          .request = "clone db.img"};
 }
 inline LayerRecord TestLayer(Id id) {
   return {.id = id,

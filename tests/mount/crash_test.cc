@@ -283,7 +283,6 @@ TEST_F(CrashTest, ClonesAreMadeOrNotAtAll) {
     EXPECT_EQ(acknowledged, "") << "an acknowledged clone is lost";
     acknowledged.clear();
     EXPECT_EQ(ListOf(NodePath("b") + "/layers").size(), 0U) << "space of clones that are gone";
-    if (HasFailure()) { MustRun("rm -rf /tmp/keep; cp -r " + folder() + " /tmp/keep; ls -i " + Path("volumes") + " > /tmp/keep/ls; tail -30 /var/log/volfs/*" + folder().substr(folder().size()-6) + "-mnt.log >/tmp/keep/log"); return; }
   }
   EXPECT_TRUE(ReadBytes(Volume("db.img")) == bytes);
   EXPECT_GT(number, kKills) << "too few clones to prove anything";
@@ -408,7 +407,6 @@ TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
     const std::vector<std::string> names = ListOf(Path("volumes"));
     for (Namer& namer : namers) EXPECT_EQ(namer.Check(names), "");
     EXPECT_EQ(ListOf(NodePath("a") + "/layers").size(), names.size()) << "layers without a volume";
-    if (HasFailure()) { MustRun("rm -rf /tmp/keep; cp -r " + folder() + "/a /tmp/keep; ls -i " + Path("volumes") + " > /tmp/keep/ls; tail -30 /var/log/volfs/*" + folder().substr(folder().size()-6) + "-mnt.log >/tmp/keep/log"); return; }
   }
   int done = 0;
   for (const Namer& namer : namers) done += namer.done();
