@@ -71,7 +71,7 @@ struct VolumeRecord {
   std::string type;
   int64_t created_ns = 0;
   Attributes attributes;
-  // Of the request that made it a clone, to know it again: id=TOKEN, and the words that came with it.
+  // Of the request that made it a clone, to know it again: id=TOKEN, and the words with it.
   std::string token{};
   std::string request{};
   friend bool operator==(const VolumeRecord&, const VolumeRecord&) = default;
