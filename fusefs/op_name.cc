@@ -110,6 +110,7 @@ Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
     return DeleteSnapshotFile(fs, parent, name);
   }
   VOLFS_TRY(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
+  // Waits a moment for who has closed it just now: close(2) returns before its release reaches us.
   return fs.store.Delete(name, Unquestioned());
 }
 

@@ -328,7 +328,8 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount) {
   CLI::App app;
   CommandLine line;
   Describe(app);
-  Builder(app, line, mount).AddAll();
+  Builder builder(app, line, mount);  // what parsing and running call is part of it
+  builder.AddAll();
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
