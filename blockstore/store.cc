@@ -50,6 +50,7 @@ Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& optio
   hydrator_ =
       std::make_unique<Hydrator>(options.hydrate ? kHydrators : 0,
                                  [this](const std::shared_ptr<CloneJob>& job) { OnJobOver(job); });
+  hydrator_->throttle().SetRate(options.copy_rate);
 }
 
 Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> nodes,

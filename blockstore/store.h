@@ -124,6 +124,9 @@ class OpenSnapshot {
 
 struct StoreOptions {
   bool hydrate = true;  // false: clones stay creating (offline tools, tests)
+  // The cap on copying at first. 0 where somebody applies the remembered limits right after
+  // (control): nothing may be copied before a pause of the last mount is in force again.
+  uint64_t copy_rate = Throttle::kUnlimited;
 };
 
 // All volumes of the nodes of one mount: names, requests, and what runs in the background.

@@ -209,7 +209,7 @@ Status Run(const Plan& plan, StartReport& report) {
   ControlConfig config = ConfigOf(plan, nodes);
   const FilesystemOptions options{config.uid, config.gid, config.control_gid,
                                   plan.options.allow_shrink};
-  VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), StoreOptions{}));
+  VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), {.copy_rate = 0}));
   auto control = std::make_unique<ControlTree>(*store, std::move(config));
   Filesystem fs(*store, *control, options);
   fs.on_ready = [&] {
