@@ -80,7 +80,7 @@ Result<Entries> List(Filesystem& fs, uint64_t ino) {
   return entries;
 }
 
-DirectoryHandle& HandleOf(fuse_file_info* fi) {
+DirectoryHandle& DirectoryOf(const fuse_file_info* fi) {
   return *static_cast<DirectoryHandle*>(reinterpret_cast<Handle*>(fi->fh));
 }
 
@@ -112,7 +112,7 @@ void OpenDir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
 
 void ReadDir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
-  DirectoryHandle& handle = HandleOf(fi);
+  DirectoryHandle& handle = DirectoryOf(fi);
   std::vector<char> packed;
   if (offset == 0) {
     Result<Entries> listed = List(fs, ino);
@@ -128,7 +128,7 @@ void ReadDir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_fil
 }
 
 void ReleaseDir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
-  FilesystemOf(req).Close(&HandleOf(fi));
+  FilesystemOf(req).Close(&DirectoryOf(fi));
   fuse_reply_err(req, 0);
 }
 
