@@ -68,9 +68,9 @@ class Mirror {
 
   // "" if `bytes` are the same, else where they differ first.
   [[nodiscard]] std::string Compare(const std::vector<std::byte>& bytes) const {
+    if (bytes == contents_) return "";
     if (bytes.size() != contents_.size()) return "sizes differ";
     const auto [mine, other] = std::ranges::mismatch(contents_, bytes);
-    if (mine == contents_.end()) return "";
     return "differs at byte " + std::to_string(mine - contents_.begin());
   }
 
@@ -115,7 +115,7 @@ class CloneTest : public MountTest {
 // is `creating` is what it holds at the end, and the source keeps its newest contents.
 TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   constexpr int kRounds = 6;
-  constexpr uint64_t kBlocks = 2048;
+  constexpr uint64_t kBlocks = 1024;
   struct Instant {
     std::string path;
     uint64_t asked;
@@ -148,7 +148,7 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
     instants.push_back(snapshot);
   }
   EXPECT_EQ(load.Stop(), 0);
-  EXPECT_GT(load.writes(), 2 * kBlocks) << "too little load to prove anything";
+  EXPECT_GT(load.writes(), kBlocks + 500) << "too little load to prove anything";
   for (const Instant& instant : instants) {
     const std::vector<std::byte> contents = ReadBytes(instant.path);
     EXPECT_EQ(load.CheckInstant(contents, instant.asked, instant.answered), "") << instant.path;
@@ -166,10 +166,10 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
 // length, and its discards (R4, R5, R6, T25, T26); the source goes on with its own; at the end the
 // clone is whole without the source's node (interface.md 5.5, T35).
 TEST_F(CloneTest, IsTheInstantAndItsOwnWritesWhileItIsCopiedAndIndependentThen) {
-  constexpr uint64_t kSize = 24 * kMiB + 1536;
+  constexpr uint64_t kSize = 16 * kMiB + 1536;
   Mount();
-  const std::vector<std::byte> instant = MakeVolume("db.img", kSize, 20 * kMiB);
-  SetCopyRate("4M");
+  const std::vector<std::byte> instant = MakeVolume("db.img", kSize, 14 * kMiB);
+  SetCopyRate("512K");  // until enough moments were looked at, however slow the machine is
   ASSERT_EQ(Ask("clone", "db.img copy"), 0);
   std::vector<std::byte> expected;
   {
@@ -183,7 +183,7 @@ TEST_F(CloneTest, IsTheInstantAndItsOwnWritesWhileItIsCopiedAndIndependentThen) 
         ASSERT_EQ(source.Change(random), 0);
       }
       ASSERT_EQ(clone.Compare(ReadBytes(Volume("copy"))), "") << "at moment " << moments;
-      if (++moments == 6) SetCopyRate("max");
+      if (++moments == 5) SetCopyRate("max");
     }
     EXPECT_GE(moments, 4) << "too few moments to prove anything";
     EXPECT_EQ(clone.Compare(ReadBytes(Volume("copy"))), "");
@@ -383,8 +383,7 @@ TEST_F(CloneTest, ReplyIsReadFromTheSameOpenFile) {
   EXPECT_THAT(refused.reply, StartsWith("error EBUSY "));
   EXPECT_THAT(refused.reply, HasSubstr("db-clone.img"));
   const std::string script =
-      "exec 3<>" + Path("control/clone") +
-      "; echo nosuch >&3; echo db.img >&3; cat <&3; echo end";
+      "exec 3<>" + Path("control/clone") + "; echo nosuch >&3; echo db.img >&3; cat <&3; echo end";
   const CommandResult shell = RunProgram({"bash", "-c", script});
   EXPECT_THAT(shell.output, HasSubstr("error ENOENT nosuch"));
   EXPECT_LT(shell.output.find("error ENOENT"), shell.output.find("error EBUSY"));
@@ -482,11 +481,23 @@ TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
   EXPECT_EQ(Field("copy", "status"), "creating");
   EXPECT_NE(Field("copy", "hydrated"), "100.00");
   EXPECT_EQ(Number("copy", "total_bytes"), 16 * kMiB);
-  EXPECT_LE(Number("copy", "copied_bytes"), paused + kMiB) << "the pause was not remembered in time";
+  EXPECT_LE(Number("copy", "copied_bytes"), paused + kMiB)
+      << "the pause was not remembered in time";
   SetCopyRate("max");
   ASSERT_TRUE(WaitForStatus("copy", "available"));
   EXPECT_EQ(Field("copy", "hydrated"), "100.00");
   EXPECT_TRUE(ReadBytes(Volume("copy")) == bytes);
+}
+
+// A pause that is remembered holds from the first moment of a mount: not even a clone that is small
+// enough to be copied in no time is (interface.md 4).
+TEST_F(CloneTest, PauseHoldsFromTheFirstMomentOfAMount) {
+  MakeStalledClone();
+  for (int i = 0; i < 8; ++i) {
+    Remount();
+    ASSERT_EQ(Field("db-clone.img", "status"), "creating") << "remount " << i;
+    ASSERT_EQ(Number("db-clone.img", "copied_bytes"), 0U) << "remount " << i;
+  }
 }
 
 // A clone of a snapshot is the snapshot's instant, takes the snapshot's lock and not the volume's,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 
@@ -47,8 +48,7 @@ class FilesTest : public MountTest {
   }
   int Unlink(const std::string& below) { return ErrnoOf(::unlink(Path(below).c_str())); }
   int Rename(const std::string& from, const std::string& to, unsigned flags = 0) {
-    return ErrnoOf(
-        ::renameat2(AT_FDCWD, Path(from).c_str(), AT_FDCWD, Path(to).c_str(), flags));
+    return ErrnoOf(::renameat2(AT_FDCWD, Path(from).c_str(), AT_FDCWD, Path(to).c_str(), flags));
   }
   uint64_t SizeOf(const std::string& name) {
     return static_cast<uint64_t>(StatOf(Volume(name)).st_size);
@@ -139,7 +139,10 @@ TEST_F(FilesTest, UnlinkRespectsWriters) {
   Make("v", kMiB);
   {
     const TestFile writer(Volume("v"), O_WRONLY);
+    const auto start = std::chrono::steady_clock::now();
     EXPECT_EQ(Unlink("volumes/v"), EBUSY);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2))
+        << "a refusal waits for a release that is under way, and for no more";
     EXPECT_EQ(Unlink("nodes/a/v"), EBUSY);
     EXPECT_THAT(LastError(), HasSubstr("EBUSY"));
   }
@@ -255,8 +258,8 @@ TEST_F(FilesTest, SeekTellsHoles) {
   ASSERT_EQ(Ask("snapshot", "v s"), 0);
   const TestFile file(Volume("v"));
   ASSERT_EQ(file.Allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * kBlock, 3 * kBlock), 0);
-  EXPECT_THAT(DataRangesOf(Volume("v")), ElementsAre(DataRange{0, 2 * kBlock},
-                                                     DataRange{5 * kBlock, 8 * kBlock}));
+  EXPECT_THAT(DataRangesOf(Volume("v")),
+              ElementsAre(DataRange{0, 2 * kBlock}, DataRange{5 * kBlock, 8 * kBlock}));
   EXPECT_THAT(DataRangesOf(Path("snapshots/v/s")), ElementsAre(DataRange{0, 8 * kBlock}));
   EXPECT_EQ(file.Seek(3 * kBlock, SEEK_HOLE), 3 * kBlock);
   EXPECT_EQ(file.Seek(8 * kBlock, SEEK_HOLE), 8 * kBlock);

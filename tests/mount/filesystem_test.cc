@@ -125,9 +125,11 @@ TEST_F(FilesystemTest, CloneOfAMountedOneIsUsableAtOnce) {
   MustRun("mkfs.ext4 -q -F " + device + " && mkdir " + other);
   MustRun("mount " + device + " " + other);
   MustRun("cp -a " + Tree() + " " + other + " && sync -f " + other);
-  BackgroundProgram writer({"sh", "-c",
-                            "cd " + other + "; n=0; while n=$((n+1)); do "
-                            "head -c 50000 /dev/zero > f$((n%50)) && sync -d f$((n%50)); done"});
+  BackgroundProgram writer(
+      {"sh", "-c",
+       "cd " + other +
+           "; n=0; while n=$((n+1)); do "
+           "head -c 50000 /dev/zero > f$((n%50)) && sync -d f$((n%50)); done"});
   SetCopyRate("1M");
   ASSERT_EQ(Ask("clone", "disk.img"), 0);
   const std::string copy = AttachLoop(Volume("disk-clone.img"));

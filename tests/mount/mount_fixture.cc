@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -87,6 +88,18 @@ std::vector<int> DaemonsOf(const std::string& folder) {
     if (words.find(folder + "/") != std::string::npos) pids.push_back(std::stoi(name));
   }
   return pids;
+}
+
+// What the daemons that were mounted in `folder` have written.
+std::vector<std::string> LogsOf(const std::string& folder) {
+  const std::string mark = folder.substr(folder.rfind('.')) + "-";
+  std::vector<std::string> files;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("/var/log/volfs", ignored)) {
+    const std::string file = entry.path();
+    if (file.ends_with(".log") && file.find(mark) != std::string::npos) files.push_back(file);
+  }
+  return files;
 }
 
 // Its parent may be slow to collect it: a zombie has ended.
@@ -172,6 +185,14 @@ void MountTest::TearDown() {
     ADD_FAILURE() << "after the test: " << error.what();
   }
   CheckSanitizers();
+  TellLogs();
+}
+
+void MountTest::TellLogs() {
+  if (!HasFailure()) return;
+  for (const std::string& file : LogsOf(folder())) {
+    std::fputs(RunShell("tail -n 40 " + Quoted(file)).output.c_str(), stderr);
+  }
 }
 
 void MountTest::CheckSanitizers() {
@@ -200,6 +221,8 @@ void MountTest::CleanUp(const std::string& folder) {
   }
   while (::umount2((folder + "/mnt").c_str(), MNT_DETACH) == 0) {
   }
+  std::error_code ignored;
+  for (const std::string& file : LogsOf(folder)) fs::remove(file, ignored);
 }
 
 // --- the daemon ----------------------------------------------------------------------------------
@@ -343,8 +366,7 @@ void MountTest::SetCopyRate(const std::string& rate) const {
 // Others may take the free device between two system calls of losetup, so it gets several tries.
 std::string MountTest::AttachLoop(const std::string& image,
                                   const std::string& losetup_options) const {
-  const std::string attach =
-      "losetup --find --show " + losetup_options + " " + Quoted(image);
+  const std::string attach = "losetup --find --show " + losetup_options + " " + Quoted(image);
   CommandResult result;
   for (int attempt = 0; attempt < 10; ++attempt) {
     MakeLoopNode(WithoutLf(RunShell("losetup --find").output));

@@ -17,7 +17,8 @@ struct AskResult {
   std::string reply;  // of the same open file, without its LF
 };
 
-// A real mount of a test's own: node directories below a temporary folder, the command VOLFS_BINARY.
+// A real mount of a test's own: node directories below a temporary folder, the command
+// VOLFS_BINARY.
 //
 // At the end of each test what is still mounted is unmounted by `volfs umount`, and each daemon
 // must have ended well; a report of a sanitizer fails the test. Loop devices, mounts and daemons
@@ -86,11 +87,12 @@ class MountTest : public ::testing::Test {
   [[nodiscard]] static std::string Binary();
 
  private:
-  // Ends all that is left of a test's mount: filesystems on loop devices, loop devices, the mount
-  // itself, daemons.
+  // Ends all that is left of a test's mount: filesystems on loop devices, loop devices, daemons,
+  // the mount itself, logs.
   static void CleanUp(const std::string& folder);
   void StartWatchdog();
   void CheckSanitizers();
+  void TellLogs();
 
   TempDir dir_;
   std::vector<std::string> nodes_ = {"a", "b"};

@@ -157,9 +157,8 @@ bool BlockLoad::IsOwn(const std::vector<std::byte>& contents, uint64_t number) c
   const auto sectors = ReadStamps(BlockOf(contents, number));
   return std::all_of(sectors.begin(), sectors.end(), [&](const SectorContents& sector) {
     if (sector.kind != SectorContents::Kind::kStamped) return true;
-    return std::any_of(writes.rbegin(), writes.rend(), [&](const Write& write) {
-      return write.issued == sector.stamp.sequence;
-    });
+    return std::any_of(writes.rbegin(), writes.rend(),
+                       [&](const Write& write) { return write.issued == sector.stamp.sequence; });
   });
 }
 
@@ -209,8 +208,8 @@ std::string BlockLoad::CheckAfterCrash(const std::vector<std::byte>& contents) {
     Block& block = blocks_[number];
     const uint64_t most = block.writes.empty() ? 0 : block.writes.back().issued;
     const auto found = BlockOf(contents, number);
-    const auto wrong = CheckBlock(
-        found, {options_.volume, number, block.synced, most, /*whole=*/false});
+    const auto wrong =
+        CheckBlock(found, {options_.volume, number, block.synced, most, /*whole=*/false});
     if (wrong) complaints.Add(*wrong);
     if (!wrong && !IsOwn(contents, number)) complaints.Add(NotOwn(number));
     // What was lost was never synced; no later image has to hold it.

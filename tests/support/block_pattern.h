@@ -15,8 +15,8 @@ constexpr size_t kPatternBlockBytes = kPatternSectorBytes * kPatternSectors;
 
 // Who wrote a block, and where it belongs.
 struct BlockStamp {
-  uint64_t volume = 0;    // a number of the test's own for each volume
-  uint64_t block = 0;     // the offset in the volume, in blocks of kPatternBlockBytes
+  uint64_t volume = 0;  // a number of the test's own for each volume
+  uint64_t block = 0;   // the offset in the volume, in blocks of kPatternBlockBytes
   uint64_t writer = 0;
   uint64_t sequence = 0;  // grows with each write to the block; never 0
 

@@ -45,8 +45,8 @@ int TestFile::ReadAt(uint64_t offset_bytes, std::span<std::byte> bytes) const {
 int TestFile::Sync() const { return ErrnoOf(::fsync(fd_)); }
 
 int TestFile::Allocate(int mode, uint64_t offset_bytes, uint64_t length_bytes) const {
-  return ErrnoOf(::fallocate(fd_, mode, static_cast<off_t>(offset_bytes),
-                             static_cast<off_t>(length_bytes)));
+  return ErrnoOf(
+      ::fallocate(fd_, mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(length_bytes)));
 }
 
 std::optional<uint64_t> TestFile::Seek(uint64_t offset_bytes, int whence) const {

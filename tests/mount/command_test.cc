@@ -1,0 +1,380 @@
+// Goal: the command does what interface.md 3 says, tells what is wrong, and exits with its code.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::AllOf;
+using testing::ContainsRegex;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// The exit codes of interface.md 3.
+enum ExitCode { kOk, kFailed, kUsage, kNotFound, kExists, kBusy, kNoSpace, kNodeNotThere, kLocked };
+
+class CommandTest : public MountTest {
+ protected:
+  // Whether the mountpoint is a mount, of whatever health.
+  [[nodiscard]] bool IsMounted() const {
+    return RunShell("grep -q ' " + Mnt() + " ' /proc/self/mountinfo").ok();
+  }
+
+  void ExpectRefused(const CommandResult& result, int exit_code, const std::string& words) {
+    EXPECT_EQ(result.exit_code, exit_code) << result.output;
+    EXPECT_THAT(result.output, HasSubstr(words));
+    EXPECT_FALSE(IsMounted());
+  }
+};
+
+// Mounting prints one ready line, and is usable when it returns; DIR1:DIR2 and mount.volfs do, too;
+// umount returns when the daemon is gone (interface.md 3).
+TEST_F(CommandTest, MountsAndUnmounts) {
+  const CommandResult mounted = TryMount({"a", "b"});
+  ASSERT_EQ(mounted.exit_code, kOk) << mounted.output;
+  EXPECT_THAT(mounted.output, ContainsRegex("^[^\n]*mounted[^\n]*\n$"));
+  FindDaemon();
+  MustRun("truncate -s 1M " + Volume("v"));
+  Unmount();
+  EXPECT_FALSE(IsMounted());
+  EXPECT_EQ(Volfs("mount " + NodePath("a") + ":" + NodePath("b") + " " + Mnt()).exit_code, kOk);
+  FindDaemon();
+  EXPECT_TRUE(Exists(Volume("v")));
+  Unmount();
+  const std::string helper =
+      std::filesystem::path(Binary()).parent_path().string() + "/mount.volfs";
+  ASSERT_TRUE(Exists(helper));
+  EXPECT_EQ(RunShell(helper + " " + NodePath("a") + ":" + NodePath("b") + " " + Mnt() + " -o rw")
+                .exit_code,
+            kOk);
+  FindDaemon();
+  EXPECT_TRUE(Exists(Volume("v")));
+  EXPECT_EQ(StatOf(NodePath("a")).st_mode & 0777, 0700U);
+}
+
+// With -f it stays in the foreground and ends with exit code 0 when it is unmounted.
+TEST_F(CommandTest, StaysInTheForeground) {
+  BackgroundProgram daemon({Binary(), "mount", "-f", NodePath("a"), NodePath("b"), Mnt()});
+  for (int i = 0; i < 500 && !Exists(Path("control/config")); ++i) ::usleep(20'000);
+  ASSERT_TRUE(Exists(Path("control/config")));
+  EXPECT_FALSE(daemon.WaitForEnd(0));
+  EXPECT_EQ(Volfs("umount " + Mnt()).exit_code, kOk);
+  EXPECT_EQ(daemon.Finish(10'000).exit_code, kOk);
+}
+
+// What cannot be mounted is refused with its exit code and a remedy, and nothing is changed or
+// mounted: a missing directory, one that is no node and not empty, one that others may write, one
+// twice, a mountpoint that is a node or not empty or not there (interface.md 3).
+TEST_F(CommandTest, MountRefusals) {
+  ExpectRefused(TryMount({"nosuch"}), kNodeNotThere, NodePath("nosuch"));
+  MustRun("mkdir " + NodePath("full") + " && touch " + NodePath("full") + "/file");
+  const CommandResult full = TryMount({"full"});
+  EXPECT_NE(full.exit_code, kOk);
+  ExpectRefused(full, full.exit_code, NodePath("full"));
+  EXPECT_THAT(ListOf(NodePath("full")), ElementsAre("file"));
+  MustRun("mkdir -m 0770 " + NodePath("group"));
+  const CommandResult group = TryMount({"group"});
+  EXPECT_NE(group.exit_code, kOk);
+  ExpectRefused(group, group.exit_code, "chmod");
+  EXPECT_THAT(ListOf(NodePath("group")), IsEmpty());
+  const CommandResult twice = TryMount({"a", "a"});
+  EXPECT_NE(twice.exit_code, kOk);
+  ExpectRefused(twice, twice.exit_code, NodePath("a"));
+  const CommandResult forgotten = Volfs("mount " + NodePath("full"));
+  EXPECT_EQ(forgotten.exit_code, kUsage) << forgotten.output;
+  const CommandResult to_full = Volfs("mount " + NodePath("a") + " " + NodePath("full"));
+  ExpectRefused(to_full, kUsage, "forget the mountpoint");
+  ExpectRefused(Volfs("mount " + NodePath("a") + " " + NodePath("nosuch")), kNotFound, "nosuch");
+  ExpectRefused(TryMount({"a"}, "colour=red"), kUsage, "colour");
+  ExpectRefused(Volfs("mount " + NodePath("a") + " " + NodePath("a") + "/x"), kUsage, "lies in");
+  Mount({"a"});
+  Unmount();
+  ExpectRefused(Volfs("mount " + NodePath("b") + " " + NodePath("a")), kUsage,
+                "forget the mountpoint");
+}
+
+// A directory that was a node and is empty now is the mountpoint of a disk that did not come up:
+// refused by name, not made a new node (interface.md 3, T38).
+TEST_F(CommandTest, EmptyDirectoryThatWasANodeIsRefused) {
+  Mount();
+  Unmount();
+  std::filesystem::rename(NodePath("b"), NodePath("away"));
+  std::filesystem::create_directory(NodePath("b"));
+  ::chmod(NodePath("b").c_str(), 0700);
+  const CommandResult result = TryMount({"a", "b"});
+  EXPECT_NE(result.exit_code, kOk);
+  ExpectRefused(result, result.exit_code, NodePath("b"));
+  EXPECT_THAT(ListOf(NodePath("b")), IsEmpty());
+}
+
+// Two daemons never run on one node: the second is refused with exit code 8 and the pid of the
+// first, which goes on; so is a second mount on the same place (T45, T56).
+TEST_F(CommandTest, SecondDaemonIsRefused) {
+  Mount();
+  const std::string second = folder() + "/second";
+  std::filesystem::create_directory(second);
+  const CommandResult result = Volfs("mount " + NodePath("a") + " " + second);
+  EXPECT_EQ(result.exit_code, kLocked) << result.output;
+  EXPECT_THAT(result.output, HasSubstr(std::to_string(pid())));
+  const CommandResult same = TryMount({"a", "b"});
+  EXPECT_EQ(same.exit_code, kLocked) << same.output;
+  EXPECT_THAT(same.output, HasSubstr(std::to_string(pid())));
+  MustRun("truncate -s 1M " + Volume("v"));
+}
+
+// A mount whose daemon has died is taken away by the next mount, which says so; umount takes it
+// away, too (T56).
+TEST_F(CommandTest, StartsOverADeadMount) {
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v"));
+  Kill();
+  EXPECT_TRUE(IsMounted());
+  const CommandResult again = TryMount({"a", "b"});
+  ASSERT_EQ(again.exit_code, kOk) << again.output;
+  EXPECT_THAT(again.output, HasSubstr("died"));
+  FindDaemon();
+  EXPECT_TRUE(Exists(Volume("v")));
+  Kill();
+  EXPECT_EQ(Volfs("umount " + Mnt()).exit_code, kOk);
+  EXPECT_FALSE(IsMounted());
+  const CommandResult nothing = Volfs("umount " + Mnt());
+  EXPECT_EQ(nothing.exit_code, kNotFound) << nothing.output;
+}
+
+// umount is refused, with exit code 5 and who it is, while a file, a loop device, a working
+// directory or a mapping is in use; a clone that is being copied does not hinder it (interface.md
+// 3).
+TEST_F(CommandTest, UmountSaysWhoUsesIt) {
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v"));
+  const auto expect_busy = [&](const std::string& who) {
+    const CommandResult result = Volfs("umount " + Mnt());
+    EXPECT_EQ(result.exit_code, kBusy) << result.output;
+    EXPECT_THAT(result.output, HasSubstr(who));
+    EXPECT_TRUE(Exists(Volume("v")));
+  };
+  {
+    BackgroundProgram holder({"sh", "-c", "exec sleep 100 < " + Volume("v")});
+    ::usleep(200'000);
+    expect_busy(std::to_string(holder.pid()));
+  }
+  {
+    BackgroundProgram holder({"sleep", "100"}, {.folder = Path("volumes")});
+    ::usleep(200'000);
+    expect_busy(std::to_string(holder.pid()));
+  }
+  const std::string device = AttachLoop(Volume("v"));
+  expect_busy(device.substr(5));
+  DetachLoop(device);
+  SetCopyRate("0");
+  MustRun("head -c 8192 /dev/urandom | dd of=" + Volume("v") + " conv=notrunc status=none");
+  MustAsk("clone", "v");
+  EXPECT_EQ(Volfs("umount " + Mnt(), {.folder = Mnt()}).exit_code, kBusy)
+      << "the shell's own working directory is a use, too";
+  Unmount();
+}
+
+// SIGTERM without users commits, unmounts and ends.
+TEST_F(CommandTest, SigtermEndsAnUnusedMount) {
+  Mount();
+  MustRun("echo words > " + Volume("v"));
+  ::kill(pid(), SIGTERM);
+  AwaitDaemon(20'000);
+  EXPECT_FALSE(IsMounted());
+  Mount();
+  EXPECT_EQ(ReadText(Volume("v")), "words\n");
+}
+
+// SIGTERM while an image is in use: newcomers are refused, who is in is served until he leaves, and
+// then it ends (interface.md 7.8).
+TEST_F(CommandTest, SigtermServesWhoIsIn) {
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v"));
+  {
+    const TestFile file(Volume("v"));
+    const TestFile control(Path("control/status"), O_RDONLY);
+    ::kill(pid(), SIGTERM);
+    ::usleep(300'000);
+    const std::vector<std::byte> bytes(5000, std::byte{7});
+    EXPECT_EQ(file.WriteAt(0, bytes), 0);
+    EXPECT_EQ(file.Sync(), 0);
+    EXPECT_NE(TestFile(Volume("v")).open_error(), 0) << "a newcomer";
+    EXPECT_NE(TestFile(Volume("new"), O_RDWR | O_CREAT).open_error(), 0) << "a newcomer";
+    EXPECT_TRUE(IsMounted());
+  }
+  AwaitDaemon(20'000);
+  EXPECT_FALSE(IsMounted());
+  Mount();
+  EXPECT_EQ(ReadBytes(Volume("v"))[4999], std::byte{7});
+}
+
+// A second SIGTERM commits and ends although the mount is in use; what was written is there
+// (interface.md 7.8).
+TEST_F(CommandTest, SecondSigtermEndsAUsedMount) {
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v"));
+  {
+    const TestFile file(Volume("v"));
+    const std::vector<std::byte> bytes(5000, std::byte{7});
+    EXPECT_EQ(file.WriteAt(0, bytes), 0);
+    ::kill(pid(), SIGTERM);
+    ::usleep(300'000);
+    ::kill(pid(), SIGTERM);
+    AwaitDaemon(20'000);
+  }
+  Mount();
+  EXPECT_EQ(ReadBytes(Volume("v"))[4999], std::byte{7});
+}
+
+// attach makes a loop device, refuses a second writer, attaches snapshots read-only only; detach
+// knows volumes and devices and says who uses one (interface.md 3).
+TEST_F(CommandTest, AttachAndDetach) {
+  Mount();
+  MustRun("truncate -s 8M " + Volume("v") + " && mkfs.ext4 -q -F " + Volume("v"));
+  const CommandResult attached = VolfsHere("attach v");
+  ASSERT_EQ(attached.exit_code, kOk) << attached.output;
+  EXPECT_THAT(attached.output, ContainsRegex("^/dev/loop[0-9]+\n$"));
+  const std::string device = attached.output.substr(0, attached.output.size() - 1);
+  EXPECT_EQ(Field("v", "status"), "in-use");
+  const CommandResult second = VolfsHere("attach v");
+  EXPECT_EQ(second.exit_code, kBusy);
+  EXPECT_THAT(second.output, HasSubstr(device));
+  EXPECT_EQ(VolfsHere("attach nosuch").exit_code, kNotFound);
+  const CommandResult looking = VolfsHere("attach v --ro --json");
+  EXPECT_EQ(looking.exit_code, kOk) << "a reader beside a writer";
+  EXPECT_THAT(looking.output, HasSubstr("\"mode\":\"ro\""));
+  MustRun("mkdir " + folder() + "/disk && mount " + device + " " + folder() + "/disk");
+  const CommandResult busy = Volfs("detach " + device);
+  EXPECT_EQ(busy.exit_code, kBusy);
+  EXPECT_THAT(busy.output, HasSubstr(folder() + "/disk"));
+  MustRun("umount " + folder() + "/disk");
+  EXPECT_EQ(Volfs("detach " + device).exit_code, kOk);
+  EXPECT_EQ(VolfsHere("detach v").exit_code, kOk) << "the reader is the only one left";
+  EXPECT_EQ(VolfsHere("detach v").exit_code, kNotFound);
+  MustAsk("snapshot", "v s");
+  EXPECT_NE(VolfsHere("attach v@s").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("attach v@s --ro").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("detach v@s").exit_code, kOk);
+  EXPECT_EQ(Field("v", "status"), "available");
+}
+
+// create, clone --wait, snapshot, restore, resize, mv, cancel, rm do what the request files do, and
+// exit with the codes of their errnos (interface.md 3).
+TEST_F(CommandTest, MakesAndDeletes) {
+  Mount();
+  EXPECT_EQ(VolfsHere("create v 4M").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("create v 4M").exit_code, kExists);
+  EXPECT_EQ(VolfsHere("create w 4M --node b").exit_code, kOk);
+  EXPECT_EQ(Field("w", "node"), "b");
+  EXPECT_EQ(VolfsHere("create x 4Q").exit_code, kUsage);
+  EXPECT_EQ(VolfsHere("create x 4M --node nosuch").exit_code, kNodeNotThere);
+  MustRun("head -c 1M /dev/urandom | dd of=" + Volume("v") + " conv=notrunc status=none");
+  const CommandResult cloned = VolfsHere("clone v --wait");
+  EXPECT_EQ(cloned.exit_code, kOk) << cloned.output;
+  EXPECT_EQ(Field("v-clone", "status"), "available");
+  EXPECT_EQ(RunShell("cmp " + Volume("v") + " " + Volume("v-clone")).output, "");
+  EXPECT_EQ(VolfsHere("clone v v-clone").exit_code, kExists);
+  EXPECT_EQ(VolfsHere("clone nosuch").exit_code, kNotFound);
+  const CommandResult larger = VolfsHere("clone " + Volume("v") + " big --size 8M --wait");
+  EXPECT_EQ(larger.exit_code, kOk);
+  EXPECT_THAT(larger.output, AllOf(HasSubstr("resize2fs"), HasSubstr("sgdisk -e")));
+  EXPECT_EQ(VolfsHere("snapshot v s").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("restore v@s back --wait").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("mv back front").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("mv front v").exit_code, kExists);
+  EXPECT_EQ(VolfsHere("resize v 6M").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("resize v 5M").exit_code, kFailed) << "smaller";
+  SetCopyRate("0");
+  EXPECT_EQ(VolfsHere("clone v stalled").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("clone v other").exit_code, kBusy);
+  EXPECT_EQ(VolfsHere("rm v").exit_code, kBusy);
+  EXPECT_EQ(VolfsHere("cancel stalled").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("rm v@s front w big v-clone").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("rm nosuch").exit_code, kNotFound);
+  EXPECT_THAT(ListOf(Path("volumes")), ElementsAre("v"));
+}
+
+// The mount is found from the working directory and from a path; ls, status and node ls print for
+// people, and JSON with --json, which python3 parses (interface.md 3).
+TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
+  Mount();
+  SetCopyRate("0");
+  MustRun("head -c 100000 /dev/urandom > " + Volume("db.img"));
+  MustAsk("clone", "db.img");
+  EXPECT_EQ(Volfs("ls", {.folder = Path("volumes")}).output, "db-clone.img\ndb.img\n");
+  EXPECT_THAT(VolfsHere("ls -l").output, AllOf(HasSubstr("creating"), HasSubstr("db.img")));
+  EXPECT_THAT(Volfs("status " + Volume("db.img")).output, HasSubstr("available"));
+  EXPECT_THAT(VolfsHere("node ls").output, AllOf(HasSubstr("a"), HasSubstr("standard")));
+  EXPECT_EQ(VolfsHere("status nosuch").exit_code, kNotFound);
+  const auto parses = [&](const std::string& words, const std::string& test) {
+    const CommandResult json = VolfsHere(words + " --json");
+    EXPECT_EQ(json.exit_code, kOk) << words << "\n" << json.output;
+    const CommandResult python = RunProgram(
+        {"python3", "-c", "import json, sys\nv = json.load(sys.stdin)\nassert " + test + ", v"},
+        {.input = json.output});
+    EXPECT_EQ(python.exit_code, 0) << words << "\n" << json.output << python.output;
+  };
+  parses("ls", "sorted(x['name'] for x in v) == ['db-clone.img', 'db.img']");
+  parses("ls -l", "{x['name']: x['status'] for x in v}['db-clone.img'] == 'creating'");
+  parses("status", "{x['name']: x['size'] for x in v}['db.img'] == 100000");
+  parses("status db-clone.img", "v['source'] == 'db.img' and v['node'] == 'b'");
+  parses("node ls", "[x['name'] for x in v] == ['a', 'b']");
+  parses("create new 1M", "v['volume'] == 'new' and v['size'] == 1048576");
+  parses("snapshot new s", "v['snapshot'] == 'new@s'");
+  const CommandResult shown = Volfs("status --mount " + Mnt());
+  EXPECT_EQ(shown.output.find('\x1b'), std::string::npos) << "colour is for terminals";
+}
+
+// Who waits for a clone and interrupts it leaves the clone running, exits with 130, and is told how
+// to cancel it (interface.md 3).
+TEST_F(CommandTest, InterruptedWaitLeavesTheCloneRunning) {
+  Mount();
+  SetCopyRate("0");
+  MustRun("head -c 100000 /dev/urandom > " + Volume("db.img"));
+  BackgroundProgram waiting({Binary(), "clone", "--wait", Volume("db.img")});
+  for (int i = 0; i < 500 && !Exists(Volume("db-clone.img")); ++i) ::usleep(20'000);
+  EXPECT_FALSE(waiting.WaitForEnd(300));
+  waiting.Signal(SIGINT);
+  const CommandResult result = waiting.Finish(10'000);
+  EXPECT_EQ(result.exit_code, 130);
+  EXPECT_THAT(result.output, HasSubstr("cancel"));
+  EXPECT_EQ(Field("db-clone.img", "status"), "creating");
+  SetCopyRate("max");
+  EXPECT_TRUE(WaitForStatus("db-clone.img", "available"));
+}
+
+// Nodes are made with name, region and types, which decide where volumes and clones go
+// (interface.md 3, 5.4).
+TEST_F(CommandTest, NodesHaveNamesRegionsAndTypes) {
+  EXPECT_EQ(Volfs("node init " + NodePath("a") + " --name fast --region west --types ssd:1M-8M,hdd")
+                .exit_code,
+            kOk);
+  EXPECT_EQ(Volfs("node init " + NodePath("b") + " --region west --types ssd").exit_code, kOk);
+  MustRun("mkdir " + NodePath("c"));
+  EXPECT_EQ(Volfs("node init " + NodePath("c") + " --region east --types ssd,hdd").exit_code, kOk);
+  EXPECT_NE(Volfs("node init " + NodePath("a")).exit_code, kOk) << "it is one already";
+  Mount({"a", "b", "c"});
+  EXPECT_EQ(VolfsHere("create small 1K --type ssd --node fast").exit_code, kFailed);
+  EXPECT_EQ(VolfsHere("create s 2M --type ssd").exit_code, kOk);
+  EXPECT_EQ(VolfsHere("create h 2M --type hdd").exit_code, kOk);
+  EXPECT_EQ(Field("s", "node"), "fast");
+  EXPECT_EQ(ErrnoOf(::truncate(Volume("s").c_str(), 9 << 20)), EFBIG);
+  MustAsk("clone", "s");
+  EXPECT_EQ(Field("s-clone", "node"), "b") << "it stays in its region";
+  EXPECT_EQ(Ask("clone", "h"), ENODEV) << "no other node of the region has the type";
+  ASSERT_TRUE(WaitForStatus("s-clone", "available"));
+  EXPECT_EQ(Ask("clone", "s x node=c"), EXDEV);
+  EXPECT_EQ(Ask("clone", "h x type=ssd"), 0);
+}
+
+}  // namespace
+}  // namespace volfs
