@@ -11,6 +11,7 @@
 #include "blockstore/log.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/runtime.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 
@@ -250,6 +251,7 @@ Status Catalog::Impl::ApplyAloneLocked(const CatalogChange& change) {
   Status status = AttemptLocked(group);
   if (no_room(status) && ReuseWalLocked()) status = AttemptLocked(group);
   if (no_room(status) && ReleaseBallastLocked()) status = AttemptLocked(group);
+  if (Sabotaged(Sabotage::kRetryCommit) && !status.ok()) status = AttemptLocked(group);
   if (status.ok() || (!fenced_ && IsClean(status.error().code))) return status;
   return FenceLocked(status.error());
 }

@@ -7,6 +7,7 @@
 #include "blockstore/log.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/posix_node.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs::catalog {
 Result<std::unique_ptr<Connection>> Connection::Open(NodeDirectory& directory, Mode mode) {
@@ -55,6 +56,7 @@ Status Connection::Configure() {
       Execute("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
               "PRAGMA cache_spill = OFF; PRAGMA cell_size_check = ON;"
               "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = -1"));
+  if (Sabotaged(Sabotage::kCatalogNotSynced)) VOLFS_TRY(Execute("PRAGMA synchronous = NORMAL"));
   // Means something only while the database is empty.
   VOLFS_TRY(Execute(Text("PRAGMA page_size = ", kPageBytes).c_str()));
   // A hook of our own also takes the place of SQLite's automatic checkpoints.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "blockstore/log.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 namespace {
@@ -12,8 +13,6 @@ namespace {
 constexpr Nanoseconds kSlice = std::chrono::milliseconds(100);
 constexpr Nanoseconds kCommitAge = std::chrono::seconds(1);
 constexpr uint64_t kCommitBytes = uint64_t{64} << 20;
-// As large as a FUSE request: a user's write waits for one piece at most.
-constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
 constexpr int kAttempts = 5;         // reads of one range before the clone is `error`
 constexpr double kRateWeight = 0.3;  // of the newest second in the moving average
 
@@ -27,12 +26,11 @@ double CloneProgress::percent() const {
 }
 
 CloneJob::CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenImage> source,
-                   CloneRecord record, Throttle& throttle, uint32_t block_size)
+                   CloneRecord record, const Context& context)
     : clone_(std::move(clone)),
       source_(std::move(source)),
-      throttle_(throttle),
-      block_size_(block_size),
-      cursor_bytes_(record.cursor_block * block_size),
+      context_(context),
+      cursor_bytes_(record.cursor_block * context.block_size),
       passed_bytes_(record.copied_bytes),
       committed_cursor_bytes_(cursor_bytes_),
       state_(record.total_known ? State::kCopying : State::kCounting),
@@ -69,13 +67,15 @@ std::string CloneJob::error() const {
 }
 
 CloneProgress CloneJob::progress() const {
-  const bool capped_to_nothing = throttle_.rate() == 0;
+  const bool capped_to_nothing = context_.throttle.rate() == 0;
   MutexLock lock(mu_);
   CloneProgress p;
   p.creating = true;
   p.total_bytes = record_.total_bytes;
   p.total_known = record_.total_known;
-  p.copied_bytes = std::min(record_.copied_bytes, record_.total_bytes);
+  const uint64_t told =
+      Sabotaged(Sabotage::kProgressUncommitted) ? passed_bytes_ : record_.copied_bytes;
+  p.copied_bytes = std::min(told, record_.total_bytes);
   const bool moving = state_ == State::kCopying && paused_.empty() && !capped_to_nothing;
   if (!moving || rate_ < 1) return p;
   p.rate_bytes = static_cast<uint64_t>(rate_);
@@ -93,7 +93,7 @@ void CloneJob::Cancel() {
 
 void CloneJob::Stop() {
   interrupted_.store(true);
-  throttle_.Interrupt();
+  context_.throttle.Interrupt();
 }
 
 void CloneJob::Resume() {
@@ -159,8 +159,8 @@ Status CloneJob::CopySlice() {
       if (state_ == State::kCopying) TransitionLocked(State::kFinishing);
       return OkStatus();
     }
-    const uint64_t start = data->offset_bytes / block_size_ * block_size_;
-    const uint64_t end = std::min(data->end(), start + kPieceBytes);
+    const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
+    const uint64_t end = std::min(data->end(), start + context_.piece_bytes);
     VOLFS_ASSIGN(const bool copied, CopyPiece({start, end - start}, over));
     if (!copied) break;
     passed_bytes_ += end - data->offset_bytes;
@@ -174,15 +174,15 @@ Status CloneJob::CopySlice() {
 }
 
 Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {
-  const uint64_t first = piece.offset_bytes / block_size_;
-  const BlockRange blocks{first, BlocksFor(piece.end(), block_size_) - first};
+  const uint64_t first = piece.offset_bytes / context_.block_size;
+  const BlockRange blocks{first, BlocksFor(piece.end(), context_.block_size) - first};
   VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
   if (!inherited) return true;  // the user was there first
-  if (!throttle_.Take(piece.length_bytes, over)) return false;
+  if (!context_.throttle.Take(piece.length_bytes, over)) return false;
   // Whole blocks; what lies past the source's end reads as zeros.
-  buffer_.resize(kPieceBytes);
-  const uint64_t length =
-      std::min(blocks.count * block_size_, clone_->size_bytes() - blocks.first * block_size_);
+  buffer_.resize(context_.piece_bytes);
+  const uint64_t length = std::min(blocks.count * context_.block_size,
+                                   clone_->size_bytes() - blocks.first * context_.block_size);
   const std::span<std::byte> bytes(buffer_.data(), length);
   const Status read = source_->ReadAt(bytes, piece.offset_bytes);
   if (!read.ok()) {
@@ -200,7 +200,7 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
 // Presence, cursor and figures in one commit: after a crash they agree.
 Status CloneJob::CommitProgress() {
   CloneRecord next = record();
-  next.cursor_block = cursor_bytes_ / block_size_;
+  next.cursor_block = cursor_bytes_ / context_.block_size;
   const uint64_t before = next.copied_bytes;
   next.copied_bytes = std::min(std::max(passed_bytes_, before), next.total_bytes);
   next.error.clear();
@@ -228,8 +228,8 @@ Result<bool> CloneJob::NothingLeft() {
   for (uint64_t at = 0; !interrupted_.load();) {
     VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at));
     if (!data) return true;
-    const uint64_t first = data->offset_bytes / block_size_;
-    const BlockRange blocks{first, BlocksFor(data->end(), block_size_) - first};
+    const uint64_t first = data->offset_bytes / context_.block_size;
+    const BlockRange blocks{first, BlocksFor(data->end(), context_.block_size) - first};
     VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
     if (inherited) {
       LogError(Text("clone ", clone_->name(), ": bytes ", data->offset_bytes, " to ", data->end(),

@@ -52,8 +52,13 @@ class CloneJob {
   enum class State { kCounting, kCopying, kFinishing, kDone, kFailed, kCancelled };
   enum class Next { kAgain, kLater, kOver };  // kLater: nothing can be done for a while (no space)
 
+  struct Context {  // what all jobs of one store share
+    Throttle& throttle;
+    uint32_t block_size;
+    uint64_t piece_bytes;  // the most that is copied at once; a multiple of block_size
+  };
   CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenImage> source,
-           CloneRecord record, Throttle& throttle, uint32_t block_size);
+           CloneRecord record, const Context& context);
 
   // Does at most about 100 ms of work (a wait of the throttle included).
   Next RunSlice() VOLFS_EXCLUDES(mu_);
@@ -81,8 +86,7 @@ class CloneJob {
 
   const std::shared_ptr<Volume> clone_;
   const std::shared_ptr<const FrozenImage> source_;
-  Throttle& throttle_;
-  const uint32_t block_size_;
+  const Context context_;
 
   // Of the slice that runs; RunSlice's thread only.
   uint64_t count_offset_ = 0;

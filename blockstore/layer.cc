@@ -5,6 +5,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/node.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 
@@ -63,6 +64,7 @@ Result<NodeFile*> Layer::OpenLocked(OpenMode mode) {
 // growth: what is past the size was never acknowledged and must not be seen after growing again.
 Status Layer::CheckSizeLocked(NodeFile& file) {
   VOLFS_ASSIGN(const uint64_t size, file.Size());
+  if (size > record_.size_bytes && Sabotaged(Sabotage::kTailNotCut)) return OkStatus();
   if (size > record_.size_bytes) return file.SetSize(record_.size_bytes);
   if (size == record_.size_bytes) return OkStatus();
   return Error{Errc::kCorrupt, Text("layer file ", FileName(), " on node ", node_->name(), " has ",
@@ -72,6 +74,9 @@ Status Layer::CheckSizeLocked(NodeFile& file) {
 
 Result<NodeFile*> Layer::FileForRead() {
   if (NodeFile* open = file_.load(std::memory_order_acquire)) return open;
+  if (node_ == nullptr && Sabotaged(Sabotage::kMissingIsZero)) {
+    return static_cast<NodeFile*>(nullptr);
+  }
   if (node_ == nullptr) return MissingError().error();
   MutexLock lock(mu_);
   if (!record_.has_file) return static_cast<NodeFile*>(nullptr);
@@ -172,7 +177,7 @@ Status Layer::SyncFile() {
   bool sync_name = false;
   {
     MutexLock lock(mu_);
-    sync_name = !name_durable_;
+    sync_name = !name_durable_ && !Sabotaged(Sabotage::kSkipNameSync);
   }
   Status synced = file->SyncData();
   if (synced.ok() && sync_name) synced = node_->directory().SyncNames();
@@ -180,7 +185,7 @@ Status Layer::SyncFile() {
     // The kernel may have dropped the dirty pages and will report success next time: what this
     // layer holds is unknown from here on (ATC'20, "Can applications recover from fsync
     // failures?").
-    Fail();
+    if (!Sabotaged(Sabotage::kRetrySync)) Fail();
     return synced;
   }
   if (sync_name) {

@@ -5,6 +5,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/node.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 
@@ -61,6 +62,7 @@ Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_s
     VOLFS_TRY(layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
       if (run.first >= map.size()) return;
       const BlockRange blocks{run.first, std::min(run.count, map.size() - run.first)};
+      if (run.state == BlockState::kZero && Sabotaged(Sabotage::kZeroNotLoaded)) return;
       const bool here = run.state == BlockState::kHere;
       map.Assign(blocks, here ? layer->ref() : LayerRef::kHole);
     }));

@@ -53,14 +53,18 @@ const VolumeType* Node::FindType(const std::string& name) const {
   return nullptr;
 }
 
-Status Node::RecordMount(const std::vector<PeerRecord>& peers) {
+Status Node::GrowGeneration() {
   NodeRecord record = contents_.node;
   ++record.generation;
-  CatalogChange change{PutNode{record}};
-  for (const PeerRecord& peer : peers) change.emplace_back(PutPeer{peer});
-  VOLFS_TRY(catalog_->Commit(std::move(change)));
+  VOLFS_TRY(catalog_->Commit({PutNode{record}}));
   contents_.node = record;
   return OkStatus();
+}
+
+Status Node::RecordPeers(const std::vector<PeerRecord>& peers) {
+  CatalogChange change;
+  for (const PeerRecord& peer : peers) change.emplace_back(PutPeer{peer});
+  return catalog_->Commit(std::move(change));
 }
 
 std::string Node::State() const {

@@ -37,8 +37,10 @@ class Node {
   // What Open loaded; the store takes it over and frees it.
   CatalogContents& contents() { return contents_; }
 
-  // This node is mounted together with `peers`: its generation grows by one. One commit.
-  Status RecordMount(const std::vector<PeerRecord>& peers);
+  // This node is being mounted: its generation grows by one. Durable when it returns.
+  Status GrowGeneration();
+  // ... together with `peers`, whose generations are durable. One commit.
+  Status RecordPeers(const std::vector<PeerRecord>& peers);
 
   // "ok", or why nothing more can be written here.
   [[nodiscard]] std::string State() const;

@@ -45,7 +45,8 @@ class NodeFile {
   virtual Status SyncData() = 0;
 
   // The range reads as zeros and its space is free as far as the backing filesystem can; where it
-  // cannot punch, zeros are written. Ranges past the end are clipped. The size does not change.
+  // cannot punch, zeros are written. It may reach past the end, and should, to the end of the block,
+  // or the last block keeps its space. The size does not change.
   virtual Status Punch(const ByteRange& range) = 0;
 
   virtual Status SetSize(uint64_t size_bytes) = 0;

@@ -9,6 +9,7 @@
 #include "blockstore/log.h"
 #include "blockstore/posix_node.h"
 #include "blockstore/runtime.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 namespace {
@@ -139,21 +140,29 @@ void UpdateRegistry(const std::string& file, const std::vector<std::unique_ptr<N
   if (!out || error) LogWarning(Text("cannot write ", file, ": ", error.message()));
 }
 
+// In two steps: nobody may claim more of another's generation than is durable there, and what is
+// claimed must be this mount's, or a copy made just before it would pass for the newest.
 Status RecordMounts(const std::vector<std::unique_ptr<Node>>& nodes) {
+  for (const auto& node : nodes) VOLFS_TRY(node->GrowGeneration());
   for (const auto& node : nodes) {
     std::vector<PeerRecord> peers;
     for (const auto& other : nodes) {
       if (other == node) continue;
       const NodeRecord& r = other->record();
-      // Each node's own generation grows before or after this one's: claim no more than is durable.
       peers.push_back({r.uuid, r.name, other->path(), r.generation});
     }
-    VOLFS_TRY(node->RecordMount(peers));
+    VOLFS_TRY(node->RecordPeers(peers));
   }
   return OkStatus();
 }
 
 }  // namespace
+
+Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes) {
+  VOLFS_TRY(CheckDistinct(nodes));
+  if (!Sabotaged(Sabotage::kIgnoreGeneration)) VOLFS_TRY(CheckGenerations(nodes));
+  return RecordMounts(nodes);
+}
 
 Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
   std::error_code error;
@@ -262,7 +271,7 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     };
     return place(a) < place(b);
   });
-  VOLFS_TRY(RecordMounts(open));
+  VOLFS_TRY(JoinNodes(open));
   UpdateRegistry(options.registry, open);
   return open;
 }

@@ -28,6 +28,11 @@ struct NodeOpenOptions {
 Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::string>& paths,
                                                      const NodeOpenOptions& options);
 
+// Nodes that are open become the nodes of one mount: refuses two of one name or UUID and an older
+// copy of one that another has met, then records in each who it was mounted with; the generations
+// grow. Durable when it returns.
+Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes);
+
 // What a directory is, without opening or changing anything.
 enum class DirectoryKind { kEmpty, kUnfinished, kNode, kOther };
 Result<DirectoryKind> ClassifyDirectory(const std::string& path);

@@ -145,16 +145,18 @@ Status PosixFile::SyncData() {
 Status PosixFile::Punch(const ByteRange& range) {
   VOLFS_ASSIGN(const uint64_t size_bytes, Size());
   if (range.offset_bytes >= size_bytes || range.length_bytes == 0) return OkStatus();
-  const ByteRange inside{range.offset_bytes,
-                         std::min(range.length_bytes, size_bytes - range.offset_bytes)};
+  // Not clipped to the size: of a block that is only zeroed up to there ext4 would keep the space.
   const int done = Retry([&] {
     return ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                       static_cast<off_t>(inside.offset_bytes),
-                       static_cast<off_t>(inside.length_bytes));
+                       static_cast<off_t>(range.offset_bytes),
+                       static_cast<off_t>(range.length_bytes));
   });
   if (done == 0) return OkStatus();
-  if (errno == EOPNOTSUPP || errno == ENOSYS) return WriteZeros(inside);
-  return FailedAt("punch", inside.offset_bytes);
+  if (errno == EOPNOTSUPP || errno == ENOSYS) {
+    return WriteZeros({range.offset_bytes,
+                       std::min(range.length_bytes, size_bytes - range.offset_bytes)});
+  }
+  return FailedAt("punch", range.offset_bytes);
 }
 
 Status PosixFile::WriteZeros(const ByteRange& range) {

@@ -8,6 +8,12 @@
 
 #include "blockstore/units.h"
 
+// Part of the format (FORMAT.md). Smaller, a multiple of 32, only in the simulation, whose volumes
+// would else never have a second chunk.
+#ifndef VOLFS_PRESENCE_CHUNK_BLOCKS
+#define VOLFS_PRESENCE_CHUNK_BLOCKS 4096
+#endif
+
 namespace volfs {
 
 // A run of blocks of one layer with one state.
@@ -60,7 +66,7 @@ class PresenceRuns {
 // whole-chunk operations look at 32 blocks at once.
 class PresenceChunk {
  public:
-  static constexpr uint64_t kChunkBlocks = 4096;
+  static constexpr uint64_t kChunkBlocks = VOLFS_PRESENCE_CHUNK_BLOCKS;
   static constexpr size_t kBytes = kChunkBlocks / 4;
 
   explicit PresenceChunk(BlockState uniform = BlockState::kAbsent);

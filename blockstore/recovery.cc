@@ -4,6 +4,7 @@
 #include <set>
 
 #include "blockstore/log.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 namespace {
@@ -76,6 +77,7 @@ Status Recovery::Run() {
   VOLFS_TRY(DropEmptyGhosts());
   for (const auto& node : store_.nodes_) {
     VOLFS_TRY(RemoveOrphans(*node));
+    if (!WasClean(node->contents())) ListUnpunched(*node);
     MutexLock lock(store_.mu_);
     for (const auto& [key, value] : node->contents().settings) {
       store_.settings_.emplace(key, value);
@@ -144,7 +146,6 @@ Status Recovery::LinkLayers(Node& node) {
 }
 
 Status Recovery::LoadVolumes(Node& node) {
-  const bool clean = WasClean(node.contents());
   MutexLock lock(store_.mu_);
   for (const VolumeRecord& record : node.contents().volumes) {
     const auto taken = store_.by_name_.find(record.name);
@@ -173,7 +174,7 @@ Status Recovery::LoadVolumes(Node& node) {
         VolumeContext{store_.layers_, store_.epoch_, store_.block_size_}, node, record, head);
     store_.by_name_[record.name] = volume;
     store_.by_id_[record.id] = volume;
-    if (!clean && !head->flat() && head->record().has_file) store_.to_punch_.push_back(volume);
+    heads_[head->id()] = volume;
   }
   return OkStatus();
 }
@@ -223,7 +224,7 @@ Status Recovery::ForgetClone(Node& b, const CloneRecord& clone) {
     if (volume != store_.by_id_.end()) {
       // Its layer is left without a point; the background frees it.
       change.emplace_back(DeleteVolume{clone.clone});
-      std::erase(store_.to_punch_, volume->second);
+      heads_.erase(volume->second->head()->id());
       store_.reclaimer_->DropPoint(volume->second->head());
       store_.by_name_.erase(volume->second->name());
       store_.by_id_.erase(volume);
@@ -271,7 +272,8 @@ Status Recovery::ReconcileHolds(Node& a) {
   for (const HoldRecord& hold : a.contents().holds) {
     if (!holds_.contains(hold.clone) || hold_nodes_.at(hold.clone) != &a) continue;
     const Node* const b = FindByUuid(hold.clone_node);
-    bool needed = b == nullptr;  // touch nothing: its node may come back
+    // touch nothing: its node may come back
+    bool needed = b == nullptr && !Sabotaged(Sabotage::kReleaseForAbsent);
     {
       MutexLock lock(store_.mu_);
       needed = needed || store_.clones_.contains(hold.clone);
@@ -294,6 +296,15 @@ Status Recovery::ReconcileHolds(Node& a) {
     VOLFS_TRY(a.catalog().Commit({DeleteHold{hold.clone}}));
   }
   return OkStatus();
+}
+
+void Recovery::ListUnpunched(Node& node) {
+  MutexLock lock(store_.mu_);
+  for (const LayerRecord& record : node.contents().layers) {
+    if (record.parent == kNoId || !record.has_file) continue;  // a flat one has no garbage
+    const auto head = heads_.find(record.id);
+    store_.unpunched_.push_back({record.id, head == heads_.end() ? nullptr : head->second});
+  }
 }
 
 Status Recovery::RemoveOrphans(Node& node) {

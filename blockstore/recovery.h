@@ -26,8 +26,9 @@ inline constexpr char kCleanKey[] = "clean";
 // Then files in layers/ that no record knows are removed (a crash between making a file and
 // committing its record, or between deleting a record and removing its file).
 //
-// After an unclean stop (the setting kCleanKey of a node is not "1") the heads that may hold writes
-// that were never committed are put on Store's list to be punched, in the background.
+// After an unclean stop (the setting kCleanKey of a node is not "1") the layers that may hold
+// writes that were never committed are put on Store's list to be punched, in the background. Not
+// only the heads: one may have been frozen before the background of an earlier mount came to it.
 //
 // Used once, by Store::Open, before anything else runs.
 class Recovery {
@@ -46,6 +47,7 @@ class Recovery {
   Status ForgetClone(Node& b, const CloneRecord& clone);
   Status ReconcileHolds(Node& a);
   Status RemoveOrphans(Node& node);
+  void ListUnpunched(Node& node);
   void FindAbsent();
   [[nodiscard]] Node* FindByUuid(const std::string& uuid) const;
   [[nodiscard]] std::string NameOf(const std::string& uuid) const;
@@ -53,6 +55,7 @@ class Recovery {
   Store& store_;
   std::map<Id, HoldRecord> holds_;  // by clone; those of the nodes that are mounted
   std::map<Id, Node*> hold_nodes_;
+  std::map<Id, std::shared_ptr<Volume>> heads_;  // by layer
 };
 
 }  // namespace volfs

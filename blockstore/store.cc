@@ -97,9 +97,13 @@ void Store::StartJob(Id clone) {
   // shared_ptr: as in PublishClone.
   auto image = std::make_shared<const FrozenImage>(layers_, std::move(map.value()),
                                                    entry.record.source_bytes, block_size_);
-  clones_[clone].job = std::make_shared<CloneJob>(volume, std::move(image), entry.record,
-                                                  hydrator_->throttle(), block_size_);
+  clones_[clone].job =
+      std::make_shared<CloneJob>(volume, std::move(image), entry.record, CopyContext());
   hydrator_->Add(clones_[clone].job);
+}
+
+CloneJob::Context Store::CopyContext() {
+  return {hydrator_->throttle(), block_size_, options_.copy_piece_bytes};
 }
 
 Store::~Store() {
@@ -122,7 +126,7 @@ Store::~Store() {
   }
   {
     MutexLock lock(mu_);
-    clean = clean && maintained_;
+    clean = clean && tidy_;
   }
   // Only a stop that left nothing to tidy up is a clean one (recovery.h).
   if (!clean) return;
@@ -148,18 +152,7 @@ void Store::MaintainOnce(uint64_t tick) {
   const auto warn = [](const Status& status) {
     if (!status.ok()) LogWarning(status.error().message);
   };
-  if (tick == 0) {
-    // What a crash left: space that nobody can reach, and writes that were never committed.
-    warn(reclaimer_->ReclaimAll());
-    std::vector<std::shared_ptr<Volume>> punch;
-    {
-      MutexLock lock(mu_);
-      std::swap(punch, to_punch_);
-    }
-    for (const auto& volume : punch) warn(volume->PunchGarbage());
-    MutexLock lock(mu_);
-    maintained_ = true;
-  }
+  TidyUp(tick == 0);
   for (const auto& volume : Volumes()) {
     const uint64_t work = volume->PendingWork();
     if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == 0)) warn(volume->Sync());
@@ -169,6 +162,47 @@ void Store::MaintainOnce(uint64_t tick) {
   for (const auto& node : nodes_) {
     if (!node->catalog().fenced()) warn(node->catalog().Checkpoint());
   }
+}
+
+// What a crash left: space that nobody can reach, and writes that were never committed.
+void Store::TidyUp(bool first) {
+  std::vector<Unpunched> todo;
+  {
+    MutexLock lock(mu_);
+    if (tidy_) return;
+    std::swap(todo, unpunched_);
+  }
+  bool done = true;
+  const auto note = [&done](const Status& status) {
+    if (status.ok()) return;
+    LogWarning(status.error().message);
+    done = false;  // the next mount tries again
+  };
+  if (first) note(reclaimer_->ReclaimAll());
+  std::vector<Unpunched> later;
+  for (Unpunched& what : todo) {
+    const Result<bool> punched = PunchGarbage(what);
+    if (!punched.ok()) {
+      note(punched.error());
+    } else if (!punched.value()) {
+      later.push_back(std::move(what));
+    }
+  }
+  MutexLock lock(mu_);
+  tidy_ = done && later.empty();
+  unpunched_ = std::move(later);
+}
+
+// False: not now.
+Result<bool> Store::PunchGarbage(const Unpunched& what) {
+  if (what.volume != nullptr) {
+    VOLFS_ASSIGN(const bool was_head, what.volume->PunchGarbage(what.layer));
+    if (was_head) return true;
+    // A snapshot has frozen it since. What it has is in the catalog once that is committed.
+    if (!what.volume->Recorded()) return false;
+  }
+  VOLFS_TRY(reclaimer_->PunchGarbage(what.layer));
+  return true;
 }
 
 // --- events --------------------------------------------------------------------------------------

@@ -127,6 +127,9 @@ struct StoreOptions {
   // The cap on copying at first. 0 where somebody applies the remembered limits right after
   // (control): nothing may be copied before a pause of the last mount is in force again.
   uint64_t copy_rate = Throttle::kUnlimited;
+  // The most that copying reads, or locks against users' first writes, at once. As large as a FUSE
+  // request: a user waits for one piece at most. A multiple of the block size.
+  uint64_t copy_piece_bytes = uint64_t{1} << 20;
 };
 
 // All volumes of the nodes of one mount: names, requests, and what runs in the background.
@@ -215,6 +218,11 @@ class Store {
     VolumeRecord record;
     Node* node = nullptr;
   };
+  // A layer that may hold writes which were never committed.
+  struct Unpunched {
+    Id layer = kNoId;
+    std::shared_ptr<Volume> volume;  // whose head it was at the mount; null: nobody's
+  };
   // What a request has reserved; given back unless Keep() was called.
   class Reservation;
   struct ClonePlan;
@@ -223,6 +231,7 @@ class Store {
   Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options);
   void Start();
   void StartJob(Id clone) VOLFS_EXCLUDES(mu_);
+  CloneJob::Context CopyContext();
 
   // Looking; under mu_.
   [[nodiscard]] bool NameTakenLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
@@ -265,7 +274,7 @@ class Store {
   void UnlockSourceLocked(const CloneEntry& entry, Id clone) VOLFS_REQUIRES(mu_);
   void OnJobOver(const std::shared_ptr<CloneJob>& job) VOLFS_EXCLUDES(mu_);
   void CompleteClone(Id clone) VOLFS_EXCLUDES(mu_);
-  Status CancelClone(const std::shared_ptr<Volume>& volume, bool& undo) VOLFS_EXCLUDES(mu_);
+  Status CancelClone(const std::shared_ptr<Volume>& volume) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool IsClone(Id id) const VOLFS_EXCLUDES(mu_);
 
   // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or
@@ -280,6 +289,8 @@ class Store {
   // Background.
   void Maintain();
   void MaintainOnce(uint64_t tick);
+  void TidyUp(bool first);
+  Result<bool> PunchGarbage(const Unpunched& what);
   void Notify();
   void Emit(std::string event, const std::string& volume, Id id, std::string status)
       VOLFS_EXCLUDES(event_mu_);
@@ -308,8 +319,8 @@ class Store {
   std::map<Id, Id> locked_ VOLFS_GUARDED_BY(mu_);  // source -> clone; kNoId: a snapshot or clone
                                                    // request that is at work right now
   std::map<std::string, std::string> settings_ VOLFS_GUARDED_BY(mu_);
-  std::vector<std::shared_ptr<Volume>> to_punch_ VOLFS_GUARDED_BY(mu_);  // after an unclean stop
-  bool maintained_ VOLFS_GUARDED_BY(mu_) = false;                        // ... and that is done
+  std::vector<Unpunched> unpunched_ VOLFS_GUARDED_BY(mu_);  // after an unclean stop
+  bool tidy_ VOLFS_GUARDED_BY(mu_) = false;                 // all that a crash left has been freed
 
   Mutex event_mu_;
   Condition event_changed_;

@@ -10,6 +10,7 @@
 #include "blockstore/clone_plan.h"
 #include "blockstore/log.h"
 #include "blockstore/map_loader.h"
+#include "blockstore/sabotage.h"
 #include "blockstore/store.h"
 
 namespace volfs {
@@ -38,8 +39,8 @@ Result<std::shared_ptr<Volume>> Store::Retried(const CloneRequest& request) {
     const VolumeRecord record = volume->record();
     if (record.token != request.token) continue;
     if (record.request == request.words) return volume;
-    return Error{Errc::kInvalid, Text("id=", request.token, " was used for another request: ",
-                                      record.request)};
+    return Error{Errc::kInvalid,
+                 Text("id=", request.token, " was used for another request: ", record.request)};
   }
   return std::shared_ptr<Volume>();
 }
@@ -218,9 +219,11 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   clone.source_node_name = plan.source_node->name();
   VOLFS_TRY(b.Commit({PutClone{clone}}));
 
+  CatalogChange hold;
   const Status held = Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
-    return {PutHold{
+    hold = {PutHold{
         {plan.id, plan.target->uuid(), plan.name, frozen.id(), plan.source_volume, plan.snapshot}}};
+    return Sabotaged(Sabotage::kCloneBeforeHold) ? CatalogChange{} : hold;
   });
   if (!held.ok()) {
     // If nobody knows whether there is a hold now, nothing may be undone: the next mount decides.
@@ -241,13 +244,14 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   if (const Status made = b.Commit({PutLayer{layer}, PutVolume{volume}, PutClone{clone}});
       !made.ok()) {
     plan.reservation.AbandonName();
-    if (!RefusedCleanly(made.error())) return made.error();
+    if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
     if (a.Commit({DeleteHold{plan.id}}).ok()) {
       (void)reclaimer_->RemovePoint(plan.frozen);
       (void)b.Commit({DeleteClone{plan.id}});  // else the next mount forgets it
     }
     return made.error();
   }
+  if (Sabotaged(Sabotage::kCloneBeforeHold)) VOLFS_TRY(a.Commit(hold));
   Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
   reclaimer_->AddPoint(head);
   if (same_node) reclaimer_->AddChild(plan.frozen, head);
@@ -266,8 +270,7 @@ std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
   std::shared_ptr<CloneJob> job;
   if (plan.clone) {
     // shared_ptr: the scheduler, the table and who asks for progress use it side by side.
-    job = std::make_shared<CloneJob>(volume, plan.image, *plan.clone, hydrator_->throttle(),
-                                     block_size_);
+    job = std::make_shared<CloneJob>(volume, plan.image, *plan.clone, CopyContext());
   }
   {
     MutexLock lock(mu_);
@@ -349,9 +352,9 @@ void Store::CompleteClone(Id clone) {
 // --- cancel, resume ----------------------------------------------------------------------------
 
 // BeginDelete has been called. If the copy is finished just now, the volume is deleted as any
-// other. `undo`: may the caller take the deletion back if this fails? Not once it is durable that
-// the clone is being deleted: the next mount finishes that.
-Status Store::CancelClone(const std::shared_ptr<Volume>& volume, bool& undo) {
+// other. Once it is durable that the clone is being deleted, an error is never a clean refusal: the
+// next mount finishes what is left to do.
+Status Store::CancelClone(const std::shared_ptr<Volume>& volume) {
   const Id id = volume->id();
   CloneEntry entry;
   {
@@ -368,16 +371,20 @@ Status Store::CancelClone(const std::shared_ptr<Volume>& volume, bool& undo) {
   entry.record.state = CloneState::kDeleting;
   entry.record.name = volume->name();
   if (const Status begun = volume->node().catalog().Commit({PutClone{entry.record}}); !begun.ok()) {
-    undo = RefusedCleanly(begun.error());
-    if (undo && entry.job != nullptr) StartJob(id);  // the old job is over for good
+    // The old job is over for good.
+    if (RefusedCleanly(begun.error()) && entry.job != nullptr) StartJob(id);
     return begun;
   }
-  undo = false;
-  if (entry.source_node != nullptr) {
-    VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{id}}));
-  }
+  Status done = OkStatus();
+  if (entry.source_node != nullptr) done = entry.source_node->catalog().Commit({DeleteHold{id}});
   // The held layer keeps its point until the last reader of the clone is gone.
-  VOLFS_TRY(Forget(volume, {volfs::DeleteClone{id}}, entry.held));
+  if (done.ok()) done = Forget(volume, {volfs::DeleteClone{id}}, entry.held);
+  if (!done.ok()) {
+    return Error{Errc::kIo, Text(volume->name(),
+                                 ": it is being deleted, but that could not be finished; the "
+                                 "next mount does it: ",
+                                 done.error().message)};
+  }
   MutexLock lock(mu_);
   clones_.erase(id);
   UnlockSourceLocked(entry, id);

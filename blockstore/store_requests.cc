@@ -6,6 +6,7 @@
 
 #include "blockstore/clone_plan.h"
 #include "blockstore/log.h"
+#include "blockstore/sabotage.h"
 #include "blockstore/store.h"
 
 namespace volfs {
@@ -143,7 +144,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   Layer* const head = layers_.Add(node, layer_record, LayerTable::Origin::kNew);
   // The file before the record that says that it is there.
   Status done = head->CreateFile();
-  if (done.ok()) done = head->SyncFile();
+  if (done.ok() && !Sabotaged(Sabotage::kCreateUnsynced)) done = head->SyncFile();
   layer_record = head->record();
   if (done.ok()) done = node->catalog().Commit({PutLayer{layer_record}, PutVolume{record}});
   if (!done.ok()) {
@@ -299,10 +300,9 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
     SleepFor(kReleasePoll);
   }
   VOLFS_TRY(begun);
-  bool undo = true;
-  const Status done =
-      IsClone(volume->id()) ? CancelClone(volume, undo) : Forget(volume, {}, nullptr);
-  if (!done.ok() && undo) volume->AbortDelete();
+  const Status done = IsClone(volume->id()) ? CancelClone(volume) : Forget(volume, {}, nullptr);
+  // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.
+  if (!done.ok() && RefusedCleanly(done.error())) volume->AbortDelete();
   return done;
 }
 

@@ -5,6 +5,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/map_loader.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 
@@ -78,10 +79,13 @@ Volume::Lookup Volume::Find(uint64_t block) const {
 void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
   // The pending set first: once the map says "here" another writer may overwrite in place, and its
   // fsync must find the block in the set.
-  head->MarkPending(blocks, state);
-  WriterLock lock(map_mu_);
-  assert(head == head_);
-  map_.Assign(blocks, state == BlockState::kHere ? head->ref() : LayerRef::kHole);
+  if (!Sabotaged(Sabotage::kMapBeforePending)) head->MarkPending(blocks, state);
+  {
+    WriterLock lock(map_mu_);
+    assert(head == head_ || Sabotaged(Sabotage::kSkipDrain));
+    map_.Assign(blocks, state == BlockState::kHere ? head->ref() : LayerRef::kHole);
+  }
+  if (Sabotaged(Sabotage::kMapBeforePending)) head->MarkPending(blocks, state);
 }
 
 Status Volume::CheckWritable() const {
@@ -172,7 +176,9 @@ Status Volume::SyncAttributes() {
 
 Status Volume::Rename(const std::string& name) {
   return slot_.RunAlone([&]() -> Status {
-    VOLFS_TRY(CommitRecord([&](VolumeRecord& record) { record.name = name; }));
+    if (!Sabotaged(Sabotage::kRenameUncommitted)) {
+      VOLFS_TRY(CommitRecord([&](VolumeRecord& record) { record.name = name; }));
+    }
     // Before the next batch takes the record, or it would commit the old name again.
     MutexLock lock(meta_mu_);
     record_.name = name;
@@ -260,7 +266,8 @@ void Volume::AbortDelete() {
 
 Status Volume::CommitDeletion(const CatalogChange& change) {
   return slot_.RunAlone([&]() -> Status {
-    const Status done = node_.catalog().Commit(change);
+    const bool commits = !Sabotaged(Sabotage::kDeleteUncommitted);
+    const Status done = commits ? node_.catalog().Commit(change) : OkStatus();
     if (done.ok()) deleted_.store(true);
     if (!done.ok() && !RefusedCleanly(done.error())) return Fail(done.error());
     return done;

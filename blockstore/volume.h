@@ -149,8 +149,11 @@ class Volume {
   // Everything is here or zero: punches what else lies in the head's file, syncs, commits
   // (head flat, link cut, `extra`), then maps all blocks to the head.
   Status Flatten(const CatalogChange& extra);
-  // Frees space in the head's file that uncommitted writes took before an unclean stop.
-  Status PunchGarbage() VOLFS_EXCLUDES(map_mu_);
+  // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
+  // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
+  Result<bool> PunchGarbage(Id layer) VOLFS_EXCLUDES(map_mu_);
+  // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.
+  [[nodiscard]] bool Recorded();
 
   [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(map_mu_);
   [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1)

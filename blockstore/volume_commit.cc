@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "blockstore/log.h"
+#include "blockstore/sabotage.h"
 #include "blockstore/volume.h"
 
 namespace volfs {
@@ -20,6 +21,7 @@ bool AllZero(std::span<const std::byte> data) {
 }  // namespace
 
 Status Volume::Sync() {
+  if (Sabotaged(Sabotage::kSyncDoesNotWait) && PendingWork() == 0) return head()->SyncFile();
   return slot_.Run([this] { return CommitBatch({}); });
 }
 
@@ -48,18 +50,30 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
   std::vector<Taken> taken;
   for (Layer* const layer : layers) {
     // The set before the record: a block in it means that its file is in the record.
-    PresenceRuns runs = layer->TakePending();
+    PresenceRuns runs;
+    if (!Sabotaged(Sabotage::kPendingAfterSync)) runs = layer->TakePending();
     taken.push_back({layer, std::move(runs), layer->record()});
   }
   VolumeRecord next = record();
   next.size_bytes = taken.back().record.size_bytes;  // one size for both, if it is growing just now
   // Data before map: only now, after what is to be committed was taken. What is written from here
   // on is in a later batch.
+  const bool syncs = !Sabotaged(Sabotage::kSkipDataSync) && !Sabotaged(Sabotage::kCommitBeforeSync);
   for (const Taken& t : taken) {
-    if (const Status synced = t.layer->SyncFile(); !synced.ok()) return Fail(synced.error());
+    if (!syncs) break;
+    if (const Status synced = t.layer->SyncFile(); !synced.ok()) {
+      if (!Sabotaged(Sabotage::kRetrySync)) return Fail(synced.error());
+      VOLFS_TRY(t.layer->SyncFile());
+    }
+  }
+  for (Taken& t : taken) {
+    if (!Sabotaged(Sabotage::kPendingAfterSync)) break;
+    t.runs = t.layer->TakePending();
+    t.record = t.layer->record();
   }
   CatalogChange change;
   for (const Taken& t : taken) {
+    if (Sabotaged(Sabotage::kSnapshotUnflushed) && t.layer != taken.back().layer) continue;
     if (t.layer->RecordDirty()) change.emplace_back(PutLayer{t.record});
     if (!t.runs.empty()) change.emplace_back(SetPresence{t.layer->id(), t.runs});
   }
@@ -70,14 +84,27 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
     if (!(next == committed_)) change.emplace_back(PutVolume{next});
   }
   change.insert(change.end(), extra.begin(), extra.end());
+  if (Sabotaged(Sabotage::kSizeNotCommitted)) {
+    std::erase_if(change,
+                  [](const CatalogOp& op) { return std::holds_alternative<PutVolume>(op); });
+  }
   if (change.empty()) return OkStatus();
-  if (const Status committed = node_.catalog().Commit(std::move(change)); !committed.ok()) {
+  if (Sabotaged(Sabotage::kAckBeforeCommit) && extra.empty()) {
     for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
+    return OkStatus();
+  }
+  if (const Status committed = node_.catalog().Commit(std::move(change)); !committed.ok()) {
+    for (Taken& t : taken) {
+      if (!Sabotaged(Sabotage::kLosePendingOnRefusal)) t.layer->RestorePending(std::move(t.runs));
+    }
     // Nothing was acknowledged and nothing lost: the next sync tries again.
     if (RefusedCleanly(committed.error())) return committed;
     return Fail(committed.error());
   }
-  for (const Taken& t : taken) t.layer->Committed(t.record);
+  for (const Taken& t : taken) {
+    if (Sabotaged(Sabotage::kCommitBeforeSync)) VOLFS_TRY(t.layer->SyncFile());
+    t.layer->Committed(t.record);
+  }
   unrecorded_.clear();
   MutexLock lock(meta_mu_);
   committed_ = std::move(next);
@@ -89,7 +116,8 @@ Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extr
   VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
   std::shared_ptr<const FrozenImage> image;
   VOLFS_TRY(slot_.RunAlone([&]() -> Status {
-    if (!gate_.Close(MonotonicNow() + kGatePatience)) {
+    const bool drains = !Sabotaged(Sabotage::kSkipDrain);
+    if (drains && !gate_.Close(MonotonicNow() + kGatePatience)) {
       return Error{Errc::kBusy, Text(name(),
                                      ": its writes in flight did not end within 1 s; "
                                      "try again, or look at the node's disk")};
@@ -113,7 +141,7 @@ Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extr
       record_.head = fresh->id();
     }
     unrecorded_.push_back(old);
-    gate_.Open();
+    if (drains) gate_.Open();
     return CommitBatch(extra(*old));
   }));
   return image;
@@ -139,42 +167,52 @@ Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::b
   const Epoch::Reader reader = context_.epoch.Enter();
   // Without a break from the look to the mark: a look at the commit would be too late, as the
   // place is final and the user's bytes would be gone.
-  const RangeLock::Guard guard = range_lock_.Lock(range);
+  RangeLock::Guard guard;
+  if (!Sabotaged(Sabotage::kCopyWithoutLock)) guard = range_lock_.Lock(range);
   uint64_t wrote = 0;
   for (uint64_t block = range.first; block < range.end();) {
     const Lookup found = Find(block);
     const BlockRange run{block, std::min(range.end(), found.extent.end()) - block};
     block = run.end();
-    if (found.extent.layer == LayerRef::kHole || found.extent.layer == found.head->ref()) continue;
+    if (found.extent.layer == LayerRef::kHole) continue;
+    const bool here = found.extent.layer == found.head->ref();
+    if (here && !Sabotaged(Sabotage::kCopyOverNewer) && !Sabotaged(Sabotage::kAbsentAtCommit)) {
+      continue;
+    }
     const uint64_t from = (run.first - range.first) * bs;
     const auto bytes = data.subspan(from, std::min<uint64_t>(run.count * bs, data.size() - from));
     if (AllZero(bytes)) {
       Mark(run, found.head, BlockState::kZero);
       continue;
     }
-    VOLFS_TRY(found.head->WriteAt(bytes, run.first * bs));
+    if (const Status done = found.head->WriteAt(bytes, run.first * bs); !done.ok()) {
+      (void)found.head->Punch({run.first * bs, run.count * bs});  // as in WriteFirst
+      return done.error();
+    }
+    if (here && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
     Mark(run, found.head, BlockState::kHere);
     wrote += bytes.size();
   }
   return wrote;
 }
 
-Status Volume::PunchGarbage() {
+Result<bool> Volume::PunchGarbage(Id layer) {
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes(), bs);
   for (uint64_t block = 0; block < blocks;) {
     // One step: a deletion elsewhere waits no longer than that for us.
     const Epoch::Reader reader = context_.epoch.Enter();
-    if (deleted_.load()) return OkStatus();
+    if (deleted_.load()) return true;
     VOLFS_TRY(Load());
     const Lookup found = Find(block);
+    if (found.head->id() != layer) return false;
     const uint64_t end = std::min(found.extent.end(), blocks);
     if (found.extent.layer == found.head->ref()) {
       block = end;
       continue;
     }
     VOLFS_ASSIGN(const std::optional<ByteRange> data, found.head->NextData(block * bs));
-    if (!data) return OkStatus();
+    if (!data) return true;
     if (data->offset_bytes >= end * bs) {
       block = end;
       continue;
@@ -184,20 +222,31 @@ Status Volume::PunchGarbage() {
     const Gate::Passage passage = gate_.Enter();
     const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
     // Look again: a first write may have made it real since.
-    const Lookup again = Find(first);
+    const Lookup again = Sabotaged(Sabotage::kPunchUnchecked) ? found : Find(first);
     const uint64_t stop = std::min(last, again.extent.end());
-    if (again.extent.layer != again.head->ref() && again.head == found.head) {
+    if (again.head != found.head) return false;
+    if (again.extent.layer != again.head->ref()) {
       VOLFS_TRY(again.head->Punch({first * bs, (stop - first) * bs}));
     }
     block = stop;
   }
-  return OkStatus();
+  return true;
+}
+
+bool Volume::Recorded() {
+  bool recorded = false;
+  // Not while a batch runs: its commit may still fail.
+  (void)slot_.RunAlone([&] {
+    recorded = unrecorded_.empty();
+    return OkStatus();
+  });
+  return recorded;
 }
 
 Status Volume::Flatten(const CatalogChange& extra) {
   VOLFS_TRY(Load());
   VOLFS_TRY(head()->CreateFile());
-  VOLFS_TRY(PunchGarbage());
+  if (!Sabotaged(Sabotage::kFlatWithGarbage)) VOLFS_TRY(PunchGarbage(head()->id()));
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());
     assert(unrecorded_.empty());
@@ -208,7 +257,11 @@ Status Volume::Flatten(const CatalogChange& extra) {
     layer_record.parent_bytes = 0;
     VolumeRecord next = record();
     next.size_bytes = layer_record.size_bytes;
-    if (const Status synced = flat->SyncFile(); !synced.ok()) return Fail(synced.error());
+    if (Sabotaged(Sabotage::kFlatBeforeSync)) {
+      // nothing
+    } else if (const Status synced = flat->SyncFile(); !synced.ok()) {
+      return Fail(synced.error());
+    }
     CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
     change.insert(change.end(), extra.begin(), extra.end());
     if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {

@@ -12,6 +12,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/map_loader.h"
+#include "blockstore/sabotage.h"
 #include "blockstore/volume.h"
 
 namespace volfs {
@@ -74,7 +75,12 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
   if (under.extent.layer == under.head->ref()) return size_t{0};  // somebody was first
   const BlockRange blocks{first, std::min(wanted.end(), under.extent.end()) - first};
   const uint64_t end = std::min(offset_bytes + data.size(), blocks.end() * bs);
-  VOLFS_TRY(WriteMerged(data.first(end - offset_bytes), offset_bytes, under));
+  if (const Status done = WriteMerged(data.first(end - offset_bytes), offset_bytes, under);
+      !done.ok()) {
+    // A part of it may be in the file, which nobody can see: free it, if that is possible.
+    (void)under.head->Punch({first * bs, blocks.count * bs});
+    return done.error();
+  }
   Mark(blocks, under.head, BlockState::kHere);
   return end - offset_bytes;
 }
@@ -98,7 +104,11 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
     } else {
       std::array<std::byte, kMaxBlockSize> merged;
       const std::span<std::byte> block(merged.data(), block_end - block_start);
-      VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, block, block_start));
+      if (Sabotaged(Sabotage::kPartialNotMerged)) {
+        merged.fill(std::byte{0});
+      } else {
+        VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, block, block_start));
+      }
       part = std::min(data_end, block_end) - offset_bytes;
       std::memcpy(block.data() + (offset_bytes - block_start), data.data(), part);
       VOLFS_TRY(under.head->WriteAt(block, block_start));
@@ -153,7 +163,8 @@ Status Volume::DiscardInherited(const ByteRange& range) {
         // Not past the range: the last block may have been appended to since.
         VOLFS_TRY(found.head->Punch({block * bs, std::min(stop * bs, range.end()) - block * bs}));
       } else if (found.extent.layer != LayerRef::kHole) {
-        Mark({block, stop - block}, found.head, BlockState::kZero);
+        const bool absent = Sabotaged(Sabotage::kDiscardAsAbsent);
+        Mark({block, stop - block}, found.head, absent ? BlockState::kAbsent : BlockState::kZero);
       }
       block = stop;
     }

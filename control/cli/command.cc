@@ -17,6 +17,8 @@ namespace {
 
 using namespace cli;
 
+constexpr std::string_view kCheckCommand = "volfs check";
+
 // Everything that options are read into, and what shall be done then. CLI11 keeps pointers into it.
 struct CommandLine {
   Common common;
@@ -29,6 +31,7 @@ struct CommandLine {
   CloneOptions clone;
   StatusOptions status;
   NodeInitOptions node;
+  CheckStoreOptions check;
   bool flag = false;  // ls -l, attach --ro
 
   std::string name = "volfs";  // of the command, for messages
@@ -69,6 +72,7 @@ class Builder {
     AddAttach();
     AddDetach();
     AddNode();
+    AddCheck();
     AddDoctor();
   }
 
@@ -293,6 +297,20 @@ class Builder {
     Does(init, "node init", [&line = line_] { return InitNodeDirectory(line.node); });
   }
 
+  void AddCheck() {
+    CLI::App* command = Add("check", "Check a store that is not mounted; exit codes as fsck(8)");
+    command->add_option("NODE_DIR", line_.check.directories, "All its node directories")
+        ->required()
+        ->type_name("");
+    command->add_flag("--repair", line_.check.repair,
+                      "Mend what can be mended without dropping what was written");
+    TakesJson(command);
+    command->callback([&line = line_] {
+      line.name = kCheckCommand;
+      line.run = [&line] { return CheckStore(line.common, line.check); };
+    });
+  }
+
   void AddDoctor() {
     CLI::App* command = Add("doctor", "Look for what usually goes wrong");
     TakesJson(command);
@@ -338,7 +356,7 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount) {
   } catch (const CLI::ParseError& error) {
     const std::string name = CommandName(app);
     PrintError(name, UsageFailure(Text(error.what(), "\n  see: ", name, " --help")));
-    return kExitUsage;
+    return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
   }
   return line.run();
 }

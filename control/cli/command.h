@@ -21,7 +21,8 @@ using MountFunction = std::function<int(const MountArguments&)>;
 
 // The `volfs` command: reads the command line, does what it says, prints what went wrong, returns
 // the exit code (failure.h). Under the name mount.volfs it takes what mount(8) gives its helpers.
-// All but `mount` and `node init` are clients of a mounted filesystem: they know its files only.
+// All but `mount`, `check` and `node init` are clients of a mounted filesystem: they know its files
+// only.
 int RunCommand(int argc, char** argv, const MountFunction& mount);
 
 // The help texts of all commands, one after another: what the manual page is compared with.

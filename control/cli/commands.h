@@ -73,6 +73,14 @@ struct NodeInitOptions {
 };
 Status InitNodeDirectory(const NodeInitOptions& options);
 
+// The offline check of a store, check_command.cc. Prints what went wrong by itself and returns the
+// exit code, which is that of fsck(8) (failure.h).
+struct CheckStoreOptions {
+  std::vector<std::string> directories;
+  bool repair = false;
+};
+int CheckStore(const Common& common, const CheckStoreOptions& options);
+
 Status Doctor(const Common& common);  // doctor_command.cc; kIo if there is a problem
 
 }  // namespace volfs::cli

@@ -22,6 +22,15 @@ enum ExitCode : int {
   kExitInterrupted = 130,  // as a shell says it of SIGINT
 };
 
+// Exit codes of `volfs check`: those of fsck(8), which are added up.
+enum FsckCode : int {
+  kFsckOk = 0,
+  kFsckCorrected = 1,  // something was wrong, and is mended
+  kFsckLeft = 4,       // something is wrong
+  kFsckFailed = 8,     // it could not be checked
+  kFsckUsage = 16,
+};
+
 // One table tells of each errno which Errc it is, and of each Errc the exit code.
 Errc ErrcOfErrno(int os_errno);
 int ExitCodeOf(Errc code);

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "blockstore/error.h"
+#include "blockstore/node_directory.h"
+#include "tests/sim/random.h"
+
+namespace volfs::sim {
+
+inline constexpr uint64_t kSectorBytes = 512;
+
+// What a power loss may do to what was not synced.
+struct LossModel {
+  // Strict: any subset of the pending effects, each sector in any of the states that it went
+  // through, names independent of data. Ordered: creations, removals and sizes survive as a prefix
+  // of their order, as a journal keeps them; data as in the strict one.
+  bool ordered = false;
+  enum class Keep {
+    kEverything,  // kill -9: the page cache survives
+    kNothing,
+    kAllButOne,
+    kSubset,  // of whole writes
+    kTorn,    // of sectors
+  };
+  Keep keep = Keep::kSubset;
+};
+inline constexpr int kKeeps = 5;
+
+// One call to a disk, as faults and power cuts count them.
+enum class Call : uint8_t {
+  kOpen,
+  kRemove,
+  kList,
+  kRead,
+  kWrite,
+  kSync,
+  kSyncNames,
+  kPunch,
+  kSetSize,
+  kLook,
+};
+std::string_view NameOf(Call call);
+bool Changes(Call call);
+
+// A file of a simulated disk: what the page cache shows (`now`), what is durable, and the effects
+// that are in the former only, in order.
+class DiskFile {
+ public:
+  struct Image {
+    std::vector<std::byte> bytes;
+    std::vector<bool> allocated;  // by sector: data, as opposed to a hole
+    void Resize(uint64_t size_bytes);
+    void Put(uint64_t offset_bytes, std::span<const std::byte> data, bool is_data);
+  };
+
+  void Write(uint64_t seq, uint64_t offset_bytes, std::span<const std::byte> data);
+  void Punch(uint64_t seq, uint64_t offset_bytes, uint64_t length_bytes);
+  void SetSize(uint64_t seq, uint64_t size_bytes);
+  // Everything pending is durable from now on. Returns the greatest number of a size change in it.
+  uint64_t Sync();
+  // A sync that failed: the pages are clean, but a part of them never reached the disk.
+  void LosePending(Random& random);
+  [[nodiscard]] const Image& now() const { return now_; }
+  [[nodiscard]] bool dirty() const { return !pending_.empty(); }
+  // Durable image after a power loss. Size changes numbered up to `sizes_upto` survive in the
+  // ordered model.
+  void LosePower(const LossModel& model, uint64_t sizes_upto, Random& random);
+  void Flip(uint64_t bit);  // at rest
+
+ private:
+  struct Effect {
+    uint64_t seq = 0;
+    enum class Kind : uint8_t { kWrite, kPunch, kSize } kind = Kind::kWrite;
+    uint64_t offset_bytes = 0;  // kSize: the new size
+    uint64_t length_bytes = 0;
+    size_t data = 0;  // kWrite: where its bytes are in written_
+  };
+  static void Apply(Image& image, const Effect& effect, std::span<const std::byte> data,
+                    uint64_t from, uint64_t to);
+
+  Image now_;
+  Image durable_;
+  std::vector<Effect> pending_;
+  std::vector<std::byte> written_;  // the bytes of the pending writes, one after another
+};
+
+// One node's disk: files under names, of which `layers/...` and the others are in two directories.
+// fsync of a file makes its data and size durable, not its name; fsync of a directory the names.
+//
+// Copyable: a copy is an independent disk in the same state (of power, too).
+class Disk {
+ public:
+  Disk() = default;
+  Disk(const Disk& other);
+  Disk& operator=(const Disk& other);
+
+  // Raw access: no watcher, no faults. Null if there is no such name.
+  [[nodiscard]] std::shared_ptr<DiskFile> Find(const std::string& name) const;
+  std::shared_ptr<DiskFile> Create(const std::string& name);
+  void Remove(const std::string& name);
+  void SyncName(const std::string& name);      // of one file, as SQLite does for its journals
+  void SyncNames(std::string_view directory);  // "layers/" or "": what is in it
+  void SyncFile(DiskFile& file);
+  [[nodiscard]] const std::map<std::string, std::shared_ptr<DiskFile>>& names() const {
+    return now_;
+  }
+  uint64_t NextSeq() { return ++seq_; }
+
+  // The power comes back after it was lost: what is durable is what there is.
+  void LosePower(const LossModel& model, Random& random);
+
+  [[nodiscard]] bool powered() const { return powered_; }
+  void set_powered(bool powered) { powered_ = powered; }
+  [[nodiscard]] bool full() const { return full_; }
+  void set_full(bool full) { full_ = full; }
+
+ private:
+  struct NameEffect {
+    uint64_t seq;
+    std::string name;
+    std::shared_ptr<DiskFile> file;  // null: removed
+  };
+  void NoteName(const std::string& name, std::shared_ptr<DiskFile> file);
+
+  uint64_t seq_ = 0;
+  uint64_t durable_metadata_ = 0;  // a change of names or sizes up to here was synced
+  std::map<std::string, std::shared_ptr<DiskFile>> now_;
+  std::map<std::string, std::shared_ptr<DiskFile>> durable_;
+  std::vector<NameEffect> pending_;
+  bool powered_ = true;
+  bool full_ = false;
+};
+
+}  // namespace volfs::sim

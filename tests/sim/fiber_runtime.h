@@ -1,0 +1,112 @@
+#pragma once
+
+#include <boost/context/fiber.hpp>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "blockstore/runtime.h"
+#include "tests/sim/random.h"
+#include "tests/sim/trace.h"
+
+namespace volfs::sim {
+
+// The simulated runtime: all threads of a run are stackful fibers on one thread, so that a run is a
+// function of its seed alone. (C++20 coroutines would not do: they cannot suspend through the C
+// frames of SQLite.)
+//
+// Every lock, wait and disk call is a switch point, at which the seed picks who goes on. The clock
+// stands still while anybody can run, but for a microsecond a switch point; when all wait it jumps
+// to the next deadline, so waiting costs nothing.
+//
+// Nothing depends on an address: waiters are kept in the order of their coming, and the table of
+// locks, which is keyed by address, is never iterated.
+class FiberRuntime final : public Runtime {
+ public:
+  FiberRuntime(uint64_t seed, Trace& trace);
+  ~FiberRuntime() override;
+
+  // Runs `body` as the first fiber and returns when every fiber has ended. Installs itself as the
+  // runtime meanwhile. False if the fibers wait for each other for ever; stuck() then says where,
+  // and they, with all they own, are leaked.
+  bool Run(std::function<void()> body);
+  [[nodiscard]] const std::string& stuck() const { return stuck_; }
+
+  // Lets another fiber go on, or not.
+  void SwitchPoint();
+  // Time that an operation of a device takes.
+  void Advance(Nanoseconds duration) { now_ += duration; }
+
+  void Lock(const void* mutex) override;
+  void Unlock(const void* mutex) override;
+  void LockShared(const void* mutex) override;
+  void UnlockShared(const void* mutex) override;
+  bool Wait(const void* condition, const void* mutex, Nanoseconds deadline) override;
+  void Notify(const void* condition) override;
+  uint64_t Spawn(std::string name, std::function<void()> body) override;
+  void Join(uint64_t thread) override;
+  Nanoseconds MonotonicNow() override { return now_; }
+  Nanoseconds WallNow() override { return kEpoch + now_; }
+  void Sleep(Nanoseconds duration) override;
+  void Yield() override { Sleep(Nanoseconds(1000)); }
+  uint64_t Random64() override { return ids_.Next(); }
+
+ private:
+  static constexpr Nanoseconds kEpoch = std::chrono::seconds(1'700'000'000);
+
+  struct Fiber {
+    uint64_t id = 0;
+    std::string name;
+    std::function<void()> body;
+    boost::context::fiber context;
+    bool over = false;
+    const void* waits_for = nullptr;  // a condition; null: a lock, a sleep, or nothing
+    uint64_t timer = 0;               // the number of its entry in timers_; 0: none
+    Nanoseconds timer_at{0};
+    bool timed_out = false;
+    std::vector<Fiber*> joiners;
+    void* fake_stack = nullptr;  // the address sanitizer's
+    const void* stack_bottom = nullptr;
+    size_t stack_bytes = 0;
+  };
+  struct LockState {
+    Fiber* owner = nullptr;
+    int shared = 0;
+    std::vector<Fiber*> waiters;
+  };
+
+  void Start(Fiber* fiber);
+  void Enter(Fiber* fiber);  // scheduler -> fiber
+  void Leave();              // current fiber -> scheduler
+  void Block();              // waits until somebody calls Wake
+  void Wake(Fiber* fiber);
+  void SetTimer(Fiber* fiber, Nanoseconds at);
+  void FireTimers();
+  bool Schedule();  // one step; false when nobody can run
+  void Release(LockState& lock);
+  std::string DescribeStuck() const;
+
+  Trace& trace_;
+  Random choice_;       // of the scheduler
+  Random ids_;          // what the code under test draws
+  uint32_t switch_in_;  // a switch point switches once in so many times
+  Nanoseconds now_{std::chrono::seconds(1)};
+  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<Fiber*> ready_;
+  std::map<std::pair<Nanoseconds, uint64_t>, Fiber*> timers_;  // by time, then by order of setting
+  uint64_t next_timer_ = 0;
+  std::unordered_map<const void*, LockState> locks_;
+  std::unordered_map<const void*, std::vector<Fiber*>> waiting_;  // on a condition
+  Fiber* current_ = nullptr;
+  boost::context::fiber scheduler_;
+  void* scheduler_fake_stack_ = nullptr;
+  const void* scheduler_stack_bottom_ = nullptr;
+  size_t scheduler_stack_bytes_ = 0;
+  std::string stuck_;
+};
+
+}  // namespace volfs::sim

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tests/sim/disk.h"
+
+namespace volfs::sim {
+
+// The contents of sectors, each kept once and known by a number. Number 0 is zeros.
+class ContentPool {
+ public:
+  using Number = uint32_t;
+  using Sector = std::array<std::byte, kSectorBytes>;
+
+  ContentPool() : sectors_(1) {}
+  Number Add(const Sector& sector);
+  [[nodiscard]] const Sector& Get(Number number) const { return sectors_[number]; }
+
+ private:
+  std::vector<Sector> sectors_;
+};
+
+// What the image of a volume, or of an instant of it, may hold: of each sector every content that
+// would be right. This is the contract's sentence "what fsync acknowledged survives; sectors not
+// synced read old or new, never anything else" as a data structure.
+//
+// A sector's versions are numbered in the order of their writes (one writer a sector at a time).
+// `first` is the oldest that may be on disk: an acknowledged sync moves it. `settled` is the one
+// that a read shows, or a later one while a write is in flight or has failed. After a power loss
+// any from `first` on is right; the first read then decides, and later reads must agree.
+//
+// Times are ticks of one clock that every call and return of a client moves.
+class ImageModel {
+ public:
+  struct Version {
+    ContentPool::Number content = 0;
+    uint64_t issued = 0;
+    uint64_t acked = 0;  // 0: not (yet)
+  };
+  struct Sector {
+    std::vector<Version> versions{{}};
+    uint32_t first = 0;
+    uint32_t settled = 0;
+    [[nodiscard]] uint32_t newest() const { return static_cast<uint32_t>(versions.size()) - 1; }
+  };
+
+  explicit ImageModel(uint64_t size_bytes = 0) { Grow(size_bytes); }
+
+  [[nodiscard]] uint64_t size() const { return size_; }
+  [[nodiscard]] uint64_t least_size() const { return least_size_; }
+  [[nodiscard]] uint64_t most_size() const { return most_size_; }
+  // No write is in flight, and none has failed, in this range.
+  [[nodiscard]] bool Writable(uint64_t offset_bytes, uint64_t length_bytes) const;
+  [[nodiscard]] bool Settled() const { return Writable(0, most_size_); }
+
+  // --- writes ----------------------------------------------------------------------------------
+  // Requires: Writable. Zeros if `data` is empty.
+  void BeginWrite(ContentPool& pool, uint64_t offset_bytes, uint64_t length_bytes,
+                  std::span<const std::byte> data, uint64_t now);
+  void EndWrite(uint64_t offset_bytes, uint64_t length_bytes, bool ok, uint64_t now);
+  // A size that may come into force from now on; Grow: it has. GrowFailed: who knows.
+  void BeginGrow(uint64_t size_bytes);
+  void Grow(uint64_t size_bytes);
+  void SizeIsDurable() { least_size_ = size_; }
+  // Of a clone: at least as large, the rest zeros.
+  void ExtendTo(uint64_t size_bytes);
+
+  // --- syncs and instants ------------------------------------------------------------------------
+  struct Mark {  // what was settled at some moment
+    std::vector<uint32_t> settled;
+    uint64_t size = 0;
+  };
+  [[nodiscard]] Mark Now() const;
+  void Synced(const Mark& since);
+  // What an instant between the mark and now may have caught.
+  [[nodiscard]] ImageModel Instant(const Mark& since) const;
+
+  // --- what was read -----------------------------------------------------------------------------
+  // The power was lost: any version may be what there is.
+  void LosePower();
+  // All of the image was read, alone: every sector must be one of what is right, and is that from
+  // now on (`durable`: on disk too). The size likewise. What is wrong, or nothing.
+  std::optional<std::string> Decide(ContentPool& pool, std::span<const std::byte> bytes,
+                                    bool durable);
+  // A part was read since `mark`, others writing beside.
+  [[nodiscard]] std::optional<std::string> CheckRead(const ContentPool& pool, const Mark& since,
+                                                     uint64_t offset_bytes,
+                                                     std::span<const std::byte> bytes) const;
+
+ private:
+  [[nodiscard]] std::optional<std::string> CheckPrefixRule(const ContentPool& pool,
+                                                           std::span<const std::byte> bytes) const;
+
+  std::vector<Sector> sectors_;
+  uint64_t size_ = 0;
+  uint64_t least_size_ = 0;  // durable
+  uint64_t most_size_ = 0;
+  bool undecided_ = false;  // an instant, or after a power loss: Decide has not been called
+  bool instant_ = false;    // ... of an instant, to which the prefix rule applies
+};
+
+// A readable content for a write: who wrote it, where, as what number; told in error messages.
+ContentPool::Sector MakeContent(uint32_t volume, uint64_t sector, uint64_t number);
+std::string DescribeContent(std::span<const std::byte> bytes);
+
+}  // namespace volfs::sim

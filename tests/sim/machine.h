@@ -1,0 +1,83 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/sim/disk.h"
+#include "tests/sim/fiber_runtime.h"
+#include "tests/sim/random.h"
+#include "tests/sim/trace.h"
+
+namespace volfs::sim {
+
+inline constexpr int kDisks = 2;
+inline constexpr uint64_t kNever = ~uint64_t{0};
+
+// What a fault does to the call that it strikes.
+enum class Fault : uint8_t {
+  kIo,       // EIO; of a sync: the pages are clean afterwards but a part of them is lost
+  kNoSpace,  // the disk is full for a while
+  kShort,    // half of a write, then no room
+  kStall,    // it answers after three seconds
+};
+inline constexpr int kFaults = 4;
+std::string_view NameOf(Fault fault);
+
+// What shall happen to the disks of a run. Calls are counted from 0 over all disks.
+struct CallPlan {
+  uint64_t cut_at = kNever;                     // before this call the power goes off ...
+  std::array<bool, kDisks> cut = {true, true};  // ... of these disks
+  uint64_t fault_at = kNever;
+  Fault fault = Fault::kIo;
+  uint64_t full_calls = 50;  // kNoSpace: so many changing calls later there is room again
+};
+
+// The world of one run: a clock with its fibers, two disks, and a plan of what befalls them. Every
+// call to a disk passes BeforeCall, which is a switch point.
+class Machine {
+ public:
+  enum class Verdict { kGoOn, kIo, kNoSpace, kHalf };
+
+  Machine(uint64_t seed, Trace& trace);
+
+  FiberRuntime& runtime() { return runtime_; }
+  Trace& trace() { return trace_; }
+  Random& random() { return random_; }  // of the disks
+  Disk& disk(int index) { return disks_[static_cast<size_t>(index)]; }
+  [[nodiscard]] const Disk& disk(int index) const { return disks_[static_cast<size_t>(index)]; }
+
+  void SetPlan(const CallPlan& plan) { plan_ = plan; }
+  [[nodiscard]] const CallPlan& plan() const { return plan_; }
+  [[nodiscard]] uint64_t calls() const { return calls_; }
+  [[nodiscard]] bool faulted() const { return faulted_; }  // a fault has struck since the last boot
+  [[nodiscard]] bool power_off() const { return power_off_; }  // of any disk
+
+  // `what` of the call, for the trace only.
+  Verdict BeforeCall(int disk, Call call, const std::string& name, uint64_t offset_bytes,
+                     uint64_t length_bytes);
+  // Called before every call, if set: the exhaustive runs copy the disks here.
+  std::function<void()> on_call;
+
+  // The power of these disks goes off now.
+  void CutPower(std::array<bool, kDisks> disks);
+  // What is not durable is gone, as far as `model` says, on disks that lost power (or on all, if
+  // `all`); then all are on again, empty of faults.
+  void Boot(const LossModel& model, bool all);
+
+ private:
+  Trace& trace_;
+  FiberRuntime runtime_;
+  Random random_;
+  std::array<Disk, kDisks> disks_;
+  CallPlan plan_;
+  uint64_t calls_ = 0;
+  uint64_t full_until_ = 0;
+  int full_disk_ = -1;
+  bool faulted_ = false;
+  bool power_off_ = false;
+};
+
+}  // namespace volfs::sim

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "blockstore/store.h"
+#include "tests/sim/image_model.h"
+
+namespace volfs::sim {
+
+// Does it exist? kMaybe: a request for or against it was cut off, or failed with an error that
+// leaves its outcome open; the next recovery decides.
+enum class Existence { kYes, kMaybe, kNo };
+
+// Requests that want to be the only one of their source: clone, snapshot, restore.
+struct Claims {
+  int now = 0;
+  uint64_t ever = 0;
+};
+
+struct SnapshotModel {
+  uint32_t key = 0;
+  uint32_t volume = 0;  // the key of its volume
+  std::string name;
+  Existence existence = Existence::kMaybe;
+  bool deleting = false;
+  bool decided = false;  // its contents have been read once
+  int users = 0;         // clients at work with it
+  Claims claims;
+  ImageModel image;
+};
+
+struct VolumeModel {
+  uint32_t key = 0;
+  Id id = kNoId;  // kNoId: not known, as its creation was never answered
+  std::string name;
+  std::string new_name;  // of a rename whose outcome is open; else empty
+  int disk = 0;
+  Existence existence = Existence::kMaybe;
+  bool decided = false;
+  bool failed = false;  // a sync failed: none may succeed until the next mount
+  ImageModel image;
+  // Of a clone that was made on another node: may be `creating`.
+  int source_disk = -1;
+  uint32_t source = 0;           // the key of the volume, 0: not a clone ...
+  uint32_t source_snapshot = 0;  // ... or of this snapshot of it, 0: not of one
+  bool whole = true;             // it was seen `available`, or is no such clone
+  uint64_t copied = 0;           // the most copied_bytes that was told
+  int users = 0;                 // clients at work with it
+  int requests = 0;              // ... of them by its name, which must not change meanwhile
+  Claims claims;
+  bool exclusive = false;  // one of them wants to be alone
+  bool growing = false;
+};
+
+// What must be true of a store, whatever happened: which names exist, and what every image holds.
+// Clients tell it of every call and every answer; after a recovery Compare looks at everything.
+class Oracle {
+ public:
+  ContentPool& pool() { return pool_; }
+  uint64_t Tick() { return ++tick_; }
+  [[nodiscard]] uint64_t tick() const { return tick_; }
+
+  VolumeModel& AddVolume(std::string name, int disk);
+  SnapshotModel& AddSnapshot(uint32_t volume, std::string name);
+  [[nodiscard]] std::vector<std::unique_ptr<VolumeModel>>& volumes() { return volumes_; }
+  [[nodiscard]] std::vector<std::unique_ptr<SnapshotModel>>& snapshots() { return snapshots_; }
+  [[nodiscard]] VolumeModel* Volume(uint32_t key);
+  // Does any model that exists, or may, have this name?
+  [[nodiscard]] bool MayBeTaken(const std::string& name) const;
+  [[nodiscard]] bool HasSnapshots(uint32_t volume) const;
+
+  // The store was closed; `lost`: not in order, so that what was not synced may be gone.
+  void Closed(bool lost);
+
+  // Reads everything in `store`, which has these disks (by bit), and holds it against what must
+  // be, and is the truth from now on; `durable`: it was just mounted, so what it shows is on disk.
+  // Clones that need a disk that is not there may answer EIO. Appends what is wrong. No client may
+  // be at work.
+  void Compare(Store& store, unsigned disks, bool durable, std::vector<std::string>& violations);
+
+  // A copy that shares nothing: the exhaustive runs recover from many moments of one run.
+  [[nodiscard]] std::unique_ptr<Oracle> Copy() const;
+
+ private:
+  void CompareNames(Store& store, unsigned disks, std::vector<std::string>& violations);
+  void CompareImages(Store& store, unsigned disks, bool durable,
+                     std::vector<std::string>& violations);
+  void CompareSnapshots(Store& store, unsigned disks, std::vector<std::string>& violations);
+
+  ContentPool pool_;
+  uint64_t tick_ = 0;
+  std::vector<std::unique_ptr<VolumeModel>> volumes_;
+  std::vector<std::unique_ptr<SnapshotModel>> snapshots_;
+};
+
+// The whole of an image, read in one go.
+Result<std::vector<std::byte>> ReadAll(Volume& volume);
+Result<std::vector<std::byte>> ReadAll(const FrozenImage& image);
+
+}  // namespace volfs::sim

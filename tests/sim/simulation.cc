@@ -1,0 +1,286 @@
+#include "tests/sim/simulation.h"
+
+#include "blockstore/check.h"
+#include "blockstore/log.h"
+#include "blockstore/node_opener.h"
+#include "tests/sim/node.h"
+#include "tests/sim/vfs.h"
+
+namespace volfs::sim {
+namespace {
+
+// Longer than any pause of the background: commits by age, freeing, a retried copy.
+constexpr Nanoseconds kSettled = std::chrono::seconds(12);
+constexpr unsigned kBoth = (1u << kDisks) - 1;
+
+Status FormatDisk(Machine& machine, int disk) {
+  NodeRecord record;
+  record.name = std::string(1, static_cast<char>('a' + disk));
+  record.region = "default";
+  record.types = {{"standard", 0, kMaxVolumeBytes}};
+  record.block_size = kBlockBytes;
+  const auto directory = OpenSimNode(machine, disk);
+  return Node::Init(*directory, record);
+}
+
+}  // namespace
+
+const std::array<Disk, kDisks>& FormattedDisks() {
+  static const std::array<Disk, kDisks> formatted = [] {
+    Trace trace;
+    Simulation world(0, trace);
+    std::array<Disk, kDisks> disks;
+    world.SetDisks(disks);
+    world.Run([&] {
+      for (int disk = 0; disk < kDisks; ++disk) {
+        const Status made = FormatDisk(world.machine(), disk);
+        if (!made.ok()) world.Violation(made.error().message);
+      }
+      if (world.Mount(kBoth, Throttle::kUnlimited)) world.Unmount();  // they meet
+      world.Boot({.keep = LossModel::Keep::kEverything}, true);
+    });
+    if (!world.findings().violations.empty()) {
+      std::fprintf(stderr, "%s\n", world.findings().violations.front().c_str());
+      std::abort();
+    }
+    for (int disk = 0; disk < kDisks; ++disk) {
+      disks[static_cast<size_t>(disk)] = world.machine().disk(disk);
+    }
+    return disks;
+  }();
+  return formatted;
+}
+
+Simulation::Simulation(uint64_t seed, Trace& trace) : seed_(seed), machine_(seed, trace) {
+  if (seed != 0) SetDisks(FormattedDisks());
+}
+
+void Simulation::SetDisks(const std::array<Disk, kDisks>& disks) {
+  for (int disk = 0; disk < kDisks; ++disk) machine_.disk(disk) = disks[static_cast<size_t>(disk)];
+}
+
+void Simulation::Violation(std::string text) {
+  machine_.trace().Line(Text("VIOLATION ", text));
+  findings_.violations.push_back(std::move(text));
+}
+
+void Simulation::Run(const std::function<void()>& body) {
+  SetVfsMachine(&machine_, seed_);
+  const bool ended = machine_.runtime().Run([&] {
+    body();
+    if (store_ != nullptr) Unmount();
+  });
+  SetVfsMachine(nullptr, 0);
+  if (!ended) {
+    Violation(machine_.runtime().stuck());
+    (void)store_.release();  // fibers that never end use it
+    (void)workload_.release();
+  }
+  findings_.trace = machine_.trace().hash();
+}
+
+Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
+  std::vector<std::unique_ptr<Node>> nodes;
+  for (int disk = 0; disk < kDisks; ++disk) {
+    if ((mask >> disk & 1) == 0) continue;
+    VOLFS_ASSIGN(auto node, Node::Open(OpenSimNode(machine_, disk)));
+    nodes.push_back(std::move(node));
+  }
+  if (check) Check(nodes, false);
+  VOLFS_TRY(JoinNodes(nodes));
+  StoreOptions options;
+  options.copy_rate = copy_rate;
+  options.copy_piece_bytes = 4 * kBlockBytes;
+  VOLFS_ASSIGN(store_, Store::Open(std::move(nodes), options));
+  return OkStatus();
+}
+
+bool Simulation::Mount(unsigned mask, uint64_t copy_rate) {
+  machine_.trace().Line(Text("mount ", mask));
+  const Status mounted = TryMount(mask, copy_rate, true);
+  if (!mounted.ok()) {
+    lossy_ = true;
+    if (!machine_.power_off() && !machine_.faulted()) {
+      Violation(Text("mounting fails: ", mounted.error().message));
+    }
+    return false;
+  }
+  mounted_ = mask;
+  workload_ = std::make_unique<Workload>(machine_, *oracle_, *store_, mask, seed_ * 977 + mounts_++,
+                                         findings_.violations);
+  return true;
+}
+
+void Simulation::Unmount() {
+  machine_.trace().Line("unmount");
+  store_.reset();
+  if (workload_ != nullptr) findings_.operations += workload_->operations();
+  workload_.reset();
+  lossy_ = lossy_ || machine_.power_off() || machine_.faulted();
+  oracle_->Closed(std::exchange(lossy_, false));
+}
+
+void Simulation::CutPower(std::array<bool, kDisks> disks) { machine_.CutPower(disks); }
+
+void Simulation::Boot(const LossModel& model, bool all) {
+  if (machine_.power_off()) ++findings_.crashes;
+  machine_.Boot(model, all);
+}
+
+void Simulation::Compare(bool just_mounted) {
+  oracle_->Compare(*store_, mounted_, just_mounted, findings_.violations);
+}
+
+void Simulation::Check(const std::vector<std::unique_ptr<Node>>& open, bool settled) {
+  std::vector<Node*> nodes;
+  for (const auto& node : open) nodes.push_back(node.get());
+  const auto found = CheckNodes(nodes, {.verify_catalogs = false});
+  if (!found.ok()) {
+    if (!machine_.power_off() && !machine_.faulted()) {
+      Violation(Text("check: ", found.error().message));
+    }
+    return;
+  }
+  if (machine_.power_off() || machine_.faulted()) return;  // what it saw is not what there is
+  for (const Finding& finding : found.value()) {
+    if (finding.kind == Finding::Kind::kNodeAbsent) continue;
+    // What a child has hidden since the last deletion is freed with the next one, or by folding.
+    if (finding.kind == Finding::Kind::kUnreachedBlocks) continue;
+    if (settled || finding.weight == Finding::Weight::kDamage) {
+      Violation(Text("check: ", KindWord(finding.kind), ": ", finding.text));
+    }
+  }
+}
+
+// --- random runs ---------------------------------------------------------------------------------
+
+namespace {
+
+enum class End { kBothLose, kOneLoses, kKilled, kClosed };
+
+struct Plan {
+  End end = End::kBothLose;
+  int loser = 0;
+  bool fault = false;
+  bool cut_again = false;
+  int away = -1;            // this node is not mounted at first
+  bool older_copy = false;  // of a disk is tried at the end
+  LossModel loss;
+  uint64_t copy_rate = Throttle::kUnlimited;
+  int clients = 3;
+};
+
+Plan MakePlan(Random& random) {
+  Plan plan;
+  const uint64_t dice = random.Below(100);
+  plan.end = dice < 55   ? End::kBothLose
+             : dice < 75 ? End::kOneLoses
+             : dice < 88 ? End::kKilled
+                         : End::kClosed;
+  plan.loser = static_cast<int>(random.Below(kDisks));
+  plan.fault = random.Percent(25);
+  plan.cut_again = random.Percent(25);
+  if (random.Percent(20)) plan.away = static_cast<int>(random.Below(kDisks));
+  plan.older_copy = random.Percent(5);
+  plan.loss.ordered = random.OneIn(2);
+  plan.loss.keep = static_cast<LossModel::Keep>(1 + random.Below(kKeeps - 1));
+  if (plan.end == End::kKilled) plan.loss.keep = LossModel::Keep::kEverything;
+  const uint64_t rates[] = {Throttle::kUnlimited, 64 * 1024, 8 * 1024};
+  plan.copy_rate = rates[random.Below(3)];
+  plan.clients = static_cast<int>(random.Between(1, 4));
+  return plan;
+}
+
+std::array<bool, kDisks> Losers(const Plan& plan) {
+  if (plan.end != End::kOneLoses) return {true, true};
+  return {plan.loser == 0, plan.loser == 1};
+}
+
+CallPlan MakeCallPlan(const Plan& plan, uint64_t now, uint64_t within, Random& random) {
+  CallPlan calls;
+  if (plan.end != End::kClosed) {
+    calls.cut_at = now + random.Below(within);
+    calls.cut = Losers(plan);
+  }
+  if (plan.fault) {
+    calls.fault_at = now + random.Below(within);
+    calls.fault = static_cast<Fault>(random.Below(kFaults));
+    calls.full_calls = random.Between(1, 200);
+  }
+  return calls;
+}
+
+// Mounts, with another power loss in the middle of it if planned, until it succeeds.
+bool Recover(Simulation& world, const Plan& plan, unsigned mask, Random& random) {
+  if (plan.cut_again) {
+    CallPlan calls;
+    calls.cut_at = world.machine().calls() + random.Below(120);
+    calls.cut = {true, true};
+    world.machine().SetPlan(calls);
+    if (world.Mount(mask, plan.copy_rate)) {
+      SleepFor(std::chrono::milliseconds(random.Below(1500)));
+      world.Unmount();
+    }
+    LossModel loss = plan.loss;
+    loss.keep = static_cast<LossModel::Keep>(random.Below(kKeeps));
+    world.Boot(loss, world.machine().power_off());
+    ++world.findings().recoveries;
+  }
+  ++world.findings().recoveries;
+  return world.Mount(mask, plan.copy_rate);
+}
+
+// A disk as it was before the last mount must be refused by name.
+void TryOlderCopy(Simulation& world, const Disk& older) {
+  const Disk newest = world.machine().disk(1);
+  world.machine().disk(1) = older;
+  const Status mounted = world.TryMount(kBoth, 0, false);
+  if (mounted.ok()) {
+    world.Violation("an older copy of node b was mounted");
+  } else if (mounted.error().message.find("older copy of node b") == std::string::npos) {
+    world.Violation(Text("an older copy of node b is refused as ", mounted.error().message));
+  }
+  world.machine().disk(1) = newest;
+}
+
+void RandomLife(Simulation& world, uint64_t seed, uint64_t operations) {
+  Random random(seed * 31 + 5);
+  const Plan plan = MakePlan(random);
+  if (!world.Mount(kBoth, plan.copy_rate)) return;
+  // A run of 100 operations makes some 3,000 calls: mostly the power goes off in the middle.
+  world.machine().SetPlan(MakeCallPlan(plan, world.machine().calls(), operations * 35, random));
+  world.clients().RunClients(plan.clients, operations);
+  if (plan.end != End::kClosed && !world.machine().power_off()) world.CutPower(Losers(plan));
+  world.Unmount();
+  world.Boot(plan.loss, plan.end != End::kClosed && plan.end != End::kOneLoses);
+
+  if (plan.away >= 0) {
+    if (!Recover(world, plan, kBoth & ~(1u << plan.away), random)) return;
+    world.Compare(true);
+    if (world.findings().violations.empty()) world.clients().RunClients(2, operations / 10);
+    world.Compare(false);
+    world.Unmount();
+    world.Boot(plan.loss, false);
+  }
+  const Disk before = plan.older_copy ? world.machine().disk(1) : Disk();
+  if (!Recover(world, plan, kBoth, random)) return;
+  world.Compare(true);
+  if (!world.findings().violations.empty() || random.OneIn(2)) return;
+  if (!world.clients().WaitUntilWhole()) world.Violation("a clone is not whole after 120 s");
+  world.Compare(false);
+  SleepFor(kSettled);
+  world.Check(world.store().nodes(), true);
+  world.Unmount();
+  if (plan.older_copy) TryOlderCopy(world, before);
+}
+
+}  // namespace
+
+Findings RunSeed(uint64_t seed, uint64_t operations, bool print_trace) {
+  Trace trace(print_trace);
+  Simulation world(seed, trace);
+  world.Run([&] { RandomLife(world, seed, operations); });
+  return std::move(world.findings());
+}
+
+}  // namespace volfs::sim

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace volfs::sim {
+
+// What happened in a run, in order: a running hash, so that two runs of one seed can be compared to
+// the bit, and on request the lines themselves on standard output.
+class Trace {
+ public:
+  explicit Trace(bool print = false) : print_(print) {}
+
+  [[nodiscard]] bool printing() const { return print_; }
+  [[nodiscard]] uint64_t hash() const { return hash_; }
+  void Note(uint64_t number) {  // FNV-1a, a word at a time
+    hash_ = (hash_ ^ number) * 0x100000001b3;
+    hash_ ^= hash_ >> 29;
+  }
+  // Build `line` only if printing(); what is in it must have been noted.
+  void Line(std::string_view line) {
+    if (print_) std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
+  }
+
+ private:
+  const bool print_;
+  uint64_t hash_ = 0xcbf29ce484222325;
+};
+
+}  // namespace volfs::sim

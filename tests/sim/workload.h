@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "blockstore/store.h"
+#include "control/request.h"
+#include "tests/sim/machine.h"
+#include "tests/sim/oracle.h"
+
+namespace volfs::sim {
+
+// Clients of one mounted store: each call is told to the oracle before, its answer after. What an
+// answer must not be goes to `violations`.
+//
+// Requests go through control's parser and executor, bytes through Volume, as fusefs does it.
+class Workload {
+ public:
+  // `disks`: those that the store has, by bit.
+  Workload(Machine& machine, Oracle& oracle, Store& store, unsigned disks, uint64_t seed,
+           std::vector<std::string>& violations);
+
+  // `clients` fibers do `operations` random ones between them; less if the power goes off.
+  void RunClients(int clients, uint64_t operations);
+  [[nodiscard]] uint64_t operations() const { return operations_; }
+
+  // Single operations. Each does nothing if it makes no sense now (false).
+  bool Create(int disk, uint64_t size_bytes);
+  bool Write(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
+  bool Discard(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
+  bool Read(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
+  bool Sync(VolumeModel& model);
+  bool Resize(VolumeModel& model, uint64_t size_bytes);
+  bool Rename(VolumeModel& model);
+  bool Delete(VolumeModel& model, bool cancel);
+  bool TakeSnapshot(VolumeModel& model);
+  bool DeleteSnapshot(SnapshotModel& model);
+  bool ReadSnapshot(SnapshotModel& model);
+  enum class Place { kOther, kLinked, kSame };
+  bool Clone(VolumeModel& model, Place place, uint64_t size_bytes);
+  bool Restore(SnapshotModel& model, Place place);
+  bool Look(VolumeModel& model);  // at its progress
+  void Wait(Nanoseconds duration);
+  // Until no clone is being copied; false if that takes longer than any should.
+  bool WaitUntilWhole();
+
+  // A volume or snapshot that clients may use now; null: none.
+  VolumeModel* PickVolume();
+  SnapshotModel* PickSnapshot();
+
+ private:
+  void Client(uint64_t seed, uint64_t* left);
+  void DoRandom(Random& random);
+  void Settle(VolumeModel& model);
+  bool WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
+
+  Result<std::string> Ask(RequestKind kind, const std::string& line);
+  [[nodiscard]] bool Usable(const VolumeModel& model) const;
+  [[nodiscard]] bool Mounted(int disk) const { return (disks_ >> disk & 1) != 0; }
+  // May anything fail, as something was made to fail?
+  [[nodiscard]] bool Troubled() const { return machine_.power_off() || machine_.faulted(); }
+  void Check(const Error& error, const std::string& what, bool excused);
+  void Violation(std::string text);
+  [[nodiscard]] bool IsCopied(uint32_t volume, uint32_t snapshot) const;
+  [[nodiscard]] bool SourceAway(const VolumeModel& model) const;
+  [[nodiscard]] bool SourceBusy(const VolumeModel& model) const;
+  [[nodiscard]] std::string FreshName(const char* stem);
+  // After a request for something new.
+  void Answered(const Result<std::string>& reply, Existence& existence, const std::string& what,
+                bool excused);
+  // Of a clone just made: reads all of it, which decides what the instant was.
+  void DecideClone(VolumeModel& clone);
+  void Note(const std::string& what);
+
+  Machine& machine_;
+  Oracle& oracle_;
+  Store& store_;
+  const unsigned disks_;
+  Random random_;
+  std::vector<std::string>& violations_;
+  uint64_t operations_ = 0;
+};
+
+}  // namespace volfs::sim
