@@ -193,6 +193,7 @@ Status Reclaimer::PunchGarbage(Id id) {
   MutexLock serial(reclaim_mu_);  // it is not removed meanwhile
   Layer* const layer = layers_.Find(id);
   if (layer == nullptr || layer->node() == nullptr || layer->flat()) return OkStatus();
+  punched_.insert(id);
   // The gaps between what it has, the one after the last included.
   uint64_t gap = 0;
   const auto punch_until = [&](uint64_t end) -> Status {
@@ -215,6 +216,15 @@ Status Reclaimer::PunchGarbage(Id id) {
   return punch_until(BlocksFor(layer->record().size_bytes, block_size_));
 }
 
+Status Reclaimer::SyncPunched() {
+  MutexLock serial(reclaim_mu_);
+  for (const Id id : punched_) {
+    if (Layer* const layer = layers_.Find(id)) VOLFS_TRY(layer->SyncFile());
+  }
+  punched_.clear();
+  return OkStatus();
+}
+
 Status Reclaimer::Carry(Plan plan) {
   if (plan.dead.empty() && plan.freed.empty()) return OkStatus();
   if (!plan.change.empty() && !Sabotaged(Sabotage::kFreeBeforeCommit)) {
@@ -222,6 +232,7 @@ Status Reclaimer::Carry(Plan plan) {
   }
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) epoch_.Synchronize();
   for (const Plan::Freed& f : plan.freed) {
+    punched_.insert(f.layer->id());
     for (const BlockRange& run : f.blocks) {
       VOLFS_TRY(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -51,6 +52,10 @@ class Reclaimer {
   // the catalog has it: writes that were never committed. A no-op if the layer is gone.
   Status PunchGarbage(Id layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
 
+  // Makes durable what was punched. Not done by each call: until the mount ends in order a crash
+  // that brings such blocks back only makes the next mount punch them again.
+  Status SyncPunched() VOLFS_EXCLUDES(reclaim_mu_);
+
   // Frees what a crash may have left: a Reclaim of every layer without a point.
   Status ReclaimAll() VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
 
@@ -72,6 +77,7 @@ class Reclaimer {
   const uint32_t block_size_;
 
   Mutex reclaim_mu_;
+  std::set<Id> punched_ VOLFS_GUARDED_BY(reclaim_mu_);  // since the last SyncPunched
   mutable Mutex tree_mu_;
   std::unordered_map<const Layer*, Place> places_ VOLFS_GUARDED_BY(tree_mu_);
 };

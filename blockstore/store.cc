@@ -128,6 +128,10 @@ Store::~Store() {
     MutexLock lock(mu_);
     clean = clean && tidy_;
   }
+  if (const Status synced = reclaimer_->SyncPunched(); !synced.ok()) {
+    clean = false;
+    LogWarning(Text("unmounting: ", synced.error().message));
+  }
   // Only a stop that left nothing to tidy up is a clean one (recovery.h).
   if (!clean) return;
   for (const auto& node : nodes_) {
