@@ -140,8 +140,26 @@ Status Catalog::Impl::Create(const NodeRecord& node) {
   return OkStatus();
 }
 
+namespace {
+
+// After a failed sync of an earlier mount the page cache may show frames of the WAL that are not on
+// disk. Taken for real they would be built on, and a power loss would cut off all that follows
+// them. So they are forgotten, before SQLite has a descriptor of these files: closing one of ours
+// later would drop its locks.
+void ForgetCache(NodeDirectory& directory) {
+  for (const char* name : {catalog::kDatabaseName, catalog::kWalName}) {
+    const auto file = directory.Open(name, OpenMode::kReadOnly);
+    if (!file.ok()) continue;  // SQLite will say what is wrong with it
+    const Result<uint64_t> size_bytes = file.value()->Size();
+    if (size_bytes.ok()) file.value()->DropCache({0, size_bytes.value()});
+  }
+}
+
+}  // namespace
+
 Status Catalog::Impl::Open() {
   MutexLock lock(db_mu_);
+  ForgetCache(directory_);
   VOLFS_ASSIGN(connection_, Connection::Open(directory_, Connection::Mode::kOpenExisting));
   where_ = connection_->where();
   VOLFS_ASSIGN(const catalog::Format format, catalog::ReadFormat(*connection_));

@@ -23,6 +23,7 @@ static_assert(kPageBytes >= 512 && kPageBytes <= 65536 && (kPageBytes & (kPageBy
 inline constexpr uint64_t kBallastBytes = VOLFS_CATALOG_BALLAST_BYTES;
 inline constexpr char kBallastName[] = "ballast";
 inline constexpr char kDatabaseName[] = "catalog.db";
+inline constexpr char kWalName[] = "catalog.db-wal";
 
 // Feature bits that this program knows, of each mask. None yet.
 inline constexpr uint64_t kKnownRefuse = 0;    // an unknown one: do not open

@@ -23,6 +23,11 @@ class Store::Reservation {
   void PassedSource() { source_ = kNoId; }
   // Nobody knows what is on disk: the name stays taken until the next mount.
   void AbandonName() { name_.clear(); }
+  // ... and the source locked: there may be a clone that needs it.
+  void Abandon() {
+    AbandonName();
+    source_ = kNoId;
+  }
 
  private:
   Store& store_;

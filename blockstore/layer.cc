@@ -54,6 +54,7 @@ Result<NodeFile*> Layer::OpenLocked(OpenMode mode) {
     record_.has_file = true;
   } else {
     VOLFS_TRY(CheckSizeLocked(*file));
+    if (distrust_cache_) file->DropCache({0, record_.size_bytes});
   }
   owned_file_ = std::move(file);
   file_.store(owned_file_.get(), std::memory_order_release);
@@ -92,6 +93,11 @@ Result<NodeFile*> Layer::FileForWrite() {
   if (node_ == nullptr) return MissingError().error();
   MutexLock lock(mu_);
   return OpenLocked(record_.has_file ? OpenMode::kReadWrite : OpenMode::kCreateNew);
+}
+
+void Layer::DistrustCache() {
+  MutexLock lock(mu_);
+  distrust_cache_ = true;
 }
 
 Status Layer::CreateFile() {

@@ -52,6 +52,10 @@ class Layer {
   [[nodiscard]] LayerRecord record() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool flat() const { return flat_.load(std::memory_order_acquire); }
 
+  // The last mount did not end in order, perhaps with a failed sync: when the file is opened, what
+  // the page cache has of it and the disk may not is forgotten.
+  void DistrustCache() VOLFS_EXCLUDES(mu_);
+
   // Makes the file of a new flat layer, of size_bytes. The name is durable after SyncFile().
   Status CreateFile() VOLFS_EXCLUDES(mu_);
 
@@ -113,6 +117,7 @@ class Layer {
   LayerRecord committed_ VOLFS_GUARDED_BY(mu_);
   PresenceRuns pending_ VOLFS_GUARDED_BY(mu_);
   bool name_durable_ VOLFS_GUARDED_BY(mu_) = false;
+  bool distrust_cache_ VOLFS_GUARDED_BY(mu_) = false;
   std::unique_ptr<NodeFile> owned_file_ VOLFS_GUARDED_BY(mu_);
 };
 

@@ -45,8 +45,8 @@ class NodeFile {
   virtual Status SyncData() = 0;
 
   // The range reads as zeros and its space is free as far as the backing filesystem can; where it
-  // cannot punch, zeros are written. It may reach past the end, and should, to the end of the block,
-  // or the last block keeps its space. The size does not change.
+  // cannot punch, zeros are written. It may reach past the end, and should, to the end of the
+  // block, or the last block keeps its space. The size does not change.
   virtual Status Punch(const ByteRange& range) = 0;
 
   virtual Status SetSize(uint64_t size_bytes) = 0;
@@ -57,8 +57,9 @@ class NodeFile {
   // nothing if only holes follow. It may call holes data, never data a hole.
   virtual Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) = 0;
 
-  // Starts the write-out of the range and drops its clean pages, so that a background copy does not
-  // push other people's data out of the page cache. A hint.
+  // Starts the write-out of the range and drops its clean pages: so that a background copy does not
+  // push other people's data out of the page cache; and so that after a mount that may have ended
+  // with a failed sync nobody reads pages that are clean, but never reached the disk.
   virtual void DropCache(const ByteRange& range) = 0;
 };
 

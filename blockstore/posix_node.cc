@@ -153,8 +153,8 @@ Status PosixFile::Punch(const ByteRange& range) {
   });
   if (done == 0) return OkStatus();
   if (errno == EOPNOTSUPP || errno == ENOSYS) {
-    return WriteZeros({range.offset_bytes,
-                       std::min(range.length_bytes, size_bytes - range.offset_bytes)});
+    return WriteZeros(
+        {range.offset_bytes, std::min(range.length_bytes, size_bytes - range.offset_bytes)});
   }
   return FailedAt("punch", range.offset_bytes);
 }

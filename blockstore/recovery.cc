@@ -116,13 +116,16 @@ Status Recovery::DropEmptyGhosts() {
 }
 
 Status Recovery::LoadLayers(Node& node) {
+  const bool clean = WasClean(node.contents());
   for (const LayerRecord& record : node.contents().layers) {
     if (store_.layers_.Find(record.id) != nullptr) {
       return Error{Errc::kCorrupt, Text("node ", node.name(),
                                         " has a layer with the id of another "
                                         "one; was its directory copied?")};
     }
-    store_.reclaimer_->Add(store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog));
+    Layer* const layer = store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog);
+    if (!clean) layer->DistrustCache();
+    store_.reclaimer_->Add(layer);
   }
   return OkStatus();
 }

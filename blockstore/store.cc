@@ -369,7 +369,10 @@ std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
   std::map<std::string, Id> snapshots;
   {
     MutexLock lock(mu_);
-    for (const Id id : IdsLocked(NameLocked(volume))) {
+    // While it is renamed, its name may lead nowhere yet.
+    std::vector<Id> ids = IdsLocked(NameLocked(volume));
+    if (std::find(ids.begin(), ids.end(), volume) == ids.end()) ids.push_back(volume);
+    for (const Id id : ids) {
       const auto names = snapshot_names_.find(id);
       if (names != snapshot_names_.end())
         snapshots.insert(names->second.begin(), names->second.end());

@@ -30,7 +30,9 @@ Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const 
   }
   ClonePlan plan(*this);
   VOLFS_TRY(PlanClone(request, caller, plan));
-  return request.linked ? CloneLinked(plan) : CloneAcross(plan);
+  auto made = request.linked ? CloneLinked(plan) : CloneAcross(plan);
+  if (!made.ok() && !RefusedCleanly(made.error())) plan.reservation.Abandon();
+  return made;
 }
 
 // Null if the token is new.
@@ -227,9 +229,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   });
   if (!held.ok()) {
     // If nobody knows whether there is a hold now, nothing may be undone: the next mount decides.
-    if (!RefusedCleanly(held.error())) {
-      plan.reservation.AbandonName();
-    } else if (!b.Commit({DeleteClone{plan.id}}).ok()) {
+    if (RefusedCleanly(held.error()) && !b.Commit({DeleteClone{plan.id}}).ok()) {
       plan.reservation.AbandonName();
     }
     return held.error();
@@ -243,11 +243,12 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   clone.source_bytes = plan.image->size_bytes();
   if (const Status made = b.Commit({PutLayer{layer}, PutVolume{volume}, PutClone{clone}});
       !made.ok()) {
-    plan.reservation.AbandonName();
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
+    plan.reservation
+        .AbandonName();  // the intent has it; what is left of that the next mount forgets
     if (a.Commit({DeleteHold{plan.id}}).ok()) {
       (void)reclaimer_->RemovePoint(plan.frozen);
-      (void)b.Commit({DeleteClone{plan.id}});  // else the next mount forgets it
+      (void)b.Commit({DeleteClone{plan.id}});
     }
     return made.error();
   }

@@ -146,10 +146,15 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   Status done = head->CreateFile();
   if (done.ok() && !Sabotaged(Sabotage::kCreateUnsynced)) done = head->SyncFile();
   layer_record = head->record();
-  if (done.ok()) done = node->catalog().Commit({PutLayer{layer_record}, PutVolume{record}});
+  const bool has_file = done.ok();
+  if (has_file) done = node->catalog().Commit({PutLayer{layer_record}, PutVolume{record}});
   if (!done.ok()) {
-    // Not the file, if nobody knows whether the commit happened: the next mount decides.
-    if (!node->catalog().fenced()) (void)head->RemoveFile();
+    // If nobody knows whether the commit happened the next mount decides about the file.
+    if (has_file && !RefusedCleanly(done.error())) {
+      reservation.Abandon();
+    } else {
+      (void)head->RemoveFile();
+    }
     layers_.Remove(head);
     return done.error();
   }
@@ -261,7 +266,10 @@ Status Store::Rename(const std::string& from, const std::string& to) {
     ReserveNameLocked(reservation, to);
   }
   if (volume->deleting()) return NotFound(from);
-  VOLFS_TRY(volume->Rename(to));
+  if (const Status done = volume->Rename(to); !done.ok()) {
+    if (!RefusedCleanly(done.error())) reservation.Abandon();  // it may have either name
+    return done;
+  }
   {
     MutexLock lock(mu_);
     by_name_.erase(from);

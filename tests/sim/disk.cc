@@ -81,6 +81,16 @@ void DiskFile::SetSize(uint64_t seq, uint64_t size_bytes) {
   now_.Resize(size_bytes);
 }
 
+// Whole sectors, as they are now.
+void DiskFile::WriteBack(uint64_t from, uint64_t to) {
+  to = std::min<uint64_t>({to, now_.bytes.size(), durable_.bytes.size()});
+  if (from >= to) return;
+  std::memcpy(durable_.bytes.data() + from, now_.bytes.data() + from, to - from);
+  for (uint64_t s = SectorOf(from); s < SectorsFor(to); ++s) {
+    durable_.allocated[s] = now_.allocated[s];
+  }
+}
+
 uint64_t DiskFile::Sync() {
   uint64_t newest_size = 0;
   for (const Effect& effect : pending_) {
@@ -90,15 +100,8 @@ uint64_t DiskFile::Sync() {
       continue;
     }
     // Sectors are written whole, as they are now: with what an earlier failed sync did not bring.
-    const uint64_t from = SectorOf(effect.offset_bytes) * kSectorBytes;
-    const uint64_t to =
-        std::min<uint64_t>({SectorsFor(effect.offset_bytes + effect.length_bytes) * kSectorBytes,
-                            now_.bytes.size(), durable_.bytes.size()});
-    if (from >= to) continue;
-    std::memcpy(durable_.bytes.data() + from, now_.bytes.data() + from, to - from);
-    for (uint64_t s = SectorOf(from); s < SectorsFor(to); ++s) {
-      durable_.allocated[s] = now_.allocated[s];
-    }
+    WriteBack(SectorOf(effect.offset_bytes) * kSectorBytes,
+              SectorsFor(effect.offset_bytes + effect.length_bytes) * kSectorBytes);
   }
   pending_.clear();
   written_.clear();
@@ -106,16 +109,35 @@ uint64_t DiskFile::Sync() {
 }
 
 void DiskFile::LosePending(Random& random) {
+  const uint64_t survivors = random.Below(3) * 50;  // per cent of the sectors: none, some, all
   for (const Effect& effect : pending_) {
-    if (effect.kind == Effect::Kind::kSize) {
-      durable_.Resize(effect.offset_bytes);  // metadata of a later journal commit
-    } else if (random.OneIn(2)) {
-      Apply(durable_, effect, std::span(written_).subspan(effect.data), effect.offset_bytes,
-            effect.offset_bytes + effect.length_bytes);
+    if (effect.kind == Effect::Kind::kSize) durable_.Resize(effect.offset_bytes);
+  }
+  std::map<uint64_t, bool> survives;
+  for (const Effect& effect : pending_) {
+    if (effect.kind == Effect::Kind::kSize || effect.length_bytes == 0) continue;
+    const uint64_t last = SectorOf(effect.offset_bytes + effect.length_bytes - 1);
+    for (uint64_t s = SectorOf(effect.offset_bytes); s <= last; ++s) {
+      if (!survives.contains(s)) survives[s] = random.Percent(survivors);
     }
+  }
+  for (const auto& [sector, kept] : survives) {
+    if (kept) WriteBack(sector * kSectorBytes, (sector + 1) * kSectorBytes);
   }
   pending_.clear();
   written_.clear();
+}
+
+void DiskFile::DropCleanPages() {
+  now_ = durable_;
+  for (const Effect& effect : pending_) {
+    if (effect.kind == Effect::Kind::kSize) {
+      now_.Resize(effect.offset_bytes);
+    } else {
+      Apply(now_, effect, std::span(written_).subspan(effect.data), effect.offset_bytes,
+            effect.offset_bytes + effect.length_bytes);
+    }
+  }
 }
 
 void DiskFile::LosePower(const LossModel& model, uint64_t sizes_upto, Random& random) {

@@ -68,6 +68,8 @@ class DiskFile {
   uint64_t Sync();
   // A sync that failed: the pages are clean, but a part of them never reached the disk.
   void LosePending(Random& random);
+  // The clean pages are dropped: what is read now comes from the disk, or waits to be written.
+  void DropCleanPages();
   [[nodiscard]] const Image& now() const { return now_; }
   [[nodiscard]] bool dirty() const { return !pending_.empty(); }
   // Durable image after a power loss. Size changes numbered up to `sizes_upto` survive in the
@@ -83,6 +85,7 @@ class DiskFile {
     uint64_t length_bytes = 0;
     size_t data = 0;  // kWrite: where its bytes are in written_
   };
+  void WriteBack(uint64_t from, uint64_t to);
   static void Apply(Image& image, const Effect& effect, std::span<const std::byte> data,
                     uint64_t from, uint64_t to);
 

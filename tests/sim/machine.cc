@@ -24,14 +24,17 @@ Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& nam
     trace_.Line(Text("  call ", number, " disk ", disk, ' ', NameOf(call), ' ', name, ' ',
                      offset_bytes, '+', length_bytes));
   }
-  if (number == plan_.cut_at) CutPower(plan_.cut);
+  if (call == Call::kSync) ++syncs_;
+  const bool counts = !plan_.count_syncs || call == Call::kSync;
+  const uint64_t due = plan_.count_syncs ? syncs_ : number;
+  if (counts && due == plan_.cut_at) CutPower(plan_.cut);
   if (!disks_[static_cast<size_t>(disk)].powered()) return Verdict::kIo;
   if (disk == full_disk_ && Changes(call)) {
     if (number < full_until_)
       return call == Call::kPunch || call == Call::kRemove ? Verdict::kGoOn : Verdict::kNoSpace;
     full_disk_ = -1;
   }
-  if (number != plan_.fault_at) return Verdict::kGoOn;
+  if (!counts || due != plan_.fault_at) return Verdict::kGoOn;
   // One that does not fit this call strikes the next.
   const bool fits = plan_.fault == Fault::kIo || plan_.fault == Fault::kStall ||
                     (plan_.fault == Fault::kNoSpace && Changes(call)) || call == Call::kWrite;

@@ -26,8 +26,10 @@ enum class Fault : uint8_t {
 inline constexpr int kFaults = 4;
 std::string_view NameOf(Fault fault);
 
-// What shall happen to the disks of a run. Calls are counted from 0 over all disks.
+// What shall happen to the disks of a run. Calls are counted from 0 over all disks, or only those
+// that sync: what goes wrong around these is what matters most.
 struct CallPlan {
+  bool count_syncs = false;
   uint64_t cut_at = kNever;                     // before this call the power goes off ...
   std::array<bool, kDisks> cut = {true, true};  // ... of these disks
   uint64_t fault_at = kNever;
@@ -52,6 +54,7 @@ class Machine {
   void SetPlan(const CallPlan& plan) { plan_ = plan; }
   [[nodiscard]] const CallPlan& plan() const { return plan_; }
   [[nodiscard]] uint64_t calls() const { return calls_; }
+  [[nodiscard]] uint64_t syncs() const { return syncs_; }
   [[nodiscard]] bool faulted() const { return faulted_; }  // a fault has struck since the last boot
   [[nodiscard]] bool power_off() const { return power_off_; }  // of any disk
 
@@ -74,6 +77,7 @@ class Machine {
   std::array<Disk, kDisks> disks_;
   CallPlan plan_;
   uint64_t calls_ = 0;
+  uint64_t syncs_ = 0;
   uint64_t full_until_ = 0;
   int full_disk_ = -1;
   bool faulted_ = false;

@@ -96,7 +96,9 @@ class SimFile final : public NodeFile {
     return std::optional<ByteRange>(ByteRange{start, end - start});
   }
 
-  void DropCache(const ByteRange&) override {}
+  void DropCache(const ByteRange&) override {
+    if (disk().powered()) file_->DropCleanPages();
+  }
 
  private:
   Disk& disk() { return machine_.disk(disk_); }

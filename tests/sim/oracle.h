@@ -55,6 +55,7 @@ struct VolumeModel {
   Claims claims;
   bool exclusive = false;  // one of them wants to be alone
   bool growing = false;
+  uint64_t last_write = 0;  // its offset
 };
 
 // What must be true of a store, whatever happened: which names exist, and what every image holds.

@@ -162,6 +162,8 @@ struct Plan {
   End end = End::kBothLose;
   int loser = 0;
   bool fault = false;
+  bool fault_in_mount = false;
+  bool count_syncs = false;
   bool cut_again = false;
   int away = -1;            // this node is not mounted at first
   bool older_copy = false;  // of a disk is tried at the end
@@ -183,7 +185,9 @@ Plan MakePlan(Random& random) {
   if (random.Percent(20)) plan.away = static_cast<int>(random.Below(kDisks));
   plan.older_copy = random.Percent(5);
   plan.loss.ordered = random.OneIn(2);
-  plan.loss.keep = static_cast<LossModel::Keep>(1 + random.Below(kKeeps - 1));
+  plan.loss.keep = static_cast<LossModel::Keep>(random.Below(kKeeps));
+  plan.count_syncs = random.OneIn(2);
+  plan.fault_in_mount = random.Percent(8);
   if (plan.end == End::kKilled) plan.loss.keep = LossModel::Keep::kEverything;
   const uint64_t rates[] = {Throttle::kUnlimited, 64 * 1024, 8 * 1024};
   plan.copy_rate = rates[random.Below(3)];
@@ -196,8 +200,14 @@ std::array<bool, kDisks> Losers(const Plan& plan) {
   return {plan.loser == 0, plan.loser == 1};
 }
 
-CallPlan MakeCallPlan(const Plan& plan, uint64_t now, uint64_t within, Random& random) {
+// A run of 100 operations makes some 3,000 calls, a tenth of them syncs: mostly it goes wrong in
+// the middle.
+CallPlan MakeCallPlan(const Plan& plan, const Machine& machine, uint64_t operations,
+                      Random& random) {
   CallPlan calls;
+  calls.count_syncs = plan.count_syncs;
+  const uint64_t now = plan.count_syncs ? machine.syncs() + 1 : machine.calls();
+  const uint64_t within = plan.count_syncs ? operations * 3 : operations * 35;
   if (plan.end != End::kClosed) {
     calls.cut_at = now + random.Below(within);
     calls.cut = Losers(plan);
@@ -205,9 +215,26 @@ CallPlan MakeCallPlan(const Plan& plan, uint64_t now, uint64_t within, Random& r
   if (plan.fault) {
     calls.fault_at = now + random.Below(within);
     calls.fault = static_cast<Fault>(random.Below(kFaults));
+    if (plan.count_syncs && random.OneIn(2)) calls.fault = Fault::kIo;
     calls.full_calls = random.Between(1, 200);
   }
   return calls;
+}
+
+// Something fails in the middle of a mount, which may or may not survive that.
+void FailInMount(Simulation& world, const Plan& plan, Random& random) {
+  CallPlan calls;
+  calls.count_syncs = plan.count_syncs;
+  calls.fault_at = plan.count_syncs ? world.machine().syncs() + random.Between(1, 8)
+                                    : world.machine().calls() + random.Below(150);
+  calls.fault = static_cast<Fault>(random.Below(kFaults));
+  world.machine().SetPlan(calls);
+  if (world.Mount(kBoth, plan.copy_rate)) {
+    if (world.findings().violations.empty()) world.clients().RunClients(1, 5);
+    world.CutPower({true, true});
+  }
+  world.Unmount();
+  world.Boot(plan.loss, true);
 }
 
 // Mounts, with another power loss in the middle of it if planned, until it succeeds.
@@ -246,9 +273,10 @@ void TryOlderCopy(Simulation& world, const Disk& older) {
 void RandomLife(Simulation& world, uint64_t seed, uint64_t operations) {
   Random random(seed * 31 + 5);
   const Plan plan = MakePlan(random);
+  if (plan.fault_in_mount) FailInMount(world, plan, random);
   if (!world.Mount(kBoth, plan.copy_rate)) return;
-  // A run of 100 operations makes some 3,000 calls: mostly the power goes off in the middle.
-  world.machine().SetPlan(MakeCallPlan(plan, world.machine().calls(), operations * 35, random));
+  if (plan.fault_in_mount) world.Compare(true);
+  world.machine().SetPlan(MakeCallPlan(plan, world.machine(), operations, random));
   world.clients().RunClients(plan.clients, operations);
   if (plan.end != End::kClosed && !world.machine().power_off()) world.CutPower(Losers(plan));
   world.Unmount();

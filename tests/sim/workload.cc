@@ -189,6 +189,7 @@ bool Workload::WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_byt
     data.insert(data.end(), content.begin() + from, content.begin() + to);
   }
   if (grows) model.growing = true;
+  model.last_write = offset_bytes;
   image.BeginWrite(oracle_.pool(), offset_bytes, length_bytes, data, oracle_.Tick());
   const Status done = volume.WriteAt(data, offset_bytes);
   image.EndWrite(offset_bytes, length_bytes, done.ok(), oracle_.Tick());
@@ -576,6 +577,14 @@ void Workload::DoRandom(Random& random) {
   if (random.OneIn(2)) {  // whole blocks
     offset = offset / kBlock * kBlock;
     length = (length + kBlock - 1) / kBlock * kBlock;
+  }
+  if (random.OneIn(4) && volume->last_write < size) {
+    // The other sector of a block that was just written to, and then a sync: what is in a block is
+    // not its last writer's alone.
+    const bool wrote = Write(*volume, (volume->last_write / kSectorBytes ^ 1) * kSectorBytes,
+                             random.Between(1, kSectorBytes));
+    if (wrote && random.OneIn(2)) (void)Sync(*volume);
+    return;
   }
   const uint64_t inside = size > offset ? std::min(length, size - offset) : 0;
   SnapshotModel* const snapshot = random.OneIn(2) ? PickSnapshot() : nullptr;
