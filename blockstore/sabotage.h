@@ -20,9 +20,10 @@
   X(kSyncDoesNotWait, "sync-does-not-wait", "an fsync with nothing pending returns at once")    \
   X(kLosePendingOnRefusal, "lose-pending", "what a refused commit had taken is forgotten")      \
   X(kRetrySync, "retry-sync", "a failed data sync is tried again and believed")                 \
-  X(kRetryCommit, "retry-commit", "a catalog commit that failed is tried again and believed")   \
+  X(kBelieveCommit, "believe-commit", "a catalog commit that failed is taken for done")         \
+  X(kRefuseUnknown, "refuse-unknown", "a commit of unknown outcome is told as refused")         \
   X(kCatalogNotSynced, "catalog-not-synced", "a commit does not sync the catalog's log")        \
-  X(kSizeNotCommitted, "size-not-committed", "a commit leaves out the new size")                \
+  X(kSizeNotCommitted, "size-not-committed", "a commit leaves out the volume: size, head")                \
   X(kTailNotCut, "tail-not-cut", "a file longer than its record keeps its tail")                \
   X(kCopyWithoutLock, "copy-without-lock", "the copier takes no range lock")                    \
   X(kCopyOverNewer, "copy-over-newer", "the copier overwrites blocks that are here")            \

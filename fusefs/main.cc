@@ -1,4 +1,8 @@
 #include "control/cli/command.h"
 #include "fusefs/mount.h"
 
+#if defined(VOLFS_SABOTAGE)
+#error "the planted bugs of blockstore/sabotage.h are for the simulation only"
+#endif
+
 int main(int argc, char** argv) { return volfs::RunCommand(argc, argv, volfs::Mount); }

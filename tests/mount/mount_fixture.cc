@@ -290,11 +290,14 @@ void MountTest::Kill() {
   // No exception: the test may have threads that it has to join.
   if (HasEnded(pid_)) ADD_FAILURE() << "the daemon ended before it was killed";
   ::kill(pid_, SIGKILL);
-  for (int waited = 0; !HasEnded(pid_); waited += kPollMs) {
+  // It may look like a zombie while some of its threads are still in the kernel: then it cannot be
+  // collected yet.
+  for (int waited = 0;; waited += kPollMs) {
+    const pid_t got = ::waitpid(pid_, nullptr, WNOHANG);
+    if (got == pid_ || (got < 0 && HasEnded(pid_))) break;
     if (waited > kPatienceMs) throw std::runtime_error("a killed daemon does not end");
     SleepMs(kPollMs);
   }
-  ::waitpid(pid_, nullptr, WNOHANG);
   pid_ = 0;
 }
 

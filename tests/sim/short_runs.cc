@@ -9,7 +9,11 @@ namespace volfs::sim {
 namespace {
 
 constexpr unsigned kBoth = (1u << kDisks) - 1;
-constexpr uint64_t kSeed = 1;
+// Different ones, as ids are drawn from them: a world must not draw those of the one that it
+// continues.
+constexpr uint64_t kSeedOfBeginning = 1;
+constexpr uint64_t kSeed = 2;
+constexpr uint64_t kSeedOfRecovery = 3;
 constexpr uint64_t kSlow = 16 * 1024;  // copying, so that it is interrupted in the middle
 
 struct Variant {
@@ -99,7 +103,7 @@ struct Beginning {
 const Beginning& TheBeginning() {
   static const Beginning beginning = [] {
     Trace trace;
-    Simulation world(kSeed, trace);
+    Simulation world(kSeedOfBeginning, trace);
     world.Run([&] {
       if (!world.Mount(kBoth, kSlow)) return;
       (void)world.clients().Create(0, 9 * kBlockBytes + 300);
@@ -141,7 +145,7 @@ void Add(ShortRuns& result, Simulation& world, const std::string& where) {
 void RecoverFrom(const std::array<Disk, kDisks>& disks, const Oracle& oracle, const LossModel& loss,
                  const std::string& where, ShortRuns& result) {
   Trace trace;
-  Simulation world(kSeed, trace);
+  Simulation world(kSeedOfRecovery, trace);
   world.SetDisks(disks);
   world.SetOracle(oracle.Copy());
   world.oracle().Closed(true);

@@ -57,6 +57,7 @@ Workload::Workload(Machine& machine, Oracle& oracle, Store& store, unsigned disk
       store_(store),
       disks_(disks),
       random_(seed),
+      focus_(random_.OneIn(3)),
       violations_(violations) {}
 
 void Workload::Violation(std::string text) {
@@ -94,7 +95,8 @@ VolumeModel* Workload::PickVolume() {
   for (auto& model : oracle_.volumes()) {
     if (Usable(*model)) usable.push_back(model.get());
   }
-  return usable.empty() ? nullptr : usable[random_.Below(usable.size())];
+  if (usable.empty()) return nullptr;
+  return focus_ && !random_.OneIn(4) ? usable.back() : usable[random_.Below(usable.size())];
 }
 
 SnapshotModel* Workload::PickSnapshot() {
@@ -574,6 +576,7 @@ void Workload::DoRandom(Random& random) {
   const uint64_t size = volume->image.size();
   uint64_t offset = size == 0 ? 0 : random.Below(size);
   uint64_t length = random.Between(1, random.OneIn(4) ? 8 * kBlock : 2 * kBlock);
+  if (focus_) offset %= 4 * kBlock;
   if (random.OneIn(2)) {  // whole blocks
     offset = offset / kBlock * kBlock;
     length = (length + kBlock - 1) / kBlock * kBlock;

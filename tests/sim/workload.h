@@ -78,6 +78,7 @@ class Workload {
   Store& store_;
   const unsigned disks_;
   Random random_;
+  const bool focus_;  // all clients on few blocks of few volumes: so races are met more often
   std::vector<std::string>& violations_;
   uint64_t operations_ = 0;
 };

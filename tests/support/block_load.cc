@@ -43,6 +43,17 @@ std::string WrongSize(const std::vector<std::byte>& contents, uint64_t blocks) {
          std::to_string(blocks * kPatternBlockBytes) + "\n";
 }
 
+// As CheckBlock; what is only too old is told apart.
+std::optional<std::string> Check(std::span<const std::byte, kPatternBlockBytes> block,
+                                 const BlockExpectation& expected) {
+  std::optional<std::string> wrong = CheckBlock(block, expected);
+  if (!wrong || expected.least == 0) return wrong;
+  BlockExpectation older = expected;
+  older.least = 0;
+  if (!CheckBlock(block, older)) wrong->insert(0, "lost: ");
+  return wrong;
+}
+
 std::string NotOwn(uint64_t number) {
   return "block " + std::to_string(number) + " holds what another image's writer has written";
 }
@@ -75,11 +86,15 @@ class BlockLoad::Writer {
   }
 
   int Sync() {
+    const bool dead = load_.dead_;
     const int error = file_.Sync();
     if (error != 0) return error;
+    if (dead) load_.false_syncs_.fetch_add(1);
+    if (!load_.trusted_) return 0;
     for (const uint64_t number : unsynced_) {
       load_.blocks_[number].synced = load_.blocks_[number].writes.back().issued;
     }
+    load_.synced_writes_.fetch_add(unsynced_.size());
     unsynced_.clear();
     return 0;
   }
@@ -110,6 +125,8 @@ int BlockLoad::Fill() {
 
 void BlockLoad::Start() {
   stop_ = false;
+  trusted_ = true;
+  dead_ = false;
   error_ = 0;
   ++starts_;
   for (int i = 0; i < options_.writers; ++i) {
@@ -143,6 +160,11 @@ int BlockLoad::Stop() {
   return error_;
 }
 
+int BlockLoad::SyncImage() const {
+  const TestFile file(options_.path);
+  return file.ok() ? file.Sync() : file.open_error();
+}
+
 const BlockLoad::Write* BlockLoad::LastAckedBefore(uint64_t block, uint64_t moment) const {
   const std::vector<Write>& writes = blocks_[block].writes;
   for (auto it = writes.rbegin(); it != writes.rend(); ++it) {
@@ -169,8 +191,7 @@ std::string BlockLoad::CheckNewest(const std::vector<std::byte>& contents) const
   for (uint64_t number = 0; number < blocks_.size(); ++number) {
     const uint64_t newest =
         blocks_[number].writes.empty() ? 0 : blocks_[number].writes.back().issued;
-    const auto wrong =
-        CheckBlock(BlockOf(contents, number), {options_.volume, number, newest, newest});
+    const auto wrong = Check(BlockOf(contents, number), {options_.volume, number, newest, newest});
     if (wrong) complaints.Add(*wrong);
   }
   return complaints.Text();
@@ -189,8 +210,7 @@ std::string BlockLoad::CheckInstant(const std::vector<std::byte>& contents, uint
   for (uint64_t number = 0; number < blocks_.size(); ++number) {
     const Write* const must = LastAckedBefore(number, instant);
     const uint64_t least = must == nullptr ? 0 : must->issued;
-    const auto wrong =
-        CheckBlock(BlockOf(contents, number), {options_.volume, number, least, answered});
+    const auto wrong = Check(BlockOf(contents, number), {options_.volume, number, least, answered});
     if (!wrong && !IsOwn(contents, number)) complaints.Add(NotOwn(number));
     if (wrong) {
       complaints.Add(*wrong + " (asked at " + std::to_string(asked) + ", newest write held " +
@@ -208,8 +228,7 @@ std::string BlockLoad::CheckAfterCrash(const std::vector<std::byte>& contents) {
     Block& block = blocks_[number];
     const uint64_t most = block.writes.empty() ? 0 : block.writes.back().issued;
     const auto found = BlockOf(contents, number);
-    const auto wrong =
-        CheckBlock(found, {options_.volume, number, block.synced, most, /*whole=*/false});
+    const auto wrong = Check(found, {options_.volume, number, block.synced, most, /*whole=*/false});
     if (wrong) complaints.Add(*wrong);
     if (!wrong && !IsOwn(contents, number)) complaints.Add(NotOwn(number));
     // What was lost was never synced; no later image has to hold it.

@@ -46,10 +46,21 @@ class BlockLoad {
   void Start();
   // Returns the first errno that a writer met: 0 if it had none.
   int Stop();
+  // Until the next start a sync that returns proves nothing: the disk may be dying under it.
+  void DistrustSyncs() { trusted_ = false; }
+  // The disk is dead: until the next start a sync that begins now must fail.
+  void ExpectNoSync() { dead_ = true; }
+  // How many have not failed.
+  [[nodiscard]] uint64_t false_syncs() const { return false_syncs_.load(); }
+  // Opens the image anew and syncs it. What is known of it by then, as the last check has found it,
+  // may not be lost from then on. Returns the first errno.
+  [[nodiscard]] int SyncImage() const;
   uint64_t Now() { return clock_.fetch_add(1) + 1; }
   [[nodiscard]] uint64_t writes() const { return writes_.load(); }
+  [[nodiscard]] uint64_t synced_writes() const { return synced_writes_.load(); }
 
-  // Each returns complaints, a line each; "" if all is well. `contents` is all of an image.
+  // Each returns complaints, a line each; "" if all is well. Those that begin with "lost: " tell of
+  // blocks that are right but too old. `contents` is all of an image.
 
   // The newest state of everything: nothing was lost.
   [[nodiscard]] std::string CheckNewest(const std::vector<std::byte>& contents) const;
@@ -80,7 +91,11 @@ class BlockLoad {
   const Options options_;
   std::atomic<uint64_t> clock_{0};
   std::atomic<uint64_t> writes_{0};
+  std::atomic<uint64_t> synced_writes_{0};  // those that a sync has covered
   std::atomic<bool> stop_{false};
+  std::atomic<bool> trusted_{true};
+  std::atomic<bool> dead_{false};
+  std::atomic<uint64_t> false_syncs_{0};
   std::atomic<int> error_{0};
   std::vector<Block> blocks_;  // each is its writer's own while there are writers
   std::vector<std::thread> threads_;

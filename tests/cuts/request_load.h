@@ -1,0 +1,79 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/block_load.h"
+
+namespace volfs {
+
+// Snapshots and clones of one volume, and empty volumes, made and deleted while the volume is
+// written to; and what is known of each. Outlives the daemon: started again after a crash it goes
+// on.
+//
+// Thread-safety: one thread uses it. What was made is looked at only while it is stopped.
+class RequestLoad {
+ public:
+  // `source`: what writes to `volume`.
+  RequestLoad(std::string mnt, std::string volume, BlockLoad& source, uint64_t seed);
+  ~RequestLoad() { Stop(); }
+  RequestLoad(const RequestLoad&) = delete;
+  RequestLoad& operator=(const RequestLoad&) = delete;
+
+  void Start();
+  void Stop();
+  // As BlockLoad has it: until the next start an answer proves nothing.
+  void DistrustAnswers() { trusted_ = false; }
+  [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
+
+  // What is wrong with what is there, a line each, "" if nothing is; "lost: " as BlockLoad has it.
+  // Of requests that were under way when answers were distrusted, contents and status prove nothing
+  // either.
+  // To be called before the source's own check, which forgets writes that a snapshot may hold.
+  // Afterwards everything but a few snapshots is deleted.
+  std::string Check();
+
+ private:
+  enum class Kind : uint8_t { kSnapshot, kClone, kVolume };
+  struct Image {
+    Kind kind = Kind::kSnapshot;
+    uint64_t asked = 0;
+    uint64_t answered = 0;  // 0: the answer never came
+    bool deleting = false;
+    bool wait = false;                // a clone: until it is whole
+    std::vector<std::byte> contents;  // as it was found after an earlier crash; empty: never was
+  };
+
+  void Work(uint64_t seed);
+  bool MakeOne(Kind kind);
+  bool DeleteOne(const std::string& name);
+  bool Delete(const std::string& name, Kind kind);
+  [[nodiscard]] int Ask(const std::string& file, const std::string& line) const;
+  [[nodiscard]] std::string StatusOf(const std::string& name) const;
+  [[nodiscard]] bool WaitUntilWhole(const std::string& name) const;
+  [[nodiscard]] std::string PathOf(const std::string& name, Kind kind) const;
+  std::string CheckOne(const std::string& name, Image& image);
+  [[nodiscard]] std::string CheckContents(const std::string& name, const Image& image,
+                                          const std::vector<std::byte>& contents);
+  [[nodiscard]] std::string CheckNames() const;
+  std::string Forget();
+
+  const std::string mnt_;
+  const std::string volume_;
+  BlockLoad& source_;
+  const uint64_t seed_;
+  std::map<std::string, Image> images_;
+  uint64_t starts_ = 0;
+  uint64_t next_ = 0;
+  uint64_t acknowledged_ = 0;
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> trusted_{true};
+  std::thread thread_;
+};
+
+}  // namespace volfs

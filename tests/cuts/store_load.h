@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "tests/cuts/file_load.h"
+#include "tests/cuts/fio_load.h"
+#include "tests/cuts/request_load.h"
+#include "tests/cuts/tally.h"
+#include "tests/support/block_load.h"
+
+namespace volfs {
+
+// All that is done to one store while its power is cut, round after round: fsynced writes to
+// volumes of both nodes, to a clone that is being copied and to its source, snapshots and clones,
+// files in an ext4 on a loop device, fio.
+//
+// Methods throw std::runtime_error if what they take for granted does not work.
+class StoreLoad {
+ public:
+  // What a round does besides writing to `db`.
+  struct Choice {
+    bool requests = false;
+    bool away = false;
+    bool files = false;
+    bool fio = false;
+  };
+  // `attach` and `detach`: a loop device over an image. `folder`: for mountpoints and fio's files.
+  struct Loops {
+    std::function<std::string(const std::string&)> attach;
+    std::function<void(const std::string&)> detach;
+  };
+
+  StoreLoad(std::string mnt, std::string folder, Loops loops, uint64_t seed);
+
+  // Makes the volumes, in a store that has just been mounted for the first time.
+  void Prepare();
+  void Start(const Choice& choice);
+  // To be called at the last moment before a disk dies under the load, if the daemon is alive: from
+  // then on nothing is taken for acknowledged. A sync that is under way when a filesystem is shut
+  // down may return 0 for what is lost (seen on a plain XFS, without volfs); when the power fails,
+  // nobody is left to hear it.
+  void DistrustAnswers();
+  // After that, if the daemon is still alive: what was written to these nodes can be synced no
+  // more.
+  void ExpectNoSync(bool on_a, bool on_b);
+  // The mount may be dead, or not. What was acknowledged is told to the tally.
+  void Stop(const std::string& where, Tally& tally);
+
+  // After a mount. `where` is for complaints.
+  void Check(const std::string& where, Tally& tally);
+  // The images alone, reading each.
+  void CheckImages(const std::string& where, Tally& tally);
+  // fsync of each image, without reading any.
+  void SyncImages(const std::string& where, Tally& tally);
+  // Waits until the clone is whole. Returns its node; "" if there is no clone.
+  std::string AwaitCopy();
+  // The clone alone, as its node has it without the other one.
+  void CheckCopy(const std::string& where, Tally& tally);
+
+ private:
+  [[nodiscard]] std::string Volume(const std::string& name) const;
+  [[nodiscard]] std::string Field(const std::string& volume, const std::string& field) const;
+  void MustAsk(const std::string& file, const std::string& line) const;
+  void MakeCopy();
+  void DropCopy();
+  void MakeFioImage();
+  void CheckFiles(const std::string& where, Tally& tally);
+  void MountDisk();
+  void UnmountDisk();
+  [[nodiscard]] uint64_t AcknowledgedSoFar() const;
+
+  const std::string mnt_;
+  const std::string folder_;
+  const Loops loops_;
+  std::mt19937_64 random_;
+  BlockLoad db_;    // cloned
+  BlockLoad snap_;  // snapshotted and cloned while it is written to
+  BlockLoad away_;  // on the other node
+  std::unique_ptr<BlockLoad> copy_;
+  bool copy_was_whole_ = false;
+  RequestLoad requests_;
+  FileLoad files_;
+  std::unique_ptr<FioLoad> fio_;
+  Choice choice_;
+  std::string db_node_;  // away and disk are on the other one, and so is the clone of db
+  std::string snap_node_;
+  std::string device_;  // of the disk, while there is one
+  uint64_t counted_ = 0;
+  uint64_t of_others_ = 0;  // acknowledged: what is not counted elsewhere, or not any more
+  uint64_t fio_number_ = 0;
+};
+
+}  // namespace volfs

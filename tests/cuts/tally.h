@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace volfs {
+
+// What all cuts have come to.
+class Tally {
+ public:
+  // Complaints, a line each, as BlockLoad's checks return them; "" is none. `where` goes before
+  // each.
+  void Add(const std::string& where, const std::string& complaints);
+  // What a fsck has said, if it was not content.
+  void AddFsck(const std::string& where, const std::string& output);
+
+  // Things that were acknowledged: fsynced writes, requests, files.
+  void Acknowledge(uint64_t count) { acknowledged_ += count; }
+  void CountCut() { ++cuts_; }
+
+  [[nodiscard]] int cuts() const { return cuts_; }
+  [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
+  [[nodiscard]] uint64_t failures() const { return lost_ + wrong_ + fsck_errors_; }
+  // "cuts=N acknowledged=N lost=N wrong=N fsck_errors=N".
+  [[nodiscard]] std::string Line() const;
+
+ private:
+  int cuts_ = 0;
+  uint64_t acknowledged_ = 0;
+  uint64_t lost_ = 0;
+  uint64_t wrong_ = 0;
+  uint64_t fsck_errors_ = 0;
+};
+
+// That of this process.
+Tally& CutTally();
+
+}  // namespace volfs
