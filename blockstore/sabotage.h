@@ -23,7 +23,7 @@
   X(kBelieveCommit, "believe-commit", "a catalog commit that failed is taken for done")         \
   X(kRefuseUnknown, "refuse-unknown", "a commit of unknown outcome is told as refused")         \
   X(kCatalogNotSynced, "catalog-not-synced", "a commit does not sync the catalog's log")        \
-  X(kSizeNotCommitted, "size-not-committed", "a commit leaves out the volume: size, head")                \
+  X(kSizeNotCommitted, "size-not-committed", "a commit leaves out the volume")                  \
   X(kTailNotCut, "tail-not-cut", "a file longer than its record keeps its tail")                \
   X(kCopyWithoutLock, "copy-without-lock", "the copier takes no range lock")                    \
   X(kCopyOverNewer, "copy-over-newer", "the copier overwrites blocks that are here")            \
