@@ -108,7 +108,9 @@ class Catalog::Impl {
 Catalog::Impl::~Impl() {
   MutexLock lock(db_mu_);
   // The WAL is complete without this; it would only keep growing.
-  if (tables_ && !fenced_ && checkpoint_due_) (void)connection_->Checkpoint();
+  if (!tables_ || fenced_ || read_only_) return;
+  if (checkpoint_due_ && !connection_->Checkpoint().ok()) return;
+  connection_->EmptyWal();
 }
 
 Status Catalog::Impl::Create(const NodeRecord& node) {
@@ -168,6 +170,7 @@ Status Catalog::Impl::Open() {
   }
   read_only_ = format.read_only;
   if (!read_only_) VOLFS_TRY(connection_->UseWal());
+  VOLFS_TRY(connection_->CheckWal());
   ballast_missing_ = !catalog::HasBallast(directory_);
   tables_ = std::make_unique<Tables>(*connection_);
   return OkStatus();

@@ -1,5 +1,6 @@
 #include "blockstore/catalog_sqlite.h"
 
+#include <array>
 #include <cassert>
 #include <utility>
 
@@ -141,11 +142,23 @@ Status Connection::UseWal() {
 }
 
 Status Connection::Checkpoint() {
+  int frames = 0;
+  int moved = 0;
   const int code =
-      sqlite3_wal_checkpoint_v2(db_, "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+      sqlite3_wal_checkpoint_v2(db_, "main", SQLITE_CHECKPOINT_PASSIVE, &frames, &moved);
   if (code != SQLITE_OK) return LastError(code, "checkpoint");
   wal_begins_anew_ = true;
+  wal_is_moved_ = frames == moved;
   return OkStatus();
+}
+
+void Connection::EmptyWal() {
+  sqlite3_file* const wal = WalFile();
+  if (wal == nullptr || !wal_is_moved_) return;
+  const std::array<uint8_t, 32> zeros{};
+  if (wal->pMethods->xWrite(wal, zeros.data(), zeros.size(), 0) == SQLITE_OK) {
+    (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+  }
 }
 
 sqlite3_file* Connection::WalFile() const {
@@ -154,12 +167,21 @@ sqlite3_file* Connection::WalFile() const {
   return code == SQLITE_OK && wal != nullptr && wal->pMethods != nullptr ? wal : nullptr;
 }
 
+Status Connection::CheckWal() {
+  NoteWal();
+  if (!wal_ || !wal_->damaged) return OkStatus();
+  return Corrupt(Text("its log (catalog.db-wal) is damaged after frame ", wal_->frames,
+                      ": what was committed there cannot be read; restore the node from a backup, "
+                      "or look at both files with sqlite3 on a copy"));
+}
+
 void Connection::NoteWal() {
   if (wal_) return;
   if (sqlite3_file* wal = WalFile()) wal_ = ReadWal(wal);
 }
 
 void Connection::NoteCommit(uint64_t frames) {
+  wal_is_moved_ = false;
   if (!wal_) return;
   wal_->frames = frames;
   if (!std::exchange(wal_begins_anew_, false)) return;

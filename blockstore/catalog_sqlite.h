@@ -51,6 +51,11 @@ class Connection {
   Status Checkpoint();
 
   // Remembers where the WAL ends, for the next call. Before the first transaction.
+  // The last thing before the end of a connection whose Checkpoint has moved all: the next mount
+  // need not read the log, and bits of it that change at rest mean nothing.
+  void EmptyWal();
+  // kCorrupt if bits of the WAL have changed at rest. Before anything is written.
+  Status CheckWal();
   void NoteWal();
   // True if it is certain that no recovery can take anything of a COMMIT that has just failed, and
   // was rolled back, for a transaction.
@@ -70,6 +75,7 @@ class Connection {
   sqlite3* db_ = nullptr;
   std::optional<WalState> wal_;   // as the last successful commit left it; nothing: not known
   bool wal_begins_anew_ = false;  // with the next commit
+  bool wal_is_moved_ = false;     // all of it is in the database
 };
 
 // A statement that is prepared at its first use and then kept. Use it through Query.

@@ -53,19 +53,32 @@ bool Read(sqlite3_file* wal, std::span<uint8_t> out, uint64_t at, bool* failed) 
   return code == SQLITE_OK;
 }
 
-uint64_t CountFrames(sqlite3_file* wal, Checksum sum, uint32_t page_bytes, uint64_t salts,
-                     bool* failed) {
+// Fills in state.frames and state.damaged.
+void CountFrames(sqlite3_file* wal, Checksum sum, uint32_t page_bytes, WalState& state,
+                 bool* failed) {
   std::vector<uint8_t> frame(kFrameHeaderBytes + page_bytes);
-  uint64_t whole = 0;
-  for (uint64_t n = 0;; ++n) {
-    if (!Read(wal, frame, kHeaderBytes + n * frame.size(), failed)) return whole;
-    const std::span<const uint8_t> bytes(frame);
-    sum.Add(bytes.first(8));
-    sum.Add(bytes.subspan(kFrameHeaderBytes));
-    if (ReadBigEndian(bytes, 0) == 0 || Salts(bytes, 8) != salts || !sum.Matches(bytes, 16)) {
-      return whole;
+  const std::span<const uint8_t> bytes(frame);
+  bool fits = true;      // every frame so far
+  bool was_end = false;  // the one before ends a transaction
+  for (uint64_t n = 0; Read(wal, frame, kHeaderBytes + n * frame.size(), failed); ++n) {
+    const bool current = ReadBigEndian(bytes, 0) != 0 && Salts(bytes, 8) == state.salts;
+    bool follows = current;
+    if (current) {
+      sum.Add(bytes.first(8));
+      sum.Add(bytes.subspan(kFrameHeaderBytes));
+      follows = sum.Matches(bytes, 16);
+      // What comes after one that does not fit was made from what that one says.
+      sum.first = ReadBigEndian(bytes, 16);
+      sum.second = ReadBigEndian(bytes, 20);
     }
-    if (ReadBigEndian(bytes, 4) != 0) whole = n + 1;  // the last frame of a transaction
+    const bool is_end = current && ReadBigEndian(bytes, 4) != 0;
+    fits = fits && follows;
+    if (fits && is_end) state.frames = n + 1;
+    if (!fits && follows && was_end) {
+      state.damaged = true;
+      return;
+    }
+    was_end = is_end;
   }
 }
 
@@ -78,14 +91,16 @@ std::optional<WalState> ReadWal(sqlite3_file* wal) {
   if (!Read(wal, header, 0, &failed)) return failed ? std::nullopt : std::optional(state);
   state.salts = Salts(header, 16);
   const uint32_t magic = ReadBigEndian(header, 0);
+  if (magic == 0) return state;  // emptied, or the file has its size, but its bytes never came
   const uint32_t page_bytes = ReadBigEndian(header, 8);
   Checksum sum{.big_endian = (magic & 1) != 0};
   sum.Add(std::span(header).first(24));
   if ((magic & ~1U) != kMagic || ReadBigEndian(header, 4) != kVersion || page_bytes < 512 ||
       page_bytes > kMaxPageBytes || !sum.Matches(header, 24)) {
+    state.damaged = true;  // it is smaller than a sector: old or new, but never a mixture
     return state;
   }
-  state.frames = CountFrames(wal, sum, page_bytes, state.salts, &failed);
+  CountFrames(wal, sum, page_bytes, state, &failed);
   return failed ? std::nullopt : std::optional(state);
 }
 

@@ -11,6 +11,12 @@ namespace volfs::catalog {
 struct WalState {
   uint64_t salts = 0;   // both; new ones whenever the WAL is begun anew
   uint64_t frames = 0;  // up to the end of the last transaction that is whole
+  // Bits of it have changed since they were synced: a recovery would take the transactions from
+  // there on for never committed, and say nothing. Found by what was built on them: a transaction
+  // begins only when the one before it is durable, so where a frame does not fit, but a frame after
+  // a later transaction's end does, no power loss has done that. (Of the last transaction damage
+  // looks as if it had never been synced.)
+  bool damaged = false;
 };
 
 // Reads all of it. Nothing if it cannot be read. An empty or unusable WAL has no frames.

@@ -58,14 +58,25 @@ Status CheckPass::LoadPresence(LayerView& layer) {
   return OkStatus();
 }
 
+bool CheckPass::IsBeingCancelled(const LayerView& head) {
+  const CatalogContents& contents = head.member->contents;
+  return std::any_of(contents.volumes.begin(), contents.volumes.end(), [&](const auto& volume) {
+    if (volume.head != head.record.id) return false;
+    return std::any_of(contents.clones.begin(), contents.clones.end(), [&](const auto& clone) {
+      return clone.clone == volume.id && clone.state == CloneState::kDeleting;
+    });
+  });
+}
+
 void CheckPass::CheckParent(const LayerView& layer) {
   if (layer.flat()) return;
   const Member& member = *layer.member;
   const Member* const on = FindMember(ParentNodeOf(layer));
   if (on == nullptr) return;  // ReportAbsent tells
   if (layer.parent == nullptr) {
-    // A clone that was cancelled while somebody read it may be left over without its source.
-    if (on != &member && !layer.reached) return;
+    // A clone that was cancelled while somebody read it, or whose cancelling is to be finished by
+    // the next mount, may be left over without its source.
+    if (on != &member && (!layer.reached || IsBeingCancelled(layer))) return;
     Damage(Finding::Kind::kParentMissing, member,
            Text("node ", member.name(), ": ", layer.name, " lies over ",
                 LayerFileName(layer.record.parent), " of node ", on->name(),

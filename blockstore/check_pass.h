@@ -102,6 +102,7 @@ class CheckPass {
   // check_layers.cc
   Status CheckLayers();
   Status LoadPresence(LayerView& layer);
+  static bool IsBeingCancelled(const LayerView& head);
   void CheckParent(const LayerView& layer);
   Status CheckFile(LayerView& layer);
   void CheckUnrecordedFile(LayerView& layer);

@@ -128,9 +128,10 @@ void UpdateRegistry(const std::string& file, const std::vector<std::unique_ptr<N
     });
     lines.emplace_back(node->uuid(), node->path());
   }
-  // A directory that is gone for good (a test's, say) needs no protection any more.
-  std::erase_if(lines, [](const auto& line) { return !fs::exists(line.second); });
+  // A directory that is gone for good (a test's, say) needs no protection any more. One that cannot
+  // be looked at, as its filesystem was shut down, does.
   std::error_code error;
+  std::erase_if(lines, [&](const auto& line) { return !fs::exists(line.second, error) && !error; });
   fs::create_directories(fs::path(file).parent_path(), error);
   const std::string temporary = Text(file, ".", Random64());
   std::ofstream out(temporary);

@@ -28,6 +28,12 @@ bool Changes(Call call) {
          call == Call::kPunch || call == Call::kSetSize;
 }
 
+// A write that was cut short ends at a sector's end.
+uint64_t HalfOf(uint64_t offset_bytes, uint64_t length_bytes) {
+  const uint64_t end = (offset_bytes + length_bytes / 2) / kSectorBytes * kSectorBytes;
+  return end <= offset_bytes ? 0 : end - offset_bytes;
+}
+
 // --- DiskFile ------------------------------------------------------------------------------------
 
 void DiskFile::Image::Resize(uint64_t size_bytes) {

@@ -50,6 +50,9 @@ enum class Call : uint8_t {
 std::string_view NameOf(Call call);
 bool Changes(Call call);
 
+// How much of a write that is cut short happens: up to the end of a sector.
+uint64_t HalfOf(uint64_t offset_bytes, uint64_t length_bytes);
+
 // A file of a simulated disk: what the page cache shows (`now`), what is durable, and the effects
 // that are in the former only, in order.
 class DiskFile {

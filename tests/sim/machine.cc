@@ -68,6 +68,14 @@ void Machine::CutPower(std::array<bool, kDisks> disks) {
   trace_.Line("  *** the power goes off");
 }
 
+void Machine::Flip(int index, const std::string& name, uint64_t bit) {
+  const std::shared_ptr<DiskFile> file = disk(index).Find(name);
+  if (file == nullptr) return;
+  disk(index).SyncFile(*file);
+  file->Flip(bit);
+  if (trace_.printing()) trace_.Line(Text("  *** bit ", bit, " of ", name, " changes"));
+}
+
 void Machine::Boot(const LossModel& model, bool all) {
   for (Disk& disk : disks_) {
     if (all || !disk.powered()) disk.LosePower(model, random_);

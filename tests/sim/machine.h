@@ -69,6 +69,8 @@ class Machine {
   // What is not durable is gone, as far as `model` says, on disks that lost power (or on all, if
   // `all`); then all are on again, empty of faults.
   void Boot(const LossModel& model, bool all);
+  // A bit of a file changes at rest: while nobody has the disk mounted.
+  void Flip(int disk, const std::string& name, uint64_t bit);
 
  private:
   Trace& trace_;

@@ -16,12 +16,6 @@ Error Failed(Machine::Verdict verdict, std::string_view call, const std::string&
                Text(call, " ", name, no_room ? ": no space (simulated)" : ": failed (simulated)")};
 }
 
-// A write that was cut short ends at a sector's end.
-uint64_t HalfOf(uint64_t offset_bytes, uint64_t length_bytes) {
-  const uint64_t end = (offset_bytes + length_bytes / 2) / kSectorBytes * kSectorBytes;
-  return end <= offset_bytes ? 0 : end - offset_bytes;
-}
-
 class SimFile final : public NodeFile {
  public:
   SimFile(Machine& machine, int disk, std::string name, std::shared_ptr<DiskFile> file)

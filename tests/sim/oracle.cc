@@ -139,7 +139,7 @@ void Oracle::CompareNames(Store& store, unsigned disks, std::vector<std::string>
     } else {
       model->whole = true;
     }
-    if (info.status == "error" && (source_there || model->whole) && !model->failed) {
+    if (info.status == "error" && (source_there || model->whole) && !model->failed && !damaged_) {
       violations.push_back(Text(name, " is in error: ", info.error));
     }
   }
@@ -160,7 +160,7 @@ void Oracle::CompareImages(Store& store, unsigned disks, bool durable,
       const bool excused =
           !model->whole && !Mounted(disks, model->source_disk) && bytes.error().code == Errc::kIo;
       model->decided = false;  // nobody may use it before it could be looked at
-      if (!excused) {
+      if (!excused && !Excused(bytes.error())) {
         violations.push_back(Text("reading ", model->name, ": ", bytes.error().message));
       }
       continue;
@@ -197,6 +197,7 @@ void Oracle::CompareSnapshots(Store& store, unsigned disks, std::vector<std::str
     snapshot->existence = Existence::kYes;
     const auto open = store.OpenSnapshotImage(found->id);
     if (!open.ok()) {
+      if (Excused(open.error())) continue;
       violations.push_back(Text("opening ", name, ": ", open.error().message));
       continue;
     }

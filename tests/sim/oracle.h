@@ -84,6 +84,9 @@ class Oracle {
   // be at work.
   void Compare(Store& store, unsigned disks, bool durable, std::vector<std::string>& violations);
 
+  // Bits have changed at rest: that this is told (kCorrupt) is right, too.
+  void set_damaged() { damaged_ = true; }
+
   // A copy that shares nothing: the exhaustive runs recover from many moments of one run.
   [[nodiscard]] std::unique_ptr<Oracle> Copy() const;
 
@@ -93,6 +96,11 @@ class Oracle {
                      std::vector<std::string>& violations);
   void CompareSnapshots(Store& store, unsigned disks, std::vector<std::string>& violations);
 
+  [[nodiscard]] bool Excused(const Error& error) const {
+    return damaged_ && error.code == Errc::kCorrupt;
+  }
+
+  bool damaged_ = false;
   ContentPool pool_;
   uint64_t tick_ = 0;
   std::vector<std::unique_ptr<VolumeModel>> volumes_;

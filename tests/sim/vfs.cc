@@ -62,7 +62,7 @@ int Write(sqlite3_file* file, const void* data, int length, sqlite3_int64 offset
   Disk& disk = machine->disk(Self(file)->disk);
   if (verdict == Machine::Verdict::kHalf) {
     Self(file)->body->file->Write(disk.NextSeq(), static_cast<uint64_t>(offset),
-                                  bytes.first(bytes.size() / 2));
+                                  bytes.first(HalfOf(static_cast<uint64_t>(offset), bytes.size())));
   }
   if (verdict != Machine::Verdict::kGoOn) return CodeOf(verdict, SQLITE_IOERR_WRITE);
   Self(file)->body->file->Write(disk.NextSeq(), static_cast<uint64_t>(offset), bytes);

@@ -126,7 +126,9 @@ bool Workload::SourceAway(const VolumeModel& model) const {
 // Is a clone of the volume, or of this snapshot of it, being copied?
 bool Workload::IsCopied(uint32_t volume, uint32_t snapshot) const {
   return std::any_of(oracle_.volumes().begin(), oracle_.volumes().end(), [&](const auto& clone) {
-    return clone->source == volume && clone->source_snapshot == snapshot && !clone->whole &&
+    // While its node is away nobody knows whether it is whole.
+    const bool copied = !clone->whole || !Mounted(clone->disk);
+    return clone->source == volume && clone->source_snapshot == snapshot && copied &&
            clone->existence != Existence::kNo;
   });
 }
