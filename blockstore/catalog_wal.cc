@@ -53,6 +53,18 @@ bool Read(sqlite3_file* wal, std::span<uint8_t> out, uint64_t at, bool* failed) 
   return code == SQLITE_OK;
 }
 
+bool IsOneBitOff(std::array<uint8_t, kHeaderBytes> header) {
+  for (size_t bit = 0; bit < 8 * kHeaderBytes; ++bit) {
+    const auto mask = static_cast<uint8_t>(1U << (bit % 8));
+    header[bit / 8] ^= mask;
+    Checksum sum{.big_endian = (ReadBigEndian(header, 0) & 1) != 0};
+    sum.Add(std::span(header).first(24));
+    if (sum.Matches(header, 24)) return true;
+    header[bit / 8] ^= mask;
+  }
+  return false;
+}
+
 // Fills in state.frames and state.damaged.
 void CountFrames(sqlite3_file* wal, Checksum sum, uint32_t page_bytes, WalState& state,
                  bool* failed) {
@@ -93,11 +105,16 @@ std::optional<WalState> ReadWal(sqlite3_file* wal) {
   const uint32_t magic = ReadBigEndian(header, 0);
   if (magic == 0) return state;  // emptied, or the file has its size, but its bytes never came
   const uint32_t page_bytes = ReadBigEndian(header, 8);
+  if ((magic & ~1U) != kMagic || ReadBigEndian(header, 4) != kVersion || page_bytes < 512 ||
+      page_bytes > kMaxPageBytes) {
+    state.damaged = true;  // these never change
+    return state;
+  }
   Checksum sum{.big_endian = (magic & 1) != 0};
   sum.Add(std::span(header).first(24));
-  if ((magic & ~1U) != kMagic || ReadBigEndian(header, 4) != kVersion || page_bytes < 512 ||
-      page_bytes > kMaxPageBytes || !sum.Matches(header, 24)) {
-    state.damaged = true;  // it is smaller than a sector: old or new, but never a mixture
+  if (!sum.Matches(header, 24)) {
+    // A write of it that was cut short, to SQLite and to us an empty WAL; or a changed bit.
+    state.damaged = IsOneBitOff(header);
     return state;
   }
   CountFrames(wal, sum, page_bytes, state, &failed);

@@ -67,18 +67,40 @@ void DiskFile::Apply(Image& image, const Effect& effect, std::span<const std::by
   }
 }
 
+// What goes to the disk is whole sectors as they are in the page cache, with all that was written
+// to them before: also what a failed sync has not brought.
+void DiskFile::NoteWrite(uint64_t seq, uint64_t from, uint64_t to) {
+  from = SectorOf(from) * kSectorBytes;
+  to = std::min<uint64_t>(SectorsFor(to) * kSectorBytes, now_.bytes.size());
+  if (from >= to) return;
+  pending_.push_back({seq, Effect::Kind::kWrite, from, to - from, written_.size()});
+  written_.insert(written_.end(), now_.bytes.begin() + static_cast<ptrdiff_t>(from),
+                  now_.bytes.begin() + static_cast<ptrdiff_t>(to));
+}
+
 void DiskFile::Write(uint64_t seq, uint64_t offset_bytes, std::span<const std::byte> data) {
   const uint64_t end = offset_bytes + data.size();
   if (end > now_.bytes.size()) SetSize(seq, end);
-  pending_.push_back({seq, Effect::Kind::kWrite, offset_bytes, data.size(), written_.size()});
-  written_.insert(written_.end(), data.begin(), data.end());
   now_.Put(offset_bytes, data, true);
+  NoteWrite(seq, offset_bytes, end);
 }
 
+// Whole sectors become a hole; in a part of one that is data, zeros are written.
 void DiskFile::Punch(uint64_t seq, uint64_t offset_bytes, uint64_t length_bytes) {
-  const Effect effect{seq, Effect::Kind::kPunch, offset_bytes, length_bytes, 0};
-  pending_.push_back(effect);
-  Apply(now_, effect, {}, offset_bytes, offset_bytes + length_bytes);
+  const uint64_t end = offset_bytes + length_bytes;
+  Apply(now_, {seq, Effect::Kind::kPunch, offset_bytes, length_bytes, 0}, {}, offset_bytes, end);
+  const uint64_t first = SectorsFor(offset_bytes);
+  const uint64_t last = SectorOf(end);
+  const auto note_part = [&](uint64_t sector) {
+    if (sector >= now_.allocated.size() || !now_.allocated[sector]) return;
+    NoteWrite(seq, sector * kSectorBytes, (sector + 1) * kSectorBytes);
+  };
+  if (offset_bytes % kSectorBytes != 0) note_part(SectorOf(offset_bytes));
+  if (first < last) {
+    pending_.push_back(
+        {seq, Effect::Kind::kPunch, first * kSectorBytes, (last - first) * kSectorBytes, 0});
+  }
+  if (end % kSectorBytes != 0 && last >= first) note_part(last);
 }
 
 void DiskFile::SetSize(uint64_t seq, uint64_t size_bytes) {

@@ -89,6 +89,7 @@ class DiskFile {
     size_t data = 0;  // kWrite: where its bytes are in written_
   };
   void WriteBack(uint64_t from, uint64_t to);
+  void NoteWrite(uint64_t seq, uint64_t from, uint64_t to);
   static void Apply(Image& image, const Effect& effect, std::span<const std::byte> data,
                     uint64_t from, uint64_t to);
 

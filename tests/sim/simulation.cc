@@ -1,5 +1,7 @@
 #include "tests/sim/simulation.h"
 
+#include <algorithm>
+
 #include "blockstore/check.h"
 #include "blockstore/log.h"
 #include "blockstore/node_opener.h"
@@ -129,6 +131,15 @@ void Simulation::Boot(const LossModel& model, bool all) {
 
 void Simulation::Compare(bool just_mounted) {
   oracle_->Compare(*store_, mounted_, just_mounted, findings_.violations);
+}
+
+bool Simulation::CheckFindsDamage() {
+  std::vector<Node*> nodes;
+  for (const auto& node : store_->nodes()) nodes.push_back(node.get());
+  const auto found = CheckNodes(nodes, {});
+  return !found.ok() || std::any_of(found.value().begin(), found.value().end(), [](const auto& f) {
+    return f.weight == Finding::Weight::kDamage;
+  });
 }
 
 void Simulation::Check(const std::vector<std::unique_ptr<Node>>& open, bool settled) {
@@ -272,9 +283,9 @@ void TryOlderCopy(Simulation& world, const Disk& older) {
   world.machine().disk(1) = newest;
 }
 
-// A bit of a catalog that has changed is told as corrupt, or does not matter: it is never believed.
-// The exception is the last commit in a log that a crash has left: without it the log is that of a
-// crash a moment earlier, so there nothing is compared.
+// A bit of a catalog that has changed is told as corrupt by the mount, when it is read, or at least
+// by check; or it does not matter. The exception is the last commit in a log that a crash has left:
+// without it the log is that of a crash a moment earlier, so there nothing is compared.
 void LiveWithFlip(Simulation& world, const Plan& plan, Random& random) {
   const bool orderly = random.OneIn(2);
   if (orderly) {  // all of the log is in the database
@@ -288,7 +299,13 @@ void LiveWithFlip(Simulation& world, const Plan& plan, Random& random) {
   world.oracle().set_damaged();
   const Status mounted = world.TryMount(kBoth, 0, false);
   if (mounted.ok()) {
-    if (orderly || name == "catalog.db") world.Compare(true);
+    if (!orderly && name != "catalog.db") return;
+    std::vector<std::string> wrong;
+    std::swap(wrong, world.findings().violations);
+    world.Compare(true);
+    std::swap(wrong, world.findings().violations);
+    // A bit of SQLite's own pages can hide a row, which no checksum of a row can tell.
+    if (!wrong.empty() && !world.CheckFindsDamage()) world.Violation(wrong.front());
     return;
   }
   if (mounted.error().code != Errc::kCorrupt) {

@@ -51,6 +51,9 @@ class Simulation {
   // be left to tidy up.
   void Check(const std::vector<std::unique_ptr<Node>>& nodes, bool settled);
 
+  // The same of the mounted nodes, with all of each database read.
+  bool CheckFindsDamage();
+
   Machine& machine() { return machine_; }
   Oracle& oracle() { return *oracle_; }
   Store& store() { return *store_; }
