@@ -178,6 +178,8 @@ Status Connection::CheckWal() {
 void Connection::NoteWal() {
   if (wal_) return;
   if (sqlite3_file* wal = WalFile()) wal_ = ReadWal(wal);
+  // An empty one gets its salts with the next commit.
+  if (wal_ && wal_->frames == 0) wal_begins_anew_ = true;
 }
 
 void Connection::NoteCommit(uint64_t frames) {

@@ -127,6 +127,27 @@ TEST_F(PosixNodeTest, PunchesWithinTheSizeOnly) {
   EXPECT_EQ(Read(*file, 4096, 60 * 1024), MakeBytes(4096, 0));
 }
 
+// A backing filesystem frees whole blocks only, but also the last one of a file that ends within
+// it: if the range goes to that block's end.
+TEST_F(PosixNodeTest, PunchPastTheEndFreesTheLastPartialBlock) {
+  constexpr uint64_t kBlock = 4096;
+  constexpr uint64_t kSizeBytes = 2 * kBlock + 300;
+  const auto file = Make();
+  ASSERT_TRUE(file->WriteAt(MakeBytes(kSizeBytes, 5), 0).ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  const uint64_t full = file->AllocatedBytes().value();
+  ASSERT_TRUE(file->Punch({2 * kBlock, kBlock}).ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  EXPECT_LE(file->AllocatedBytes().value() + kBlock, full);
+  EXPECT_EQ(file->Size().value(), kSizeBytes);
+  EXPECT_EQ(Read(*file, 2 * kBlock, 0), MakeBytes(2 * kBlock, 5));
+  EXPECT_EQ(Read(*file, 300, 2 * kBlock), MakeBytes(300, 0));
+  ASSERT_TRUE(file->Punch({0, 3 * kBlock}).ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  EXPECT_EQ(file->AllocatedBytes().value(), 0U);
+  EXPECT_EQ(file->Size().value(), kSizeBytes);
+}
+
 TEST_F(PosixNodeTest, NextDataNeverCallsDataAHole) {
   const auto file = Make();
   ASSERT_TRUE(file->SetSize(64 << 20).ok());

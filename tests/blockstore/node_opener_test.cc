@@ -1,0 +1,80 @@
+// Goal: what is mounted together belongs together: copies and older copies of a node are refused by
+// name. What the machine remembers of its nodes is kept for as long as it may be needed.
+#include "blockstore/node_opener.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+
+namespace volfs {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class NodeOpenerTest : public testing::Test {
+ protected:
+  NodeOpenerTest() {
+    for (const char* const name : {"a", "b"}) fs::create_directory(dir_ / name);
+  }
+
+  // Mounts the directories of these names, as a daemon does, and lets them go again. The message of
+  // the refusal; empty if they were mounted.
+  std::string Mount(const std::vector<std::string>& names) {
+    std::vector<std::string> paths;
+    for (const std::string& name : names) paths.push_back(dir_ / name);
+    const auto nodes = OpenNodes(paths, {.registry = Registry()});
+    return nodes.ok() ? "" : nodes.error().message;
+  }
+  void Copy(const std::string& from, const std::string& to) {
+    fs::copy(dir_ / from, dir_ / to, fs::copy_options::recursive);
+    fs::permissions(dir_ / to, fs::perms::owner_all);
+  }
+  [[nodiscard]] std::string Registry() const { return dir_ / "nodes"; }
+
+  TempDir dir_;
+};
+
+// The least that an older copy can be behind: what was written in that one mount would be lost.
+TEST_F(NodeOpenerTest, ACopyThatIsOneMountOldIsRefused) {
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  Copy("b", "older");
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  Copy("b", "newest");
+  const std::string refusal = Mount({"a", "older"});
+  EXPECT_THAT(refusal, HasSubstr("older copy of node b"));
+  EXPECT_THAT(refusal, HasSubstr(dir_ / "older"));
+  EXPECT_EQ(Mount({"a", "newest"}), "") << "nothing happened to b since";
+  EXPECT_THAT(Mount({"a", "b"}), HasSubstr("older copy of node b")) << "now this one is older";
+}
+
+TEST_F(NodeOpenerTest, ACopyBesideItsOriginalIsRefused) {
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  Copy("b", "twin");
+  EXPECT_THAT(Mount({"b", "twin"}), HasSubstr("copies of one node"));
+}
+
+// A node whose disk answers with errors is not gone, and its line must not be: an empty directory
+// in its place would be made a new node.
+TEST_F(NodeOpenerTest, TheRegistryForgetsOnlyWhatIsGone) {
+  std::ofstream(dir_ / "file") << "x";
+  fs::create_symlink("loop", dir_ / "loop");
+  const std::string gone = dir_ / "gone";
+  const std::string below_a_file = dir_ / "file/node";  // ENOTDIR: it is not there
+  const std::string unknown = dir_ / "loop/node";       // ELOOP: who knows
+  std::ofstream(Registry()) << "u1 " << gone << "\nu2 " << below_a_file << "\nu3 " << unknown
+                            << "\n";
+  ASSERT_EQ(Mount({"a"}), "");
+  std::vector<std::string> paths;
+  for (const auto& [uuid, path] : ReadNodeRegistry(Registry())) paths.push_back(path);
+  EXPECT_THAT(paths, testing::UnorderedElementsAre(unknown, fs::canonical(dir_ / "a").string()));
+}
+
+}  // namespace
+}  // namespace volfs
