@@ -55,6 +55,7 @@ Result<NodeFile*> Layer::OpenLocked(OpenMode mode) {
   } else {
     VOLFS_TRY(CheckSizeLocked(*file));
     if (distrust_cache_) file->DropCache({0, record_.size_bytes});
+    distrust_cache_ = false;
   }
   owned_file_ = std::move(file);
   file_.store(owned_file_.get(), std::memory_order_release);
@@ -98,6 +99,15 @@ Result<NodeFile*> Layer::FileForWrite() {
 void Layer::DistrustCache() {
   MutexLock lock(mu_);
   distrust_cache_ = true;
+}
+
+Status Layer::ForgetCache() {
+  MutexLock lock(mu_);
+  if (!distrust_cache_ || !record_.has_file) return OkStatus();
+  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+  file->DropCache({0, record_.size_bytes});
+  distrust_cache_ = false;
+  return OkStatus();
 }
 
 Status Layer::CreateFile() {

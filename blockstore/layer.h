@@ -55,6 +55,8 @@ class Layer {
   // The last mount did not end in order, perhaps with a failed sync: when the file is opened, what
   // the page cache has of it and the disk may not is forgotten.
   void DistrustCache() VOLFS_EXCLUDES(mu_);
+  // ... now, if nobody has opened it yet. Keeps no descriptor.
+  Status ForgetCache() VOLFS_EXCLUDES(mu_);
 
   // Makes the file of a new flat layer, of size_bytes. The name is durable after SyncFile().
   Status CreateFile() VOLFS_EXCLUDES(mu_);

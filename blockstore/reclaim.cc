@@ -189,6 +189,12 @@ Status Reclaimer::PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) {
   return OkStatus();
 }
 
+Status Reclaimer::ForgetCache(Id id) {
+  MutexLock serial(reclaim_mu_);  // it is not removed meanwhile
+  Layer* const layer = layers_.Find(id);
+  return layer == nullptr ? OkStatus() : layer->ForgetCache();
+}
+
 Status Reclaimer::PunchGarbage(Id id) {
   MutexLock serial(reclaim_mu_);  // it is not removed meanwhile
   Layer* const layer = layers_.Find(id);

@@ -48,6 +48,8 @@ class Reclaimer {
   // is gone: by id, as another call may have removed it while this one waited for its turn.
   Status Reclaim(Id layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
 
+  // Layer::ForgetCache, of one that may be gone.
+  Status ForgetCache(Id layer) VOLFS_EXCLUDES(reclaim_mu_);
   // Frees what is in the file of a layer that nobody writes any more, but not in its presence as
   // the catalog has it: writes that were never committed. A no-op if the layer is gone.
   Status PunchGarbage(Id layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);

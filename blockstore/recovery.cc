@@ -304,8 +304,9 @@ Status Recovery::ReconcileHolds(Node& a) {
 void Recovery::ListUnpunched(Node& node) {
   MutexLock lock(store_.mu_);
   for (const LayerRecord& record : node.contents().layers) {
-    if (record.parent == kNoId || !record.has_file) continue;  // a flat one has no garbage
-    const auto head = heads_.find(record.id);
+    if (!record.has_file) continue;
+    // A flat one has no garbage, and a layer that is nobody's head needs no volume's locks.
+    const auto head = record.parent == kNoId ? heads_.end() : heads_.find(record.id);
     store_.unpunched_.push_back({record.id, head == heads_.end() ? nullptr : head->second});
   }
 }

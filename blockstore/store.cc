@@ -199,6 +199,8 @@ void Store::TidyUp(bool first) {
 
 // False: not now.
 Result<bool> Store::PunchGarbage(const Unpunched& what) {
+  // Of those, too, that nobody opens in this mount: the next one will not know of the unclean stop.
+  VOLFS_TRY(reclaimer_->ForgetCache(what.layer));
   if (what.volume != nullptr) {
     VOLFS_ASSIGN(const bool was_head, what.volume->PunchGarbage(what.layer));
     if (was_head) return true;

@@ -218,7 +218,7 @@ class Store {
     VolumeRecord record;
     Node* node = nullptr;
   };
-  // A layer that may hold writes which were never committed.
+  // A layer that may hold writes which were never committed, or whose page cache may be wrong.
   struct Unpunched {
     Id layer = kNoId;
     std::shared_ptr<Volume> volume;  // whose head it was at the mount; null: nobody's

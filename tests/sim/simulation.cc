@@ -308,7 +308,9 @@ void LiveWithFlip(Simulation& world, const Plan& plan, Random& random) {
     if (!wrong.empty() && !world.CheckFindsDamage()) world.Violation(wrong.front());
     return;
   }
-  if (mounted.error().code != Errc::kCorrupt) {
+  // Its version may have changed, too.
+  const Errc code = mounted.error().code;
+  if (code != Errc::kCorrupt && code != Errc::kNotSupported) {
     world.Violation(Text("a changed bit of ", name, " is told as ", mounted.error().message));
   }
 }

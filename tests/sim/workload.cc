@@ -75,7 +75,9 @@ void Workload::Note(const std::string& what) {
 
 void Workload::Check(const Error& error, const std::string& what, bool excused) {
   if (machine_.trace().printing()) machine_.trace().Line(Text("   ", what, ": ", error.message));
-  if (excused || Troubled()) return;
+  // The hold of a clone that could not be made stays while the clone's node is away.
+  const bool held = error.code == Errc::kBusy && disks_ != (1u << kDisks) - 1;
+  if (excused || held || Troubled()) return;
   Violation(Text(what, " failed: ", error.message));
 }
 
