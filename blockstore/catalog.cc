@@ -165,12 +165,13 @@ Status Catalog::Impl::Open() {
   VOLFS_ASSIGN(connection_, Connection::Open(directory_, Connection::Mode::kOpenExisting));
   where_ = connection_->where();
   VOLFS_ASSIGN(const catalog::Format format, catalog::ReadFormat(*connection_));
+  // Before anything is made of what it says: of a damaged log SQLite reads less, or nothing.
+  VOLFS_TRY(connection_->CheckFiles());
   if (format.empty) {
     return Error{Errc::kNotFound, Text(where_, ": its creation did not finish")};
   }
   read_only_ = format.read_only;
   if (!read_only_) VOLFS_TRY(connection_->UseWal());
-  VOLFS_TRY(connection_->CheckWal());
   ballast_missing_ = !catalog::HasBallast(directory_);
   tables_ = std::make_unique<Tables>(*connection_);
   return OkStatus();

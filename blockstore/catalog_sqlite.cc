@@ -167,9 +167,21 @@ sqlite3_file* Connection::WalFile() const {
   return code == SQLITE_OK && wal != nullptr && wal->pMethods != nullptr ? wal : nullptr;
 }
 
-Status Connection::CheckWal() {
+// Commits that a killed mount has written, but not synced, are read from the page cache. They must
+// be on disk before anything follows them, or a power loss could keep the follower alone.
+Status Connection::SyncWal() {
+  sqlite3_file* const wal = WalFile();
+  if (wal == nullptr || !wal_ || wal_->frames == 0) return OkStatus();
+  if (wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) == SQLITE_OK) return OkStatus();
+  return Error{Errc::kIo, Text(where_, ": syncing its log failed")};
+}
+
+Status Connection::CheckFiles() {
+  if (sqlite3_db_readonly(db_, "main") != 0) {
+    return Corrupt("its header says that it may only be read; restore the node from a backup");
+  }
   NoteWal();
-  if (!wal_ || !wal_->damaged) return OkStatus();
+  if (!wal_ || !wal_->damaged) return SyncWal();
   return Corrupt(Text("its log (catalog.db-wal) is damaged after frame ", wal_->frames,
                       ": what was committed there cannot be read; restore the node from a backup, "
                       "or look at both files with sqlite3 on a copy"));

@@ -54,8 +54,10 @@ class Connection {
   // The last thing before the end of a connection whose Checkpoint has moved all: the next mount
   // need not read the log, and bits of it that change at rest mean nothing.
   void EmptyWal();
-  // kCorrupt if bits of the WAL have changed at rest. Before anything is written.
-  Status CheckWal();
+  // kCorrupt if the database's header says that it may only be read (ours never does), or if bits
+  // of the WAL have changed at rest. Else the WAL is durable when it returns. After the first read,
+  // before anything is written.
+  Status CheckFiles();
   void NoteWal();
   // True if it is certain that no recovery can take anything of a COMMIT that has just failed, and
   // was rolled back, for a transaction.
@@ -69,6 +71,7 @@ class Connection {
   Status OpenDatabase(NodeDirectory& directory, Mode mode);
   Status Configure();
   void NoteCommit(uint64_t frames);
+  Status SyncWal();
   [[nodiscard]] sqlite3_file* WalFile() const;  // null: there is none yet
 
   const std::string where_;  // "catalog of node directory /x"

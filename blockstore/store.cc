@@ -193,7 +193,8 @@ void Store::TidyUp(bool first) {
     }
   }
   MutexLock lock(mu_);
-  tidy_ = done && later.empty();
+  tidy_failed_ = tidy_failed_ || !done;
+  tidy_ = !tidy_failed_ && later.empty();
   unpunched_ = std::move(later);
 }
 

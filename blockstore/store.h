@@ -254,6 +254,8 @@ class Store {
   // Placement (store_placement.cc).
   [[nodiscard]] Node* FindNode(const std::string& name) const;
   [[nodiscard]] Status CheckType(const std::string& type) const;
+  // A node whose catalog has failed can be read, but nothing may be asked of it.
+  [[nodiscard]] static Status CheckNotFenced(Node& node);
   [[nodiscard]] Error NoSuchNode(const std::string& name) const;
   Result<Node*> PlaceNew(const CreateRequest& request, std::string& type) const;
   Result<Node*> PlaceClone(const ClonePlan& plan, const CloneRequest& request) const;
@@ -321,6 +323,7 @@ class Store {
   std::map<std::string, std::string> settings_ VOLFS_GUARDED_BY(mu_);
   std::vector<Unpunched> unpunched_ VOLFS_GUARDED_BY(mu_);  // after an unclean stop
   bool tidy_ VOLFS_GUARDED_BY(mu_) = false;                 // all that a crash left has been freed
+  bool tidy_failed_ VOLFS_GUARDED_BY(mu_) = false;          // of something: for the next mount
 
   Mutex event_mu_;
   Condition event_changed_;

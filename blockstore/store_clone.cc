@@ -133,6 +133,12 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
                                       plan.source_node->name())};
   }
   VOLFS_ASSIGN(plan.target, PlaceClone(plan, request));
+  VOLFS_TRY(CheckNotFenced(*plan.source_node));
+  VOLFS_TRY(CheckNotFenced(*plan.target));
+  // What can fail fails before anything is written.
+  if (plan.source == nullptr) {
+    VOLFS_ASSIGN(plan.image, SnapshotImage(plan.snapshot));
+  }
   return OkStatus();
 }
 
@@ -244,12 +250,12 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   if (const Status made = b.Commit({PutLayer{layer}, PutVolume{volume}, PutClone{clone}});
       !made.ok()) {
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
-    plan.reservation
-        .AbandonName();  // the intent has it; what is left of that the next mount forgets
-    if (a.Commit({DeleteHold{plan.id}}).ok()) {
+    bool undone = a.Commit({DeleteHold{plan.id}}).ok();
+    if (undone) {
       (void)reclaimer_->RemovePoint(plan.frozen);
-      (void)b.Commit({DeleteClone{plan.id}});
+      undone = b.Commit({DeleteClone{plan.id}}).ok();
     }
+    if (!undone) plan.reservation.AbandonName();  // the intent has it, until the next mount
     return made.error();
   }
   if (Sabotaged(Sabotage::kCloneBeforeHold)) VOLFS_TRY(a.Commit(hold));

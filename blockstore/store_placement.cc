@@ -31,6 +31,12 @@ Node* Store::FindNode(const std::string& name) const {
   return nullptr;
 }
 
+Status Store::CheckNotFenced(Node& node) {
+  if (!node.catalog().fenced()) return OkStatus();
+  return Error{Errc::kReadOnly, Text("node ", node.name(),
+                                     " is read-only until the next mount, as its catalog failed")};
+}
+
 Error Store::NoSuchNode(const std::string& name) const {
   for (const PeerRecord& peer : absent_) {
     if (peer.name != name) continue;

@@ -129,6 +129,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   }
   std::string type = request.type;
   VOLFS_ASSIGN(Node* const node, PlaceNew(request, type));
+  VOLFS_TRY(CheckNotFenced(*node));
   LayerRecord layer_record;
   layer_record.id = NewId();
   layer_record.size_bytes = request.size_bytes.value_or(0);
@@ -266,6 +267,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
     ReserveNameLocked(reservation, to);
   }
   if (volume->deleting()) return NotFound(from);
+  VOLFS_TRY(CheckNotFenced(volume->node()));
   if (const Status done = volume->Rename(to); !done.ok()) {
     if (!RefusedCleanly(done.error())) reservation.Abandon();  // it may have either name
     return done;
@@ -302,6 +304,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
                                         ": nobody has the right to write it, which protects "
                                         "it; `chmod u+w` first")};
   }
+  VOLFS_TRY(CheckNotFenced(volume->node()));
   Status begun = volume->BeginDelete();
   for (const Nanoseconds end = MonotonicNow() + kReleasePatience;
        !begun.ok() && !volume->deleting() && MonotonicNow() < end; begun = volume->BeginDelete()) {

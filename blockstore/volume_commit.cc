@@ -202,7 +202,8 @@ Result<bool> Volume::PunchGarbage(Id layer) {
   for (uint64_t block = 0; block < blocks;) {
     // One step: a deletion elsewhere waits no longer than that for us.
     const Epoch::Reader reader = context_.epoch.Enter();
-    if (deleted_.load()) return true;
+    // What froze of it since is for the reclaimer; the rest goes with it.
+    if (deleted_.load()) return record().head == layer;
     VOLFS_TRY(Load());
     const Lookup found = Find(block);
     if (found.head->id() != layer) return false;

@@ -276,9 +276,8 @@ TEST_F(CatalogLogTest, AfterAnOrderlyEndTheLogMeansNothing) {
   catalog_.reset();
   for (const uint64_t byte : {uint64_t{7}, uint64_t{40}, log_bytes_after_[2] - 50}) {
     SCOPED_TRACE("byte " + std::to_string(byte));
-    const Status status = LoadWithChangedBit(byte, 3);
-    ASSERT_EQ(Outcome(status), byte < 32 ? Word(Errc::kCorrupt) : "ok");
-    EXPECT_EQ(volumes_, byte < 32 ? 0U : 4U);
+    EXPECT_EQ(Outcome(LoadWithChangedBit(byte, 3)), "ok");
+    EXPECT_EQ(volumes_, 4U);
   }
 }
 

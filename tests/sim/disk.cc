@@ -172,6 +172,7 @@ void DiskFile::LosePower(const LossModel& model, uint64_t sizes_upto, Random& ra
   using Keep = LossModel::Keep;
   if (model.keep == Keep::kEverything) {
     (void)Sync();
+    now_ = durable_;
     return;
   }
   // Which effects reach the disk, if they do so whole. What reaches a sector is the page as it was
@@ -335,6 +336,7 @@ void Disk::SyncFile(DiskFile& file) {
 
 void Disk::LosePower(const LossModel& model, Random& random) {
   using Keep = LossModel::Keep;
+  if (model.killed) return;  // what waits to be written goes on waiting
   // Up to where the journal of metadata reaches, in the ordered model.
   uint64_t upto = durable_metadata_;
   if (model.keep != Keep::kNothing) {

@@ -23,8 +23,9 @@ struct LossModel {
   // through, names independent of data. Ordered: creations, removals and sizes survive as a prefix
   // of their order, as a journal keeps them; data as in the strict one.
   bool ordered = false;
+  bool killed = false;  // no power loss: the daemon alone is gone, the page cache is as it was
   enum class Keep {
-    kEverything,  // kill -9: the page cache survives
+    kEverything,
     kNothing,
     kAllButOne,
     kSubset,  // of whole writes
