@@ -397,7 +397,13 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
   }
   Emit("snapshot-deleted", volume_name, entry.record.id, name);
   Layer* const layer = layers_.Find(entry.record.layer);
-  return layer == nullptr ? OkStatus() : reclaimer_->RemovePoint(layer);
+  if (layer == nullptr) return OkStatus();
+  // It is deleted, whatever comes of its space.
+  if (const Status freed = reclaimer_->RemovePoint(layer); !freed.ok()) {
+    LogWarning(Text(volume_name, "@", name,
+                    ": its space is freed at the next mount: ", freed.error().message));
+  }
+  return OkStatus();
 }
 
 }  // namespace volfs
