@@ -76,12 +76,17 @@ void EndSwitch([[maybe_unused]] void* fake_stack, [[maybe_unused]] const void** 
 }
 
 constexpr std::array<uint32_t, 4> kSwitchRates = {1, 3, 10, 40};
+// At one of so many points a fiber does not go on for a while, as if its disk were slow or its core
+// taken away: others come far meanwhile. Races with a window of a few instructions need that.
+constexpr std::array<uint32_t, 4> kPauseRates = {0, 2000, 300, 60};
+constexpr uint64_t kPauseDoublings = 19;  // from 1 us to 0.26 s
 
 }  // namespace
 
 FiberRuntime::FiberRuntime(uint64_t seed, Trace& trace)
     : trace_(trace), choice_(seed * 2), ids_(seed * 2 + 1) {
   switch_in_ = kSwitchRates[choice_.Below(kSwitchRates.size())];
+  if (seed != 0) pause_in_ = kPauseRates[choice_.Below(kPauseRates.size())];
 }
 
 FiberRuntime::~FiberRuntime() {
@@ -165,6 +170,9 @@ bool FiberRuntime::Schedule() {
 
 void FiberRuntime::SwitchPoint() {
   now_ += Nanoseconds(1000);
+  if (pause_in_ > 0 && current_ != nullptr && choice_.OneIn(pause_in_)) {
+    return Sleep(std::chrono::microseconds(uint64_t{1} << choice_.Below(kPauseDoublings)));
+  }
   if (current_ == nullptr || ready_.empty() || !choice_.OneIn(switch_in_)) return;
   ready_.push_back(current_);
   Leave();

@@ -35,6 +35,8 @@ class FiberRuntime final : public Runtime {
   // and they, with all they own, are leaked.
   bool Run(std::function<void()> body);
   [[nodiscard]] const std::string& stuck() const { return stuck_; }
+  // May a fiber stand still for long? Then a snapshot may wait in vain for the writes in flight.
+  [[nodiscard]] bool pauses() const { return pause_in_ > 0; }
 
   // Lets another fiber go on, or not.
   void SwitchPoint();
@@ -91,9 +93,10 @@ class FiberRuntime final : public Runtime {
   std::string DescribeStuck() const;
 
   Trace& trace_;
-  Random choice_;       // of the scheduler
-  Random ids_;          // what the code under test draws
-  uint32_t switch_in_;  // a switch point switches once in so many times
+  Random choice_;          // of the scheduler
+  Random ids_;             // what the code under test draws
+  uint32_t switch_in_;     // a switch point switches once in so many times
+  uint32_t pause_in_ = 0;  // and pauses once in so many; 0: never
   Nanoseconds now_{std::chrono::seconds(1)};
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> ready_;

@@ -12,6 +12,13 @@ std::string_view NameOf(Fault fault) {
 Machine::Machine(uint64_t seed, Trace& trace)
     : trace_(trace), runtime_(seed, trace), random_(seed * 0x51ed270b + 7) {}
 
+void Machine::CloneBegins(int disk) {
+  if (!plan_.cut_in_clone || !random_.OneIn(3)) return;
+  plan_.cut_in_clone = false;
+  plan_.cut_at = syncs_ + random_.Between(1, 4);
+  plan_.cut = {disk == 0, disk == 1};
+}
+
 Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& name,
                                      uint64_t offset_bytes, uint64_t length_bytes) {
   runtime_.Advance(std::chrono::microseconds(call == Call::kSync ? 200 : 5));

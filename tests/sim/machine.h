@@ -35,6 +35,9 @@ struct CallPlan {
   uint64_t fault_at = kNever;
   Fault fault = Fault::kIo;
   uint64_t full_calls = 50;  // kNoSpace: so many changing calls later there is room again
+  // Not at `cut_at`, but in the middle of a clone across the disks, at one of its next syncs, the
+  // power goes off of the clone's disk. With count_syncs only.
+  bool cut_in_clone = false;
 };
 
 // The world of one run: a clock with its fibers, two disks, and a plan of what befalls them. Every
@@ -53,6 +56,8 @@ class Machine {
 
   void SetPlan(const CallPlan& plan) { plan_ = plan; }
   [[nodiscard]] const CallPlan& plan() const { return plan_; }
+  // A clone that will be on this disk begins: see CallPlan::cut_in_clone.
+  void CloneBegins(int disk);
   [[nodiscard]] uint64_t calls() const { return calls_; }
   [[nodiscard]] uint64_t syncs() const { return syncs_; }
   [[nodiscard]] bool faulted() const { return faulted_; }  // a fault has struck since the last boot

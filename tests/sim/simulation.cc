@@ -175,6 +175,7 @@ struct Plan {
   bool fault = false;
   bool fault_in_mount = false;
   bool count_syncs = false;
+  bool cut_in_clone = false;
   bool cut_again = false;
   int away = -1;            // this node is not mounted at first
   bool older_copy = false;  // of a disk is tried at the end
@@ -199,7 +200,8 @@ Plan MakePlan(Random& random) {
   plan.flip = random.Percent(3);
   plan.loss.ordered = random.OneIn(2);
   plan.loss.keep = static_cast<LossModel::Keep>(random.Below(kKeeps));
-  plan.count_syncs = random.OneIn(2);
+  plan.cut_in_clone = plan.end == End::kOneLoses && random.OneIn(2);
+  plan.count_syncs = plan.cut_in_clone || random.OneIn(2);
   plan.fault_in_mount = random.Percent(8);
   plan.loss.killed = plan.end == End::kKilled;
   const uint64_t rates[] = {Throttle::kUnlimited, 64 * 1024, 8 * 1024};
@@ -221,7 +223,8 @@ CallPlan MakeCallPlan(const Plan& plan, const Machine& machine, uint64_t operati
   calls.count_syncs = plan.count_syncs;
   const uint64_t now = plan.count_syncs ? machine.syncs() + 1 : machine.calls();
   const uint64_t within = plan.count_syncs ? operations * 3 : operations * 35;
-  if (plan.end != End::kClosed) {
+  calls.cut_in_clone = plan.cut_in_clone;
+  if (plan.end != End::kClosed && !plan.cut_in_clone) {
     calls.cut_at = now + random.Below(within);
     calls.cut = Losers(plan);
   }
