@@ -1,5 +1,6 @@
 #include "blockstore/layer.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 
@@ -161,11 +162,27 @@ Status Layer::SetSize(uint64_t size_bytes) {
   return OkStatus();
 }
 
+Status Layer::Shrink(const LayerRecord& committed) {
+  MutexLock lock(mu_);
+  assert(committed.id == id_ && committed.size_bytes <= record_.size_bytes);
+  record_ = committed_ = committed;
+  if (!record_.has_file) return OkStatus();
+  VOLFS_ASSIGN(NodeFile* const file, OpenLocked(OpenMode::kReadWrite));
+  return file->SetSize(record_.size_bytes);
+}
+
 void Layer::MarkPending(const BlockRange& blocks, BlockState state) {
   if (flat()) return;  // all of a flat layer is here; nothing is recorded (L1)
   MutexLock lock(mu_);
   assert(state != BlockState::kHere || record_.has_file);
   pending_.Set(blocks, state);
+}
+
+void Layer::ShowParent(const BlockRange& blocks, uint64_t parent_bytes) {
+  assert(!flat());
+  MutexLock lock(mu_);
+  pending_.Set(blocks, BlockState::kAbsent);
+  record_.parent_bytes = std::max(record_.parent_bytes, parent_bytes);
 }
 
 PresenceRuns Layer::TakePending() {

@@ -73,8 +73,14 @@ class Layer {
   // Sets the file's and the layer's size; durable with the commit of record() after SyncFile().
   Status SetSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
 
+  // It has fewer bytes, as the durable commit of `committed` says: cuts the file.
+  Status Shrink(const LayerRecord& committed) VOLFS_EXCLUDES(mu_);
+
   // The pending set.
   void MarkPending(const BlockRange& blocks, BlockState state) VOLFS_EXCLUDES(mu_);
+  // What the parent has in `blocks` is seen again, as far as to `parent_bytes` if it is more than
+  // record().parent_bytes. Not while a batch is made.
+  void ShowParent(const BlockRange& blocks, uint64_t parent_bytes) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] PresenceRuns TakePending() VOLFS_EXCLUDES(mu_);
   // Puts back what a refused commit had taken; newer entries win.
   void RestorePending(PresenceRuns older) VOLFS_EXCLUDES(mu_);

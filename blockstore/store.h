@@ -115,6 +115,7 @@ class OpenSnapshot {
   OpenSnapshot(const OpenSnapshot&) = delete;
   OpenSnapshot& operator=(const OpenSnapshot&) = delete;
   [[nodiscard]] const FrozenImage& image() const { return *image_; }
+  [[nodiscard]] Layer* layer() const { return layer_; }
 
  private:
   Reclaimer& reclaimer_;
@@ -130,6 +131,7 @@ struct StoreOptions {
   // The most that copying reads, or locks against users' first writes, at once. As large as a FUSE
   // request: a user waits for one piece at most. A multiple of the block size.
   uint64_t copy_piece_bytes = uint64_t{1} << 20;
+  bool allow_shrink = false;  // may volumes be made smaller?
 };
 
 // All volumes of the nodes of one mount: names, requests, and what runs in the background.
@@ -179,6 +181,10 @@ class Store {
   Result<SnapshotInfo> TakeSnapshot(const std::string& volume, const std::string& name,
                                     const Caller& caller);
   Status Resize(const std::string& name, uint64_t size_bytes, const Caller& caller);
+  // As Volume::Shrink. kProtected unless options allow it; kBusy for a clone that is not whole.
+  Status Shrink(Volume& volume, uint64_t size_bytes);
+  // The volume is what it was at the snapshot, its size too; its other snapshots stay.
+  Status Revert(const std::string& volume, const std::string& snapshot, const Caller& caller);
   // Of a clone that is `creating`: cancels it.
   Status Delete(const std::string& name, const Caller& caller);
   Status DeleteSnapshot(const std::string& volume, const std::string& snapshot,
@@ -186,6 +192,19 @@ class Store {
   Status Cancel(const std::string& name, const Caller& caller);
   Status Resume(const std::string& name, const Caller& caller);
   Status Rename(const std::string& from, const std::string& to);
+  Status RenameSnapshot(const std::string& volume, const std::string& from, const std::string& to);
+
+  // --- sharing instead of copying (store_share.cc) -----------------------------------------------
+  // Could `target` share blocks with what is on `source`'s node? Only what was never written to
+  // can.
+  [[nodiscard]] bool MayShare(const Volume& source, Volume& target);
+  // A snapshot without a name, for as long as somebody has it. kBusy if the source's lock is taken.
+  Result<std::shared_ptr<OpenSnapshot>> PinInstant(const std::shared_ptr<Volume>& source);
+  // Makes `range` of `target` show what `source` has there, without copying; the target grows if it
+  // must. From a block's start to a block's end, or to the source's. Durable with the target's next
+  // Sync. kWrongRegion: these bytes have to be copied.
+  Status Share(const std::shared_ptr<OpenSnapshot>& source, const std::shared_ptr<Volume>& target,
+               const ByteRange& range);
 
   // --- limits: remembered in the first node's catalog --------------------------------------------
   [[nodiscard]] std::string Setting(const std::string& key) VOLFS_EXCLUDES(mu_);
@@ -263,6 +282,7 @@ class Store {
   // Cloning (store_clone.cc).
   Status PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan)
       VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] Status CheckMayShrink(const Volume& volume) const;
   Status FindSourceLocked(const CloneRequest& request, ClonePlan& plan) VOLFS_REQUIRES(mu_);
   Result<std::shared_ptr<Volume>> Retried(const CloneRequest& request) VOLFS_EXCLUDES(mu_);
   Status Freeze(ClonePlan& plan, const Volume::Extra& extra);
@@ -279,6 +299,13 @@ class Store {
   Status CancelClone(const std::shared_ptr<Volume>& volume) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool IsClone(Id id) const VOLFS_EXCLUDES(mu_);
 
+  // Tries for a moment: who has just closed a volume may still be counted as having it open.
+  static Status Patiently(const std::function<Status()>& begin);
+  // BeginRevert has been called.
+  Status RevertTo(Volume& volume, const SnapshotRecord& snapshot) VOLFS_EXCLUDES(naming_mu_, mu_);
+  // Volume::ReplaceHead by one over `under`; the old head's space is freed. The volume's lock as a
+  // source is reserved: nobody else changes its head.
+  Status PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& make);
   // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or
   // hold's.
   void AdoptHead(Volume& volume, Layer* old);

@@ -230,23 +230,40 @@ void Store::AdoptHead(Volume& volume, Layer* old) {
 
 // --- resize, rename ------------------------------------------------------------------------------
 
+Status Store::CheckMayShrink(const Volume& volume) const {
+  if (options_.allow_shrink) return OkStatus();
+  return Error{Errc::kProtected,
+               Text(volume.name(), " has ", volume.size_bytes(),
+                    " bytes: making it smaller would destroy what is in it; to write into it as it "
+                    "is use `dd conv=notrunc`, `qemu-img convert -n` or `rsync --inplace` (the "
+                    "mount option allow_shrink allows it)")};
+}
+
+Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
+  VOLFS_TRY(CheckMayShrink(volume));
+  if (IsClone(volume.id())) {
+    return Error{Errc::kBusy, Text(volume.name(),
+                                   ": it is a clone that is still being copied; make it smaller "
+                                   "when it is available")};
+  }
+  return volume.Shrink(size_bytes);
+}
+
 Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller& caller) {
   const std::shared_ptr<Volume> volume = Find(name);
   if (volume == nullptr) return NotFound(name);
   const VolumeRecord record = volume->record();
   if (!Allowed(caller, record.attributes, Right::kWrite)) return Denied(name, "resize");
-  if (size_bytes < volume->size_bytes()) {
-    return Error{Errc::kProtected, Text(name, ": it has ", volume->size_bytes(),
-                                        " bytes; volumes are never made smaller")};
-  }
+  const bool shrinks = size_bytes < volume->size_bytes();
+  if (shrinks) VOLFS_TRY(CheckMayShrink(*volume));
   const VolumeType* const type = volume->node().FindType(record.type);
   if (type != nullptr && (size_bytes > type->greatest_bytes || size_bytes < type->least_bytes)) {
     return Error{Errc::kRange, Text(name, ": type ", type->name, " allows ", type->least_bytes,
                                     " to ", type->greatest_bytes, " bytes")};
   }
   VOLFS_TRY(volume->AddOpen(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
-  Status done = volume->Grow(size_bytes);
-  if (done.ok()) done = volume->Sync();
+  Status done = shrinks ? Shrink(*volume, size_bytes) : volume->Grow(size_bytes);
+  if (done.ok() && !shrinks) done = volume->Sync();
   volume->RemoveOpen(Volume::Access::kWrite);
   VOLFS_TRY(done);
   Emit("resized", name, volume->id(), "");
@@ -281,6 +298,42 @@ Status Store::Rename(const std::string& from, const std::string& to) {
   return OkStatus();
 }
 
+Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
+                             const std::string& to) {
+  MutexLock naming(naming_mu_);
+  SnapshotEntry entry;
+  {
+    MutexLock lock(mu_);
+    const SnapshotEntry* const found = FindSnapshotLocked(volume, from);
+    if (found == nullptr) {
+      return Error{Errc::kNotFound, Text(volume, "@", from, ": no such snapshot")};
+    }
+    if (from == to) return OkStatus();
+    if (FindSnapshotLocked(volume, to) != nullptr) return Taken(Text(volume, "@", to));
+    entry = *found;
+  }
+  entry.record.name = to;
+  VOLFS_TRY(CheckNotFenced(*entry.node));
+  // If a snapshot of that name is being made, the catalog refuses the second of both.
+  VOLFS_TRY(entry.node->catalog().Commit({PutSnapshot{entry.record}}));
+  {
+    MutexLock lock(mu_);
+    auto& names = snapshot_names_.at(entry.record.volume);
+    names.erase(from);
+    names[to] = entry.record.id;
+    snapshots_.at(entry.record.id).record.name = to;
+  }
+  Emit("snapshot-renamed", volume, entry.record.id, to);
+  return OkStatus();
+}
+
+Status Store::Patiently(const std::function<Status()>& begin) {
+  for (const Nanoseconds end = MonotonicNow() + kReleasePatience;; SleepFor(kReleasePoll)) {
+    const Status begun = begin();
+    if (begun.ok() || MonotonicNow() >= end) return begun;
+  }
+}
+
 // --- delete --------------------------------------------------------------------------------------
 
 Status Store::Delete(const std::string& name, const Caller& caller) {
@@ -305,12 +358,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
                                         "it; `chmod u+w` first")};
   }
   VOLFS_TRY(CheckNotFenced(volume->node()));
-  Status begun = volume->BeginDelete();
-  for (const Nanoseconds end = MonotonicNow() + kReleasePatience;
-       !begun.ok() && !volume->deleting() && MonotonicNow() < end; begun = volume->BeginDelete()) {
-    SleepFor(kReleasePoll);
-  }
-  VOLFS_TRY(begun);
+  VOLFS_TRY(Patiently([&] { return volume->BeginDelete(); }));
   const Status done = IsClone(volume->id()) ? CancelClone(volume) : Forget(volume, {}, nullptr);
   // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.
   if (!done.ok() && RefusedCleanly(done.error())) volume->AbortDelete();

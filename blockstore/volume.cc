@@ -73,6 +73,8 @@ void Volume::SetMap(ExtentMap map) {
 
 Volume::Lookup Volume::Find(uint64_t block) const {
   ReaderLock lock(map_mu_);
+  // Who looked at the size before it shrank may ask for what is past the map's end.
+  if (block >= map_.size()) return {Extent{block, 1, LayerRef::kHole}, head_};
   return {map_.Find(block), head_};
 }
 
@@ -211,6 +213,7 @@ Status Volume::AddOpen(Access access) {
   }
   {
     MutexLock lock(open_mu_);
+    if (reverting_) return Error{Errc::kBusy, Text(name(), ": it is being reverted")};
     if (!deleting_) {
       ++(access == Access::kRead ? readers_ : writers_);
       return OkStatus();
@@ -246,10 +249,36 @@ bool Volume::deleting() const {
   return deleting_;
 }
 
+Status Volume::BeginRevert() {
+  {
+    MutexLock lock(open_mu_);
+    if (deleting_) return Error{Errc::kBusy, Text(name(), ": it is being deleted")};
+    if (!reverting_ && readers_ + writers_ == 0) {
+      reverting_ = true;
+      return OkStatus();
+    }
+  }
+  return Error{Errc::kBusy, Text(name(),
+                                 ": it is open, and what it shows cannot change under who reads "
+                                 "it; detach or close it first (`volfs status ",
+                                 name(), "` and `fuser` tell who has it)")};
+}
+
+void Volume::EndRevert() {
+  MutexLock lock(open_mu_);
+  reverting_ = false;
+  reverted_ = true;
+}
+
+bool Volume::TakeReverted() {
+  MutexLock lock(open_mu_);
+  return std::exchange(reverted_, false);
+}
+
 Status Volume::BeginDelete() {
   {
     MutexLock lock(open_mu_);
-    if (!deleting_ && writers_ == 0) {
+    if (!deleting_ && !reverting_ && writers_ == 0) {
       deleting_ = true;
       return OkStatus();
     }

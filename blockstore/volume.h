@@ -96,6 +96,9 @@ class Volume {
   // Grows to `size_bytes` (no-op if it is not larger); durable with the next Sync.
   // kFileTooBig past the type's greatest size, or what the node's filesystem can hold.
   Status Grow(uint64_t size_bytes);
+  // Shrinks to `size_bytes` (no-op if it is not smaller); durable when it returns. What was cut off
+  // reads as zeros after growing again, whatever lies under the head. kBusy as TakeInstant.
+  Status Shrink(uint64_t size_bytes);
   // Durable with SyncAttributes (at close, and within a minute), not with Sync.
   void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(meta_mu_);
   Status SyncAttributes() VOLFS_EXCLUDES(meta_mu_);
@@ -111,6 +114,12 @@ class Volume {
   void RemoveOpen(Access access) VOLFS_EXCLUDES(open_mu_);
   [[nodiscard]] int readers() const VOLFS_EXCLUDES(open_mu_);
   [[nodiscard]] int writers() const VOLFS_EXCLUDES(open_mu_);
+
+  // Reverting: nobody may open it until EndRevert; kBusy while anybody has it open.
+  Status BeginRevert() VOLFS_EXCLUDES(open_mu_);
+  void EndRevert() VOLFS_EXCLUDES(open_mu_);
+  // True once after a revert: who opens it next must not believe an old page cache.
+  [[nodiscard]] bool TakeReverted() VOLFS_EXCLUDES(open_mu_);
 
   // Deleting: nobody may open it from now on; kBusy while it is open for writing.
   Status BeginDelete() VOLFS_EXCLUDES(open_mu_);
@@ -136,6 +145,22 @@ class Volume {
   // source).
   using Extra = std::function<CatalogChange(const Layer& frozen)>;
   Result<std::shared_ptr<const FrozenImage>> TakeInstant(const Extra& extra);
+
+  // Puts another head in the place of the present one, durably: `make` fills its record, which is
+  // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
+  // an error of it leaves all as it was. The volume is then as large as the new head. The caller
+  // keeps the layer under the new head, and takes the old one's point away.
+  using NewHead = std::function<Status(Layer& old, LayerRecord& record, ExtentMap& map)>;
+  Status ReplaceHead(const NewHead& make);
+  // Has nothing ever been written to it? (Of a flat one; false else.)
+  [[nodiscard]] bool Untouched();
+  // If the head lies over `frozen`, which `image` is of: from now on `range` (from a block's start
+  // to a block's end, or to the image's) shows what `image` has there, O(extents), nothing is
+  // copied; grows the volume. Durable with the next Sync, until which `pin` keeps the image's
+  // layers: the catalog does not know yet that they are needed. kWrongRegion if the head lies over
+  // something else, or a block of `range` was written.
+  Status ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
+                     std::shared_ptr<const void> pin);
 
   // Is any block of `range` still in a layer under the head? Hydration copies these.
   Result<bool> AnyInherited(const BlockRange& range) VOLFS_EXCLUDES(map_mu_);
@@ -175,6 +200,11 @@ class Volume {
   Status DiscardInherited(const ByteRange& range);
   Status WriteZeros(const ByteRange& range);
   Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate
+  Status CloseGate();  // kBusy after 1 s, and the gate is open
+  Status ReplaceHeadClosed(const NewHead& make);
+  Status ShrinkClosed(uint64_t size_bytes);
+  [[nodiscard]] uint64_t Pinned() const VOLFS_EXCLUDES(meta_mu_);  // the newest pin's number
+  void Unpin(uint64_t up_to) VOLFS_EXCLUDES(meta_mu_);
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra);
@@ -208,12 +238,20 @@ class Volume {
   int readers_ VOLFS_GUARDED_BY(open_mu_) = 0;
   int writers_ VOLFS_GUARDED_BY(open_mu_) = 0;
   bool deleting_ VOLFS_GUARDED_BY(open_mu_) = false;
+  bool reverting_ VOLFS_GUARDED_BY(open_mu_) = false;
+  bool reverted_ VOLFS_GUARDED_BY(open_mu_) = false;
   std::function<void()> gone_ VOLFS_GUARDED_BY(open_mu_);
 
   mutable Mutex meta_mu_;
   VolumeRecord record_ VOLFS_GUARDED_BY(meta_mu_);     // as it is
   VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
   std::string failure_ VOLFS_GUARDED_BY(meta_mu_);
+  struct Pin {
+    uint64_t number;
+    std::shared_ptr<const void> what;
+  };
+  std::vector<Pin> pins_ VOLFS_GUARDED_BY(meta_mu_);  // by number
+  uint64_t pinned_ VOLFS_GUARDED_BY(meta_mu_) = 0;
 };
 
 }  // namespace volfs

@@ -22,7 +22,10 @@ bool AllZero(std::span<const std::byte> data) {
 
 Status Volume::Sync() {
   if (Sabotaged(Sabotage::kSyncDoesNotWait) && PendingWork() == 0) return head()->SyncFile();
-  return slot_.Run([this] { return CommitBatch({}); });
+  const uint64_t pinned = Pinned();
+  VOLFS_TRY(slot_.Run([this] { return CommitBatch({}); }));
+  if (pinned > 0) Unpin(pinned);
+  return OkStatus();
 }
 
 Status Volume::SyncWith(const CatalogChange& extra) {
@@ -111,16 +114,21 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
   return OkStatus();
 }
 
+Status Volume::CloseGate() {
+  if (gate_.Close(MonotonicNow() + kGatePatience)) return OkStatus();
+  return Error{Errc::kBusy, Text(name(),
+                                 ": its writes in flight did not end within 1 s; try again, or "
+                                 "look at the node's disk")};
+}
+
 Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extra) {
   VOLFS_TRY(Load());
   VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
   std::shared_ptr<const FrozenImage> image;
   VOLFS_TRY(slot_.RunAlone([&]() -> Status {
     const bool drains = !Sabotaged(Sabotage::kSkipDrain);
-    if (drains && !gate_.Close(MonotonicNow() + kGatePatience)) {
-      return Error{Errc::kBusy, Text(name(),
-                                     ": its writes in flight did not end within 1 s; "
-                                     "try again, or look at the node's disk")};
+    if (drains) {
+      if (const Status closed = CloseGate(); !closed.ok()) return closed;
     }
     const uint64_t size = size_bytes();
     Layer* const old = head();

@@ -46,10 +46,9 @@ Result<std::string> Snapshot(Store& store, const Request& request, const Caller&
   return Text("snapshot=", SnapshotName(info.volume, info.name), " size=", info.size_bytes);
 }
 
-Result<std::string> Revert(Store&, const Request& request, const Caller&) {
-  return Error{Errc::kNotSupported,
-               Text("revert: a volume cannot be put back yet; restore ",
-                    SnapshotName(request.volume, request.snapshot), " under another name")};
+Result<std::string> Revert(Store& store, const Request& request, const Caller& caller) {
+  VOLFS_TRY(store.Revert(request.volume, request.snapshot, caller));
+  return WordsOf(store, request.volume);
 }
 
 Result<std::string> Create(Store& store, const Request& request, const Caller& caller) {

@@ -18,7 +18,6 @@ struct FilesystemOptions {
   uint32_t uid = 0;  // who mounted: owner of the fixed directories
   uint32_t gid = 0;
   std::optional<uint32_t> control_gid;  // volumes/ and nodes/N/ open to a group: 1775
-  bool allow_shrink = false;
 };
 
 // What the handlers of all requests (operations.h) work with. There is no table of inodes: numbers

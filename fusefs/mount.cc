@@ -207,9 +207,10 @@ Status Run(const Plan& plan, StartReport& report) {
   VOLFS_TRY(TakeDeadMountAway(plan, report));
   const std::string names = NamesOf(nodes, ", ", &Node::name);
   ControlConfig config = ConfigOf(plan, nodes);
-  const FilesystemOptions options{config.uid, config.gid, config.control_gid,
-                                  plan.options.allow_shrink};
-  VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), {.copy_rate = 0}));
+  const FilesystemOptions options{config.uid, config.gid, config.control_gid};
+  VOLFS_ASSIGN(
+      std::unique_ptr<Store> store,
+      Store::Open(std::move(nodes), {.copy_rate = 0, .allow_shrink = plan.options.allow_shrink}));
   auto control = std::make_unique<ControlTree>(*store, std::move(config));
   Filesystem fs(*store, *control, options);
   fs.on_ready = [&] {

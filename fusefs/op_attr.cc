@@ -22,19 +22,15 @@ void ReplyStat(fuse_req_t req, const Result<StatResult>& result) {
   fuse_reply_attr(req, &result.value().st, result.value().lifetime.attributes_seconds);
 }
 
-// truncate(2) has no open file: the volume is opened for as long as it grows, which tells whether
-// it may be written.
-Status GrowUnopened(Volume& volume, uint64_t size_bytes) {
-  VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
-  const Status grown = volume.Grow(size_bytes);
-  volume.RemoveOpen(Volume::Access::kWrite);
-  return grown;
-}
-
-Status ChangeSize(const Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {
-  if (size_bytes < volume.size_bytes()) return WouldShrink(fs, volume);
+// truncate(2) has no open file: the volume is opened for as long as its size changes, which tells
+// whether it may be written.
+Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {
   if (size_bytes == volume.size_bytes()) return OkStatus();
-  return open ? volume.Grow(size_bytes) : GrowUnopened(volume, size_bytes);
+  if (!open) VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
+  const bool shrinks = size_bytes < volume.size_bytes();
+  const Status changed = shrinks ? fs.store.Shrink(volume, size_bytes) : volume.Grow(size_bytes);
+  if (!open) volume.RemoveOpen(Volume::Access::kWrite);
+  return changed;
 }
 
 // Permission bits only: setuid, setgid and sticky mean nothing on an image.

@@ -142,6 +142,50 @@ Result<uint64_t> Seek(Handle& handle, uint64_t offset_bytes, int whence) {
   return whence == SEEK_DATA ? volume.SeekData(offset_bytes) : volume.SeekHole(offset_bytes);
 }
 
+// The image that `source` shows to who copies from it to `target`.
+Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, Volume& target) {
+  if (source.kind == Handle::Kind::kSnapshot) return static_cast<SnapshotHandle&>(source).open;
+  if (source.kind != Handle::Kind::kVolume) return Error{Errc::kWrongRegion, "not an image"};
+  auto& handle = static_cast<VolumeHandle&>(source);
+  MutexLock lock(handle.mu);
+  if (handle.instant == nullptr) {
+    // Not for nothing: it puts a layer over the source's.
+    if (!fs.store.MayShare(*handle.volume, target)) {
+      return Error{Errc::kWrongRegion, "no block can be shared"};
+    }
+    VOLFS_ASSIGN(handle.instant, fs.store.PinInstant(handle.volume));
+  }
+  return handle.instant;
+}
+
+// How many bytes of `range` now are in `target`.
+Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, ByteRange range) {
+  const Error apart{Errc::kWrongRegion, "no block can be shared"};
+  if (target.kind != Handle::Kind::kVolume) return apart;
+  const std::shared_ptr<Volume>& volume = static_cast<VolumeHandle&>(target).volume;
+  if (range.offset_bytes % kDefaultBlockSize != 0) return apart;
+  VOLFS_ASSIGN(const std::shared_ptr<OpenSnapshot> instant, InstantOf(fs, source, *volume));
+  const uint64_t size = instant->image().size_bytes();
+  if (range.offset_bytes >= size) return apart;
+  range.length_bytes = std::min(range.length_bytes, size - range.offset_bytes);
+  // Whole blocks, or what is left of the source: the kernel asks again for the rest of a block.
+  if (range.end() < size) range.length_bytes -= range.length_bytes % kDefaultBlockSize;
+  if (range.length_bytes == 0) return apart;
+  VOLFS_TRY(fs.store.Share(instant, volume, range));
+  return range.length_bytes;
+}
+
+void DoCopy(fuse_req_t req, const ByteRange& range, uint64_t in, uint64_t out) {
+  const Result<uint64_t> shared = ShareRange(FilesystemOf(req), *reinterpret_cast<Handle*>(in),
+                                             *reinterpret_cast<Handle*>(out), range);
+  if (shared.ok()) {
+    fuse_reply_write(req, shared.value());
+  } else {
+    // Whatever the reason: copying the bytes may go well, or tells the user what does not.
+    fuse_reply_err(req, EXDEV);
+  }
+}
+
 }  // namespace
 
 void Read(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_file_info* fi) {
@@ -225,12 +269,18 @@ void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_fi
   fuse_reply_lseek(req, static_cast<off_t>(found.value()));
 }
 
-// EXDEV makes the kernel copy for real (ENOSYS would, too, but for ever). Sharing extents instead
-// is a matter of its own.
-void CopyFileRange(fuse_req_t req, fuse_ino_t /*ino_in*/, off_t /*offset_in*/,
-                   fuse_file_info* /*fi_in*/, fuse_ino_t /*ino_out*/, off_t /*offset_out*/,
-                   fuse_file_info* /*fi_out*/, size_t /*length*/, int /*flags*/) {
-  fuse_reply_err(req, EXDEV);
+// EXDEV makes the kernel copy for real (ENOSYS would, too, but for ever).
+void CopyFileRange(fuse_req_t req, fuse_ino_t /*ino_in*/, off_t offset_in, fuse_file_info* fi_in,
+                   fuse_ino_t /*ino_out*/, off_t offset_out, fuse_file_info* fi_out, size_t length,
+                   int flags) {
+  if (flags != 0 || offset_in != offset_out || length == 0) {
+    fuse_reply_err(req, EXDEV);
+    return;
+  }
+  const ByteRange range{static_cast<uint64_t>(offset_in), length};
+  // It may wait for a commit.
+  InPool(FilesystemOf(req).names, req,
+         [req, range, in = fi_in->fh, out = fi_out->fh] { DoCopy(req, range, in, out); });
 }
 
 }  // namespace volfs::op

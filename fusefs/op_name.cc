@@ -61,7 +61,12 @@ Result<std::shared_ptr<Volume>> UseExisting(fuse_req_t req, const CreateCall& ca
   if (!Allowed(CallerOf(req), volume->attributes(), right)) {
     return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
   }
-  if ((fi.flags & O_TRUNC) != 0 && volume->size_bytes() != 0) return WouldShrink(fs, *volume);
+  if ((fi.flags & O_TRUNC) != 0 && volume->size_bytes() != 0) {
+    VOLFS_TRY(volume->AddOpen(Volume::Access::kWrite));
+    const Status emptied = fs.store.Shrink(*volume, 0);
+    volume->RemoveOpen(Volume::Access::kWrite);
+    VOLFS_TRY(emptied);
+  }
   return volume;
 }
 
@@ -126,11 +131,10 @@ struct RenameCall {
 
 // EPERM, not EXDEV, to another node's directory: `mv` would copy a live disk and delete it.
 Status CheckRename(Filesystem& fs, const RenameCall& call) {
-  if ((call.flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) {
-    return Error{Errc::kInvalid, "two volumes cannot be exchanged; rename one after the other"};
-  }
   if (!HoldsVolumes(fs, call.parent) || !HoldsVolumes(fs, call.new_parent)) {
-    return Error{Errc::kProtected, "only volumes can be renamed, within volumes/ and nodes/NODE/"};
+    return Error{Errc::kProtected,
+                 "only volumes can be renamed, within volumes/ and nodes/NODE/, and snapshots, "
+                 "within their folder"};
   }
   VOLFS_TRY(LookUp(fs, call.parent, call.name));
   const std::shared_ptr<Volume> volume = fs.store.Find(call.name);
@@ -149,10 +153,29 @@ Status CheckRename(Filesystem& fs, const RenameCall& call) {
   return OkStatus();
 }
 
+Status RenameSnapshotFile(Filesystem& fs, const RenameCall& call) {
+  VOLFS_TRY(CheckName(call.new_name, "snapshot"));
+  for (const auto& folder : fs.store.SnapshotFolders()) {
+    if (folder.volume != inode::IdOf(call.parent)) continue;
+    return fs.store.RenameSnapshot(folder.name, call.name, call.new_name);
+  }
+  return Error{Errc::kNotFound, Text("no snapshot ", call.name)};
+}
+
+Status RenameFile(Filesystem& fs, const RenameCall& call) {
+  if ((call.flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) {
+    return Error{Errc::kInvalid, "two images cannot be exchanged; rename one after the other"};
+  }
+  if (call.parent == call.new_parent && KindOf(fs, call.parent) == InodeKind::kSnapshotFolder) {
+    return RenameSnapshotFile(fs, call);
+  }
+  VOLFS_TRY(CheckRename(fs, call));
+  return fs.store.Rename(call.name, call.new_name);
+}
+
 void DoRename(fuse_req_t req, const RenameCall& call) {
   Filesystem& fs = FilesystemOf(req);
-  Status status = CheckRename(fs, call);
-  if (status.ok()) status = fs.store.Rename(call.name, call.new_name);
+  const Status status = RenameFile(fs, call);
   if (status.ok()) {
     fuse_reply_err(req, 0);
     return;

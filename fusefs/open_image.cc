@@ -15,17 +15,17 @@ namespace {
 //
 // An open with O_DIRECT bypasses that cache by itself. Telling the kernel so lets it send several
 // writes of one file at a time, where it otherwise holds the inode's lock around each.
-void SetCaching(fuse_file_info& fi) {
+void SetCaching(fuse_file_info& fi, bool keep) {
   const bool direct = (fi.flags & O_DIRECT) != 0;
-  fi.keep_cache = 1;
+  fi.keep_cache = keep ? 1 : 0;
   fi.direct_io = direct ? 1 : 0;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
   fi.parallel_direct_writes = direct ? 1 : 0;
 #endif
 }
 
-Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi) {
-  SetCaching(fi);
+Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi, bool keep_cache) {
+  SetCaching(fi, keep_cache);
   Handle* const added = fs.handles.Add(std::move(handle));
   fi.fh = reinterpret_cast<uint64_t>(added);
   return added;
@@ -41,7 +41,9 @@ bool ForWrite(const fuse_file_info& fi) {
 Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi) {
   const auto access = ForWrite(fi) ? Volume::Access::kWrite : Volume::Access::kRead;
   VOLFS_TRY(volume->AddOpen(access));
-  return Add(fs, std::make_unique<VolumeHandle>(std::move(volume), access), fi);
+  // The invalidator tells the kernel of a revert too, but perhaps after this open.
+  const bool keep_cache = !volume->TakeReverted();
+  return Add(fs, std::make_unique<VolumeHandle>(std::move(volume), access), fi, keep_cache);
 }
 
 Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi) {
@@ -51,17 +53,7 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
                                        "restore`")};
   }
   VOLFS_ASSIGN(std::shared_ptr<OpenSnapshot> open, fs.store.OpenSnapshotImage(info.id));
-  return Add(fs, std::make_unique<SnapshotHandle>(info, std::move(open)), fi);
-}
-
-Error WouldShrink(const Filesystem& fs, const Volume& volume) {
-  const char* why =
-      fs.options.allow_shrink
-          ? "making volumes smaller is not supported yet"
-          : "making it smaller would destroy what is in it; to write into it as it is use `dd "
-            "conv=notrunc`, `qemu-img convert -n` or `rsync --inplace`";
-  return Error{Errc::kProtected,
-               Text(volume.name(), " has ", volume.size_bytes(), " bytes: ", why)};
+  return Add(fs, std::make_unique<SnapshotHandle>(info, std::move(open)), fi, true);
 }
 
 void ReplyClosing(fuse_req_t req) { fuse_reply_err(req, ESHUTDOWN); }

@@ -19,9 +19,6 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
 // An open that was asked for writing?
 bool ForWrite(const fuse_file_info& fi);
 
-// Why a size may not become smaller, and what to do instead.
-Error WouldShrink(const Filesystem& fs, const Volume& volume);
-
 // The mount is being closed down (SIGTERM) and takes no newcomers.
 void ReplyClosing(fuse_req_t req);
 

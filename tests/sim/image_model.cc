@@ -121,6 +121,18 @@ void ImageModel::ExtendTo(uint64_t size_bytes) {
   BeginGrow(size_bytes);
 }
 
+ImageModel ImageModel::CutAt(ContentPool& pool, uint64_t size_bytes) const {
+  ImageModel cut(size_bytes);
+  cut.SizeIsDurable();
+  for (size_t s = 0; s < cut.sectors_.size(); ++s) {
+    ContentPool::Sector content = pool.Get(sectors_[s].versions[sectors_[s].settled].content);
+    const uint64_t visible = std::min<uint64_t>(size_bytes - s * kSectorBytes, kSectorBytes);
+    std::fill(content.begin() + static_cast<ptrdiff_t>(visible), content.end(), std::byte{0});
+    cut.sectors_[s].versions = {{pool.Add(content)}};
+  }
+  return cut;
+}
+
 ImageModel::Mark ImageModel::Now() const {
   Mark mark;
   mark.size = size_;

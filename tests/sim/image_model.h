@@ -71,6 +71,9 @@ class ImageModel {
   // Of a clone: at least as large, the rest zeros.
   void ExtendTo(uint64_t size_bytes);
 
+  // After a shrink: what is settled, durable, and nothing past `size_bytes`.
+  [[nodiscard]] ImageModel CutAt(ContentPool& pool, uint64_t size_bytes) const;
+
   // --- syncs and instants ------------------------------------------------------------------------
   struct Mark {  // what was settled at some moment
     std::vector<uint32_t> settled;

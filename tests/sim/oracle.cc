@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "blockstore/log.h"
 
@@ -164,6 +165,14 @@ void Oracle::CompareImages(Store& store, unsigned disks, bool durable,
         violations.push_back(Text("reading ", model->name, ": ", bytes.error().message));
       }
       continue;
+    }
+    if (model->or_image) {
+      ImageModel other = *std::exchange(model->or_image, std::nullopt);
+      if (!other.Decide(pool_, bytes.value(), durable)) {
+        model->image = std::move(other);
+        model->decided = true;
+        continue;
+      }
     }
     if (auto wrong = model->image.Decide(pool_, bytes.value(), durable)) {
       violations.push_back(Text("volume ", model->name, " (#", model->key, "): ", *wrong));

@@ -44,6 +44,8 @@ struct VolumeModel {
   bool decided = false;
   bool failed = false;  // a sync failed: none may succeed until the next mount
   ImageModel image;
+  std::optional<ImageModel>
+      or_image;  // after a revert or shrink of unknown outcome: or all of this
   // Of a clone that was made on another node: may be `creating`.
   int source_disk = -1;
   uint32_t source = 0;           // the key of the volume, 0: not a clone ...

@@ -93,6 +93,7 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   StoreOptions options;
   options.copy_rate = copy_rate;
   options.copy_piece_bytes = 4 * kBlockBytes;
+  options.allow_shrink = true;
   VOLFS_ASSIGN(store_, Store::Open(std::move(nodes), options));
   mounted_ = mask;
   return OkStatus();

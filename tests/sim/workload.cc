@@ -322,6 +322,101 @@ bool Workload::Rename(VolumeModel& model) {
   return true;
 }
 
+// The volume has, or has not, or may have become `image`.
+void Workload::Replaced(const Status& done, VolumeModel& model, ImageModel image) {
+  oracle_.Tick();
+  if (done.ok()) {
+    model.image = std::move(image);
+  } else if (LeavesOpen(done.error())) {
+    model.or_image = std::move(image);
+    return;  // it stays exclusive until the next recovery
+  }
+  model.exclusive = false;
+}
+
+bool Workload::Shrink(VolumeModel& model, uint64_t size_bytes) {
+  if (model.users > 0 || !model.image.Settled() || size_bytes >= model.image.size()) return false;
+  model.exclusive = true;
+  Note(Text("shrink ", model.name, ' ', size_bytes));
+  const std::shared_ptr<Volume> volume = store_.Find(model.id);
+  const bool busy = !model.whole;
+  const Status done = store_.Shrink(*volume, size_bytes);
+  if (!done.ok()) Check(done.error(), Text("shrink ", model.name), model.failed || busy);
+  Replaced(done, model, model.image.CutAt(oracle_.pool(), size_bytes));
+  return true;
+}
+
+bool Workload::Revert(SnapshotModel& model) {
+  VolumeModel& volume = *oracle_.Volume(model.volume);
+  if (!Usable(volume) || volume.users > 0 || model.deleting) return false;
+  volume.exclusive = true;
+  const User user(model.users);
+  const bool busy = SourceBusy(volume);
+  const std::string name = Text(volume.name, '@', model.name);
+  const auto reply = Ask(RequestKind::kRevert, name);
+  const Status done = reply.ok() ? OkStatus() : Status(reply.error());
+  if (!done.ok()) {
+    Check(done.error(), Text("revert ", name), busy || SourceBusy(volume) || volume.failed);
+  }
+  Replaced(done, volume, model.image);
+  return true;
+}
+
+bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
+  const User user(model.users);
+  const bool busy = SourceBusy(model);
+  if (!Create(model.disk, 0)) return false;
+  VolumeModel& target = *oracle_.volumes().back();
+  if (target.existence != Existence::kYes) return true;
+  const User target_user(target.users);
+  ImageModel instant;
+  Note(Text("copy ", model.name, ' ', target.name));
+  const ImageModel::Mark mark = model.image.Now();
+  const Claim claim(model.claims);
+  const auto pinned = store_.PinInstant(store_.Find(model.id));
+  oracle_.Tick();
+  if (!pinned.ok()) {
+    Check(pinned.error(), Text("copying ", model.name),
+          busy || !claim.alone() || SourceBusy(model) || model.failed);
+    return true;
+  }
+  model.image.Synced(mark);
+  instant = model.image.Instant(mark);
+  const auto bytes = ReadAll(pinned.value()->image());
+  if (!bytes.ok()) {
+    Check(bytes.error(), Text("reading an instant of ", model.name), false);
+    return true;
+  }
+  if (auto wrong = instant.Decide(oracle_.pool(), bytes.value(), true)) {
+    Violation(Text("an instant of ", model.name, ": ", *wrong));
+    return true;
+  }
+  const std::span<const std::byte> all(bytes.value());
+  for (uint64_t at = 0; at < all.size(); at += piece_bytes) {
+    if (random_.OneIn(4)) continue;  // a hole, to cp
+    CopyPiece(pinned.value(), target, all.subspan(at, std::min(piece_bytes, all.size() - at)), at);
+  }
+  return true;
+}
+
+void Workload::CopyPiece(const std::shared_ptr<OpenSnapshot>& source, VolumeModel& target,
+                         std::span<const std::byte> bytes, uint64_t offset_bytes) {
+  const uint64_t end = offset_bytes + bytes.size();
+  const bool grows = end > target.image.size();
+  if (target.growing || !target.image.Writable(offset_bytes, bytes.size())) return;
+  target.growing = grows;
+  const Claim claim(target.claims);  // the first piece takes its lock as a source
+  target.image.BeginWrite(oracle_.pool(), offset_bytes, bytes.size(), bytes, oracle_.Tick());
+  const std::shared_ptr<Volume> volume = store_.Find(target.id);
+  Status done = store_.Share(source, volume, {offset_bytes, bytes.size()});
+  if (!done.ok() && done.error().code == Errc::kWrongRegion) {
+    done = volume->WriteAt(bytes, offset_bytes);
+  }
+  target.image.EndWrite(offset_bytes, bytes.size(), done.ok(), oracle_.Tick());
+  if (grows) target.growing = false;
+  if (!done.ok()) Check(done.error(), Text("copying to ", target.name), target.failed);
+}
+
 bool Workload::Delete(VolumeModel& model, bool cancel) {
   if (model.users > 0 || (cancel && model.whole)) return false;
   model.exclusive = true;
@@ -629,7 +724,15 @@ void Workload::DoRandom(Random& random) {
   } else if (dice < 95) {
     (void)Rename(*volume);
   } else if (dice < 96) {
-    if (size < 40 * kBlock) (void)Resize(*volume, size + random.Below(6 * kBlock));
+    const uint64_t what = random.Below(4);
+    if (what == 0 && snapshot != nullptr) {
+      (void)Revert(*snapshot);
+    } else if (what == 1) {
+      (void)Shrink(*volume, random.Below(size + 1));
+    } else if (what == 2) {
+      if (alive < kMostVolumes) (void)Copy(*volume, kBlock * random.Between(1, 10));
+    } else if (size < 40 * kBlock)
+      (void)Resize(*volume, size + random.Below(6 * kBlock));
   } else if (dice < 98) {
     (void)Look(*volume);
   } else {

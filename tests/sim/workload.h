@@ -33,6 +33,10 @@ class Workload {
   bool Sync(VolumeModel& model);
   bool Resize(VolumeModel& model, uint64_t size_bytes);
   bool Rename(VolumeModel& model);
+  bool Shrink(VolumeModel& model, uint64_t size_bytes);
+  bool Revert(SnapshotModel& model);
+  // As cp does it with copy_file_range: by sharing if that is possible, else by writing.
+  bool Copy(VolumeModel& model, uint64_t piece_bytes);
   bool Delete(VolumeModel& model, bool cancel);
   bool TakeSnapshot(VolumeModel& model);
   bool DeleteSnapshot(SnapshotModel& model);
@@ -53,6 +57,9 @@ class Workload {
   void Client(uint64_t seed, uint64_t* left);
   void DoRandom(Random& random);
   void Settle(VolumeModel& model);
+  void Replaced(const Status& done, VolumeModel& model, ImageModel image);
+  void CopyPiece(const std::shared_ptr<OpenSnapshot>& source, VolumeModel& target,
+                 std::span<const std::byte> bytes, uint64_t offset_bytes);
   bool WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
 
   Result<std::string> Ask(RequestKind kind, const std::string& line);

@@ -1,0 +1,77 @@
+// Putting a volume back to what a snapshot shows: a new head over the snapshot's layer, one commit.
+#include "blockstore/clone_plan.h"
+#include "blockstore/log.h"
+#include "blockstore/store.h"
+
+namespace volfs {
+Status Store::Revert(const std::string& name, const std::string& snapshot, const Caller& caller) {
+  const std::string words = Text(name, "@", snapshot);
+  Reservation reservation(*this);
+  std::shared_ptr<Volume> volume;
+  SnapshotRecord record;
+  {
+    MutexLock lock(mu_);
+    const SnapshotEntry* const found = FindSnapshotLocked(name, snapshot);
+    if (found == nullptr) return Error{Errc::kNotFound, Text(words, ": no such snapshot")};
+    record = found->record;
+    const auto named = by_name_.find(name);
+    if (named == by_name_.end()) {
+      return Error{Errc::kNotFound,
+                   Text(name, ": it was deleted; `restore ", words, ' ', name, "` brings it back")};
+    }
+    volume = named->second;
+    if (!Allowed(caller, volume->attributes(), Right::kWrite)) {
+      return Error{Errc::kDenied, Text(name, ": you have no right to write it")};
+    }
+    if ((volume->attributes().mode & 0222) == 0) {
+      return Error{Errc::kProtected, Text(name,
+                                          ": nobody has the right to write it, which protects it; "
+                                          "`chmod u+w` first")};
+    }
+    VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
+    VOLFS_TRY(CheckSourceLocked(*volume));
+    if (found->node != &volume->node()) {
+      return Error{
+          Errc::kWrongRegion,
+          Text(words, ": the snapshot is on node ", found->node->name(), ", the volume on ",
+               volume->node().name(), "; restore it under another name")};
+    }
+    ReserveSourceLocked(reservation, volume->id());
+  }
+  VOLFS_TRY(CheckNotFenced(volume->node()));
+  VOLFS_TRY(Patiently([&] { return volume->BeginRevert(); }));
+  const Status done = RevertTo(*volume, record);
+  volume->EndRevert();
+  VOLFS_TRY(done);
+  Emit("reverted", volume->name(), volume->id(), snapshot);
+  return OkStatus();
+}
+
+Status Store::RevertTo(Volume& volume, const SnapshotRecord& snapshot) {
+  MutexLock naming(naming_mu_);  // the snapshot is not deleted meanwhile
+  VOLFS_ASSIGN(const std::shared_ptr<const FrozenImage> image, SnapshotImage(snapshot.id));
+  Layer* const frozen = layers_.Find(snapshot.layer);
+  return PutHeadOver(volume, frozen, [&](Layer&, LayerRecord& layer, ExtentMap& map) -> Status {
+    layer.parent_bytes = layer.size_bytes = image->size_bytes();
+    map = image->map();
+    map.Resize(BlocksFor(image->size_bytes(), block_size_));
+    return OkStatus();
+  });
+}
+
+Status Store::PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& make) {
+  Layer* const old = volume.head();
+  VOLFS_TRY(volume.ReplaceHead([&](Layer& head, LayerRecord& layer, ExtentMap& map) {
+    layer.id = NewId();
+    layer.parent = under->id();
+    return make(head, layer, map);
+  }));
+  AdoptHead(volume, under);
+  if (const Status freed = reclaimer_->RemovePoint(old); !freed.ok()) {
+    LogWarning(Text(volume.name(), ": space that its former head took is freed at the next mount: ",
+                    freed.error().message));
+  }
+  return OkStatus();
+}
+
+}  // namespace volfs

@@ -1,0 +1,57 @@
+// Sharing by copy_file_range: a volume that was never written to gets a head over a frozen layer of
+// its source, of which each call shows some more.
+#include "blockstore/clone_plan.h"
+#include "blockstore/log.h"
+#include "blockstore/store.h"
+
+namespace volfs {
+
+bool Store::MayShare(const Volume& source, Volume& target) {
+  return &source.node() == &target.node() && source.id() != target.id() && target.Untouched();
+}
+
+Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Volume>& source) {
+  Reservation reservation(*this);
+  {
+    MutexLock lock(mu_);
+    VOLFS_TRY(CheckUnlockedLocked(source->id(), source->name()));
+    VOLFS_TRY(CheckSourceLocked(*source));
+    ReserveSourceLocked(reservation, source->id());
+  }
+  VOLFS_TRY(CheckNotFenced(source->node()));
+  Layer* const old = source->head();
+  const auto image = source->TakeInstant([](const Layer&) { return CatalogChange{}; });
+  AdoptHead(*source, old);
+  if (!image.ok()) {
+    if (source->head() != old) (void)reclaimer_->RemovePoint(old);
+    return image.error();
+  }
+  // shared_ptr: the source's descriptor and each target that it was copied to keep it.
+  return std::make_shared<OpenSnapshot>(*reclaimer_, old, image.value());
+}
+
+Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
+                    const std::shared_ptr<Volume>& target, const ByteRange& range) {
+  Layer* const frozen = source->layer();
+  const Error apart{Errc::kWrongRegion,
+                    Text(target->name(), ": it cannot share blocks with that source")};
+  if (frozen->node() != &target->node() || IsClone(target->id())) return apart;
+  if (target->head()->record().parent != frozen->id()) {
+    Reservation reservation(*this);
+    {
+      MutexLock lock(mu_);
+      if (locked_.contains(target->id())) return apart;
+      ReserveSourceLocked(reservation, target->id());
+    }
+    VOLFS_TRY(
+        PutHeadOver(*target, frozen, [&](Layer&, LayerRecord& layer, ExtentMap& map) -> Status {
+          if (!target->Untouched()) return apart;
+          layer.size_bytes = target->size_bytes();
+          map.Resize(BlocksFor(layer.size_bytes, block_size_));
+          return OkStatus();
+        }));
+  }
+  return target->ShowThrough(frozen->id(), source->image(), range, source);
+}
+
+}  // namespace volfs

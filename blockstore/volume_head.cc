@@ -1,0 +1,193 @@
+// Changes of a volume's head as a whole: another layer in its place, fewer bytes, blocks of its
+// parent shown through. Each is rare, and alone in the slot.
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "blockstore/log.h"
+#include "blockstore/volume.h"
+
+namespace volfs {
+
+Status Volume::ReplaceHead(const NewHead& make) {
+  VOLFS_TRY(Load());
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    // What an earlier instant froze must be recorded before the head that does it is gone.
+    VOLFS_TRY(CommitBatch({}));
+    VOLFS_TRY(CloseGate());
+    const Status done = ReplaceHeadClosed(make);
+    gate_.Open();
+    return done;
+  });
+}
+
+Status Volume::ReplaceHeadClosed(const NewHead& make) {
+  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  LayerRecord layer;
+  ExtentMap map;
+  VOLFS_TRY(make(*head(), layer, map));
+  assert(map.size() == BlocksFor(layer.size_bytes, context_.block_size));
+  VolumeRecord next = record();
+  next.head = layer.id;
+  next.size_bytes = layer.size_bytes;
+  next.attributes.mtime_ns = next.attributes.ctime_ns = WallNow().count();
+  if (const Status done = node_.catalog().Commit({PutLayer{layer}, PutVolume{next}}); !done.ok()) {
+    return RefusedCleanly(done.error()) ? done : Fail(done.error());
+  }
+  Layer* const fresh = context_.layers.Add(&node_, layer, LayerTable::Origin::kCatalog);
+  {
+    WriterLock lock(map_mu_);
+    head_ = fresh;
+    std::swap(map_, map);
+    size_bytes_.store(layer.size_bytes, std::memory_order_release);
+  }
+  MutexLock lock(meta_mu_);
+  record_.head = next.head;
+  record_.size_bytes = next.size_bytes;
+  record_.attributes.ctime_ns = next.attributes.ctime_ns;
+  mtime_ns_.store(next.attributes.mtime_ns);
+  committed_ = std::move(next);
+  return OkStatus();
+}
+
+Status Volume::Shrink(uint64_t size_bytes) {
+  VOLFS_TRY(Load());
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    VOLFS_TRY(CloseGate());
+    const Status done = ShrinkClosed(size_bytes);
+    gate_.Open();
+    return done;
+  });
+}
+
+// The size is committed before the file is cut: a file that is too long is cut when it is opened
+// next (Layer::CheckSizeLocked), one that is too short could not be told from a damaged one.
+Status Volume::ShrinkClosed(uint64_t size_bytes) {
+  const uint64_t old_bytes = this->size_bytes();
+  if (size_bytes >= old_bytes) return OkStatus();
+  VOLFS_TRY(CommitBatch({}));
+  const uint32_t bs = context_.block_size;
+  const uint64_t blocks = BlocksFor(size_bytes, bs);
+  Layer* const shrunk = head();
+  PresenceRuns presence;
+  const BlockRange cut{size_bytes / bs, size_bytes % bs == 0 ? 0u : 1u};  // the block cut in two
+  const Lookup under = Find(cut.first);
+  const bool merges =
+      cut.count > 0 && under.extent.layer != shrunk->ref() && under.extent.layer != LayerRef::kHole;
+  if (merges) {
+    // What lies under it has more bytes than the volume will have, which must not come back when it
+    // grows again. Not marked before the commit: if that is refused nobody has seen it.
+    std::array<std::byte, kDefaultBlockSize> bytes;
+    const std::span<std::byte> kept(bytes.data(), size_bytes - cut.first * bs);
+    VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, kept, cut.first * bs));
+    VOLFS_TRY(shrunk->WriteAt(kept, cut.first * bs));
+    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
+    presence.Set(cut, BlockState::kHere);
+  }
+  LayerRecord layer = shrunk->record();
+  layer.size_bytes = size_bytes;
+  layer.parent_bytes = std::min(layer.parent_bytes, size_bytes);
+  VolumeRecord next = record();
+  next.size_bytes = size_bytes;
+  CatalogChange change{PutLayer{layer}, PutVolume{next}};
+  if (!shrunk->flat()) {
+    const uint64_t old_blocks = BlocksFor(old_bytes, bs);
+    if (old_blocks > blocks) presence.Set({blocks, old_blocks - blocks}, BlockState::kAbsent);
+    if (!presence.empty()) change.emplace_back(SetPresence{layer.id, presence});
+  }
+  if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
+    if (!RefusedCleanly(done.error())) return Fail(done.error());
+    if (merges) (void)shrunk->Punch({cut.first * bs, bs});
+    return done;
+  }
+  {
+    WriterLock lock(map_mu_);
+    size_bytes_.store(size_bytes, std::memory_order_release);
+    map_.Resize(blocks);
+    if (merges) map_.Assign(cut, shrunk->ref());
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.size_bytes = size_bytes;
+    committed_ = std::move(next);
+  }
+  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  // Grown again, an uncut file would show what was cut off.
+  if (const Status done = shrunk->Shrink(layer); !done.ok()) return Fail(done.error());
+  return OkStatus();
+}
+
+Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
+                           std::shared_ptr<const void> pin) {
+  VOLFS_TRY(Load());
+  // In the slot: a batch must see the presence and the record of one moment.
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    const Gate::Passage passage = gate_.Enter();
+    const Epoch::Reader reader = context_.epoch.Enter();
+    const uint32_t bs = context_.block_size;
+    Layer* const over = head();
+    if (over->record().parent != frozen) {
+      return Error{Errc::kWrongRegion, Text(name(), ": it shares nothing with that source")};
+    }
+    const uint64_t first = range.offset_bytes / bs;
+    const BlockRange blocks{first, BlocksFor(range.end(), bs) - first};
+    // The gap between what is shown so far and this range would show the parent, too.
+    const uint64_t gap = std::min(BlocksFor(over->record().parent_bytes, bs), first);
+    const RangeLock::Guard guard = range_lock_.Lock({gap, blocks.end() - gap});
+    for (uint64_t block = first; block < blocks.end();) {
+      const Lookup found = Find(block);
+      if (found.extent.layer == over->ref()) {
+        return Error{Errc::kWrongRegion, Text(name(), ": this range was written to already")};
+      }
+      block = found.extent.end();
+    }
+    if (range.end() > size_bytes()) VOLFS_TRY(GrowTo(range.end()));
+    for (uint64_t block = gap; block < first;) {
+      const Extent extent = Find(block).extent;
+      const uint64_t end = std::min(extent.end(), first);
+      if (extent.layer == LayerRef::kHole) {
+        over->MarkPending({block, end - block}, BlockState::kZero);
+      }
+      block = end;
+    }
+    {
+      MutexLock lock(meta_mu_);
+      pins_.push_back({++pinned_, std::move(pin)});
+    }
+    over->ShowParent(blocks, std::min(range.end(), image.size_bytes()));
+    WriterLock lock(map_mu_);
+    map_.Assign(blocks, LayerRef::kHole);
+    for (uint64_t block = first; block < std::min(blocks.end(), image.map().size());) {
+      const Extent extent = image.map().Find(block);
+      const uint64_t end = std::min({extent.end(), blocks.end(), image.map().size()});
+      map_.Assign({block, end - block}, extent.layer);
+      block = end;
+    }
+    mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+    return OkStatus();
+  });
+}
+
+bool Volume::Untouched() {
+  const Result<std::optional<ByteRange>> data = head()->NextData(0);
+  return head()->flat() && data.ok() && !data.value();
+}
+
+uint64_t Volume::Pinned() const {
+  MutexLock lock(meta_mu_);
+  return pinned_;
+}
+
+void Volume::Unpin(uint64_t up_to) {
+  std::vector<Pin> gone;  // outlives the lock: what ends with it may free space
+  MutexLock lock(meta_mu_);
+  const auto kept =
+      std::find_if(pins_.begin(), pins_.end(), [&](const Pin& pin) { return pin.number > up_to; });
+  gone.assign(std::make_move_iterator(pins_.begin()), std::make_move_iterator(kept));
+  pins_.erase(pins_.begin(), kept);
+}
+
+}  // namespace volfs
