@@ -13,14 +13,6 @@ namespace volfs {
 namespace {
 
 using Bytes = std::vector<std::byte>;
-constexpr uint64_t kMiB = 1 << 20;
-
-Bytes ReadBack(Volume& volume) {
-  Bytes out(volume.size_bytes());
-  const Result<size_t> got = volume.ReadAt(out, 0);
-  EXPECT_TRUE(got.ok()) << (got.ok() ? "" : got.error().message);
-  return out;
-}
 
 class CloneTest : public ::testing::Test {
  protected:

@@ -1,9 +1,12 @@
 #include "tests/support/store_fixture.h"
 
+#include <gtest/gtest.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
+#include "blockstore/check.h"
 #include "blockstore/posix_node.h"
 
 namespace volfs {
@@ -18,14 +21,12 @@ T OrAbort(Result<T> result, const char* what) {
   return std::move(result.value());
 }
 
-constexpr uint64_t kMebibyte = uint64_t{1} << 20;
-
 NodeRecord RecordOf(const std::string& name) {
   NodeRecord record;
   record.name = name;
   record.region = "default";
   record.types = {{"standard", 0, kMaxVolumeBytes}, {"ssd", 0, kMaxVolumeBytes}};
-  if (name == "b") record.types.push_back({"sata", kMebibyte, 1024 * kMebibyte});
+  if (name == "b") record.types.push_back({"sata", kMiB, 1024 * kMiB});
   return record;
 }
 
@@ -91,6 +92,27 @@ std::vector<std::byte> Pattern(size_t bytes) {
     byte = static_cast<std::byte>((state >> 56) | 1);
   }
   return data;
+}
+
+std::vector<std::byte> ReadBack(Volume& volume) {
+  std::vector<std::byte> bytes(volume.size_bytes());
+  const Result<size_t> got = volume.ReadAt(bytes, 0);
+  if (!got.ok()) {
+    ADD_FAILURE() << got.error().message;
+  } else {
+    EXPECT_EQ(got.value(), bytes.size());
+  }
+  return bytes;
+}
+
+std::vector<std::string> CheckFindings(Store& store) {
+  std::vector<Node*> nodes;
+  for (const auto& node : store.nodes()) nodes.push_back(node.get());
+  const auto found = CheckNodes(nodes, {});
+  if (!found.ok()) return {found.error().message};
+  std::vector<std::string> texts;
+  for (const Finding& finding : found.value()) texts.push_back(finding.text);
+  return texts;
 }
 
 }  // namespace volfs

@@ -40,6 +40,14 @@ class StoreFixture {
   std::unique_ptr<Store> store_;
 };
 
+inline constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+// All of the volume; a failure of the test if it cannot be read.
+std::vector<std::byte> ReadBack(Volume& volume);
+
+// What `volfs check` finds in the open, idle store, one text each.
+std::vector<std::string> CheckFindings(Store& store);
+
 // Bytes that are nowhere zero for long and differ from block to block.
 std::vector<std::byte> Pattern(size_t bytes);
 

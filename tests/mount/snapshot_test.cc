@@ -1,0 +1,86 @@
+// Goal: snapshots as files, and volumes put back to them, through the kernel.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class SnapshotFilesTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    Mount();
+    MustRun("head -c 3000005 /dev/urandom > " + Then() + "; cp " + Then() + " " + Volume("db"));
+    MustAsk("snapshot", "db monday");
+    MustRun("dd if=/dev/zero of=" + Volume("db") + " bs=1M count=2 conv=notrunc status=none");
+    MustRun("truncate -s 5M " + Volume("db"));
+  }
+  std::string Then() { return folder() + "/then"; }
+  bool IsThen(const std::string& path) {
+    return RunShell("cmp " + Then() + " " + path).exit_code == 0;
+  }
+};
+
+// The page cache of the newer contents, which a reader has filled just before, is not shown.
+TEST_F(SnapshotFilesTest, RevertShowsAtOnce) {
+  EXPECT_FALSE(IsThen(Volume("db")));
+  MustAsk("revert", "db@monday");
+  EXPECT_EQ(StatOf(Volume("db")).st_size, 3000005);
+  EXPECT_TRUE(IsThen(Volume("db")));
+  Remount();
+  EXPECT_TRUE(IsThen(Volume("db")));
+  EXPECT_TRUE(IsThen(Path("snapshots/db/monday")));
+}
+
+// While it is open, for reading or as a loop device, it is refused, and who has it open sees
+// nothing of it.
+TEST_F(SnapshotFilesTest, RevertIsRefusedWhileItIsOpen) {
+  {
+    const TestFile open(Volume("db"), O_RDONLY);
+    EXPECT_EQ(Ask("revert", "db@monday"), EBUSY);
+  }
+  const std::string loop = AttachLoop(Volume("db"));
+  EXPECT_EQ(Ask("revert", "db@monday"), EBUSY);
+  DetachLoop(loop);
+  EXPECT_EQ(Ask("revert", "db@monday"), 0);
+  MustRun("chmod 444 " + Volume("db"));
+  EXPECT_EQ(Ask("revert", "db@monday"), EPERM);
+  EXPECT_EQ(Ask("revert", "db@tuesday"), ENOENT);
+}
+
+// As the other requests that destroy: half a name must never do it.
+TEST_F(SnapshotFilesTest, RevertWantsItsLineEnd) {
+  EXPECT_NE(RunShell("printf db@monday > " + Path("control/revert")).exit_code, 0);
+  EXPECT_FALSE(IsThen(Volume("db")));
+  const CommandResult reverted = VolfsHere("revert db@monday");
+  EXPECT_EQ(reverted.exit_code, 0) << reverted.output;
+  EXPECT_TRUE(IsThen(Volume("db")));
+}
+
+TEST_F(SnapshotFilesTest, AreRenamedInTheirFolder) {
+  const std::string folder = Path("snapshots/db/");
+  MustRun("mv " + folder + "monday " + folder + "mon");
+  EXPECT_THAT(ListOf(folder), ElementsAre("mon"));
+  EXPECT_TRUE(IsThen(folder + "mon"));
+  MustAsk("snapshot", "db monday");
+  EXPECT_EQ(ErrnoOf(::rename((folder + "mon").c_str(), (folder + "monday").c_str())), EEXIST);
+  EXPECT_EQ(ErrnoOf(::rename((folder + "mon").c_str(), (folder + "a b").c_str())), EINVAL);
+  EXPECT_EQ(ErrnoOf(::rename((folder + "mon").c_str(), Volume("x").c_str())), EPERM);
+  Remount();
+  EXPECT_THAT(ListOf(folder), ElementsAre("mon", "monday"));
+  EXPECT_TRUE(IsThen(folder + "mon"));
+  MustRun("rm " + folder + "mon " + folder + "monday");
+  EXPECT_THAT(ListOf(Path("snapshots")), IsEmpty());
+}
+
+}  // namespace
+}  // namespace volfs
