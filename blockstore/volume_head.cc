@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "blockstore/log.h"
+#include "blockstore/sabotage.h"
 #include "blockstore/volume.h"
 
 namespace volfs {
@@ -32,7 +33,9 @@ Status Volume::ReplaceHeadClosed(const NewHead& make) {
   next.head = layer.id;
   next.size_bytes = layer.size_bytes;
   next.attributes.mtime_ns = next.attributes.ctime_ns = WallNow().count();
-  if (const Status done = node_.catalog().Commit({PutLayer{layer}, PutVolume{next}}); !done.ok()) {
+  const bool commits = !Sabotaged(Sabotage::kRevertUncommitted);
+  const CatalogChange change{PutLayer{layer}, PutVolume{next}};
+  if (const Status done = commits ? node_.catalog().Commit(change) : OkStatus(); !done.ok()) {
     return RefusedCleanly(done.error()) ? done : Fail(done.error());
   }
   Layer* const fresh = context_.layers.Add(&node_, layer, LayerTable::Origin::kCatalog);

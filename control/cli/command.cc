@@ -61,6 +61,7 @@ class Builder {
     AddClone();
     AddSnapshot();
     AddRestore();
+    AddRevert();
     AddRemove();
     AddResize();
     AddMove();
@@ -199,6 +200,13 @@ class Builder {
     Word(command, "NAME", line_.clone.name, "The new volume's name");
     TakesCloneOptions(command);
     Does(command, "restore", [&line = line_] { return Restore(line.common, line.clone); });
+  }
+
+  void AddRevert() {
+    CLI::App* command = Add("revert", "Put a volume back to one of its snapshots");
+    Word(command, "SRC@SNAP", line_.first, "The snapshot; what was written since is lost");
+    TakesMount(command);
+    Does(command, "revert", [&line = line_] { return Revert(line.common, line.first); });
   }
 
   void AddRemove() {

@@ -37,6 +37,7 @@ struct CloneOptions {  // of `clone` and `restore`; what is empty was not given
 Status Clone(const Common& common, const CloneOptions& options);
 Status Restore(const Common& common, const CloneOptions& options);
 
+Status Revert(const Common& common, const std::string& snapshot);
 Status Snapshot(const Common& common, const std::string& source, const std::string& name);
 Status Resize(const Common& common, const std::string& name, const std::string& size);
 Status Move(const Common& common, const std::string& from, const std::string& to);

@@ -161,6 +161,17 @@ Status Restore(const Common& common, const CloneOptions& options) {
   return MakeFrom(common, targets, options, "restore", Text(source, " ", name));
 }
 
+Status Revert(const Common& common, const std::string& snapshot) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string source, targets.Image(snapshot));
+  if (!IsSnapshot(source)) {
+    return UsageFailure(Text(source, ": name the snapshot to go back to, VOLUME@SNAP"));
+  }
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("revert", source));
+  return OkStatus();
+}
+
 Status Snapshot(const Common& common, const std::string& source, const std::string& name) {
   Targets targets(common.mount);
   VOLFS_ASSIGN(const std::string volume, targets.Volume(source));
