@@ -31,6 +31,7 @@ struct CommandLine {
   CloneOptions clone;
   StatusOptions status;
   NodeInitOptions node;
+  NodeSetOptions node_set;
   CheckStoreOptions check;
   bool flag = false;  // ls -l, attach --ro
 
@@ -281,7 +282,7 @@ class Builder {
   }
 
   void AddNode() {
-    CLI::App* node = Add("node", "Make and show nodes");
+    CLI::App* node = Add("node", "Make, change and show nodes");
     node->require_subcommand(1);
     CLI::App* list = Add(*node, "ls", "List the nodes of the mount");
     TakesJson(list);
@@ -295,6 +296,14 @@ class Builder {
     Option(init, "--types", line_.node.types, "NAME[:LEAST-GREATEST],...",
            "The volume types that it offers, if not \"standard\"");
     Does(init, "node init", [&line = line_] { return InitNodeDirectory(line.node); });
+
+    CLI::App* set = Add(*node, "set", "Change a node that is not mounted");
+    Word(set, "DIR", line_.node_set.directory, "The node's directory");
+    set->add_option("KEY=VALUE", line_.node_set.assignments,
+                    "name=N, region=R, types=NAME[:LEAST-GREATEST],...")
+        ->required()
+        ->type_name("");
+    Does(set, "node set", [&line = line_] { return SetNode(line.node_set); });
   }
 
   void AddCheck() {

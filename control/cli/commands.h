@@ -72,6 +72,11 @@ struct NodeInitOptions {
   std::string types;  // NAME[:LEAST-GREATEST],...
 };
 Status InitNodeDirectory(const NodeInitOptions& options);
+struct NodeSetOptions {
+  std::string directory;
+  std::vector<std::string> assignments;  // name=N, region=R, types=LIST
+};
+Status SetNode(const NodeSetOptions& options);  // node_set_command.cc
 
 // The offline check of a store, check_command.cc. Prints what went wrong by itself and returns the
 // exit code, which is that of fsck(8) (failure.h).
