@@ -32,6 +32,7 @@ struct CommandLine {
   StatusOptions status;
   NodeInitOptions node;
   NodeSetOptions node_set;
+  NodeForgetOptions node_forget;
   CheckStoreOptions check;
   bool flag = false;  // ls -l, attach --ro
 
@@ -304,6 +305,16 @@ class Builder {
         ->required()
         ->type_name("");
     Does(set, "node set", [&line = line_] { return SetNode(line.node_set); });
+
+    CLI::App* forget = Add(*node, "forget", "Forget a node that is lost for good");
+    Word(forget, "UUID", line_.node_forget.uuid, "The lost node's UUID");
+    forget
+        ->add_option("NODE_DIR", line_.node_forget.directories,
+                     "Nodes that shall forget it, besides those in this machine's list")
+        ->type_name("");
+    Option(forget, "--registry", line_.node_forget.registry, "FILE",
+           "The list of nodes, if not this machine's");
+    Does(forget, "node forget", [&line = line_] { return ForgetLostNode(line.node_forget); });
   }
 
   void AddCheck() {

@@ -47,7 +47,7 @@ OptionsByCommand OfHelp() {
 OptionsByCommand OfPage() {
   std::ifstream file(VOLFS_SOURCE_DIR "/control/man/volfs.8");
   EXPECT_TRUE(file) << "control/man/volfs.8 cannot be read";
-  const std::regex command("\\.It Cm ([a-z]+( init| set| ls)?)\\b.*");
+  const std::regex command("\\.It Cm ([a-z]+( init| set| forget| ls)?)\\b.*");
   const std::regex option("Fl (-?[A-Za-z]+)");
   OptionsByCommand all;
   std::string at;
