@@ -19,8 +19,13 @@ Layer::Layer(Node* node, LayerRef ref, LayerRecord record, LayerRecord committed
       committed_(std::move(committed)),
       name_durable_(committed_.has_file) {}
 
-Layer::Layer(LayerRef ref, Id id, std::string missing_node)
-    : node_(nullptr), ref_(ref), id_(id), missing_node_(std::move(missing_node)), flat_(false) {
+Layer::Layer(LayerRef ref, Id id, std::string missing_node, std::string why)
+    : node_(nullptr),
+      ref_(ref),
+      id_(id),
+      missing_node_(std::move(missing_node)),
+      why_missing_(std::move(why)),
+      flat_(false) {
   record_.id = id;
 }
 
@@ -39,7 +44,7 @@ LayerRecord Layer::record() const {
 }
 
 Status Layer::MissingError() const {
-  return Error{Errc::kIo, Text("node ", missing_node_, " is not mounted")};
+  return Error{Errc::kIo, Text("node ", missing_node_, " ", why_missing_)};
 }
 
 Result<NodeFile*> Layer::OpenLocked(OpenMode mode) {

@@ -26,8 +26,9 @@ class Node;
 // pending set: blocks that were made here or zero since the last commit (design rule "data before
 // map": an entry is made after its pwrite returned, never before).
 //
-// A layer whose node is not mounted is a Layer too: node() is null and every access fails with
-// kIo naming the node, so that the ranges that need it are errors and nothing else is.
+// A layer whose node is not mounted, or which its node did not keep, is a Layer too: node() is null
+// and every access fails with kIo naming the node, so that the ranges that need it are errors and
+// nothing else is.
 //
 // Invariants:
 //   L1  a flat layer (parent kNoId) has a file, of exactly size_bytes() bytes, and no pending set;
@@ -40,14 +41,19 @@ class Layer {
  public:
   // `committed` is the record as it is in the catalog: all default if it is not there yet.
   Layer(Node* node, LayerRef ref, LayerRecord record, LayerRecord committed);
-  // Stands for layer `id` of a node that is not mounted.
-  Layer(LayerRef ref, Id id, std::string missing_node);
+  // Stands for layer `id` of a node where it cannot be read: why, is told by every access.
+  Layer(LayerRef ref, Id id, std::string missing_node, std::string why);
 
   [[nodiscard]] Id id() const { return id_; }
   [[nodiscard]] LayerRef ref() const { return ref_; }
   [[nodiscard]] Node* node() const { return node_; }
   [[nodiscard]] std::string NodeName() const;  // of one that is not mounted too
   [[nodiscard]] std::string FileName() const;  // "layers/0123456789abcd00"
+
+  // What stands for a parent that nobody held: what that has now is not what it had. Set by
+  // recovery, before anything else runs; null: nothing was lost.
+  void LoseParent(Layer* stand_in) { lost_parent_ = stand_in; }
+  [[nodiscard]] Layer* lost_parent() const { return lost_parent_; }
 
   [[nodiscard]] LayerRecord record() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool flat() const { return flat_.load(std::memory_order_acquire); }
@@ -115,6 +121,8 @@ class Layer {
   const LayerRef ref_;
   const Id id_;
   const std::string missing_node_;
+  const std::string why_missing_;
+  Layer* lost_parent_ = nullptr;
 
   std::atomic<bool> flat_;
   std::atomic<bool> failed_{false};

@@ -18,6 +18,11 @@ Layer* LayerTable::Place(std::unique_ptr<Layer> layer) {
   if (slot.load() == nullptr) slot.store(new Segment{}, std::memory_order_release);
   Layer* placed = layer.release();
   (*slot.load())[index % kSegment].store(placed, std::memory_order_release);
+  return placed;
+}
+
+Layer* LayerTable::PlaceAndName(std::unique_ptr<Layer> layer) {
+  Layer* const placed = Place(std::move(layer));
   by_id_[placed->id()] = placed;
   return placed;
 }
@@ -25,13 +30,20 @@ Layer* LayerTable::Place(std::unique_ptr<Layer> layer) {
 Layer* LayerTable::Add(Node* node, LayerRecord record, Origin origin) {
   MutexLock lock(mu_);
   LayerRecord committed = origin == Origin::kCatalog ? record : LayerRecord{};
-  return Place(
+  return PlaceAndName(
       std::make_unique<Layer>(node, LayerRef{next_++}, std::move(record), std::move(committed)));
 }
 
 Layer* LayerTable::AddMissing(Id id, std::string node_name) {
   MutexLock lock(mu_);
-  return Place(std::make_unique<Layer>(LayerRef{next_++}, id, std::move(node_name)));
+  return PlaceAndName(
+      std::make_unique<Layer>(LayerRef{next_++}, id, std::move(node_name), "is not mounted"));
+}
+
+Layer* LayerTable::AddLost(Id id, std::string node_name) {
+  MutexLock lock(mu_);
+  return Place(std::make_unique<Layer>(LayerRef{next_++}, id, std::move(node_name),
+                                       "did not keep this for its clone"));
 }
 
 void LayerTable::Remove(Layer* layer) {

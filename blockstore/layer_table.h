@@ -28,7 +28,11 @@ class LayerTable {
 
   enum class Origin { kNew, kCatalog };
   Layer* Add(Node* node, LayerRecord record, Origin origin) VOLFS_EXCLUDES(mu_);
+  // Of a node that is not mounted.
   Layer* AddMissing(Id id, std::string node_name) VOLFS_EXCLUDES(mu_);
+  // Stands for a layer that its node did not keep as it was (Layer::LoseParent). Find does not find
+  // it: the node may have that layer still.
+  Layer* AddLost(Id id, std::string node_name) VOLFS_EXCLUDES(mu_);
   void Remove(Layer* layer) VOLFS_EXCLUDES(mu_);
 
   [[nodiscard]] Layer* Get(LayerRef ref) const {
@@ -46,6 +50,7 @@ class LayerTable {
   using Segment = std::array<std::atomic<Layer*>, kSegment>;
 
   Layer* Place(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
+  Layer* PlaceAndName(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
 
   std::array<std::atomic<Segment*>, kSegments> segments_{};
   mutable Mutex mu_;

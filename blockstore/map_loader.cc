@@ -16,7 +16,8 @@ Result<std::vector<Layer*>> LayerChain(const LayerTable& layers, Layer* top) {
     Layer* const last = chain.back();
     const LayerRecord record = last->record();
     if (last->node() == nullptr || record.parent == kNoId) return chain;
-    Layer* const parent = layers.Find(record.parent);
+    Layer* const lost = last->lost_parent();
+    Layer* const parent = lost != nullptr ? lost : layers.Find(record.parent);
     if (parent == nullptr || !seen.insert(parent).second) {
       return Error{Errc::kCorrupt, Text("the catalog of node ", last->node()->name(), " says that ",
                                         last->FileName(),

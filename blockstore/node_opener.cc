@@ -55,21 +55,22 @@ std::string NameFromPath(const std::string& path, const std::set<std::string>& t
 
 Status CheckNotKnown(const std::string& path, const std::vector<std::unique_ptr<Node>>& open,
                      const NodeOpenOptions& options) {
-  const std::string remedy =
-      "; mount its disk, or, if it is to be a new node, remove its line from " + options.registry;
+  const auto remedy = [](const std::string& uuid) {
+    return "; mount its disk, or, if that node is lost for good: volfs node forget " + uuid;
+  };
   for (const auto& [uuid, known] : ReadNodeRegistry(options.registry)) {
     if (known == path) {
       return PathError(
           Errc::kInvalid, path,
-          Text("it is empty, but was node ", uuid, " when it was last mounted", remedy));
+          Text("it is empty, but was node ", uuid, " when it was last mounted", remedy(uuid)));
     }
   }
   for (const auto& node : open) {
     for (const PeerRecord& peer : node->contents().peers) {
       if (peer.path == path) {
-        return PathError(
-            Errc::kInvalid, path,
-            Text("it is empty, but node ", node->name(), " knows it as node ", peer.name, remedy));
+        return PathError(Errc::kInvalid, path,
+                         Text("it is empty, but node ", node->name(), " knows it as node ",
+                              peer.name, remedy(peer.uuid)));
       }
     }
   }
@@ -117,8 +118,21 @@ Status CheckDistinct(const std::vector<std::unique_ptr<Node>>& nodes) {
   return OkStatus();
 }
 
-// Rewritten as a whole and renamed into place. Losing it costs only a check, so a failure is a
-// warning.
+// Rewritten as a whole and renamed into place.
+Status WriteRegistry(const std::string& file,
+                     const std::vector<std::pair<std::string, std::string>>& lines) {
+  std::error_code error;
+  fs::create_directories(fs::path(file).parent_path(), error);
+  const std::string temporary = Text(file, ".", Random64());
+  std::ofstream out(temporary);
+  for (const auto& [uuid, path] : lines) out << uuid << ' ' << path << '\n';
+  out.close();
+  if (out) fs::rename(temporary, file, error);
+  if (out && !error) return OkStatus();
+  return Error{Errc::kIo, Text("cannot write ", file, ": ", error.message())};
+}
+
+// Losing it costs only a check, so a failure is a warning.
 void UpdateRegistry(const std::string& file, const std::vector<std::unique_ptr<Node>>& nodes) {
   if (file.empty()) return;
   auto lines = ReadNodeRegistry(file);
@@ -132,13 +146,9 @@ void UpdateRegistry(const std::string& file, const std::vector<std::unique_ptr<N
   // be looked at, as its filesystem was shut down, does.
   std::error_code error;
   std::erase_if(lines, [&](const auto& line) { return !fs::exists(line.second, error) && !error; });
-  fs::create_directories(fs::path(file).parent_path(), error);
-  const std::string temporary = Text(file, ".", Random64());
-  std::ofstream out(temporary);
-  for (const auto& [uuid, path] : lines) out << uuid << ' ' << path << '\n';
-  out.close();
-  if (out) fs::rename(temporary, file, error);
-  if (!out || error) LogWarning(Text("cannot write ", file, ": ", error.message()));
+  if (const Status written = WriteRegistry(file, lines); !written.ok()) {
+    LogWarning(written.error().message);
+  }
 }
 
 // In two steps: nobody may claim more of another's generation than is durable there, and what is
@@ -210,6 +220,12 @@ std::vector<std::pair<std::string, std::string>> ReadNodeRegistry(const std::str
     lines.emplace_back(line.substr(0, space), line.substr(space + 1));
   }
   return lines;
+}
+
+Status ForgetInRegistry(const std::string& file, const std::string& uuid) {
+  auto lines = ReadNodeRegistry(file);
+  const size_t gone = std::erase_if(lines, [&](const auto& line) { return line.first == uuid; });
+  return gone == 0 ? OkStatus() : WriteRegistry(file, lines);
 }
 
 Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::string>& paths,

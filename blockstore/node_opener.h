@@ -44,4 +44,7 @@ Status InitNode(const std::string& path, NodeRecord record);
 // The registry's text as pairs of UUID and path; what is malformed is left out.
 std::vector<std::pair<std::string, std::string>> ReadNodeRegistry(const std::string& file);
 
+// Removes a node's line, if there is one. kIo.
+Status ForgetInRegistry(const std::string& file, const std::string& uuid);
+
 }  // namespace volfs

@@ -50,6 +50,23 @@ Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
   return found == places_.end() ? Place{} : found->second;
 }
 
+Result<uint64_t> Reclaimer::ExclusiveBytes(Layer* top) const {
+  uint64_t bytes = 0;
+  const Layer* above = nullptr;
+  for (Layer* layer = top; layer != nullptr && layer->node() == top->node();) {
+    const Place place = PlaceOf(layer);
+    const bool others = std::any_of(place.children.begin(), place.children.end(),
+                                    [above](const Layer* child) { return child != above; });
+    if (place.points > (layer == top ? 1 : 0) || others) break;
+    VOLFS_ASSIGN(const uint64_t own, layer->AllocatedBytes());
+    bytes += own;
+    above = layer;
+    const Id parent = layer->record().parent;
+    layer = parent == kNoId ? nullptr : layers_.Find(parent);
+  }
+  return bytes;
+}
+
 Status Reclaimer::ReclaimAll() {
   std::vector<Id> pointless;
   {

@@ -44,6 +44,10 @@ class Reclaimer {
   void DropPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   // Takes a point away; the space is free when this returns.
   Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  // What removing this layer's last point would free at least, in bytes: its file, and those of the
+  // layers under it that have no point and nobody else over them. The caller sees to it that the
+  // layer stays (Epoch).
+  Result<uint64_t> ExclusiveBytes(Layer* top) const VOLFS_EXCLUDES(tree_mu_);
   // Frees what the layer and the pointless layers under it can spare. A no-op if it has a point, or
   // is gone: by id, as another call may have removed it while this one waited for its turn.
   Status Reclaim(Id layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);

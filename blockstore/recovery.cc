@@ -36,6 +36,12 @@ std::string Recovery::NameOf(const std::string& uuid) const {
   for (const PeerRecord& peer : store_.absent_) {
     if (peer.uuid == uuid) return peer.name;
   }
+  // Nobody's peer any more (node_forget.h): the clones that need it still know its name.
+  for (const auto& node : store_.nodes_) {
+    for (const CloneRecord& clone : node->contents().clones) {
+      if (clone.source_node == uuid) return clone.source_node_name;
+    }
+  }
   return uuid;
 }
 
@@ -258,6 +264,10 @@ Status Recovery::KeepClone(Node& b, const CloneRecord& clone) {
     entry.trouble = Text("node ", a->name(),
                          " no longer holds its source, so what was not copied "
                          "yet is lost; delete this clone and make it again");
+    // Its layer may be there, without what nobody else needs: that must not be read as zeros. Of a
+    // clone on its source's own node it has all, as one that lies over it.
+    Layer* const head = volume->second->head();
+    if (a != &b) head->LoseParent(store_.layers_.AddLost(head->record().parent, a->name()));
   } else {
     entry.held = store_.layers_.Find(hold->second.layer);
     if (entry.held == nullptr) {

@@ -19,7 +19,7 @@ inline constexpr char kCleanKey[] = "clean";
 //   B there, A has a hold that B does not know   release it, and log it
 //   clone independent, hold still on A   release it; A missing: owed, the clone is available
 //   clone dependent, A missing           keep; its missing ranges are errors, status says why
-//   clone dependent, A there, no hold    status `error`
+//   clone dependent, A there, no hold    status `error`; what A has there now is not read
 //   B being cancelled                    release the hold on A if A is there, forget the clone
 //   B missing                            touch nothing
 //

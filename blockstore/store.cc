@@ -285,6 +285,7 @@ VolumeInfo Store::Info(Volume& volume) {
   if (const Result<uint64_t> bytes = volume.AllocatedBytes(); bytes.ok()) {
     info.allocated_bytes = bytes.value();
   }
+  info.exclusive_bytes = std::min(ExclusiveBytes(volume), info.allocated_bytes);
   FillCloneInfo(info);
   if (volume.deleting()) {
     info.status = "deleting";

@@ -47,6 +47,7 @@ struct VolumeInfo {
   int64_t created_ns = 0;
   int attachments = 0;           // opens
   uint64_t allocated_bytes = 0;  // what its layers take, shared ones and a source's included
+  uint64_t exclusive_bytes = 0;  // of these, what deleting it would free at least
   CloneProgress progress;        // of a clone that is not whole yet; 100 per cent otherwise
 };
 
@@ -313,6 +314,7 @@ class Store {
   Status Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held)
       VOLFS_EXCLUDES(naming_mu_, mu_);
   Result<std::shared_ptr<const FrozenImage>> SnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] uint64_t ExclusiveBytes(Volume& volume);
   void FillCloneInfo(VolumeInfo& info) VOLFS_EXCLUDES(mu_);
 
   // Background.

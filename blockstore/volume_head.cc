@@ -77,8 +77,9 @@ Status Volume::ShrinkClosed(uint64_t size_bytes) {
   PresenceRuns presence;
   const BlockRange cut{size_bytes / bs, size_bytes % bs == 0 ? 0u : 1u};  // the block cut in two
   const Lookup under = Find(cut.first);
-  const bool merges =
-      cut.count > 0 && under.extent.layer != shrunk->ref() && under.extent.layer != LayerRef::kHole;
+  const bool merges = cut.count > 0 && under.extent.layer != shrunk->ref() &&
+                      under.extent.layer != LayerRef::kHole &&
+                      !Sabotaged(Sabotage::kShrinkUnmerged);
   if (merges) {
     // What lies under it has more bytes than the volume will have, which must not come back when it
     // grows again. Not marked before the commit: if that is refused nobody has seen it.
@@ -151,12 +152,12 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
     for (uint64_t block = gap; block < first;) {
       const Extent extent = Find(block).extent;
       const uint64_t end = std::min(extent.end(), first);
-      if (extent.layer == LayerRef::kHole) {
+      if (extent.layer == LayerRef::kHole && !Sabotaged(Sabotage::kShareLeavesGap)) {
         over->MarkPending({block, end - block}, BlockState::kZero);
       }
       block = end;
     }
-    {
+    if (!Sabotaged(Sabotage::kShareUnpinned)) {
       MutexLock lock(meta_mu_);
       pins_.push_back({++pinned_, std::move(pin)});
     }

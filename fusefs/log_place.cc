@@ -5,21 +5,15 @@
 #include <array>
 #include <cctype>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 
 #include "blockstore/log.h"
+#include "control/cli/state_folder.h"
 
 namespace volfs {
 namespace {
 
-constexpr const char* kRootState = "/var/lib/volfs";
 constexpr const char* kRootLogs = "/var/log/volfs";
-
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
-}
 
 }  // namespace
 
@@ -40,16 +34,8 @@ std::string EscapePath(const std::string& absolute) {
   return out.empty() ? "-" : out;
 }
 
-std::string StateFolder() {
-  if (::geteuid() == 0) return kRootState;
-  const std::string state = Environment("XDG_STATE_HOME");
-  if (state.starts_with('/')) return Text(state, "/volfs");
-  const std::string home = Environment("HOME");
-  return home.starts_with('/') ? Text(home, "/.local/state/volfs") : std::string();
-}
-
 std::string LogFileFor(const std::string& mountpoint) {
-  const std::string folder = ::geteuid() == 0 ? kRootLogs : StateFolder();
+  const std::string folder = ::geteuid() == 0 ? kRootLogs : cli::StateFolder();
   if (folder.empty()) return {};
   std::error_code error;
   std::filesystem::create_directories(folder, error);

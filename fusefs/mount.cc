@@ -16,6 +16,7 @@
 #include "blockstore/node_opener.h"
 #include "blockstore/store.h"
 #include "control/cli/failure.h"
+#include "control/cli/state_folder.h"
 #include "control/control_tree.h"
 #include "fusefs/daemon.h"
 #include "fusefs/filesystem.h"
@@ -194,8 +195,7 @@ Status ServeMount(const Plan& plan, Filesystem& fs) {
 Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
   NodeOpenOptions options;
   options.may_init = plan.may_init;
-  const std::string state = StateFolder();
-  options.registry = state.empty() ? "" : Text(state, "/nodes");
+  options.registry = cli::NodeRegistryFile();
   VOLFS_ASSIGN(Nodes nodes, OpenNodes(plan.node_paths, options));
   const std::string absent = AbsentNodes(nodes);
   if (!absent.empty()) report.Warn(absent);

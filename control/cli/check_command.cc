@@ -2,16 +2,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 
 #include "blockstore/check.h"
 #include "blockstore/log.h"
-#include "blockstore/node_lock.h"
-#include "blockstore/node_opener.h"
-#include "blockstore/posix_node.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/mount_helper.h"
+#include "control/cli/offline_node.h"
 #include "control/cli/output.h"
 #include "control/json.h"
 
@@ -26,31 +23,9 @@ struct StoreToCheck {
   std::vector<volfs::Finding> findings;  // of nodes that could not be opened
 };
 
-Result<std::string> NodeDirectoryToCheck(const std::string& given) {
-  std::error_code error;
-  const std::filesystem::path real = std::filesystem::canonical(given, error);
-  if (error) return Failure(error.value(), Text(given, ": ", error.message()));
-  VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(real.string()));
-  switch (kind) {
-    case DirectoryKind::kNode:
-      return real.string();
-    case DirectoryKind::kEmpty:
-      return Error{Errc::kNotFound, Text(given, ": is empty; mount the node's disk there first")};
-    case DirectoryKind::kUnfinished:
-      return Error{Errc::kNotFound, Text(given,
-                                         ": is a node whose making did not finish; there is "
-                                         "nothing in it to check")};
-    case DirectoryKind::kOther:
-      break;
-  }
-  return Error{Errc::kNotFound, Text(given, ": is not a node")};
-}
-
-// Unlike a mount: no generation grows, nothing is made, and a node that is damaged is a finding.
+// A node that is damaged is a finding.
 Status OpenToCheck(const std::string& path, StoreToCheck& store) {
-  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(path));
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path));
-  Result<std::unique_ptr<Node>> node = Node::Open(std::move(directory), std::move(lock));
+  Result<std::unique_ptr<Node>> node = OpenOffline(path);
   if (node.ok()) {
     store.names.push_back(node.value()->name());
     store.nodes.push_back(std::move(node.value()));
@@ -129,7 +104,7 @@ std::string LastLine(const StoreToCheck& store, const CheckCounts& counts, bool 
 Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
   std::vector<std::string> paths;
   for (const std::string& given : SplitNodeDirectories(options.directories)) {
-    VOLFS_ASSIGN(const std::string path, NodeDirectoryToCheck(given));
+    VOLFS_ASSIGN(const std::string path, NodeDirectoryOf(given));
     if (std::find(paths.begin(), paths.end(), path) != paths.end()) {
       return UsageFailure(Text(given, ": is given twice"));
     }

@@ -31,6 +31,8 @@ struct CommandLine {
   CloneOptions clone;
   StatusOptions status;
   NodeInitOptions node;
+  NodeSetOptions node_set;
+  NodeForgetOptions node_forget;
   CheckStoreOptions check;
   bool flag = false;  // ls -l, attach --ro
 
@@ -289,7 +291,7 @@ class Builder {
   }
 
   void AddNode() {
-    CLI::App* node = Add("node", "Make and show nodes");
+    CLI::App* node = Add("node", "Make, change and show nodes");
     node->require_subcommand(1);
     CLI::App* list = Add(*node, "ls", "List the nodes of the mount");
     TakesJson(list);
@@ -303,6 +305,24 @@ class Builder {
     Option(init, "--types", line_.node.types, "NAME[:LEAST-GREATEST],...",
            "The volume types that it offers, if not \"standard\"");
     Does(init, "node init", [&line = line_] { return InitNodeDirectory(line.node); });
+
+    CLI::App* set = Add(*node, "set", "Change a node that is not mounted");
+    Word(set, "DIR", line_.node_set.directory, "The node's directory");
+    set->add_option("KEY=VALUE", line_.node_set.assignments,
+                    "name=N, region=R, types=NAME[:LEAST-GREATEST],...")
+        ->required()
+        ->type_name("");
+    Does(set, "node set", [&line = line_] { return SetNode(line.node_set); });
+
+    CLI::App* forget = Add(*node, "forget", "Forget a node that is lost for good");
+    Word(forget, "UUID", line_.node_forget.uuid, "The lost node's UUID");
+    forget
+        ->add_option("NODE_DIR", line_.node_forget.directories,
+                     "Nodes that shall forget it, besides those in this machine's list")
+        ->type_name("");
+    Option(forget, "--registry", line_.node_forget.registry, "FILE",
+           "The list of nodes, if not this machine's");
+    Does(forget, "node forget", [&line = line_] { return ForgetLostNode(line.node_forget); });
   }
 
   void AddCheck() {

@@ -73,6 +73,17 @@ struct NodeInitOptions {
   std::string types;  // NAME[:LEAST-GREATEST],...
 };
 Status InitNodeDirectory(const NodeInitOptions& options);
+struct NodeSetOptions {
+  std::string directory;
+  std::vector<std::string> assignments;  // name=N, region=R, types=LIST
+};
+Status SetNode(const NodeSetOptions& options);  // node_set_command.cc
+struct NodeForgetOptions {
+  std::string uuid;
+  std::vector<std::string> directories;  // of nodes besides those of this machine's list
+  std::string registry;                  // that list; empty: the usual one
+};
+Status ForgetLostNode(const NodeForgetOptions& options);  // node_forget_command.cc
 
 // The offline check of a store, check_command.cc. Prints what went wrong by itself and returns the
 // exit code, which is that of fsck(8) (failure.h).

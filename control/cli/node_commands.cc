@@ -12,6 +12,7 @@
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
+#include "control/cli/state_folder.h"
 #include "control/cli/target.h"
 #include "control/cli/types_option.h"
 #include "control/json.h"
@@ -108,12 +109,10 @@ Status CheckFresh(const std::string& directory, const std::string& real) {
   if (kind == DirectoryKind::kOther) {
     return UsageFailure(directory + ": is not empty; a new node takes an empty directory");
   }
-  const NodeOpenOptions defaults;
-  for (const auto& [uuid, path] : ReadNodeRegistry(defaults.registry)) {
+  for (const auto& [uuid, path] : ReadNodeRegistry(NodeRegistryFile())) {
     if (path != real || kind != DirectoryKind::kEmpty) continue;
-    return Failure(
-        EEXIST, Text(directory, ": is empty, but was the node ", uuid, " here; mount ",
-                     "its disk. If that node is lost, remove its line from ", defaults.registry));
+    return Failure(EEXIST, Text(directory, ": is empty, but was the node ", uuid, " here; mount ",
+                                "its disk. If that node is lost: volfs node forget ", uuid));
   }
   return OkStatus();
 }

@@ -208,6 +208,8 @@ TEST_F(ControlTreeTest, TellsAboutVolumesAndNodes) {
   EXPECT_EQ(Cat("volumes/db/size"), "1048576\n");
   EXPECT_EQ(Cat("volumes/db-clone/source"), "db\n");
   EXPECT_EQ(Cat("volumes/db-clone/eta_seconds"), "unknown\n");
+  EXPECT_EQ(Cat("volumes/db/exclusive_bytes"), "0\n") << "its data is held for the clone";
+  EXPECT_EQ(Cat("volumes/db/shared_bytes"), Cat("volumes/db/allocated_bytes"));
   EXPECT_THAT(Cat("volumes/db/info.json"), StartsWith(R"({"name":"db","id":)"));
   EXPECT_EQ(Cat("nodes/b/types"), "standard ssd sata\n");
   EXPECT_EQ(Cat("nodes/a/path"), fixture.NodePath("a") + "\n");

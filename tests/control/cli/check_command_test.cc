@@ -3,10 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -15,7 +13,7 @@
 
 #include "blockstore/node_lock.h"
 #include "blockstore/posix_node.h"
-#include "control/cli/command.h"
+#include "tests/control/cli/command_run.h"
 #include "tests/support/store_fixture.h"
 
 namespace volfs {
@@ -26,11 +24,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-struct CheckRun {
-  int exit_code = -1;
-  std::string output;  // of both streams
-};
 
 class CheckCommandTest : public testing::Test {
  protected:
@@ -45,35 +38,9 @@ class CheckCommandTest : public testing::Test {
   [[nodiscard]] std::string B() const { return fixture_.NodePath("b"); }
   [[nodiscard]] std::string HeadFile() const { return A() + "/" + head_; }
 
-  // In a process of its own: a lock is the process's.
-  static CheckRun Run(std::vector<std::string> words) {
-    words.insert(words.begin(), {"volfs", "check"});
-    std::array<int, 2> ends{};
-    EXPECT_EQ(::pipe(ends.data()), 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::dup2(ends[1], STDOUT_FILENO);
-      ::dup2(ends[1], STDERR_FILENO);
-      ::close(ends[0]);
-      std::vector<char*> argv;
-      for (std::string& word : words) argv.push_back(word.data());
-      argv.push_back(nullptr);
-      const int code = RunCommand(static_cast<int>(words.size()), argv.data(),
-                                  [](const MountArguments&) { return 99; });
-      std::fflush(nullptr);
-      ::_exit(code);
-    }
-    ::close(ends[1]);
-    CheckRun run;
-    std::array<char, 4096> buffer{};
-    for (ssize_t got = 0; (got = ::read(ends[0], buffer.data(), buffer.size())) > 0;) {
-      run.output.append(buffer.data(), static_cast<size_t>(got));
-    }
-    ::close(ends[0]);
-    int status = 0;
-    EXPECT_EQ(::waitpid(child, &status, 0), child);
-    if (WIFEXITED(status)) run.exit_code = WEXITSTATUS(status);
-    return run;
+  static CommandRun Run(std::vector<std::string> words) {
+    words.insert(words.begin(), "check");
+    return RunVolfsCommand(words);
   }
 
   // Of both nodes: the files in layers/, the catalog and its WAL.
@@ -98,7 +65,7 @@ class CheckCommandTest : public testing::Test {
 
 TEST_F(CheckCommandTest, ACleanStore) {
   const auto before = Bytes();
-  const CheckRun clean = Run({A(), B()});
+  const CommandRun clean = Run({A(), B()});
   EXPECT_EQ(clean.exit_code, 0);
   EXPECT_EQ(clean.output, "a, b: nothing is wrong\n");
   EXPECT_EQ(Run({A() + ":" + B()}).output, clean.output);
@@ -110,12 +77,12 @@ TEST_F(CheckCommandTest, ACleanStore) {
 // What a crash leaves is a note: nothing is wrong.
 TEST_F(CheckCommandTest, NotesAreNoErrors) {
   std::ofstream(A() + "/layers/0000000000000100") << "left over";
-  const CheckRun found = Run({A(), B()});
+  const CommandRun found = Run({A(), B()});
   EXPECT_EQ(found.exit_code, 0);
   EXPECT_THAT(found.output, AllOf(StartsWith("note      node a: "), HasSubstr("0000000000000100"),
                                   HasSubstr("a, b: nothing is wrong\n")));
   EXPECT_TRUE(fs::exists(A() + "/layers/0000000000000100"));
-  const CheckRun repaired = Run({A(), B(), "--repair"});
+  const CommandRun repaired = Run({A(), B(), "--repair"});
   EXPECT_EQ(repaired.exit_code, 0);
   EXPECT_THAT(repaired.output, StartsWith("repaired  node a: "));
   EXPECT_FALSE(fs::exists(A() + "/layers/0000000000000100"));
@@ -126,7 +93,7 @@ TEST_F(CheckCommandTest, ErrorsThatAreLeftOrCorrected) {
   const auto before = Bytes();
   for (const auto& words :
        {std::vector{A(), B()}, std::vector{A(), B(), std::string("--repair")}}) {
-    const CheckRun left = Run(words);
+    const CommandRun left = Run(words);
     EXPECT_EQ(left.exit_code, 4);
     EXPECT_THAT(left.output, AllOf(HasSubstr("problem   node a: the file layers/"),
                                    HasSubstr("a, b: 1 problem, 0 repaired")));
@@ -142,7 +109,7 @@ TEST_F(CheckCommandTest, ErrorsThatAreLeftOrCorrected) {
   ASSERT_TRUE(node.value()->catalog().Commit({PutVolume{volume}}).ok());
   node.value().reset();
   EXPECT_EQ(Run({A(), B()}).exit_code, 4);
-  const CheckRun corrected = Run({A(), B(), "--repair"});
+  const CommandRun corrected = Run({A(), B(), "--repair"});
   EXPECT_EQ(corrected.exit_code, 1);
   EXPECT_THAT(corrected.output, AllOf(StartsWith("repaired  volume db has 1048577 bytes"),
                                       HasSubstr("a, b: 0 problems, 1 repaired\n")));
@@ -162,7 +129,7 @@ TEST_F(CheckCommandTest, SomeCorrectedAndSomeLeft) {
 
 TEST_F(CheckCommandTest, Json) {
   fs::resize_file(HeadFile(), 100);
-  const CheckRun found = Run({A(), B(), "-J"});
+  const CommandRun found = Run({A(), B(), "-J"});
   EXPECT_EQ(found.exit_code, 4);
   EXPECT_THAT(found.output,
               StartsWith("[\n{\"weight\":\"damage\",\"kind\":\"file-short\",\"node\":\"a\","
@@ -177,7 +144,7 @@ TEST_F(CheckCommandTest, ALockedNodeIsRefused) {
   ASSERT_TRUE(lock.ok());
   for (const auto& words :
        {std::vector{A(), B()}, std::vector{A(), B(), std::string("--repair")}}) {
-    const CheckRun refused = Run(words);
+    const CommandRun refused = Run(words);
     EXPECT_EQ(refused.exit_code, 8);
     EXPECT_THAT(refused.output, AllOf(StartsWith("volfs check: "), HasSubstr(B()),
                                       HasSubstr("process " + std::to_string(::getpid()))));
@@ -189,7 +156,7 @@ TEST_F(CheckCommandTest, WhatCannotBeChecked) {
   EXPECT_EQ(Run({A(), B() + "/nothing"}).exit_code, 8);
   EXPECT_EQ(Run({A() + "/layers"}).exit_code, 8) << "is not a node";
   fs::create_directory(fixture_.NodePath("new"));
-  const CheckRun empty = Run({fixture_.NodePath("new")});
+  const CommandRun empty = Run({fixture_.NodePath("new")});
   EXPECT_EQ(empty.exit_code, 8);
   EXPECT_THAT(empty.output, HasSubstr("mount the node's disk"));
   EXPECT_TRUE(fs::is_empty(fixture_.NodePath("new")));
@@ -210,7 +177,7 @@ TEST_F(CheckCommandTest, ADamagedCatalog) {
             SQLITE_OK);
   sqlite3_close(db);
   std::ofstream(A() + "/layers/0000000000000100") << "left over";
-  const CheckRun found = Run({A(), B(), "--repair"});
+  const CommandRun found = Run({A(), B(), "--repair"});
   EXPECT_EQ(found.exit_code, 4);
   EXPECT_THAT(found.output, AllOf(HasSubstr("problem   "), HasSubstr("table node, row one=1"),
                                   HasSubstr("raw images"), HasSubstr("note      node a: "),

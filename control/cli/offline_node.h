@@ -1,0 +1,22 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "blockstore/error.h"
+#include "blockstore/node.h"
+
+namespace volfs::cli {
+
+// Nodes that nobody has mounted, for the commands that work on a node's directory itself.
+
+// The real path of a node's directory. kNotFound, with the reason, if `given` is none: nothing is
+// there, it is empty, or something else.
+Result<std::string> NodeDirectoryOf(const std::string& given);
+
+// Opens the node with its lock. Unlike a mount it grows no generation and makes nothing. kLocked
+// names the process that has it mounted; kCorrupt if its catalog is damaged.
+// A directory must not be open twice in one process: its locks are the process's.
+Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path);
+
+}  // namespace volfs::cli

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+namespace volfs::cli {
+
+// Where what volfs keeps between mounts besides the nodes belongs: /var/lib/volfs for root, else
+// below $XDG_STATE_HOME or ~/.local/state; empty if there is no such place.
+std::string StateFolder();
+
+// This machine's list of nodes (NodeOpenOptions::registry); empty if there is no place for it.
+std::string NodeRegistryFile();
+
+}  // namespace volfs::cli
