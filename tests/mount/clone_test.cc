@@ -424,6 +424,7 @@ TEST_F(CloneTest, SourceCanBeRenamedButNotDeleted) {
   EXPECT_TRUE(Exists(Volume("db.img")));
   EXPECT_EQ(ErrnoOf(::rename(Volume("db.img").c_str(), Volume("new.img").c_str())), 0);
   EXPECT_EQ(ErrnoOf(::rename(Volume("db-clone.img").c_str(), Volume("copy").c_str())), 0);
+  EXPECT_EQ(Field("copy", "source"), "new.img") << "as it is called now";
   EXPECT_EQ(Ask("delete", "new.img"), EBUSY);
   EXPECT_EQ(Ask("clone", "new.img again"), EBUSY) << "a new name does not unlock it";
   EXPECT_EQ(Field("new.img", "status"), "available");
