@@ -299,13 +299,26 @@ VolumeInfo Store::Info(Volume& volume) {
   return info;
 }
 
+std::string Store::SourceNameLocked(const CloneEntry& entry) const {
+  const auto name_of = [&](Id id) -> std::string {
+    if (const auto volume = by_id_.find(id); volume != by_id_.end()) return volume->second->name();
+    const auto ghost = ghosts_.find(id);
+    return ghost == ghosts_.end() ? std::string() : ghost->second.record.name;
+  };
+  const auto snapshot = snapshots_.find(entry.lock);
+  const bool of_snapshot = snapshot != snapshots_.end();
+  const std::string name = name_of(of_snapshot ? snapshot->second.record.volume : entry.lock);
+  if (name.empty()) return entry.record.source_name;
+  return of_snapshot ? Text(name, "@", snapshot->second.record.name) : name;
+}
+
 void Store::FillCloneInfo(VolumeInfo& info) {
   std::shared_ptr<CloneJob> job;
   {
     MutexLock lock(mu_);
     const auto found = clones_.find(info.id);
     if (found == clones_.end() || found->second.owed) return;
-    info.source = found->second.record.source_name;
+    info.source = SourceNameLocked(found->second);
     info.progress.creating = true;
     if (info.error.empty()) info.error = found->second.trouble;
     info.progress.total_bytes = found->second.record.total_bytes;

@@ -316,6 +316,8 @@ class Store {
   Result<std::shared_ptr<const FrozenImage>> SnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] uint64_t ExclusiveBytes(Volume& volume);
   void FillCloneInfo(VolumeInfo& info) VOLFS_EXCLUDES(mu_);
+  // What is cloned, as it is called now; while its node is away, as it was called at the request.
+  [[nodiscard]] std::string SourceNameLocked(const CloneEntry& entry) const VOLFS_REQUIRES(mu_);
 
   // Background.
   void Maintain();

@@ -128,7 +128,8 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   const uint64_t need = request.linked ? 0 : plan.data_bytes;
   if (most < kHeadroomBytes || most - kHeadroomBytes < need) {
     return Error{Errc::kNoSpace, Text("node ", best->name(), " has ", most, " bytes free; ",
-                                      plan.source_words, " takes up to ", need)};
+                                      plan.source_words, " takes up to ", need, ", and ",
+                                      kHeadroomBytes, " are kept for the node's own needs")};
   }
   return best;
 }

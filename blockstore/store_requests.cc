@@ -343,6 +343,12 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) return NotFound(name);
     volume = found->second;
+    // Its owner too has no right to write it then: why is what helps him.
+    if ((volume->attributes().mode & 0222) == 0) {
+      return Error{Errc::kProtected, Text(name,
+                                          ": nobody has the right to write it, which protects "
+                                          "it; `chmod u+w` first")};
+    }
     if (!Allowed(caller, volume->attributes(), Right::kWrite)) return Denied(name, "delete");
     VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
     for (const auto& [id, clone] : clones_) {
@@ -351,11 +357,6 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
                                      ": a clone of it still needs it; resume, cancel or "
                                      "delete that first")};
     }
-  }
-  if ((volume->attributes().mode & 0222) == 0) {
-    return Error{Errc::kProtected, Text(name,
-                                        ": nobody has the right to write it, which protects "
-                                        "it; `chmod u+w` first")};
   }
   VOLFS_TRY(CheckNotFenced(volume->node()));
   VOLFS_TRY(Patiently([&] { return volume->BeginDelete(); }));

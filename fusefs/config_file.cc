@@ -17,17 +17,24 @@ Result<std::string> OptionOf(std::string_view key, const toml::node& value) {
   return Error{Errc::kInvalid, Text(key, ": a text, a whole number, true or false is expected")};
 }
 
+Status CheckOption(std::string_view key, const std::string& word) {
+  if (word.find(',') != std::string::npos) {
+    return Error{Errc::kInvalid, Text(key, ": a comma has no place in an option")};
+  }
+  // `flag = false` says nothing, but only of a flag that there is.
+  const Result<MountOptions> options = ParseOptions({word.empty() ? std::string(key) : word});
+  return options.ok() ? OkStatus() : Status(options.error());
+}
+
 Result<std::vector<std::string>> OptionsOf(const toml::table& table, const std::string& path) {
   std::vector<std::string> words;
   for (auto&& [key, value] : table) {
     auto word = OptionOf(key.str(), value);
-    if (!word.ok()) {
+    // What makes no sense is told here, where the line is known.
+    const Status sense = word.ok() ? CheckOption(key.str(), word.value()) : word.error();
+    if (!sense.ok()) {
       return Error{Errc::kInvalid, Text("configuration file ", path, ", line ",
-                                        value.source().begin.line, ": ", word.error().message)};
-    }
-    if (word.value().find(',') != std::string::npos) {
-      return Error{Errc::kInvalid, Text("configuration file ", path, ": ", key.str(),
-                                        ": a comma has no place in an option")};
+                                        key.source().begin.line, ": ", sense.error().message)};
     }
     if (!word.value().empty()) words.push_back(std::move(word.value()));
   }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "blockstore/hydrator.h"
 #include "blockstore/log.h"
 #include "control/size.h"
 
@@ -67,6 +68,9 @@ Status SetValue(std::string_view word, std::string_view key, std::string_view va
   } else if (key == "copy_jobs") {
     VOLFS_ASSIGN(const uint32_t jobs, ParseNumber(word, value));
     if (jobs == 0) return BadOption(word, "at least 1 is expected; copy_rate=0 pauses copying");
+    if (jobs > Hydrator::kMaxJobs) {
+      return BadOption(word, Text("at most ", Hydrator::kMaxJobs, " are expected"));
+    }
     options.copy_jobs = value;
   } else {
     return BadOption(word, "unknown");

@@ -383,6 +383,10 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount) {
     return Report("volfs", OkStatus());
   } catch (const CLI::ParseError& error) {
     const std::string name = CommandName(app);
+    if (name == "volfs" && argc > 1 && argv[1][0] != '-') {
+      return Report(name,
+                    UsageFailure(Text("there is no command ", argv[1], "\n  see: volfs --help")));
+    }
     PrintError(name, UsageFailure(Text(error.what(), "\n  see: ", name, " --help")));
     return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
   }

@@ -83,6 +83,7 @@ TEST(OptionsTest, ValuesThatMakeNoSenseAreRefused) {
   Refusal("copy_rate=-1");
   Refusal("copy_rate=");
   Refusal("copy_jobs=0");
+  Refusal("copy_jobs=9");
   Refusal("copy_jobs=2x");
   Refusal("control_gid=staff");
   Refusal("control_gid=4294967296");
@@ -121,6 +122,17 @@ TEST_F(ConfigFileTest, ErrorsNameTheLine) {
   EXPECT_THAT(type.error().message, HasSubstr("line 3"));
 
   EXPECT_FALSE(Read("copy_rate = \"10M,allow_other\"\n").ok()) << "an option smuggled in";
+
+  const std::pair<const char*, const char*> senseless[] = {
+      {"\ncopy_speed = 3\n", "copy_speed"},
+      {"\ncopy_rate = \"fast\"\n", "copy_rate=fast"},
+      {"\nalow_other = false\n", "alow_other"},
+  };
+  for (const auto& [text, named] : senseless) {
+    const auto refused = Read(text);
+    ASSERT_FALSE(refused.ok()) << text;
+    EXPECT_THAT(refused.error().message, testing::AllOf(HasSubstr("line 2"), HasSubstr(named)));
+  }
 }
 
 TEST_F(ConfigFileTest, MissingIsNotFound) {

@@ -424,6 +424,7 @@ TEST_F(CloneTest, SourceCanBeRenamedButNotDeleted) {
   EXPECT_TRUE(Exists(Volume("db.img")));
   EXPECT_EQ(ErrnoOf(::rename(Volume("db.img").c_str(), Volume("new.img").c_str())), 0);
   EXPECT_EQ(ErrnoOf(::rename(Volume("db-clone.img").c_str(), Volume("copy").c_str())), 0);
+  EXPECT_EQ(Field("copy", "source"), "new.img") << "as it is called now";
   EXPECT_EQ(Ask("delete", "new.img"), EBUSY);
   EXPECT_EQ(Ask("clone", "new.img again"), EBUSY) << "a new name does not unlock it";
   EXPECT_EQ(Field("new.img", "status"), "available");
@@ -441,6 +442,8 @@ TEST_F(CloneTest, CancelLeavesNothing) {
   MakeStalledClone();
   {
     const TestFile writer(Volume("db-clone.img"));
+    EXPECT_EQ(Field("db-clone.img", "status"), "creating") << "though it is open (T19)";
+    EXPECT_EQ(Field("db-clone.img", "attachments"), "1");
     EXPECT_EQ(Ask("cancel", "db-clone.img"), EBUSY);
     EXPECT_EQ(Ask("delete", "db-clone.img"), EBUSY);
   }
@@ -469,6 +472,8 @@ TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
   ASSERT_EQ(Ask("clone", "db.img copy"), 0);
   std::this_thread::sleep_for(milliseconds(1500));
   EXPECT_LT(Number("copy", "copied_bytes"), 10 * kMiB);
+  EXPECT_GT(Number("copy", "rate_bytes"), kMiB);
+  EXPECT_LT(Number("copy", "rate_bytes"), 16 * kMiB);
   SetCopyRate("0");
   std::this_thread::sleep_for(milliseconds(1600));  // what was copied is told when it is committed
   const uint64_t paused = Number("copy", "copied_bytes");
@@ -541,6 +546,108 @@ TEST_F(CloneTest, TokenMakesARetryHarmless) {
   EXPECT_EQ(Ask("clone", "db.img copy id=T1"), 0) << "when it is whole";
   EXPECT_EQ(Ask("delete", "copy"), 0);
   EXPECT_EQ(Ask("clone", "db.img copy id=T1"), 0) << "its clone is gone: it is a new request";
+}
+
+// The clone has its source's mode, without setuid, setgid and sticky, and mtime; making and copying
+// it changes neither of the source's (interface.md 5.6, 5.8, T18, T29).
+TEST_F(CloneTest, HasItsSourcesModeAndTime) {
+  Mount();
+  const std::vector<std::byte> bytes = MakeVolume("db.img", 2 * kMiB, kMiB);
+  MustRun("chmod 0751 " + Volume("db.img") + " && touch -d '2001-02-03 04:05:06.5 UTC' " +
+          Volume("db.img"));
+  const struct stat source = StatOf(Volume("db.img"));
+  SetCopyRate("0");
+  MustAsk("clone", "db.img copy");
+  const auto expect_as_it_was = [&](const std::string& name) {
+    const struct stat st = StatOf(Volume(name));
+    EXPECT_EQ(st.st_mode & 07777, 0751U) << name;
+    EXPECT_EQ(st.st_mtim.tv_sec, source.st_mtim.tv_sec) << name;
+    EXPECT_EQ(st.st_mtim.tv_nsec, source.st_mtim.tv_nsec) << name;
+  };
+  expect_as_it_was("copy");
+  SetCopyRate("max");
+  ASSERT_TRUE(WaitForStatus("copy", "available"));
+  expect_as_it_was("copy");
+  expect_as_it_was("db.img");
+  EXPECT_EQ(StatOf(Volume("db.img")).st_ctim.tv_nsec, source.st_ctim.tv_nsec);
+  EXPECT_EQ(Field("db.img", "status"), "available");
+}
+
+// What is not copied yet is data for SEEK_DATA and st_blocks, so that no tool takes it for a hole;
+// what the clone has discarded is a hole (interface.md 4, T28, T29).
+TEST_F(CloneTest, ShowsWhatIsNotCopiedYetAsData) {
+  Mount();
+  SetCopyRate("0");
+  MakeVolume("db.img", 4 * kMiB, kMiB);
+  MustAsk("clone", "db.img copy");
+  EXPECT_EQ(DataRangesOf(Volume("copy")), DataRangesOf(Volume("db.img")));
+  EXPECT_GE(StatOf(Volume("copy")).st_blocks * 512, static_cast<off_t>(kMiB));
+  MustRun("cp --sparse=always " + Volume("copy") + " " + folder() + "/plain");
+  EXPECT_EQ(RunShell("cmp " + folder() + "/plain " + Volume("db.img")).output, "");
+  const TestFile file(Volume("copy"));
+  ASSERT_EQ(file.Allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 65536), 0);
+  EXPECT_EQ(DataRangesOf(Volume("copy")), (std::vector<DataRange>{{65536, kMiB}}));
+}
+
+// Clones of different sources are copied side by side (interface.md 5.7).
+TEST_F(CloneTest, OfDifferentSourcesGoOnSideBySide) {
+  Mount();
+  const std::vector<std::byte> one = MakeVolume("one", 8 * kMiB, 8 * kMiB);
+  const std::vector<std::byte> two = MakeVolume("two", 8 * kMiB, 8 * kMiB);
+  SetCopyRate("3M");
+  MustAsk("clone", "one");
+  MustAsk("clone", "two");
+  const auto both_are_under_way = [&] {
+    return Number("one-clone", "copied_bytes") > 0 && Number("two-clone", "copied_bytes") > 0;
+  };
+  for (int i = 0; i < 500 && !both_are_under_way(); ++i) {
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  EXPECT_EQ(Field("one-clone", "status"), "creating");
+  EXPECT_EQ(Field("two-clone", "status"), "creating");
+  SetCopyRate("max");
+  ASSERT_TRUE(WaitForStatus("one-clone", "available"));
+  ASSERT_TRUE(WaitForStatus("two-clone", "available"));
+  EXPECT_TRUE(ReadBytes(Volume("one-clone")) == one);
+  EXPECT_TRUE(ReadBytes(Volume("two-clone")) == two);
+}
+
+// A whole clone is a volume like any other: it is renamed, grown, snapshotted, cloned, deleted, and
+// so is its source, without the one being in the other's way (interface.md 5.13, T31).
+TEST_F(CloneTest, IsAVolumeLikeAnyOther) {
+  Mount();
+  std::vector<std::byte> bytes = MakeVolume("db.img", kMiB, kMiB);
+  MustAsk("clone", "db.img copy");
+  ASSERT_TRUE(WaitForStatus("copy", "available"));
+  EXPECT_EQ(Field("copy", "source"), "");
+  ASSERT_EQ(ErrnoOf(::rename(Volume("copy").c_str(), Volume("new").c_str())), 0);
+  MustAsk("snapshot", "new s");
+  ASSERT_EQ(ErrnoOf(::truncate(Volume("new").c_str(), 2 * kMiB)), 0);
+  bytes.resize(2 * kMiB);
+  MustAsk("clone", "new third");
+  ASSERT_TRUE(WaitForStatus("third", "available"));
+  EXPECT_EQ(Field("third", "node"), "a");
+  MustAsk("delete", "db.img");
+  EXPECT_TRUE(ReadBytes(Volume("new")) == bytes);
+  MustAsk("delete", "new@s");
+  MustAsk("delete", "new");
+  EXPECT_TRUE(ReadBytes(Volume("third")) == bytes);
+  MustAsk("delete", "third");
+  EXPECT_EQ(Layers("a").size() + Layers("b").size(), 0U);
+}
+
+// Of several things that are wrong the first in this order is told: form, source, right, lock,
+// name, size, node, room (interface.md 6).
+TEST_F(CloneTest, TheFirstFailureWins) {
+  MakeStalledClone();
+  EXPECT_EQ(Ask("clone", "nosuch db.img size=1 node=c colour=red"), EINVAL);
+  EXPECT_EQ(Ask("clone", "nosuch db.img size=1 node=c"), ENOENT);
+  EXPECT_EQ(Ask("clone", "db.img db.img size=1 node=c"), EBUSY);
+  EXPECT_EQ(Ask("cancel", "db-clone.img"), 0);
+  EXPECT_EQ(Ask("clone", "db.img db.img size=1 node=c"), EEXIST);
+  EXPECT_EQ(Ask("clone", "db.img x size=1 node=c"), ERANGE);
+  EXPECT_EQ(Ask("clone", "db.img x node=c"), ENODEV);
+  EXPECT_EQ(Ask("clone", "db.img x"), 0);
 }
 
 }  // namespace

@@ -245,6 +245,7 @@ TEST_F(CommandTest, AttachAndDetach) {
   EXPECT_THAT(attached.output, ContainsRegex("^/dev/loop[0-9]+\n$"));
   const std::string device = attached.output.substr(0, attached.output.size() - 1);
   EXPECT_EQ(Field("v", "status"), "in-use");
+  EXPECT_EQ(MustRun("losetup -n -O PARTSCAN " + device), "       1\n");
   const CommandResult second = VolfsHere("attach v");
   EXPECT_EQ(second.exit_code, kBusy);
   EXPECT_THAT(second.output, HasSubstr(device));
@@ -287,6 +288,9 @@ TEST_F(CommandTest, MakesAndDeletes) {
   const CommandResult larger = VolfsHere("clone " + Volume("v") + " big --size 8M --wait");
   EXPECT_EQ(larger.exit_code, kOk);
   EXPECT_THAT(larger.output, AllOf(HasSubstr("resize2fs"), HasSubstr("sgdisk -e")));
+  EXPECT_EQ(VolfsHere("clone v twin --linked").exit_code, kOk);
+  EXPECT_EQ(Field("twin", "node") + " " + Field("twin", "status"), "a available");
+  EXPECT_EQ(VolfsHere("rm twin").exit_code, kOk);
   EXPECT_EQ(VolfsHere("snapshot v s").exit_code, kOk);
   EXPECT_EQ(VolfsHere("restore v@s back --wait").exit_code, kOk);
   EXPECT_EQ(VolfsHere("mv back front").exit_code, kOk);
@@ -332,6 +336,71 @@ TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
   parses("snapshot new s", "v['snapshot'] == 'new@s'");
   const CommandResult shown = Volfs("status --mount " + Mnt());
   EXPECT_EQ(shown.output.find('\x1b'), std::string::npos) << "colour is for terminals";
+}
+
+// map shows each range with its layer and node, events prints what happens from then on, status
+// --watch goes on until it is interrupted (interface.md 3).
+TEST_F(CommandTest, Watches) {
+  Mount();
+  MustRun("head -c 8192 /dev/zero > " + Volume("v") + " && truncate -s 1M " + Volume("v"));
+  MustAsk("snapshot", "v s");
+  MustRun("fallocate -p -o 4096 -l 4096 " + Volume("v"));
+  const CommandResult map = VolfsHere("map v");
+  EXPECT_THAT(map.output, AllOf(ContainsRegex("\n0 +4096 +data +a +layers/"),
+                                ContainsRegex("\n4096 +[0-9]+ +zero +-")));
+  BackgroundProgram events({Binary(), "events", "--json", "--mount", Mnt()});
+  BackgroundProgram status({Binary(), "status", "--watch", "--mount", Mnt()});
+  EXPECT_FALSE(events.WaitForEnd(500));
+  MustAsk("create", "new 1M");
+  EXPECT_FALSE(status.WaitForEnd(1500));
+  events.Signal(SIGINT);
+  status.Signal(SIGINT);
+  EXPECT_THAT(events.Finish(5000).output, ContainsRegex("\"event\":\"created\".*\"new\""));
+  EXPECT_THAT(status.Finish(5000).output, HasSubstr("new"));
+}
+
+// doctor has a line for each thing that usually goes wrong, and a remedy for what is wrong: here a
+// mount whose daemon is dead (interface.md 3).
+TEST_F(CommandTest, DoctorTellsARemedy) {
+  Mount();
+  const CommandResult well = VolfsHere("doctor");
+  EXPECT_EQ(well.exit_code, kOk) << well.output;
+  EXPECT_THAT(well.output, AllOf(HasSubstr("/dev/fuse"), HasSubstr(Mnt()), HasSubstr("node b")));
+  Kill();
+  const CommandResult ill = VolfsHere("doctor");
+  EXPECT_EQ(ill.exit_code, kFailed) << ill.output;
+  EXPECT_THAT(ill.output, ContainsRegex("problem[^\n]*" + Mnt() + "[^\n]*\n +->"));
+  Mount();
+}
+
+// Colour is for a terminal, and not for one whose user says NO_COLOR (interface.md 3).
+TEST_F(CommandTest, ColourIsForTerminals) {
+  Mount();
+  MustRun("touch " + Volume("v"));
+  const std::string list = Quoted(Binary() + " status --mount " + Mnt());
+  const auto on_terminal = [&](const std::string& environment) {
+    return MustRun(environment + " TERM=xterm script -qec " + list + " /dev/null");
+  };
+  EXPECT_NE(on_terminal("").find('\x1b'), std::string::npos);
+  EXPECT_EQ(on_terminal("NO_COLOR=1").find('\x1b'), std::string::npos);
+}
+
+// Mount options may stand in a file; what is wrong there is told with file, line and key. What a
+// command does not know is a usage error (interface.md 3).
+TEST_F(CommandTest, OptionsMayStandInAFile) {
+  const std::string file = folder() + "/volfs.toml";
+  MustRun("printf 'copy_rate = \"5M\"\ncopy_jobs = 3\n' > " + file);
+  const std::string words = "mount " + NodePath("a") + " " + Mnt() + " --config ";
+  ASSERT_EQ(Volfs(words + file).exit_code, kOk);
+  FindDaemon();
+  EXPECT_EQ(ReadText(Path("control/limits/copy_rate")), "5242880\n");
+  EXPECT_EQ(ReadText(Path("control/limits/copy_jobs")), "3\n");
+  EXPECT_THAT(ReadText(Path("control/config")), HasSubstr("\ncopy_rate=5M\n"));
+  Unmount();
+  MustRun("printf 'copy_rate = \"5M\"\n\ncopy_speed = 3\n' > " + file);
+  ExpectRefused(Volfs(words + file), kUsage, file + ", line 3: mount option copy_speed=3");
+  ExpectRefused(Volfs(words + folder() + "/nosuch"), kNotFound, "nosuch");
+  ExpectRefused(Volfs("frobnicate"), kUsage, "frobnicate");
 }
 
 // Who waits for a clone and interrupts it leaves the clone running, exits with 130, and is told how

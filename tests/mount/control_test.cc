@@ -339,6 +339,10 @@ TEST_F(ControlTest, OthersMayOnlyDoWhatTheyHaveTheRightTo) {
   ::chmod(Volume("db.img").c_str(), 0644);
   EXPECT_EQ(as_nobody("echo db.img > control/clone"), 0) << "he may read it";
   EXPECT_EQ(StatOf(Volume("db-clone.img")).st_uid, 65534U) << "the clone is its requester's";
+  EXPECT_EQ(as_nobody("chmod 400 volumes/mine"), 0);
+  EXPECT_NE(as_nobody("echo mine > control/delete"), 0) << "it is protected";
+  EXPECT_THAT(ReadText(Path("control/last_error")), testing::ContainsRegex("^[^\n]* EPERM "));
+  EXPECT_EQ(as_nobody("chmod 600 volumes/mine"), 0);
   EXPECT_EQ(as_nobody("echo mine > control/delete"), 0);
   EXPECT_TRUE(Exists(Volume("db.img")));
 }

@@ -313,6 +313,39 @@ TEST_F(FilesTest, AttributesAreKept) {
   EXPECT_EQ(StatOf(Volume("v")).st_mtim.tv_nsec, written.tv_nsec) << "reading does not";
 }
 
+// The time of a write is durable when the file is closed, though nobody synced it.
+TEST_F(FilesTest, TimesOfWritesSurviveACrash) {
+  Make("v", kBlock);
+  MustRun("touch -d '2001-02-03 04:05:06 UTC' " + Volume("v"));
+  MustRun("printf z | dd of=" + Volume("v") + " conv=notrunc status=none");
+  const timespec written = StatOf(Volume("v")).st_mtim;
+  EXPECT_GT(written.tv_sec, 1'600'000'000);
+  ::usleep(200'000);  // close(2) does not wait for the release
+  KillAndMount();
+  EXPECT_EQ(StatOf(Volume("v")).st_mtim.tv_sec, written.tv_sec);
+  EXPECT_EQ(StatOf(Volume("v")).st_mtim.tv_nsec, written.tv_nsec);
+}
+
+// A volume that was never cloned nor snapshotted is one raw file of its node, which `map` names:
+// sparse, of exactly the volume's size, and readable without volfs (interface.md 7.4).
+TEST_F(FilesTest, AreOneRawFileOfTheNode) {
+  Make("v", 3 * kBlock + 100);
+  MustRun("truncate -s 1000001 " + Volume("v"));
+  const std::string map = Field("v", "map");
+  const size_t layer = map.rfind("layers/");
+  ASSERT_NE(layer, std::string::npos) << map;
+  const std::string raw = NodePath("a") + "/" + map.substr(layer);
+  EXPECT_EQ(ListOf(NodePath("a") + "/layers").size(), 1U);
+  const std::vector<std::byte> bytes = ReadBytes(Volume("v"));
+  Unmount();
+  EXPECT_EQ(StatOf(raw).st_size, 1'000'001);
+  EXPECT_LT(StatOf(raw).st_blocks * 512, 100'000);
+  EXPECT_TRUE(ReadBytes(raw) == bytes);
+  EXPECT_EQ(MustRun("sqlite3 'file:" + NodePath("a") +
+                    "/catalog.db?mode=ro' 'select name, size_bytes from volumes'"),
+            "v|1000001\n");
+}
+
 // A volume without any w bit is read-only, also for root: EROFS; deleting it is EPERM.
 TEST_F(FilesTest, VolumeThatNobodyMayWriteIsReadOnly) {
   Make("v", kBlock);
@@ -359,6 +392,14 @@ TEST_F(FilesTest, ExtendedAttributes) {
   std::memset(value, 0, sizeof value);
   ASSERT_GT(::getxattr(path.c_str(), "user.volfs.node", value, sizeof value), 0);
   EXPECT_STREQ(value, "a");
+  std::memset(value, 0, sizeof value);
+  ASSERT_GT(::getxattr(path.c_str(), "user.volfs.type", value, sizeof value), 0);
+  EXPECT_STREQ(value, "standard");
+  SetCopyRate("0");
+  ASSERT_EQ(Ask("clone", "v"), 0);
+  std::memset(value, 0, sizeof value);
+  ASSERT_EQ(::getxattr(Volume("v-clone").c_str(), "user.volfs.source", value, sizeof value), 1);
+  EXPECT_STREQ(value, "v");
   EXPECT_EQ(ErrnoOf(::getxattr(path.c_str(), "user.volfs.status", value, 3)), ERANGE);
   EXPECT_EQ(ErrnoOf(::getxattr(path.c_str(), "user.other", value, sizeof value)), ENODATA);
   EXPECT_EQ(::listxattr(path.c_str(), value, sizeof value), 0);

@@ -1,0 +1,231 @@
+// Goal: which directories become nodes, which are refused, and where volumes and clones go; what is
+// told and kept while a node is away or full (interface.md 3, 4, 5.4, 5.9, 5.11).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::AllOf;
+using testing::ContainsRegex;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::MatchesRegex;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+class NodesTest : public MountTest {
+ protected:
+  void MakeNode(const std::string& node, const std::string& options) {
+    MustRun("mkdir -p " + NodePath(node) + " && " + Binary() + " node init " + NodePath(node) +
+            " " + options);
+  }
+  // A node directory on a filesystem of its own.
+  void MakeDisk(const std::string& node, const std::string& size) {
+    MustRun("mkdir " + NodePath(node) + " && mount -t tmpfs -o mode=0700,size=" + size +
+            " volfs-test " + NodePath(node));
+  }
+  void MakeVolume(const std::string& name, const std::string& data) {
+    MustRun("head -c " + data + " /dev/urandom > " + Volume(name));
+  }
+  std::string FirstError() {
+    const std::string errors = ReadText(Path("control/last_error"));
+    return errors.substr(0, errors.find('\n'));
+  }
+  std::string Helper() {
+    return std::filesystem::path(Binary()).parent_path().string() + "/mount.volfs ";
+  }
+};
+
+// A new node has its directory's name, with -2 behind it if another one of the mount has that, the
+// region `default`, the type `standard`, and the mode 0700. A filesystem's lost+found is nothing.
+TEST_F(NodesTest, NewOnesHaveDefaults) {
+  MustRun("mkdir -p " + NodePath("x/disk") + " " + NodePath("y/disk/lost+found"));
+  Mount({"x/disk", "y/disk"});
+  EXPECT_THAT(ListOf(Path("nodes")), ElementsAre("disk", "disk-2"));
+  for (const char* node : {"disk", "disk-2"}) {
+    const std::string folder = Path("control/nodes/") + node;
+    EXPECT_EQ(ReadText(folder + "/region"), "default\n");
+    EXPECT_EQ(ReadText(folder + "/types"), "standard\n");
+    EXPECT_EQ(ReadText(folder + "/state"), "ok\n");
+    EXPECT_THAT(ReadText(folder + "/uuid"), MatchesRegex("[0-9a-f-]{36}\n"));
+    const uint64_t size = std::stoull(ReadText(folder + "/size_bytes"));
+    EXPECT_EQ(size, std::stoull(MustRun("df -B1 --output=size " + NodePath("x") + " | tail -1")));
+    EXPECT_LT(std::stoull(ReadText(folder + "/free_bytes")), size);
+  }
+  EXPECT_NE(ReadText(Path("control/nodes/disk/uuid")), ReadText(Path("control/nodes/disk-2/uuid")));
+  EXPECT_EQ(ReadText(Path("control/nodes/disk-2/path")), NodePath("y/disk") + "\n");
+  EXPECT_EQ(StatOf(NodePath("x/disk")).st_mode & 07777, 0700U);
+}
+
+// Through mount(8) an empty directory may be the mountpoint of a disk that did not come up: it
+// becomes a node with -o init only (T38).
+TEST_F(NodesTest, ThroughMountANewOneNeedsInit) {
+  const std::string words = Helper() + NodePath("a") + " " + Mnt();
+  const CommandResult refused = RunShell(words);
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.output, AllOf(HasSubstr(NodePath("a")), HasSubstr("-o init")));
+  EXPECT_THAT(ListOf(NodePath("a")), IsEmpty());
+  const CommandResult made = RunShell(words + " -o rw,init");
+  EXPECT_EQ(made.exit_code, 0) << made.output;
+  FindDaemon();
+  EXPECT_THAT(ListOf(Path("nodes")), ElementsAre("a"));
+}
+
+// Nodes that were mounted apart and have a volume of one name are not mounted together: exit code
+// 4, both are named, and the remedy (T64).
+TEST_F(NodesTest, WithVolumesOfOneNameAreRefused) {
+  for (const char* node : {"a", "b"}) {
+    Mount({node});
+    MakeVolume("db.img", "4096");
+    Unmount();
+  }
+  const CommandResult refused = TryMount({"a", "b"});
+  EXPECT_EQ(refused.exit_code, 4) << refused.output;
+  EXPECT_THAT(refused.output,
+              AllOf(HasSubstr("nodes a and b"), HasSubstr("db.img"), HasSubstr("volfs mv")));
+  Mount({"b"});
+  EXPECT_EQ(VolfsHere("mv db.img other.img").exit_code, 0);
+  Unmount();
+  Mount({"a", "b"});
+  EXPECT_THAT(ListOf(Path("volumes")), ElementsAre("db.img", "other.img"));
+}
+
+// A directory on the mount itself, or on a loop device over one of its images, would wait for
+// itself: it is refused.
+TEST_F(NodesTest, OnTheMountItselfAreRefused) {
+  Mount();
+  MustRun("truncate -s 64M " + Volume("v") + " && mkfs.ext4 -q -F " + Volume("v"));
+  const std::string device = AttachLoop(Volume("v"));
+  MustRun("mkdir " + folder() + "/disk && mount " + device + " " + folder() + "/disk && rmdir " +
+          folder() + "/disk/lost+found && chmod 700 " + folder() + "/disk");
+  const CommandResult on_mount = Volfs("mount " + Path("nodes/a") + " " + Mnt());
+  EXPECT_NE(on_mount.exit_code, 0);
+  EXPECT_THAT(on_mount.output, HasSubstr("lies on the mountpoint"));
+  const CommandResult on_image = Volfs("mount " + folder() + "/disk " + Mnt());
+  EXPECT_NE(on_image.exit_code, 0);
+  EXPECT_THAT(on_image.output, AllOf(HasSubstr(device), HasSubstr("image of this mount")));
+  EXPECT_THAT(ListOf(folder() + "/disk"), IsEmpty());
+  MustRun("umount " + folder() + "/disk");
+  DetachLoop(device);
+}
+
+// A file in volumes/ lives on the first node of the command that offers the default type:
+// `standard` if any node does, else the first type of the first one. In nodes/N/ it lives there. A
+// type's least size binds requests only.
+TEST_F(NodesTest, DecideWhereFilesLive) {
+  MakeNode("fast", "--types ssd:1M-8M,nvme");
+  MakeNode("slow", "--types sata");
+  Mount({"slow", "fast"});
+  MustRun("touch " + Volume("v") + " " + Path("nodes/fast/w"));
+  EXPECT_EQ(Field("v", "type") + " " + Field("v", "node"), "sata slow");
+  EXPECT_EQ(Field("w", "type") + " " + Field("w", "node"), "ssd fast");
+  EXPECT_EQ(Field("w", "region"), "default");
+  MustRun("truncate -s 1000 " + Volume("w"));
+  EXPECT_EQ(Ask("create", "tiny 1000 type=ssd"), ERANGE);
+  EXPECT_EQ(Ask("create", "huge 9M type=ssd"), ERANGE);
+  EXPECT_EQ(Ask("create", "least 1M type=ssd"), 0);
+  EXPECT_EQ(Ask("resize", "least 9M"), ERANGE);
+  EXPECT_EQ(Ask("clone", "v x type=ssd"), ERANGE) << "0 bytes are too few";
+  EXPECT_EQ(ReadText(Path("control/types")),
+            "nvme fast 0 9223372036854771712\nsata slow 0 9223372036854771712\n"
+            "ssd fast 1048576 8388608\n");
+  Unmount();
+  MakeNode("usual", "--types sata,standard");
+  Mount({"fast", "slow", "usual"});
+  MustRun("touch " + Volume("x"));
+  EXPECT_EQ(Field("x", "type") + " " + Field("x", "node"), "standard usual");
+}
+
+// A clone goes to the node with the most free space; where the source lives does not count
+// (interface.md 5.4). Without room anywhere it is refused and leaves nothing behind (T40).
+TEST_F(NodesTest, WithTheMostSpaceGetTheClone) {
+  MakeDisk("small", "64M");
+  MakeDisk("large", "80M");
+  Mount({"a", "small", "large"});
+  MakeVolume("db", "4M");
+  MustAsk("clone", "db");
+  EXPECT_EQ(Field("db-clone", "node"), "large");
+  ASSERT_TRUE(WaitForStatus("db-clone", "available"));
+  MustRun("head -c 30M /dev/urandom > " + Path("nodes/large/filler"));
+  MustAsk("clone", "db second");
+  EXPECT_EQ(Field("second", "node"), "small");
+  ASSERT_TRUE(WaitForStatus("second", "available"));
+  MakeVolume("big", "70M");
+  const auto layers = [&](const std::string& node) { return ListOf(NodePath(node) + "/layers"); };
+  const auto before = layers("a");
+  const AskResult refused = AskForReply("clone", "big");
+  EXPECT_EQ(refused.error, ENOSPC);
+  EXPECT_THAT(refused.reply, AllOf(HasSubstr("error ENOSPC"), HasSubstr("bytes free")));
+  EXPECT_EQ(Ask("clone", "big node=large"), ENOSPC);
+  EXPECT_FALSE(Exists(Volume("big-clone")));
+  EXPECT_EQ(layers("a"), before);
+  EXPECT_EQ(layers("small").size(), 1U);
+  EXPECT_EQ(layers("large").size(), 2U);
+  EXPECT_EQ(Ask("snapshot", "big s"), 0) << "it is not locked";
+}
+
+// A node that fills up while a clone is copied to it: copying pauses and says why, the clone is
+// read and stays `creating`, deleting works, and with room again it goes on by itself (interface.md
+// 5.11, T40, T41).
+TEST_F(NodesTest, ThatAreFullPauseTheCopy) {
+  MakeDisk("full", "64M");
+  Mount({"a", "full"});
+  SetCopyRate("0");
+  MakeVolume("db", "8M");
+  MustAsk("clone", "db");
+  EXPECT_NE(RunShell("cat /dev/zero > " + Path("nodes/full/filler")).exit_code, 0);
+  SetCopyRate("max");
+  for (int i = 0; i < 500 && Field("db-clone", "error").empty(); ++i) ::usleep(20'000);
+  EXPECT_THAT(Field("db-clone", "error"), HasSubstr("space"));
+  EXPECT_EQ(Field("db-clone", "status"), "creating");
+  EXPECT_EQ(RunShell("cmp " + Volume("db") + " " + Volume("db-clone")).output, "");
+  MustRun("rm " + Path("nodes/full/filler"));
+  ASSERT_TRUE(WaitForStatus("db-clone", "available"));
+  EXPECT_EQ(Field("db-clone", "error"), "");
+  EXPECT_EQ(RunShell("cmp " + Volume("db") + " " + Volume("db-clone")).output, "");
+}
+
+// A known node that is not mounted is EHOSTDOWN, one that nobody knows ENODEV. The clones that need
+// it are `error`, say why, and cannot be resumed; reading what they lack is EIO and stands in
+// last_error with volume, range and node. Cancelling one leaves nothing, and its source is free
+// when the node is back (interface.md 5.9, 6; T10, T44).
+TEST_F(NodesTest, ThatAreAwayAreToldAndOwedNothing) {
+  Mount();
+  MakeVolume("db", "1M");
+  SetCopyRate("0");
+  MustAsk("clone", "db");
+  Unmount();
+  Mount({"b"});
+  EXPECT_EQ(Ask("create", "v 1M node=a"), EHOSTDOWN);
+  EXPECT_EQ(Ask("create", "v 1M node=c"), ENODEV);
+  EXPECT_EQ(VolfsHere("create v 1M --node a").exit_code, 7);
+  EXPECT_EQ(Field("db-clone", "status"), "error");
+  EXPECT_EQ(Field("db-clone", "error"), "node a is not mounted");
+  EXPECT_EQ(Ask("clone", "db-clone resume=1"), EHOSTDOWN);
+  EXPECT_EQ(Ask("clone", "db-clone x"), EBUSY);
+  EXPECT_EQ(Ask("snapshot", "db-clone s"), EBUSY);
+  std::vector<std::byte> bytes(512);
+  EXPECT_EQ(TestFile(Volume("db-clone"), O_RDONLY).ReadAt(0, bytes), EIO);
+  EXPECT_THAT(FirstError(), AllOf(HasSubstr(" EIO "), HasSubstr("db-clone"),
+                                  ContainsRegex("bytes 0 to"), HasSubstr("node a")));
+  EXPECT_EQ(Ask("cancel", "db-clone"), 0);
+  EXPECT_FALSE(Exists(Volume("db-clone")));
+  EXPECT_THAT(ListOf(NodePath("b") + "/layers"), IsEmpty());
+  Unmount();
+  Mount({"a", "b"});
+  EXPECT_EQ(Ask("snapshot", "db s"), 0) << "no hold, no lock";
+  EXPECT_EQ(Ask("delete", "db@s"), 0);
+  EXPECT_EQ(Ask("delete", "db"), 0);
+  EXPECT_THAT(ListOf(NodePath("a") + "/layers"), IsEmpty());
+}
+
+}  // namespace
+}  // namespace volfs
