@@ -724,15 +724,15 @@ void Workload::DoRandom(Random& random) {
   } else if (dice < 95) {
     (void)Rename(*volume);
   } else if (dice < 96) {
-    const uint64_t what = random.Below(4);
+    const uint64_t what = random.Below(3);
     if (what == 0 && snapshot != nullptr) {
       (void)Revert(*snapshot);
     } else if (what == 1) {
       (void)Shrink(*volume, random.Below(size + 1));
-    } else if (what == 2) {
-      if (alive < kMostVolumes) (void)Copy(*volume, kBlock * random.Between(1, 10));
     } else if (size < 40 * kBlock)
       (void)Resize(*volume, size + random.Below(6 * kBlock));
+  } else if (dice < 97) {
+    if (alive < kMostVolumes) (void)Copy(*volume, kBlock * random.Between(1, 10));
   } else if (dice < 98) {
     (void)Look(*volume);
   } else {
