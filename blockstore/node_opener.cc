@@ -276,6 +276,7 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
   for (const size_t i : fresh) {
     NodeRecord record;
     record.name = NameFromPath(real[i], taken);
+    record.types = options.new_types;
     taken.insert(record.name);
     VOLFS_TRY(InitNode(real[i], std::move(record)));
     VOLFS_ASSIGN(std::unique_ptr<Node> node, OpenOne(real[i]));

@@ -4,13 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "blockstore/catalog.h"
 #include "blockstore/error.h"
 #include "blockstore/node.h"
 
 namespace volfs {
 
 struct NodeOpenOptions {
-  bool may_init = true;  // an empty directory becomes a new node
+  bool may_init = true;               // an empty directory becomes a new node ...
+  std::vector<VolumeType> new_types;  // ... which offers these; empty: "standard"
   // Where this machine remembers which paths are nodes ("UUID PATH" a line); empty: nowhere.
   std::string registry = "/var/lib/volfs/nodes";
 };

@@ -1,9 +1,12 @@
 // The only user of toml++, which is slow to compile.
+#include "fusefs/config_file.h"
+
 #include <toml++/toml.h>
 
 #include <filesystem>
 
 #include "blockstore/log.h"
+#include "control/cli/types_option.h"
 #include "fusefs/options.h"
 
 namespace volfs {
@@ -26,30 +29,89 @@ Status CheckOption(std::string_view key, const std::string& word) {
   return options.ok() ? OkStatus() : Status(options.error());
 }
 
-Result<std::vector<std::string>> OptionsOf(const toml::table& table, const std::string& path) {
-  std::vector<std::string> words;
-  for (auto&& [key, value] : table) {
-    auto word = OptionOf(key.str(), value);
-    // What makes no sense is told here, where the line is known.
-    const Status sense = word.ok() ? CheckOption(key.str(), word.value()) : word.error();
-    if (!sense.ok()) {
-      return Error{Errc::kInvalid, Text("configuration file ", path, ", line ",
-                                        key.source().begin.line, ": ", sense.error().message)};
-    }
-    if (!word.value().empty()) words.push_back(std::move(word.value()));
+// `false` and "" of an option that exists say nothing.
+Status AddOption(std::string_view key, const toml::node& value, ConfigFile& config) {
+  VOLFS_ASSIGN(std::string word, OptionOf(key, value));
+  VOLFS_TRY(CheckOption(key, word));
+  if (!word.empty()) config.options.push_back(std::move(word));
+  return OkStatus();
+}
+
+Result<std::vector<std::string>> TextsOf(std::string_view key, const toml::node& value) {
+  const Error wrong{Errc::kInvalid, Text(key, ": texts in brackets are expected: [\"...\", ...]")};
+  const auto* array = value.as_array();
+  if (array == nullptr) return wrong;
+  std::vector<std::string> texts;
+  for (const toml::node& element : *array) {
+    const auto* text = element.as_string();
+    if (text == nullptr || text->get().empty()) return wrong;
+    texts.push_back(text->get());
   }
-  return words;
+  return texts;
+}
+
+Status AddNodes(const toml::node& value, const std::filesystem::path& folder, ConfigFile& config) {
+  VOLFS_ASSIGN(const auto texts, TextsOf("nodes", value));
+  for (const std::string& text : texts) {
+    config.nodes.push_back((folder / text).lexically_normal().string());
+  }
+  return OkStatus();
+}
+
+Status AddTypes(const toml::node& value, ConfigFile& config) {
+  VOLFS_ASSIGN(const auto texts, TextsOf("types", value));
+  std::string joined;
+  for (const std::string& text : texts) joined += Text(joined.empty() ? "" : ",", text);
+  VOLFS_ASSIGN(config.types, cli::ParseTypes(joined));
+  return OkStatus();
+}
+
+// What makes no sense is told here, where the line is known.
+Error At(const std::string& path, const toml::key& key, const Error& error) {
+  return {error.code, Text("configuration file ", path, ", line ", key.source().begin.line, ": ",
+                           error.message)};
+}
+
+Status AddLimits(const toml::node& value, const std::string& path, ConfigFile& config) {
+  const auto* limits = value.as_table();
+  if (limits == nullptr) return Error{Errc::kInvalid, "limits: a table is expected: [limits]"};
+  for (auto&& [key, limit] : *limits) {
+    const bool known = key.str() == "copy_rate" || key.str() == "copy_jobs";
+    const Status added = known ? AddOption(key.str(), limit, config)
+                               : Error{Errc::kInvalid, Text("limits.", key.str(),
+                                                            ": unknown; there are copy_rate and "
+                                                            "copy_jobs")};
+    if (!added.ok()) return At(path, key, added.error());
+  }
+  return OkStatus();
+}
+
+Result<ConfigFile> ConfigOf(const toml::table& table, const std::string& path) {
+  const auto folder = std::filesystem::absolute(path).parent_path();
+  ConfigFile config;
+  for (auto&& [key, value] : table) {
+    if (key.str() == "limits" && value.is_table()) {
+      VOLFS_TRY(AddLimits(value, path, config));  // names the line of the limit
+      continue;
+    }
+    const Status added = key.str() == "nodes"    ? AddNodes(value, folder, config)
+                         : key.str() == "types"  ? AddTypes(value, config)
+                         : key.str() == "limits" ? AddLimits(value, path, config)
+                                                 : AddOption(key.str(), value, config);
+    if (!added.ok()) return At(path, key, added.error());
+  }
+  return config;
 }
 
 }  // namespace
 
-Result<std::vector<std::string>> ReadConfigFile(const std::string& path) {
+Result<ConfigFile> ReadConfigFile(const std::string& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return Error{Errc::kNotFound, Text("configuration file ", path, ": no such file")};
   }
   try {
-    return OptionsOf(toml::parse_file(path), path);
+    return ConfigOf(toml::parse_file(path), path);
   } catch (const toml::parse_error& wrong) {
     return Error{Errc::kInvalid, Text("configuration file ", path, ", line ",
                                       wrong.source().begin.line, ": ", wrong.description())};

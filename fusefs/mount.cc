@@ -18,6 +18,7 @@
 #include "control/cli/failure.h"
 #include "control/cli/state_folder.h"
 #include "control/control_tree.h"
+#include "fusefs/config_file.h"
 #include "fusefs/daemon.h"
 #include "fusefs/filesystem.h"
 #include "fusefs/log_place.h"
@@ -35,6 +36,7 @@ using Nodes = std::vector<std::unique_ptr<Node>>;
 // Everything that is known before anything is opened.
 struct Plan {
   std::vector<std::string> node_paths;  // absolute
+  std::vector<VolumeType> new_types;    // of nodes that this mount makes
   Mountpoint mountpoint;
   MountOptions options;
   bool may_init = true;
@@ -56,15 +58,6 @@ bool FuseConfAllowsOther() {
   return false;
 }
 
-Result<MountOptions> AllOptions(const MountArguments& arguments) {
-  std::vector<std::string> words;
-  if (!arguments.config_file.empty()) {
-    VOLFS_ASSIGN(words, ReadConfigFile(arguments.config_file));
-  }
-  words.insert(words.end(), arguments.options.begin(), arguments.options.end());
-  return ParseOptions(words);
-}
-
 // Somebody serves this mountpoint already. With the same nodes: their lock says who. Not tried by
 // opening them, as that would make nodes of empty directories.
 Error WhoServes(const Plan& plan) {
@@ -80,9 +73,22 @@ Error WhoServes(const Plan& plan) {
 
 Result<Plan> MakePlan(const MountArguments& arguments) {
   Plan plan;
-  VOLFS_ASSIGN(plan.options, AllOptions(arguments));
-  VOLFS_ASSIGN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, arguments.nodes));
-  for (const std::string& node : arguments.nodes) {
+  ConfigFile config;
+  if (!arguments.config_file.empty()) {
+    VOLFS_ASSIGN(config, ReadConfigFile(arguments.config_file));
+  }
+  // The command line wins.
+  std::vector<std::string> words = config.options;
+  words.insert(words.end(), arguments.options.begin(), arguments.options.end());
+  VOLFS_ASSIGN(plan.options, ParseOptions(words));
+  const std::vector<std::string>& nodes = arguments.nodes.empty() ? config.nodes : arguments.nodes;
+  if (nodes.empty()) {
+    return Error{Errc::kInvalid, Text("configuration file ", arguments.config_file,
+                                      ": it has no `nodes`, and the command line names none")};
+  }
+  plan.new_types = config.types;
+  VOLFS_ASSIGN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, nodes));
+  for (const std::string& node : nodes) {
     plan.node_paths.push_back(std::filesystem::absolute(node).lexically_normal().string());
   }
   plan.may_init = plan.options.init || !arguments.through_helper;
@@ -195,6 +201,7 @@ Status ServeMount(const Plan& plan, Filesystem& fs) {
 Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
   NodeOpenOptions options;
   options.may_init = plan.may_init;
+  options.new_types = plan.new_types;
   options.registry = cli::NodeRegistryFile();
   VOLFS_ASSIGN(Nodes nodes, OpenNodes(plan.node_paths, options));
   const std::string absent = AbsentNodes(nodes);

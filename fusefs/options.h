@@ -28,8 +28,4 @@ struct MountOptions {
 // skipped. kInvalid names the first one that is unknown or has a value that makes no sense.
 Result<MountOptions> ParseOptions(const std::vector<std::string>& words);
 
-// The options in a TOML file, as ParseOptions takes them: `copy_rate = "10M"`, `allow_shrink =
-// true` (false: as if it were not there). kNotFound, kInvalid (with the line).
-Result<std::vector<std::string>> ReadConfigFile(const std::string& path);
-
 }  // namespace volfs

@@ -129,7 +129,8 @@ class Builder {
         ->type_name("OPT,...")
         ->delimiter(',')
         ->allow_extra_args(false);
-    Option(command, "--config", line_.mount.config_file, "FILE", "A TOML file of mount options");
+    Option(command, "--config", line_.mount.config_file, "FILE",
+           "A TOML file: nodes, types of new nodes, limits, options");
     command->callback([this] {
       line_.name = "volfs mount";
       line_.run = [this] { return Mount(); };
@@ -137,7 +138,8 @@ class Builder {
   }
 
   int Mount() {
-    if (line_.mount_paths.size() < 2) {
+    const bool configured = !line_.mount.config_file.empty();  // that may name the nodes
+    if (line_.mount_paths.size() < (configured ? 1 : 2)) {
       return Report(line_.name, UsageFailure("give at least one node directory and then the "
                                              "mountpoint: volfs mount NODE_DIR... MOUNTPOINT"));
     }

@@ -2,10 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdio>
-#include <fstream>
 #include <string>
 
 namespace volfs {
@@ -87,58 +84,6 @@ TEST(OptionsTest, ValuesThatMakeNoSenseAreRefused) {
   Refusal("copy_jobs=2x");
   Refusal("control_gid=staff");
   Refusal("control_gid=4294967296");
-}
-
-class ConfigFileTest : public ::testing::Test {
- protected:
-  ~ConfigFileTest() override { std::remove(path_.c_str()); }
-
-  Result<std::vector<std::string>> Read(const std::string& text) {
-    std::ofstream(path_) << text;
-    return ReadConfigFile(path_);
-  }
-
-  const std::string path_ =
-      ::testing::TempDir() + "/volfs-config-" + std::to_string(::getpid()) + ".toml";
-};
-
-TEST_F(ConfigFileTest, SaysTheSameAsOptions) {
-  const auto words = Read(
-      "# how fast\ncopy_rate = \"10M\"\ncopy_jobs = 3\nallow_shrink = true\n"
-      "init = false\n");
-  ASSERT_TRUE(words.ok()) << words.error().message;
-  EXPECT_THAT(words.value(),
-              testing::UnorderedElementsAre("copy_rate=10M", "copy_jobs=3", "allow_shrink"));
-}
-
-TEST_F(ConfigFileTest, ErrorsNameTheLine) {
-  const auto syntax = Read("copy_jobs = 3\ncopy_rate 10\n");
-  ASSERT_FALSE(syntax.ok());
-  EXPECT_EQ(syntax.error().code, Errc::kInvalid);
-  EXPECT_THAT(syntax.error().message, HasSubstr("line 2"));
-
-  const auto type = Read("\n\ncopy_jobs = [1, 2]\n");
-  ASSERT_FALSE(type.ok());
-  EXPECT_THAT(type.error().message, HasSubstr("line 3"));
-
-  EXPECT_FALSE(Read("copy_rate = \"10M,allow_other\"\n").ok()) << "an option smuggled in";
-
-  const std::pair<const char*, const char*> senseless[] = {
-      {"\ncopy_speed = 3\n", "copy_speed"},
-      {"\ncopy_rate = \"fast\"\n", "copy_rate=fast"},
-      {"\nalow_other = false\n", "alow_other"},
-  };
-  for (const auto& [text, named] : senseless) {
-    const auto refused = Read(text);
-    ASSERT_FALSE(refused.ok()) << text;
-    EXPECT_THAT(refused.error().message, testing::AllOf(HasSubstr("line 2"), HasSubstr(named)));
-  }
-}
-
-TEST_F(ConfigFileTest, MissingIsNotFound) {
-  const auto words = ReadConfigFile("/nonexistent/volfs.toml");
-  ASSERT_FALSE(words.ok());
-  EXPECT_EQ(words.error().code, Errc::kNotFound);
 }
 
 }  // namespace

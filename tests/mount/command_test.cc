@@ -400,6 +400,16 @@ TEST_F(CommandTest, OptionsMayStandInAFile) {
   MustRun("printf 'copy_rate = \"5M\"\n\ncopy_speed = 3\n' > " + file);
   ExpectRefused(Volfs(words + file), kUsage, file + ", line 3: mount option copy_speed=3");
   ExpectRefused(Volfs(words + folder() + "/nosuch"), kNotFound, "nosuch");
+  // The nodes, and what new ones offer, may stand there too.
+  MustRun("mkdir " + folder() + "/fresh");
+  MustRun("printf 'nodes = [\"fresh\", \"a\"]\ntypes = [\"ssd:1M-2M\"]\n' > " + file);
+  ASSERT_EQ(Volfs("mount " + Mnt() + " --config " + file).exit_code, kOk);
+  FindDaemon();
+  EXPECT_EQ(ReadText(Path("control/nodes/fresh/types")), "ssd\n");
+  EXPECT_EQ(Ask("create", "big 3M type=ssd"), ERANGE);
+  Unmount();
+  MustRun("printf 'copy_jobs = 3\n' > " + file);
+  ExpectRefused(Volfs("mount " + Mnt() + " --config " + file), kUsage, "it has no `nodes`");
   ExpectRefused(Volfs("frobnicate"), kUsage, "frobnicate");
 }
 
