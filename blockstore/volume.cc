@@ -202,10 +202,10 @@ Status Volume::CommitRecord(const std::function<void(VolumeRecord&)>& change) {
   return OkStatus();
 }
 
-Status Volume::AddOpen(Access access) {
+Status Volume::AddOpen(Access access, bool creates) {
   if (access == Access::kWrite) {
     VOLFS_TRY(CheckWritable());
-    if ((attributes().mode & 0222) == 0) {
+    if (!creates && (attributes().mode & 0222) == 0) {
       return Error{Errc::kReadOnly, Text(name(),
                                          ": nobody has the right to write it; `chmod u+w` "
                                          "gives it back")};

@@ -110,7 +110,8 @@ class Volume {
   // kReadOnly if it may not be written, kNotFound if it is being deleted. Each success is paired
   // with one RemoveOpen, which may free the space of a deleted volume: no lock may be held.
   enum class Access { kRead, kWrite };
-  Status AddOpen(Access access) VOLFS_EXCLUDES(open_mu_);
+  // `creates`: this open has just made it, and may write it whatever its mode says (open(2)).
+  Status AddOpen(Access access, bool creates = false) VOLFS_EXCLUDES(open_mu_);
   void RemoveOpen(Access access) VOLFS_EXCLUDES(open_mu_);
   [[nodiscard]] int readers() const VOLFS_EXCLUDES(open_mu_);
   [[nodiscard]] int writers() const VOLFS_EXCLUDES(open_mu_);

@@ -72,11 +72,12 @@ Result<std::shared_ptr<Volume>> UseExisting(fuse_req_t req, const CreateCall& ca
 
 Result<Handle*> CreateAndOpen(fuse_req_t req, const CreateCall& call, fuse_file_info& fi) {
   auto volume = CreateVolume(req, call);
-  if (!volume.ok() && volume.error().code == Errc::kExists && (fi.flags & O_EXCL) == 0) {
+  const bool creates = volume.ok();
+  if (!creates && volume.error().code == Errc::kExists && (fi.flags & O_EXCL) == 0) {
     volume = UseExisting(req, call, fi, volume.error());
   }
   if (!volume.ok()) return volume.error();
-  return OpenVolume(FilesystemOf(req), std::move(volume.value()), fi);
+  return OpenVolume(FilesystemOf(req), std::move(volume.value()), fi, creates);
 }
 
 void DoCreate(fuse_req_t req, const CreateCall& call, fuse_file_info fi) {

@@ -38,9 +38,10 @@ bool ForWrite(const fuse_file_info& fi) {
   return mode == O_WRONLY || mode == O_RDWR;
 }
 
-Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi) {
+Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi,
+                           bool creates) {
   const auto access = ForWrite(fi) ? Volume::Access::kWrite : Volume::Access::kRead;
-  VOLFS_TRY(volume->AddOpen(access));
+  VOLFS_TRY(volume->AddOpen(access, creates));
   // The invalidator tells the kernel of a revert too, but perhaps after this open.
   const bool keep_cache = !volume->TakeReverted();
   return Add(fs, std::make_unique<VolumeHandle>(std::move(volume), access), fi, keep_cache);
