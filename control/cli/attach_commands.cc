@@ -13,6 +13,7 @@
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/fd.h"
+#include "control/cli/image_loops.h"
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
@@ -22,20 +23,6 @@
 
 namespace volfs::cli {
 namespace {
-
-// The image below the mount that a path is: "db", "db@monday".
-std::optional<std::string> ImageBelow(const std::string& mountpoint, std::string_view path) {
-  if (!IsAtOrBelow(path, mountpoint)) return std::nullopt;
-  return ImageName(path.substr(mountpoint.size()));
-}
-
-std::vector<LoopDevice> LoopsOf(const Client& client, const std::string& name) {
-  std::vector<LoopDevice> found;
-  for (const LoopDevice& device : ReadLoopDevices()) {
-    if (ImageBelow(client.mountpoint(), device.backing_file) == name) found.push_back(device);
-  }
-  return found;
-}
 
 Error AttachedAlready(const std::string& name, const std::string& device) {
   return Failure(EBUSY, Text(name, ": is attached for writing as ", device,

@@ -184,6 +184,8 @@ class Builder {
     Word(command, "SRC", line_.clone.source, "A volume, or VOLUME@SNAP");
     command->add_option("NAME", line_.clone.name, "The new volume's name, if not SRC-clone")
         ->type_name("");
+    command->add_flag("--freeze", line_.clone.freeze,
+                      "Freeze the filesystem that is mounted from SRC meanwhile; needs root");
     TakesCloneOptions(command);
     Does(command, "clone", [&line = line_] { return Clone(line.common, line.clone); });
   }

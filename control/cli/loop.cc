@@ -1,6 +1,7 @@
 #include "control/cli/loop.h"
 
 #include <algorithm>
+#include <set>
 
 #include "blockstore/log.h"
 #include "control/cli/files.h"
@@ -25,6 +26,22 @@ void AddSwap(const LoopDevice& device, std::vector<std::string>& holders) {
   for (const std::string_view line : SplitLines(text.value())) {
     const std::vector<std::string_view> words = SplitWords(line);
     if (!words.empty() && IsDeviceOf(words[0], device)) holders.emplace_back("swap");
+  }
+}
+
+// The numbers ("7:3") of a block device, of what is built on it, and of its partitions with theirs.
+void AddDeviceNumbers(const std::string& folder, std::set<std::string>& numbers) {
+  const std::optional<std::string> number = ReadValue(folder + "/dev");
+  if (!number || !numbers.insert(*number).second) return;
+  if (const auto holders = ListFolder(folder + "/holders"); holders.ok()) {
+    for (const std::string& name : holders.value()) {
+      AddDeviceNumbers(Text(folder, "/holders/", name), numbers);
+    }
+  }
+  const auto names = ListFolder(folder);
+  if (!names.ok()) return;
+  for (const std::string& name : names.value()) {
+    if (name.starts_with(kLoop)) AddDeviceNumbers(Text(folder, "/", name), numbers);
   }
 }
 
@@ -88,6 +105,20 @@ std::vector<std::string> LoopHolders(const LoopDevice& device,
     holders.push_back(Text(user.pid, " ", user.command, " (", user.path, ")"));
   }
   return holders;
+}
+
+std::vector<MountEntry> MountsOn(const LoopDevice& device, const std::vector<MountEntry>& mounts,
+                                 const std::string& sys_block) {
+  std::set<std::string> numbers;
+  AddDeviceNumbers(Text(sys_block, "/", kLoop, device.number), numbers);
+  std::vector<MountEntry> found;
+  for (const MountEntry& mount : mounts) {
+    const bool own_number = mount.device.starts_with("0:");
+    if (own_number ? IsDeviceOf(mount.source, device) : numbers.contains(mount.device)) {
+      found.push_back(mount);
+    }
+  }
+  return found;
 }
 
 }  // namespace volfs::cli

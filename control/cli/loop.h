@@ -35,6 +35,11 @@ std::vector<std::string> LoopHolders(const LoopDevice& device,
                                      const std::vector<MountEntry>& mounts,
                                      const std::string& sys_block = "/sys/block");
 
+// What is mounted from the device, its partitions, or what device mapper and the like have built on
+// them: by device number, or, where that is the filesystem's own (btrfs), by what was mounted.
+std::vector<MountEntry> MountsOn(const LoopDevice& device, const std::vector<MountEntry>& mounts,
+                                 const std::string& sys_block = "/sys/block");
+
 // Makes a loop device of an open image, with its partitions scanned. The file is kept by the kernel
 // until the device is detached.
 struct LoopOptions {

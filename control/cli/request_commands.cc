@@ -11,6 +11,8 @@
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
+#include "control/cli/freeze.h"
+#include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
 #include "control/cli/target.h"
 #include "control/json.h"
@@ -72,6 +74,34 @@ void TellHowToGrow(const Client& client, const std::string& volume) {
                volume.c_str(), volume.c_str(), client.mountpoint().c_str());
 }
 
+// What the filesystem in the source is while it is asked. Its warnings come before it is frozen:
+// they may be on their way into a file on it.
+Result<std::optional<Freeze>> FreezeSource(const Client& client, const std::string& source) {
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  const std::vector<FilesystemMounts> filesystems = FilesystemsOf(client, source, mounts);
+  if (filesystems.empty()) {
+    std::fprintf(stderr,
+                 "volfs clone: %s: no filesystem is mounted from it here, so none is frozen\n",
+                 source.c_str());
+    return std::optional<Freeze>();
+  }
+  VOLFS_ASSIGN(Freeze freeze, Freeze::Begin(filesystems, client.ImagePath(source)));
+  return std::optional<Freeze>(std::move(freeze));
+}
+
+// Asks, with the filesystem frozen if that is wanted. `unclean`: why the instant may be none of a
+// frozen filesystem.
+Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
+                        const std::string& source, const std::string& file, const std::string& line,
+                        Status& unclean) {
+  if (!options.freeze) return client.Ask(file, line);
+  VOLFS_ASSIGN(std::optional<Freeze> freeze, FreezeSource(client, source));
+  Result<Reply> reply = client.Ask(file, line);
+  if (freeze) unclean = freeze->End();
+  if (!reply.ok() && !unclean.ok()) PrintError("volfs clone", unclean.error());
+  return reply;
+}
+
 // What `clone` and `restore` have in common: `file` is asked for `words` and the options' keys.
 Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& options,
                 const std::string& file, const std::string& words) {
@@ -81,10 +111,18 @@ Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& opti
   VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
   const Result<uint64_t> source_size = client.ImageSize(source);  // a refusal tells what is wrong
 
-  VOLFS_ASSIGN(const Reply reply, client.Ask(file, words + keys));
+  Status unclean = OkStatus();
+  VOLFS_ASSIGN(const Reply reply, AskFrozen(client, options, source, file, words + keys, unclean));
   PrintMade(common, reply);
   VOLFS_TRY(FlushOutput());
   const std::string volume = reply.Get("volume");
+  if (!unclean.ok()) {
+    return Error{unclean.error().code,
+                 Text(volume,
+                      ": was made, but its filesystem may not be clean, as if the power had "
+                      "gone: ",
+                      unclean.error().message)};
+  }
   const std::optional<uint64_t> size = ParseNumber(reply.Get("size"));
   if (options.wait) VOLFS_TRY(WaitForClone(client, volume));
   const bool larger = source_size.ok() && size && *size > source_size.value();
@@ -143,6 +181,9 @@ Status Create(const Common& common, const CreateOptions& options) {
 Status Clone(const Common& common, const CloneOptions& options) {
   Targets targets(common.mount);
   VOLFS_ASSIGN(std::string words, targets.Image(options.source));
+  if (options.freeze && IsSnapshot(words)) {
+    return UsageFailure(Text(words, ": a snapshot does not change; there is nothing to freeze"));
+  }
   if (!options.name.empty()) {
     VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
     words += " " + name;

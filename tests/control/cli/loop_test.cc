@@ -69,5 +69,30 @@ TEST(LoopTest, MountsAndMappedDevicesHoldIt) {
   EXPECT_TRUE(LoopHolders(device, {}, "/nonexistent").empty());
 }
 
+// By device number, whatever name the mount was given; a partition's and a mapped device's, too.
+TEST(LoopTest, FindsWhatIsMountedFromIt) {
+  const TempDir sys;
+  const LoopDevice device{5, "/mnt/v/volumes/db", false};
+  Put(sys / "loop5/dev", "7:5\n");
+  Put(sys / "loop5/loop/backing_file", "/mnt/v/volumes/db\n");
+  Put(sys / "loop5/loop5p1/dev", "259:3\n");
+  Put(sys / "loop5/loop5p1/holders/dm-0/dev", "253:0\n");
+  const std::vector<MountEntry> mounts = ParseMountInfo(
+      "1 0 7:5 / /srv/whole rw - ext4 /dev/root rw\n"
+      "2 0 7:50 / /srv/no rw - ext4 /dev/loop50 rw\n"
+      "3 0 259:3 / /srv/part rw - xfs /dev/disk/by-label/x rw\n"
+      "4 0 253:0 /sub /srv/mapped rw - ext4 /dev/mapper/y rw\n"
+      "5 0 0:40 / /srv/btrfs rw - btrfs /dev/loop5 rw\n"
+      "6 0 0:41 / /srv/other rw - btrfs /dev/loop50 rw\n"
+      "7 0 253:1 / /srv/else rw - ext4 /dev/loop5 rw\n");
+  std::vector<std::string> found;
+  for (const MountEntry& mount : MountsOn(device, mounts, sys.path())) {
+    found.push_back(mount.mountpoint);
+  }
+  EXPECT_EQ(found,
+            (std::vector<std::string>{"/srv/whole", "/srv/part", "/srv/mapped", "/srv/btrfs"}));
+  EXPECT_TRUE(MountsOn(LoopDevice{6, "/x", false}, mounts, sys.path()).empty());
+}
+
 }  // namespace
 }  // namespace volfs::cli

@@ -1,0 +1,219 @@
+// Goal: `volfs clone --freeze` gives a clone whose filesystem is clean, and thaws whatever happens
+// (interface.md 3, traps T21, T24).
+// Method: an ext4 on a loop device over an image, with a writer. A request that takes long is one
+// to a node whose own filesystem is frozen.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <optional>
+#include <string>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class FreezeTest : public MountTest {
+ protected:
+  [[nodiscard]] std::string Disk() const { return folder() + "/disk"; }
+
+  void MountDisk() {
+    device_ = AttachLoop(Volume("disk.img"));
+    MustRun("mkdir -p " + Disk() + " && mount " + device_ + " " + Disk());
+  }
+
+  // Two nodes, a volume on the first with an ext4 in it that somebody writes to all the time.
+  void Start() {
+    Mount();
+    MustRun("truncate -s 64M " + Volume("disk.img") + " && mkfs.ext4 -q -F " + Volume("disk.img"));
+    MountDisk();
+    StartWriter();
+  }
+
+  void StartWriter() {
+    writer_.emplace(std::vector<std::string>{
+        "sh", "-c",
+        "cd " + Disk() +
+            "; while :; do echo x >> log; head -c 3000 /dev/zero > f$((n=(n+1)%50)); " +
+            "sleep 0.01; done"});
+    ASSERT_TRUE(Grows(10'000)) << "the writer";
+  }
+
+  // Whether something is written within the time.
+  [[nodiscard]] bool Grows(int timeout_ms) const {
+    constexpr int kStepMs = 20;
+    const auto size = [this] {
+      return Exists(Disk() + "/log") ? StatOf(Disk() + "/log").st_size : 0;
+    };
+    const auto before = size();
+    for (int waited = 0; waited < timeout_ms; waited += kStepMs) {
+      ::usleep(kStepMs * 1000);
+      if (size() != before) return true;
+    }
+    return false;
+  }
+
+  [[nodiscard]] bool BecomesFrozen() const {
+    constexpr int kQuietMs = 700;
+    for (int i = 0; i < 1000; ++i) {
+      if (!Grows(kQuietMs)) return true;
+    }
+    return false;
+  }
+
+  // An ext4 of its own for node b, whose requests can be held up so.
+  void PutNodeOnADisk() {
+    MustRun("truncate -s 128M " + folder() + "/b.ext4 && mkfs.ext4 -q -F " + folder() +
+            "/b.ext4 && mount -o loop " + folder() + "/b.ext4 " + NodePath("b") + " && chmod 700 " +
+            NodePath("b"));
+  }
+  void TakeNodeOffItsDisk() {
+    Unmount();
+    MustRun("umount " + NodePath("b"));
+  }
+  void HoldNodeUp() { MustRun("fsfreeze -f " + NodePath("b")); }
+  void LetNodeGo() { MustRun("fsfreeze -u " + NodePath("b")); }
+
+  void Stop() {
+    writer_.reset();
+    MustRun("for i in 1 2 3 4 5 6 7 8 9; do umount " + Disk() +
+            " 2>/dev/null && exit 0; sleep 0.2; done; umount " + Disk());
+    DetachLoop(device_);
+  }
+
+  [[nodiscard]] static bool NeedsRecovery(const std::string& image) {
+    const std::string header = MustRun("dumpe2fs -h " + image + " 2>&1");
+    EXPECT_THAT(header, HasSubstr("has_journal"));
+    return header.find("needs_recovery") != std::string::npos;
+  }
+
+  std::string device_;
+  std::optional<BackgroundProgram> writer_;
+};
+
+// Under writes: the clone's journal is empty, e2fsck finds nothing, what was written before is in
+// it; and the source is written to as before. Without --freeze the journal has to be replayed.
+TEST_F(FreezeTest, TheClonesJournalIsEmpty) {
+  Start();
+  for (int i = 0; i < 5; ++i) {
+    MustRun("echo " + std::to_string(i) + " > " + Disk() + "/words");
+    const std::string name = "frozen" + std::to_string(i);
+    const CommandResult cloned = VolfsHere("clone disk.img " + name + " --linked --freeze");
+    ASSERT_EQ(cloned.exit_code, 0) << cloned.output;
+    EXPECT_EQ(cloned.output, name + ": available, 64M, on node a\n");
+    EXPECT_TRUE(Grows(10'000)) << "it is thawed";
+    EXPECT_FALSE(NeedsRecovery(Volume(name)));
+    const CommandResult fsck = RunShell("e2fsck -fn " + Volume(name));
+    EXPECT_EQ(fsck.exit_code, 0) << fsck.output;
+    EXPECT_EQ(MustRun("debugfs -R 'cat words' " + Volume(name) + " 2>/dev/null"),
+              std::to_string(i) + "\n");
+  }
+  ASSERT_TRUE(VolfsHere("clone disk.img other --linked").ok());
+  EXPECT_TRUE(NeedsRecovery(Volume("other"))) << "or nothing was proved";
+  Stop();
+}
+
+TEST_F(FreezeTest, AFilesystemInAPartitionIsFrozen) {
+  Mount();
+  MustRun("truncate -s 64M " + Volume("disk.img") + " && sgdisk -n 1:2048:0 " + Volume("disk.img"));
+  const CommandResult attached = VolfsHere("attach disk.img");
+  ASSERT_TRUE(attached.ok()) << attached.output;
+  device_ = attached.output.substr(0, attached.output.find('\n'));
+  const std::string part = device_ + "p1";
+  const std::string known = "/sys/block/" + device_.substr(5) + "/" + part.substr(5) + "/dev";
+  // Not every kernel reads partition tables, nor does everywhere somebody make device nodes.
+  MustRun("test -e " + known + " || partx -a " + device_ + "; test -b " + part + " || mknod " +
+          part + " b $(tr : ' ' < " + known + ")");
+  MustRun("mkfs.ext4 -q -F " + part + " && mkdir -p " + Disk() + " && mount " + part + " " +
+          Disk());
+  StartWriter();
+  const CommandResult cloned = VolfsHere("clone disk.img x --linked --freeze");
+  EXPECT_EQ(cloned.exit_code, 0) << cloned.output;
+  EXPECT_TRUE(Grows(10'000));
+  MustRun("dd bs=1M skip=1 status=none if=" + Volume("x") + " of=" + folder() + "/x.part");
+  EXPECT_FALSE(NeedsRecovery(folder() + "/x.part"));
+  Stop();
+}
+
+TEST_F(FreezeTest, NothingMountedIsSaidAndNoReasonNotToClone) {
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v"));
+  const CommandResult cloned = VolfsHere("clone v x --linked --freeze");
+  EXPECT_EQ(cloned.exit_code, 0);
+  EXPECT_THAT(cloned.output,
+              AllOf(HasSubstr("no filesystem is mounted"), HasSubstr("x: available")));
+  ASSERT_EQ(Ask("snapshot", "v s"), 0);
+  EXPECT_EQ(VolfsHere("clone v@s y --linked --freeze").exit_code, 2);
+}
+
+// What cannot be frozen is told, and nothing is asked; nor is anything left frozen.
+TEST_F(FreezeTest, RefusalsLeaveNothingBehind) {
+  Start();
+  const std::string words = Binary() + " clone disk.img x --linked --freeze --mount " + Mnt();
+  const CommandResult denied =
+      RunShell("setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin " + words);
+  EXPECT_EQ(denied.exit_code, 1) << denied.output;
+  EXPECT_THAT(denied.output,
+              AllOf(HasSubstr(Disk()), HasSubstr("run as root"), HasSubstr("nothing was asked")));
+  EXPECT_FALSE(Exists(Volume("x")));
+  EXPECT_TRUE(Grows(10'000));
+
+  MustRun("fsfreeze -f " + Disk());
+  const CommandResult busy = RunShell(words);
+  MustRun("fsfreeze -u " + Disk());
+  EXPECT_EQ(busy.exit_code, 5) << busy.output;
+  EXPECT_THAT(busy.output, AllOf(HasSubstr("frozen already"), HasSubstr("fsfreeze -u " + Disk())));
+  EXPECT_FALSE(Exists(Volume("x")));
+
+  const CommandResult refused = VolfsHere("clone disk.img disk.img --freeze");
+  EXPECT_EQ(refused.exit_code, 4) << refused.output;
+  EXPECT_TRUE(Grows(10'000)) << "the refusal came from the mount, while it was frozen";
+  Stop();
+}
+
+// SIGKILL, while the request is being carried out: it is thawed as soon as the process is gone.
+TEST_F(FreezeTest, AKilledCommandLeavesNothingFrozen) {
+  PutNodeOnADisk();
+  Start();
+  HoldNodeUp();
+  BackgroundProgram command({Binary(), "clone", "disk.img", "x", "--freeze", "--mount", Mnt()});
+  const bool frozen = BecomesFrozen();
+  command.Signal(SIGKILL);
+  // It ends with its system call, which ends with the request.
+  LetNodeGo();
+  EXPECT_TRUE(frozen);
+  EXPECT_TRUE(Grows(8'000)) << "sooner than the time is over";
+  EXPECT_TRUE(command.WaitForEnd(10'000));
+  Stop();
+  TakeNodeOffItsDisk();
+}
+
+// A request that is not answered in time: the filesystem is thawed, and that is told.
+TEST_F(FreezeTest, NothingIsFrozenForLong) {
+  PutNodeOnADisk();
+  Start();
+  HoldNodeUp();
+  BackgroundProgram command({Binary(), "clone", "disk.img", "x", "--freeze", "--mount", Mnt()});
+  const bool frozen = BecomesFrozen();
+  const bool thawed = Grows(20'000);
+  const bool waits = !command.WaitForEnd(0);
+  LetNodeGo();
+  EXPECT_TRUE(frozen);
+  EXPECT_TRUE(thawed);
+  EXPECT_TRUE(waits);
+  const CommandResult result = command.Finish(20'000);
+  EXPECT_EQ(result.exit_code, 1) << result.output;
+  EXPECT_THAT(result.output, AllOf(HasSubstr("x: creating"), HasSubstr("x: was made"),
+                                   HasSubstr("may not be clean"), HasSubstr("more than 10 s")));
+  EXPECT_TRUE(Exists(Volume("x")));
+  Stop();
+  TakeNodeOffItsDisk();
+}
+
+}  // namespace
+}  // namespace volfs
