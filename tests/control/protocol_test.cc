@@ -3,11 +3,16 @@
 
 #include <fstream>
 #include <iterator>
+#include <regex>
+#include <set>
 #include <string>
 #include <string_view>
 
+#include "control/control_tree.h"
 #include "control/errno_name.h"
+#include "control/fixed_entry.h"
 #include "control/request.h"
+#include "tests/support/store_fixture.h"
 
 namespace volfs {
 namespace {
@@ -75,6 +80,78 @@ TEST(ProtocolTest, UsageLinesAreWhatTheContractSays) {
   EXPECT_EQ(UsageLine(RequestKind::kResize), "resize: NAME SIZE");
   EXPECT_EQ(UsageLine(RequestKind::kDelete), "delete: NAME|VOLUME@SNAP");
   EXPECT_EQ(UsageLine(RequestKind::kCancel), "cancel: NAME");
+}
+
+// ---- the files
+
+using Paths = std::set<std::string>;
+
+// "volumes/db/size" is "volumes/NAME/size".
+void AddTree(ControlTree& tree, uint64_t folder, const std::string& path, Paths& paths) {
+  const auto entries = tree.List(folder);
+  ASSERT_TRUE(entries.ok()) << path;
+  for (const ControlEntry& entry : entries.value()) {
+    std::string name = entry.name;
+    if (path == "volumes/") name = "NAME";
+    if (path == "nodes/") name = "NODE";
+    if (entry.directory) {
+      AddTree(tree, entry.ino, path + name + "/", paths);
+    } else {
+      paths.insert(path + name);
+    }
+  }
+}
+
+Paths OfTheTree() {
+  StoreFixture fixture;
+  fixture.MakeVolume("db", 4096);
+  ControlTree tree(fixture.store(), {});
+  Paths paths = {"watch/volumes/NAME"};
+  AddTree(tree, inode::kControl, "", paths);
+  for (const FixedEntry& entry : FixedEntries()) {
+    if (entry.listing == Listing::kUnlisted) paths.insert("watch/" + std::string(entry.name));
+  }
+  return paths;
+}
+
+std::string Between(const std::string& text, const std::string& from, const std::string& to) {
+  const size_t begin = text.find(from);
+  const size_t end = text.find(to, begin + from.size());
+  EXPECT_TRUE(begin != text.npos && end != text.npos) << from;
+  return begin == text.npos ? "" : text.substr(begin, end - begin);
+}
+
+// The names in code, `...`, at what `where` matches the beginning of.
+void AddNames(const std::string& text, const std::regex& where, const std::string& folder,
+              Paths& paths) {
+  const std::regex code("`([a-zA-Z_./]+)`");
+  for (std::sregex_iterator row(text.begin(), text.end(), where), end; row != end; ++row) {
+    const std::string cell = row->str(1);
+    for (std::sregex_iterator name(cell.begin(), cell.end(), code); name != end; ++name) {
+      paths.insert(folder + name->str(1));
+    }
+  }
+}
+
+Paths OfTheDocument() {
+  const std::regex first_cell("\n\\|([^|]+)\\|");
+  const std::regex item("\n- ([^:]+):");
+  const std::regex everything("([^\n]+)");
+  const std::string protocol = Protocol();
+  Paths paths;
+  AddNames(Between(protocol, "What each does:", "Without NAME"), first_cell, "", paths);
+  AddNames(Between(protocol, "\n## 7. ", "\n**status**"), first_cell, "", paths);
+  AddNames(Between(protocol, "\n**volumes/NAME/**", "\n**nodes/NODE/**"), first_cell,
+           "volumes/NAME/", paths);
+  AddNames(Between(protocol, "\n**nodes/NODE/**", "\n## 8. "), everything, "nodes/NODE/", paths);
+  AddNames(Between(protocol, "\n## 8. ", "\n`events` and"), item, "watch/", paths);
+  AddNames(Between(protocol, "\n## 9. ", "\n## 10. "), item, "limits/", paths);
+  return paths;
+}
+
+TEST(ProtocolTest, TheDocumentHasTheFilesOfTheTree) {
+  EXPECT_EQ(OfTheDocument(), OfTheTree());
+  EXPECT_GT(OfTheTree().size(), 40U);
 }
 
 }  // namespace

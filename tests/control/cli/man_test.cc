@@ -1,6 +1,7 @@
-// Goal: the manual page and --help tell of the same commands and the same options.
+// Goal: the manual page, README's table and --help tell of the same commands and the same options.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -8,6 +9,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "control/cli/command.h"
 
@@ -104,6 +106,88 @@ TEST(ManTest, ThePageHasNoOptionThatHelpHasNot) {
                              ? all.contains(option)
                              : help.contains(command) && help.at(command).contains(option);
       EXPECT_TRUE(known) << command << " " << option << " is in the manual page only";
+    }
+  }
+}
+
+// ---- README
+
+// A row of the table is of one command or several; its options are those of any of them.
+struct ReadmeRow {
+  Options commands;
+  Options options;
+};
+
+std::vector<ReadmeRow> RowsOfReadme() {
+  std::ifstream file(VOLFS_SOURCE_DIR "/README.md");
+  EXPECT_TRUE(file) << "README.md cannot be read";
+  const std::regex code("`([^`]+)`");
+  const std::regex command("volfs ([a-z]+( init| ls| set| forget)?)\\b.*");
+  const std::regex option("[ \\[]-(-?[A-Za-z]+)");
+  std::vector<ReadmeRow> rows;
+  bool in_table = false;
+  std::smatch match;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("## ")) in_table = line == "## Commands";
+    if (!in_table || !line.starts_with("| `volfs ")) continue;
+    ReadmeRow row;
+    for (std::sregex_iterator span(line.begin(), line.end(), code), end; span != end; ++span) {
+      const std::string words = span->str(1);
+      const bool of_command = std::regex_match(words, match, command);
+      if (of_command) row.commands.insert(match.str(1));
+      if (of_command || words.starts_with("-")) AddMatches(" " + words, option, row.options);
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+// "-f,--foreground" is told when one of its spellings is.
+std::vector<Options> SpellingsOfHelp(const std::string& wanted) {
+  const std::regex command("volfs ([a-z]+( [a-z]+)?)");
+  const std::regex option_line("  (-[^ ]+).*");
+  const std::regex option("-(-?[A-Za-z]+)");
+  std::istringstream text(HelpOfAllCommands());
+  std::vector<Options> all;
+  std::string at = kCommon;
+  std::smatch match;
+  for (std::string line; std::getline(text, line);) {
+    if (std::regex_match(line, match, command)) at = match.str(1);
+    if (at != wanted || !std::regex_match(line, match, option_line)) continue;
+    AddMatches(match.str(1), option, all.emplace_back());
+  }
+  return all;
+}
+
+TEST(ReadmeTest, TheTableHasTheCommandsOfHelp) {
+  Options help = Names(OfHelp());
+  help.erase("node");
+  help.erase(kCommon);
+  Options readme;
+  for (const ReadmeRow& row : RowsOfReadme())
+    readme.insert(row.commands.begin(), row.commands.end());
+  EXPECT_EQ(readme, help);
+}
+
+// Those that most commands take stand below the table.
+TEST(ReadmeTest, TheTableHasTheOptionsOfHelp) {
+  const Options common = {"-h", "--help", "-J", "--json", "--mount"};
+  for (const ReadmeRow& row : RowsOfReadme()) {
+    Options known = common;
+    for (const std::string& command : row.commands) {
+      for (const Options& spellings : SpellingsOfHelp(command)) {
+        known.insert(spellings.begin(), spellings.end());
+        const auto told = [&](const std::string& spelling) {
+          return common.contains(spelling) || row.options.contains(spelling) ||
+                 command == "restore";  // "options as clone"
+        };
+        EXPECT_TRUE(std::any_of(spellings.begin(), spellings.end(), told))
+            << "volfs " << command << " " << *spellings.begin() << " is not in README's table";
+      }
+    }
+    for (const std::string& option : row.options) {
+      EXPECT_TRUE(known.contains(option))
+          << option << " of volfs " << *row.commands.begin() << " is in README's table only";
     }
   }
 }
