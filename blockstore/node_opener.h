@@ -11,8 +11,8 @@
 namespace volfs {
 
 struct NodeOpenOptions {
-  bool may_init = true;               // an empty directory becomes a new node ...
-  std::vector<VolumeType> new_types;  // ... which offers these; empty: "standard"
+  bool may_init = true;                 // an empty directory becomes a new node ...
+  std::vector<VolumeType> new_types{};  // ... which offers these; empty: "standard"
   // Where this machine remembers which paths are nodes ("UUID PATH" a line); empty: nowhere.
   std::string registry = "/var/lib/volfs/nodes";
 };

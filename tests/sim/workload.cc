@@ -396,6 +396,11 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
     if (random_.OneIn(4)) continue;  // a hole, to cp
     CopyPiece(pinned.value(), target, all.subspan(at, std::min(piece_bytes, all.size() - at)), at);
   }
+  // The source goes its own way before the instant is let go: who needs what it had then?
+  if (model.image.size() > 0 && random_.OneIn(2)) {
+    (void)Write(model, 0, model.image.size());
+    (void)Sync(model);
+  }
   return true;
 }
 
