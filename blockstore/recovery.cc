@@ -157,8 +157,9 @@ Status Recovery::LinkLayers(Node& node) {
 Status Recovery::LoadVolumes(Node& node) {
   MutexLock lock(store_.mu_);
   for (const VolumeRecord& record : node.contents().volumes) {
+    const bool ghost = record.head == kNoId;  // shares its name with the one restored from it
     const auto taken = store_.by_name_.find(record.name);
-    if (taken != store_.by_name_.end()) {
+    if (!ghost && taken != store_.by_name_.end()) {
       return Error{Errc::kExists, Text("nodes ", taken->second->node().name(), " and ", node.name(),
                                        " both have a volume ", record.name,
                                        "; mount one of them alone and "
@@ -168,7 +169,7 @@ Status Recovery::LoadVolumes(Node& node) {
       return Error{Errc::kCorrupt, Text("volume ", record.name, " of node ", node.name(),
                                         " has the id of another; was its directory copied?")};
     }
-    if (record.head == kNoId) {
+    if (ghost) {
       store_.ghosts_[record.id] = {record, &node};
       continue;
     }

@@ -300,15 +300,14 @@ VolumeInfo Store::Info(Volume& volume) {
 }
 
 std::string Store::SourceNameLocked(const CloneEntry& entry) const {
-  const auto name_of = [&](Id id) -> std::string {
-    if (const auto volume = by_id_.find(id); volume != by_id_.end()) return volume->second->name();
-    const auto ghost = ghosts_.find(id);
-    return ghost == ghosts_.end() ? std::string() : ghost->second.record.name;
-  };
   const auto snapshot = snapshots_.find(entry.lock);
   const bool of_snapshot = snapshot != snapshots_.end();
-  const std::string name = name_of(of_snapshot ? snapshot->second.record.volume : entry.lock);
-  if (name.empty()) return entry.record.source_name;
+  const Id id = of_snapshot ? snapshot->second.record.volume : entry.lock;
+  const auto volume = by_id_.find(id);
+  const auto ghost = ghosts_.find(id);
+  if (volume == by_id_.end() && ghost == ghosts_.end()) return entry.record.source_name;
+  const std::string name =
+      volume != by_id_.end() ? volume->second->name() : ghost->second.record.name;
   return of_snapshot ? Text(name, "@", snapshot->second.record.name) : name;
 }
 

@@ -514,6 +514,7 @@ TEST_F(CloneTest, OfASnapshotTakesItsLockOnly) {
   MustRun("head -c 100000 /dev/urandom | dd of=" + Volume("db.img") + " conv=notrunc status=none");
   SetCopyRate("0");
   ASSERT_EQ(Ask("clone", "db.img@s"), 0);
+  EXPECT_EQ(Field("db-clone.img", "source"), "db.img@s");
   EXPECT_EQ(Ask("clone", "db.img@s again"), EBUSY);
   EXPECT_EQ(Ask("delete", "db.img@s"), EBUSY);
   EXPECT_EQ(Ask("snapshot", "db.img s2"), 0) << "the volume is not locked";

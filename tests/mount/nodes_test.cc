@@ -98,6 +98,26 @@ TEST_F(NodesTest, WithVolumesOfOneNameAreRefused) {
   EXPECT_THAT(ListOf(Path("volumes")), ElementsAre("db.img", "other.img"));
 }
 
+// The order of the nodes means nothing to what is on them. A deleted volume whose snapshots keep
+// its name on one node, and the volume that was restored from them on another, are one name.
+TEST_F(NodesTest, MayComeInAnyOrder) {
+  Mount({"a", "b"});
+  MakeVolume("db.img", "4096");
+  const std::vector<std::byte> bytes = ReadBytes(Volume("db.img"));
+  MustAsk("snapshot", "db.img s");
+  MustAsk("delete", "db.img");
+  MustAsk("restore", "db.img@s db.img");
+  ASSERT_TRUE(WaitForStatus("db.img", "available"));
+  Unmount();
+  Mount({"b", "a"});
+  EXPECT_EQ(Field("db.img", "node"), "b");
+  EXPECT_TRUE(ReadBytes(Volume("db.img")) == bytes);
+  EXPECT_TRUE(ReadBytes(Path("snapshots/db.img/s")) == bytes);
+  EXPECT_EQ(Ask("snapshot", "db.img s"), EEXIST);
+  MustRun("touch " + Volume("new"));
+  EXPECT_EQ(Field("new", "node"), "b") << "but to where a new volume goes";
+}
+
 // A directory on the mount itself, or on a loop device over one of its images, would wait for
 // itself: it is refused.
 TEST_F(NodesTest, OnTheMountItselfAreRefused) {
