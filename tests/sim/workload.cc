@@ -392,9 +392,20 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
     return true;
   }
   const std::span<const std::byte> all(bytes.value());
-  for (uint64_t at = 0; at < all.size(); at += piece_bytes) {
-    if (random_.OneIn(4)) continue;  // a hole, to cp
+  std::vector<uint64_t> later;  // holes to cp; or somebody copies in another order
+  const auto copy = [&](uint64_t at) {
     CopyPiece(pinned.value(), target, all.subspan(at, std::min(piece_bytes, all.size() - at)), at);
+  };
+  for (uint64_t at = 0; at < all.size(); at += piece_bytes) {
+    if (random_.OneIn(3)) {
+      later.push_back(at);
+    } else {
+      copy(at);
+    }
+  }
+  if (random_.OneIn(2)) {
+    (void)Sync(target);
+    for (const uint64_t at : later) copy(at);
   }
   // The source goes its own way before the instant is let go: who needs what it had then?
   if (model.image.size() > 0 && random_.OneIn(2)) {
