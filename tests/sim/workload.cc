@@ -157,16 +157,21 @@ void Workload::Answered(const Result<std::string>& reply, Existence& existence,
 
 bool Workload::Create(int disk, uint64_t size_bytes) {
   if (!Mounted(disk)) return false;
+  (void)Make(disk, size_bytes);
+  return true;
+}
+
+VolumeModel& Workload::Make(int disk, uint64_t size_bytes) {
   VolumeModel& model = oracle_.AddVolume(FreshName("v"), disk);
   model.image = ImageModel(size_bytes);
   model.image.SizeIsDurable();
   const auto reply =
       Ask(RequestKind::kCreate, Text(model.name, ' ', size_bytes, " node=", NodeName(disk)));
   Answered(reply, model.existence, Text("create ", model.name), false);
-  if (!reply.ok()) return true;
+  if (!reply.ok()) return model;
   model.id = store_.Find(model.name)->id();
   model.decided = true;
-  return true;
+  return model;
 }
 
 bool Workload::Write(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes) {
@@ -365,8 +370,7 @@ bool Workload::Revert(SnapshotModel& model) {
 bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
   const User user(model.users);
   const bool busy = SourceBusy(model);
-  if (!Create(model.disk, 0)) return false;
-  VolumeModel& target = *oracle_.volumes().back();
+  VolumeModel& target = Make(model.disk, 0);
   if (target.existence != Existence::kYes) return true;
   const User target_user(target.users);
   ImageModel instant;

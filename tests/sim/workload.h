@@ -56,6 +56,7 @@ class Workload {
  private:
   void Client(uint64_t seed, uint64_t* left);
   void DoRandom(Random& random);
+  VolumeModel& Make(int disk, uint64_t size_bytes);
   void Settle(VolumeModel& model);
   void Replaced(const Status& done, VolumeModel& model, ImageModel image);
   void CopyPiece(const std::shared_ptr<OpenSnapshot>& source, VolumeModel& target,
