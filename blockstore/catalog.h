@@ -141,11 +141,13 @@ struct DeleteClone { Id clone; };
 struct SetPresence { Id layer; PresenceRuns runs; };
 struct ClearPresence { Id layer; };  // the layer became flat
 struct PutSetting { std::string key; std::string value; };  // limits and the like
+struct DeleteSetting { std::string key; };
 // clang-format on
 
-using CatalogOp = std::variant<PutNode, PutPeer, DeletePeer, PutLayer, DeleteLayer, PutVolume,
-                               DeleteVolume, PutSnapshot, DeleteSnapshot, PutHold, DeleteHold,
-                               PutClone, DeleteClone, SetPresence, ClearPresence, PutSetting>;
+using CatalogOp =
+    std::variant<PutNode, PutPeer, DeletePeer, PutLayer, DeleteLayer, PutVolume, DeleteVolume,
+                 PutSnapshot, DeleteSnapshot, PutHold, DeleteHold, PutClone, DeleteClone,
+                 SetPresence, ClearPresence, PutSetting, DeleteSetting>;
 using CatalogChange = std::vector<CatalogOp>;
 
 struct CatalogContents {  // everything but presence

@@ -94,6 +94,7 @@ struct ChangeApplier {
   Status operator()(const PutSetting& op) const {
     return t.settings_.Put(SettingRow{op.key, op.value});
   }
+  Status operator()(const DeleteSetting& op) const { return t.settings_.Delete(op.key); }
 };
 
 Tables::Tables(Connection& connection)

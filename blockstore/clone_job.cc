@@ -13,6 +13,7 @@ namespace {
 constexpr Nanoseconds kSlice = std::chrono::milliseconds(100);
 constexpr Nanoseconds kCommitAge = std::chrono::seconds(1);
 constexpr uint64_t kCommitBytes = uint64_t{64} << 20;
+constexpr Nanoseconds kLater = std::chrono::milliseconds(500);
 constexpr int kAttempts = 5;         // reads of one range before the clone is `error`
 constexpr double kRateWeight = 0.3;  // of the newest second in the moving average
 
@@ -62,12 +63,16 @@ CloneRecord CloneJob::record() const {
 }
 
 std::string CloneJob::error() const {
+  const bool all_paused = context_.throttle.rate() == 0;
   MutexLock lock(mu_);
-  return state_ == State::kFailed ? record_.error : paused_;
+  if (state_ == State::kFailed) return record_.error;
+  if (!paused_.empty() || state_ == State::kFinishing) return paused_;
+  if (all_paused) return "copying is paused: limits/copy_rate is 0";
+  return copy_rate() == 0 ? "copying is paused: this clone's copy_rate is 0" : "";
 }
 
 CloneProgress CloneJob::progress() const {
-  const bool capped_to_nothing = context_.throttle.rate() == 0;
+  const bool capped_to_nothing = context_.throttle.rate() == 0 || copy_rate() == 0;
   MutexLock lock(mu_);
   CloneProgress p;
   p.creating = true;
@@ -103,8 +108,14 @@ void CloneJob::Resume() {
   TransitionLocked(record_.total_known ? State::kCopying : State::kCounting);
 }
 
+void CloneJob::SetCopyRate(uint64_t bytes_per_second) {
+  own_throttle_.SetRate(bytes_per_second);
+  copy_rate_.store(bytes_per_second);
+}
+
 CloneJob::Next CloneJob::RunSlice() {
   if (interrupted_.load()) return Next::kOver;
+  resume_at_ = Nanoseconds{0};
   Status done = OkStatus();
   const State now = state();
   switch (now) {
@@ -124,7 +135,8 @@ CloneJob::Next CloneJob::RunSlice() {
   attempts_.store(0);
   MutexLock lock(mu_);
   paused_.clear();
-  return state_ == State::kDone || state_ == State::kCancelled ? Next::kOver : Next::kAgain;
+  if (state_ == State::kDone || state_ == State::kCancelled) return Next::kOver;
+  return resume_at_ == Nanoseconds{0} ? Next::kAgain : Next::kLater;
 }
 
 Status CloneJob::CountSlice() {
@@ -178,7 +190,22 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   const BlockRange blocks{first, BlocksFor(piece.end(), context_.block_size) - first};
   VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
   if (!inherited) return true;  // the user was there first
-  if (!context_.throttle.Take(piece.length_bytes, over)) return false;
+  const bool own_limit = copy_rate() != Throttle::kUnlimited;
+  if (own_limit) {
+    const Nanoseconds wait = own_throttle_.TryTake(piece.length_bytes);
+    if (wait != Nanoseconds{0}) {
+      resume_at_ = MonotonicNow() + wait;
+      return false;
+    }
+  }
+  if (!context_.throttle.Take(piece.length_bytes, over)) {
+    if (own_limit) own_throttle_.GiveBack(piece.length_bytes);
+    return false;
+  }
+  if (copy_rate() == 0) {  // since it was asked for above
+    context_.throttle.GiveBack(piece.length_bytes);
+    return false;
+  }
   // Whole blocks; what lies past the source's end reads as zeros.
   buffer_.resize(context_.piece_bytes);
   const uint64_t length = std::min(blocks.count * context_.block_size,
@@ -262,6 +289,7 @@ Status CloneJob::Finish() {
 
 CloneJob::Next CloneJob::OnError(const Error& error) {
   if (interrupted_.load()) return Next::kOver;
+  resume_at_ = MonotonicNow() + kLater;
   if (error.code == Errc::kNoSpace || error.code == Errc::kQuota) {
     MutexLock lock(mu_);
     paused_ = Text("copying waits for space on node ", clone_->node().name(), ": ", error.message);

@@ -50,7 +50,7 @@ struct CloneProgress {
 class CloneJob {
  public:
   enum class State { kCounting, kCopying, kFinishing, kDone, kFailed, kCancelled };
-  enum class Next { kAgain, kLater, kOver };  // kLater: nothing can be done for a while (no space)
+  enum class Next { kAgain, kLater, kOver };  // kLater: nothing can be done before resume_at()
 
   struct Context {  // what all jobs of one store share
     Throttle& throttle;
@@ -60,8 +60,16 @@ class CloneJob {
   CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenImage> source,
            CloneRecord record, const Context& context);
 
-  // Does at most about 100 ms of work (a wait of the throttle included).
+  // Does at most about 100 ms of work (a wait of the shared throttle included; what this clone's
+  // own limit holds up is kLater, so that it keeps no worker from others).
   Next RunSlice() VOLFS_EXCLUDES(mu_);
+  // After kLater, by the thread of that slice: there is no space, or the clone's own limit is used.
+  [[nodiscard]] Nanoseconds resume_at() const { return resume_at_; }
+
+  // This clone's own limit, beside the shared one: of the two the tighter one counts. Bytes a
+  // second, 0 pauses, Throttle::kUnlimited. In force within 0.2 s.
+  void SetCopyRate(uint64_t bytes_per_second);
+  [[nodiscard]] uint64_t copy_rate() const { return copy_rate_.load(); }
   // The slice in progress ends soon; the next one says kOver. Stops no commit half way.
   void Cancel() VOLFS_EXCLUDES(mu_);
   void Stop() VOLFS_EXCLUDES(mu_);    // for shutdown: ends the slice, changes no state
@@ -69,14 +77,14 @@ class CloneJob {
 
   [[nodiscard]] State state() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] CloneProgress progress() const VOLFS_EXCLUDES(mu_);
-  [[nodiscard]] std::string error() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::string error() const VOLFS_EXCLUDES(mu_);  // or why copying pauses
   [[nodiscard]] CloneRecord record() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] const std::shared_ptr<Volume>& clone() const { return clone_; }
 
  private:
   Status CountSlice();
   Status CopySlice();
-  // False if `over` came before the throttle let it pass.
+  // False if `over` came before the throttles let it pass, or if the own one did not (resume_at_).
   Result<bool> CopyPiece(const ByteRange& piece, const std::function<bool()>& over);
   Status CommitProgress();
   Result<bool> NothingLeft();
@@ -97,6 +105,10 @@ class CloneJob {
   uint64_t uncommitted_bytes_ = 0;  // written since the last commit
   Nanoseconds last_commit_{0};
   std::vector<std::byte> buffer_;
+  Nanoseconds resume_at_{0};
+
+  Throttle own_throttle_;
+  std::atomic<uint64_t> copy_rate_{Throttle::kUnlimited};  // own_throttle_'s
 
   std::atomic<bool> interrupted_{false};
   std::atomic<int> attempts_{0};  // failures in a row

@@ -3,12 +3,6 @@
 #include <algorithm>
 
 namespace volfs {
-namespace {
-
-constexpr Nanoseconds kLater = std::chrono::milliseconds(500);
-
-}  // namespace
-
 Hydrator::Hydrator(int workers, Callback on_over) : on_over_(std::move(on_over)), limit_(workers) {
   for (int i = 0; i < workers; ++i) workers_.emplace_back("hydrate", [this] { Work(); });
 }
@@ -82,7 +76,7 @@ void Hydrator::Work() {
     std::erase(running_, job);
     if (next != CloneJob::Next::kOver && !stopping_) {
       const bool later = next == CloneJob::Next::kLater;
-      queue_.push_back({job, later ? MonotonicNow() + kLater : Nanoseconds{0}});
+      queue_.push_back({job, later ? job->resume_at() : Nanoseconds{0}});
     }
     changed_.NotifyAll();
   }

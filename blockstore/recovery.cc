@@ -1,6 +1,9 @@
 #include "blockstore/recovery.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
 #include <set>
 
 #include "blockstore/log.h"
@@ -16,6 +19,8 @@ Id IdFromFileName(const std::string& name) {
   return std::stoull(name, nullptr, 16);
 }
 
+constexpr std::string_view kCopyRatePrefix = "copy_rate.";
+
 bool WasClean(const CatalogContents& contents) {
   for (const auto& [key, value] : contents.settings) {
     if (key == kCleanKey) return value == "1";
@@ -24,6 +29,12 @@ bool WasClean(const CatalogContents& contents) {
 }
 
 }  // namespace
+
+std::string CopyRateKey(Id clone) {
+  std::array<char, 17> id{};
+  std::snprintf(id.data(), id.size(), "%016llx", static_cast<unsigned long long>(clone));
+  return Text(kCopyRatePrefix, id.data());
+}
 
 Node* Recovery::FindByUuid(const std::string& uuid) const {
   for (const auto& node : store_.nodes_) {
@@ -82,6 +93,7 @@ Status Recovery::Run() {
   for (const auto& node : store_.nodes_) VOLFS_TRY(ReconcileHolds(*node));
   VOLFS_TRY(DropEmptyGhosts());
   for (const auto& node : store_.nodes_) {
+    VOLFS_TRY(LoadCopyRates(*node));
     VOLFS_TRY(RemoveOrphans(*node));
     if (!WasClean(node->contents())) ListUnpunched(*node);
     MutexLock lock(store_.mu_);
@@ -310,6 +322,26 @@ Status Recovery::ReconcileHolds(Node& a) {
     VOLFS_TRY(a.catalog().Commit({DeleteHold{hold.clone}}));
   }
   return OkStatus();
+}
+
+// Those of clones that became whole or were cancelled meanwhile are removed.
+Status Recovery::LoadCopyRates(Node& node) {
+  CatalogChange stale;
+  for (const auto& [key, value] : node.contents().settings) {
+    if (!key.starts_with(kCopyRatePrefix)) continue;
+    uint64_t rate = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), rate);
+    const bool number = error == std::errc() && end == value.data() + value.size();
+    MutexLock lock(store_.mu_);
+    const auto clone = store_.clones_.find(IdFromFileName(key.substr(kCopyRatePrefix.size())));
+    if (number && clone != store_.clones_.end() && store_.by_id_.contains(clone->first) &&
+        !clone->second.owed) {
+      clone->second.copy_rate = rate;
+    } else {
+      stale.emplace_back(DeleteSetting{key});
+    }
+  }
+  return stale.empty() ? OkStatus() : node.catalog().Commit(std::move(stale));
 }
 
 void Recovery::ListUnpunched(Node& node) {

@@ -99,6 +99,7 @@ void Store::StartJob(Id clone) {
                                                    entry.record.source_bytes, block_size_);
   clones_[clone].job =
       std::make_shared<CloneJob>(volume, std::move(image), entry.record, CopyContext());
+  clones_[clone].job->SetCopyRate(clones_[clone].copy_rate);
   hydrator_->Add(clones_[clone].job);
 }
 
@@ -323,6 +324,7 @@ void Store::FillCloneInfo(VolumeInfo& info) {
     info.progress.total_bytes = found->second.record.total_bytes;
     info.progress.total_known = found->second.record.total_known;
     info.progress.copied_bytes = found->second.record.copied_bytes;
+    info.copy_rate = found->second.copy_rate;
     job = found->second.job;
   }
   if (job == nullptr) return;

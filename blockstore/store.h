@@ -49,6 +49,7 @@ struct VolumeInfo {
   uint64_t allocated_bytes = 0;  // what its layers take, shared ones and a source's included
   uint64_t exclusive_bytes = 0;  // of these, what deleting it would free at least
   CloneProgress progress;        // of a clone that is not whole yet; 100 per cent otherwise
+  uint64_t copy_rate = Throttle::kUnlimited;  // its own limit, bytes a second
 };
 
 struct SnapshotInfo {
@@ -212,6 +213,9 @@ class Store {
   Status SetSetting(const std::string& key, const std::string& value)
       VOLFS_EXCLUDES(settings_mu_, mu_);
   Hydrator& hydrator() { return *hydrator_; }
+  // Of one clone, beside the limit of all: Throttle::kUnlimited for none, 0 pauses it. Remembered
+  // on its node for as long as it is not whole. kInvalid if that is not so, kIo.
+  Status SetCopyRate(Volume& clone, uint64_t bytes_per_second) VOLFS_EXCLUDES(settings_mu_, mu_);
 
   // Events: called from the notifier thread until the store is destroyed. Set once.
   void SetListener(std::function<void(const StoreEvent&)> listener) VOLFS_EXCLUDES(event_mu_);
@@ -227,6 +231,7 @@ class Store {
     Id lock = kNoId;      // the volume or snapshot whose lock it has
     bool owed = false;    // whole, but the hold could not be released: A is not mounted
     bool absent = false;  // known by its hold only: the clone's own node is not mounted
+    uint64_t copy_rate = Throttle::kUnlimited;
   };
   struct SnapshotEntry {
     SnapshotRecord record;

@@ -89,6 +89,23 @@ bool Throttle::Take(uint64_t bytes, const std::function<bool()>& stop) {
   }
 }
 
+Nanoseconds Throttle::TryTake(uint64_t bytes) {
+  MutexLock lock(mu_);
+  if (rate_ == kUnlimited) return Nanoseconds{0};
+  PayLocked();
+  if (rate_ == 0) return kLongestWait;
+  if (paid_ < booked_) return PauseLocked(booked_);
+  booked_ += bytes;
+  return Nanoseconds{0};
+}
+
+void Throttle::GiveBack(uint64_t bytes) {
+  MutexLock lock(mu_);
+  if (rate_ == kUnlimited) return;
+  paid_ = std::min(paid_ + bytes, booked_ + BurstBytes(rate_));
+  changed_.NotifyAll();
+}
+
 void Throttle::Interrupt() {
   MutexLock lock(mu_);
   ++interrupts_;

@@ -37,6 +37,12 @@ class Throttle {
   // said so first: it is asked before each wait, at least every 0.2 s, and after Interrupt.
   [[nodiscard]] bool Take(uint64_t bytes, const std::function<bool()>& stop) VOLFS_EXCLUDES(mu_);
 
+  // For who has something else to do meanwhile: takes `bytes` if they may pass now, and returns 0.
+  // Else takes nothing, and returns how long to wait before asking again, at most 0.2 s.
+  [[nodiscard]] Nanoseconds TryTake(uint64_t bytes) VOLFS_EXCLUDES(mu_);
+  // What was taken has not passed after all.
+  void GiveBack(uint64_t bytes) VOLFS_EXCLUDES(mu_);
+
   // Makes all who wait ask their `stop` again, now. Call it after what `stop` looks at was changed.
   void Interrupt() VOLFS_EXCLUDES(mu_);
 

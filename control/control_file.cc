@@ -1,5 +1,6 @@
 #include "control/control_file.h"
 
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -61,10 +62,16 @@ class OpenRequest : public ControlFile {
   RequestFile file_;
 };
 
+// One value that can be written.
 class LimitFile : public ControlFile {
  public:
-  LimitFile(ControlState& state, Limit limit, std::string text)
-      : state_(state), limit_(limit), text_(std::move(text)) {}
+  struct What {
+    std::string_view name;  // for last_error ...
+    std::string object;     // ... and whose it is
+    std::function<Status(std::string_view)> set;
+  };
+  LimitFile(ControlState& state, What what, std::string text)
+      : state_(state), what_(std::move(what)), text_(std::move(text)) {}
 
   Result<std::optional<std::string>> Read(size_t max, uint64_t offset_bytes) override {
     return std::optional(Part(text_, max, offset_bytes));
@@ -74,7 +81,7 @@ class LimitFile : public ControlFile {
 
  private:
   ControlState& state_;
-  const Limit limit_;
+  const What what_;
   const std::string text_;
   Mutex mu_;
   bool line_feed_owed_ VOLFS_GUARDED_BY(mu_) = false;  // the last value came without its LF
@@ -88,9 +95,9 @@ Result<size_t> LimitFile::Write(std::string_view data, const Caller& caller) {
     if (owed && value == "\n") return data.size();
   }
   if (value.ends_with('\n')) value.remove_suffix(1);
-  const Status status = state_.limits.Set(limit_, value);
+  const Status status = what_.set(value);
   if (status.ok()) return data.size();
-  state_.RecordRefusal(caller.uid, LimitName(limit_), "", status.error());
+  state_.RecordRefusal(caller.uid, what_.name, what_.object, status.error());
   return status.error();
 }
 
@@ -152,7 +159,22 @@ std::unique_ptr<ControlFile> OpenRequestFile(ControlState& state, RequestKind ki
 }
 
 std::unique_ptr<ControlFile> OpenLimitFile(ControlState& state, Limit limit, std::string text) {
-  return std::make_unique<LimitFile>(state, limit, std::move(text));
+  const auto set = [&state, limit](std::string_view value) {
+    return state.limits.Set(limit, value);
+  };
+  return std::make_unique<LimitFile>(state, LimitFile::What{LimitName(limit), "", set},
+                                     std::move(text));
+}
+
+std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_ptr<Volume> clone,
+                                              std::string text) {
+  const std::string name = clone->name();
+  const auto set = [&state, clone = std::move(clone)](std::string_view value) -> Status {
+    VOLFS_ASSIGN(const uint64_t rate, ParseLimit(Limit::kCopyRate, value));
+    return state.store.SetCopyRate(*clone, rate);
+  };
+  return std::make_unique<LimitFile>(state, LimitFile::What{LimitName(Limit::kCopyRate), name, set},
+                                     std::move(text));
 }
 
 std::unique_ptr<ControlFile> OpenEventsFile(ControlState& state) {

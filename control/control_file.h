@@ -21,6 +21,10 @@ std::unique_ptr<ControlFile> OpenRequestFile(ControlState& state, RequestKind ki
 // Reads as `text`. Each write is one value; an LF that comes with the next write alone is let pass.
 std::unique_ptr<ControlFile> OpenLimitFile(ControlState& state, Limit limit, std::string text);
 
+// The same, of one clone's own copy_rate.
+std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_ptr<Volume> clone,
+                                              std::string text);
+
 // The events from now on. Offsets mean nothing; one reader's events go to this open file only.
 std::unique_ptr<ControlFile> OpenEventsFile(ControlState& state);
 

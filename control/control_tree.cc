@@ -72,6 +72,13 @@ std::string TextOf(const NodePlace& place, ControlView& view) {
   return FieldText(*FindField(NodeFields(), place.facet), view.Info(*place.node));
 }
 
+bool IsWritable(const VolumePlace& place) {
+  const VolumeField* field = FindField(VolumeFields(), place.facet);
+  return field != nullptr && field->writable;
+}
+
+bool IsWritable(const NodePlace& /*place*/) { return false; }
+
 uint64_t InoOf(const VolumePlace& place) { return place.volume->id() | place.facet; }
 uint64_t InoOf(const NodePlace& place) { return place.node->id() | place.facet; }
 
@@ -88,7 +95,7 @@ struct Describe {
     entry.ino = InoOf(place);
     entry.name = NameOf(place);
     entry.directory = folder;
-    entry.mode = folder ? 0555 : 0444;
+    entry.mode = folder ? 0555 : IsWritable(place) ? 0644 : 0444;
     entry.uid = config.uid;
     entry.gid = config.gid;
     entry.size_bytes = TextOf(place, view).size();
@@ -256,6 +263,7 @@ std::vector<Place> ControlTree::Impl::ChildrenOfNode(const NodePlace& folder) {
 // ---- opening
 
 bool ControlTree::Impl::Writable(const Place& place) {
+  if (const auto* volume = std::get_if<VolumePlace>(&place)) return IsWritable(*volume);
   const auto* fixed = std::get_if<const FixedEntry*>(&place);
   if (fixed == nullptr) return false;
   const FixedKind kind = (*fixed)->kind;
@@ -268,6 +276,9 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place)
   if (const auto* node = std::get_if<NodePlace>(&place)) return OpenTextFile(TextOf(*node, view));
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
     if (volume->facet == kVolumeWatch) return OpenVolumeWatch(state_, volume->volume->id());
+    if (IsWritable(*volume)) {
+      return OpenCopyRateFile(state_, volume->volume, TextOf(*volume, view));
+    }
     return OpenTextFile(TextOf(*volume, view));
   }
   return OpenFixed(*std::get<const FixedEntry*>(place));

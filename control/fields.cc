@@ -27,6 +27,11 @@ JsonValue Attachments(const VolumeInfo& info) {
   return static_cast<uint64_t>(std::max(info.attachments, 0));
 }
 
+JsonValue CopyRate(const VolumeInfo& info) {
+  if (info.copy_rate == Throttle::kUnlimited) return nullptr;
+  return info.copy_rate;
+}
+
 JsonValue TypeNames(const NodeInfo& info) {
   std::string names;
   for (const VolumeType& type : info.types) names += (names.empty() ? "" : " ") + type.name;
@@ -53,6 +58,7 @@ constexpr std::array kVolumeFields = {
     VolumeField{kFile + 10, "rate_bytes",
                 [](const V& v) -> JsonValue { return v.progress.rate_bytes; }},
     VolumeField{kFile + 11, "eta_seconds", EtaSeconds, "unknown"},
+    VolumeField{kFile + 18, "copy_rate", CopyRate, "max", true},
     VolumeField{kFile + 12, "allocated_bytes",
                 [](const V& v) -> JsonValue { return v.allocated_bytes; }},
     VolumeField{kFile + 16, "exclusive_bytes",

@@ -22,6 +22,7 @@ struct Field {
   std::string_view name;
   JsonValue (*value)(const Info&);
   std::string_view if_null = "";  // the file's value where JSON has null
+  bool writable = false;          // by the owner of control/
 };
 using VolumeField = Field<VolumeInfo>;
 using NodeField = Field<NodeInfo>;

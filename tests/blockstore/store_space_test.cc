@@ -14,7 +14,7 @@ namespace volfs {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kSpaceMiB = 1 << 20;
 
 class StoreSpaceTest : public testing::Test {
  protected:
@@ -46,7 +46,7 @@ class StoreSpaceTest : public testing::Test {
   // The node's filesystem may count blocks of its own as a file's.
   static void ExpectAbout(uint64_t bytes, uint64_t expected) {
     EXPECT_GE(bytes, expected);
-    EXPECT_LE(bytes, expected + kMiB / 16);
+    EXPECT_LE(bytes, expected + kSpaceMiB / 16);
   }
 
   void ExpectDeletingFrees(const std::string& name) {
@@ -60,46 +60,47 @@ class StoreSpaceTest : public testing::Test {
 };
 
 TEST_F(StoreSpaceTest, AVolumeByItselfIsAllItsOwn) {
-  fixture_.MakeVolume("db", 8 * kMiB, 3 * kMiB);
-  ExpectAbout(InfoOf("db").exclusive_bytes, 3 * kMiB);
+  fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);
+  ExpectAbout(InfoOf("db").exclusive_bytes, 3 * kSpaceMiB);
   EXPECT_EQ(InfoOf("db").exclusive_bytes, InfoOf("db").allocated_bytes);
   ExpectDeletingFrees("db");
 }
 
 TEST_F(StoreSpaceTest, ASnapshotsBlocksAreShared) {
-  const auto db = fixture_.MakeVolume("db", 8 * kMiB, 3 * kMiB);
+  const auto db = fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);
   ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "s", Caller{}).ok());
   EXPECT_EQ(InfoOf("db").exclusive_bytes, 0U);
-  Write(*db, kMiB, kMiB);
-  ExpectAbout(InfoOf("db").exclusive_bytes, kMiB);
-  ExpectAbout(InfoOf("db").allocated_bytes, 4 * kMiB);
+  Write(*db, kSpaceMiB, kSpaceMiB);
+  ExpectAbout(InfoOf("db").exclusive_bytes, kSpaceMiB);
+  ExpectAbout(InfoOf("db").allocated_bytes, 4 * kSpaceMiB);
   ExpectDeletingFrees("db");
 }
 
 TEST_F(StoreSpaceTest, OfASnapshotThatIsGoneTheyAreItsOwnAgain) {
-  const auto db = fixture_.MakeVolume("db", 8 * kMiB, 3 * kMiB);
+  const auto db = fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);
   ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "s", Caller{}).ok());
-  Write(*db, kMiB, 5 * kMiB);
+  Write(*db, kSpaceMiB, 5 * kSpaceMiB);
   ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "t", Caller{}).ok());
-  Write(*db, kMiB, 6 * kMiB);
+  Write(*db, kSpaceMiB, 6 * kSpaceMiB);
   ASSERT_TRUE(fixture_.store().DeleteSnapshot("db", "t", Caller{}).ok());
-  ExpectAbout(InfoOf("db").exclusive_bytes, 2 * kMiB);
+  ExpectAbout(InfoOf("db").exclusive_bytes, 2 * kSpaceMiB);
   ASSERT_TRUE(fixture_.store().DeleteSnapshot("db", "s", Caller{}).ok());
-  ExpectAbout(InfoOf("db").exclusive_bytes, 5 * kMiB);
+  ExpectAbout(InfoOf("db").exclusive_bytes, 5 * kSpaceMiB);
   fixture_.Reopen();
-  ExpectAbout(InfoOf("db").exclusive_bytes, 5 * kMiB);
+  ExpectAbout(InfoOf("db").exclusive_bytes, 5 * kSpaceMiB);
   ExpectDeletingFrees("db");
 }
 
 TEST_F(StoreSpaceTest, LinkedClonesShareUntilOneIsLeft) {
-  fixture_.MakeVolume("db", 8 * kMiB, 3 * kMiB);
+  fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);
   Clone("x", "");
-  Write(*fixture_.store().Find("x"), kMiB, 0);
+  Write(*fixture_.store().Find("x"), kSpaceMiB, 0);
   EXPECT_EQ(InfoOf("db").exclusive_bytes, 0U);
-  ExpectAbout(InfoOf("x").exclusive_bytes, kMiB);
+  ExpectAbout(InfoOf("x").exclusive_bytes, kSpaceMiB);
   const uint64_t before = TakenOn("a");
   ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
-  ExpectAbout(before - TakenOn("a"), kMiB);  // what only db read of the shared layer: at least 0
+  ExpectAbout(before - TakenOn("a"),
+              kSpaceMiB);  // what only db read of the shared layer: at least 0
   EXPECT_EQ(InfoOf("x").exclusive_bytes, TakenOn("a"));
   ExpectDeletingFrees("x");
 }
@@ -107,15 +108,15 @@ TEST_F(StoreSpaceTest, LinkedClonesShareUntilOneIsLeft) {
 // While it is copied, what is held for it is the source's; on its own node all is its own.
 TEST_F(StoreSpaceTest, AClonesSourceIsNotItsOwn) {
   fixture_.store().hydrator().throttle().SetRate(0);
-  fixture_.MakeVolume("db", 8 * kMiB, 3 * kMiB);
+  fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);
   Clone("x", "b");
-  Write(*fixture_.store().Find("x"), kMiB, 4 * kMiB);
-  ExpectAbout(InfoOf("x").exclusive_bytes, kMiB);
-  ExpectAbout(InfoOf("x").allocated_bytes, 4 * kMiB);
+  Write(*fixture_.store().Find("x"), kSpaceMiB, 4 * kSpaceMiB);
+  ExpectAbout(InfoOf("x").exclusive_bytes, kSpaceMiB);
+  ExpectAbout(InfoOf("x").allocated_bytes, 4 * kSpaceMiB);
   EXPECT_EQ(InfoOf("db").exclusive_bytes, 0U) << "its layer is held";
   fixture_.store().hydrator().throttle().SetRate(Throttle::kUnlimited);
   ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
-  ExpectAbout(InfoOf("x").exclusive_bytes, 4 * kMiB);
+  ExpectAbout(InfoOf("x").exclusive_bytes, 4 * kSpaceMiB);
   EXPECT_EQ(InfoOf("x").exclusive_bytes, TakenOn("b"));
   ExpectDeletingFrees("db");
 }
@@ -123,13 +124,13 @@ TEST_F(StoreSpaceTest, AClonesSourceIsNotItsOwn) {
 // A copy on the source's own node lies over what is held there.
 TEST_F(StoreSpaceTest, ACopyOnTheSourcesNodeSharesUntilItIsWhole) {
   fixture_.store().hydrator().throttle().SetRate(0);
-  fixture_.MakeVolume("db", 8 * kMiB, 3 * kMiB);
+  fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);
   Clone("x", "a");
   EXPECT_EQ(InfoOf("x").exclusive_bytes, 0U);
   EXPECT_EQ(InfoOf("db").exclusive_bytes, 0U);
   fixture_.store().hydrator().throttle().SetRate(Throttle::kUnlimited);
   ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
-  ExpectAbout(InfoOf("x").exclusive_bytes, 3 * kMiB);
+  ExpectAbout(InfoOf("x").exclusive_bytes, 3 * kSpaceMiB);
   ExpectDeletingFrees("x");
   ExpectDeletingFrees("db");
 }

@@ -176,5 +176,28 @@ TEST(ThrottleThreadsTest, SharesTheRate) {
   EXPECT_GE(MonotonicNow() - before, milliseconds(285));  // 29 payments of 10 ms
 }
 
+// Who does not wait gets the same rate, and is told exactly when to come again; what is given back
+// is as if it had never been taken.
+TEST_F(ThrottleTest, TellsWhoDoesNotWaitWhenToComeAgain) {
+  Throttle throttle(1'000'000);
+  EXPECT_EQ(throttle.TryTake(100'000), Nanoseconds(0));
+  const Nanoseconds wait = throttle.TryTake(1);
+  ExpectNear(wait, milliseconds(100));
+  EXPECT_EQ(throttle.TryTake(1), wait) << "asking costs nothing";
+  SleepFor(wait);
+  EXPECT_EQ(throttle.TryTake(500'000), Nanoseconds(0));
+  EXPECT_EQ(throttle.TryTake(1), milliseconds(200)) << "half a second, in steps";
+  throttle.GiveBack(500'000);
+  EXPECT_EQ(throttle.TryTake(1), Nanoseconds(0));
+  throttle.GiveBack(1'000'000'000);
+  EXPECT_EQ(Took(throttle, 100'000), Nanoseconds(0));
+  EXPECT_EQ(Took(throttle, 100'000), Nanoseconds(0));
+  ExpectNear(Took(throttle, 1), milliseconds(100));  // T1
+  throttle.SetRate(0);
+  EXPECT_EQ(throttle.TryTake(1), milliseconds(200));
+  throttle.SetRate(Throttle::kUnlimited);
+  EXPECT_EQ(throttle.TryTake(UINT64_MAX), Nanoseconds(0));
+}
+
 }  // namespace
 }  // namespace volfs

@@ -287,6 +287,28 @@ TEST_F(ControlTreeTest, LimitsAreReadAndWritten) {
   EXPECT_EQ(Cat("limits/copy_jobs"), "2\n");
 }
 
+// The store is opened without copying: a clone stays one.
+TEST_F(ControlTreeTest, ACloneHasALimitOfItsOwn) {
+  fixture.MakeVolume("db", 1 << 20, kDataBytes);
+  ASSERT_TRUE(Echo("db", "clone").ok());
+  const std::string file = "volumes/db-clone/copy_rate";
+  EXPECT_EQ(Find(file).value().mode, 0644U);
+  EXPECT_EQ(Find("volumes/db-clone/size").value().mode, 0444U);
+  EXPECT_EQ(Cat(file), "max\n");
+  ASSERT_EQ(Echo("10M", file).value(), 4U);
+  EXPECT_EQ(Cat(file), "10485760\n");
+  EXPECT_THAT(Cat("volumes/db-clone/info.json"), HasSubstr("\"copy_rate\":10485760,"));
+  EXPECT_EQ(Refusal("fast", file), Errc::kInvalid);
+  EXPECT_EQ(Cat(file), "10485760\n");
+  EXPECT_THAT(Cat("last_error"),
+              HasSubstr(" 0 copy_rate:db-clone EINVAL copy_rate: fast is no rate"));
+  ASSERT_TRUE(Echo("max", file).ok());
+  EXPECT_EQ(Cat(file), "max\n");
+  EXPECT_EQ(Cat("volumes/db/copy_rate"), "max\n");
+  EXPECT_EQ(Refusal("1M", "volumes/db/copy_rate"), Errc::kInvalid);
+  EXPECT_THAT(Cat("last_error"), HasSubstr(" 0 copy_rate:db EINVAL db: it is not a clone"));
+}
+
 // ---- watch
 
 TEST_F(ControlTreeTest, WhatBlocksIsFoundByNameOnly) {

@@ -505,6 +505,34 @@ TEST_F(CloneTest, PauseHoldsFromTheFirstMomentOfAMount) {
   }
 }
 
+// One clone can be paused by itself, also over a crash; others are copied meanwhile, through the
+// only place that copy_jobs leaves (interface.md 5.10, T39).
+TEST_F(CloneTest, HasACopyRateOfItsOwn) {
+  Mount();
+  SetCopyRate("0");
+  MustRun("echo 1 > " + Path("control/limits/copy_jobs"));
+  const std::vector<std::byte> bytes = MakeVolume("db.img", 4 * kMiB, 4 * kMiB);
+  MakeVolume("other", 4 * kMiB, 4 * kMiB);
+  ASSERT_EQ(Ask("clone", "db.img copy"), 0);
+  const std::string rate = Path("control/volumes/copy/copy_rate");
+  MustRun("echo 0 > " + rate);
+  EXPECT_EQ(ReadText(rate), "0\n");
+  EXPECT_EQ(Ask("volumes/db.img/copy_rate", "1M"), EINVAL) << "it is no clone";
+  SetCopyRate("max");
+  KillAndMount();
+  EXPECT_EQ(ReadText(rate), "0\n");
+  ASSERT_EQ(Ask("clone", "other x"), 0);
+  EXPECT_TRUE(WaitForStatus("x", "available"));
+  EXPECT_EQ(Field("copy", "status"), "creating");
+  EXPECT_EQ(Number("copy", "copied_bytes"), 0U);
+  EXPECT_EQ(Field("copy", "eta_seconds"), "unknown");
+  EXPECT_NE(Field("copy", "error"), "");
+  MustRun("echo 100M > " + rate);
+  ASSERT_TRUE(WaitForStatus("copy", "available"));
+  EXPECT_EQ(ReadText(rate), "max\n");
+  EXPECT_TRUE(ReadBytes(Volume("copy")) == bytes);
+}
+
 // A clone of a snapshot is the snapshot's instant, takes the snapshot's lock and not the volume's,
 // and is named after the volume (interface.md 5.7, 5.14).
 TEST_F(CloneTest, OfASnapshotTakesItsLockOnly) {

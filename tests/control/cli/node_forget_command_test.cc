@@ -167,7 +167,8 @@ TEST_F(NodeForgetCommandTest, AnUnknownNodeIsNotFound) {
   fs::rename(dir_ / "c", dir_ / "c2");
   const CommandRun run = Forget({"01234567-0123-4567-89ab-0123456789ab"});
   EXPECT_EQ(run.exit_code, 3);
-  EXPECT_THAT(run.output, HasSubstr("not there:\n  " + lost_ + "  b (last at "))
+  EXPECT_THAT(run.output,
+              AllOf(HasSubstr("not there:\n"), HasSubstr("\n  " + lost_ + "  b (last at ")))
       << "this tells the UUID that was meant";
   EXPECT_THAT(run.output, HasSubstr("warning: node")) << "c may know it";
   EXPECT_EQ(Forget({lost_, dir_ / "nothing"}).exit_code, 3);

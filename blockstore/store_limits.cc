@@ -1,0 +1,32 @@
+// A clone's own limit of copying.
+#include "blockstore/log.h"
+#include "blockstore/recovery.h"
+#include "blockstore/store.h"
+
+namespace volfs {
+
+Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
+  MutexLock setting(settings_mu_);
+  if (!IsClone(clone.id())) {
+    return Error{Errc::kInvalid,
+                 Text(clone.name(),
+                      ": it is not a clone that is being copied, so there is nothing "
+                      "to limit; limits/copy_rate holds for all clones")};
+  }
+  const std::string key = CopyRateKey(clone.id());
+  CatalogChange change;
+  if (bytes_per_second == Throttle::kUnlimited) {
+    change.emplace_back(DeleteSetting{key});
+  } else {
+    change.emplace_back(PutSetting{key, std::to_string(bytes_per_second)});
+  }
+  VOLFS_TRY(clone.node().catalog().Commit(std::move(change)));
+  MutexLock lock(mu_);
+  const auto found = clones_.find(clone.id());
+  if (found == clones_.end()) return OkStatus();  // whole by now
+  found->second.copy_rate = bytes_per_second;
+  if (found->second.job != nullptr) found->second.job->SetCopyRate(bytes_per_second);
+  return OkStatus();
+}
+
+}  // namespace volfs
