@@ -31,6 +31,7 @@ CloneJob::CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenIm
     : clone_(std::move(clone)),
       source_(std::move(source)),
       context_(context),
+      wanted_(clone_->NoteWantedReads()),
       cursor_bytes_(record.cursor_block * context.block_size),
       passed_bytes_(record.copied_bytes),
       committed_cursor_bytes_(cursor_bytes_),
@@ -164,6 +165,8 @@ Status CloneJob::CopySlice() {
   const Nanoseconds deadline = MonotonicNow() + kSlice;
   const auto over = [&] { return interrupted_.load() || MonotonicNow() >= deadline; };
   while (!over()) {
+    VOLFS_ASSIGN(const bool served, CopyWanted(over));
+    if (!served) break;
     VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_));
     if (!data) {
       VOLFS_TRY(CommitProgress());
@@ -183,6 +186,25 @@ Status CloneJob::CopySlice() {
     return CommitProgress();
   }
   return OkStatus();
+}
+
+Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
+  while (!over()) {
+    const std::optional<uint64_t> wanted = wanted_.Take();
+    if (!wanted) return true;
+    const uint64_t piece_end = (*wanted / context_.piece_bytes + 1) * context_.piece_bytes;
+    for (uint64_t at = piece_end - context_.piece_bytes; at < piece_end;) {
+      VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at));
+      if (!data || data->offset_bytes >= piece_end) break;
+      const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
+      at = std::min(data->end(), piece_end);
+      VOLFS_ASSIGN(const bool copied, CopyPiece({start, at - start}, over));
+      if (copied) continue;
+      wanted_.Add(*wanted);
+      return false;
+    }
+  }
+  return false;
 }
 
 Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {

@@ -42,9 +42,10 @@ struct CloneProgress {
 // arrow that is not drawn here.
 //
 // Only data is copied, never holes: the source's frozen image is walked from `cursor` on; what the
-// user has written or discarded meanwhile is skipped under the range lock (Volume::Hydrate). Every
-// second or 64 MiB the clone is synced and (presence, cursor, copied bytes) committed as one, so a
-// crash resumes there and the figures never go backwards.
+// user has written or discarded meanwhile is skipped under the range lock (Volume::Hydrate). What
+// readers ask for is copied before that, within the same limits, and counts when the walk passes.
+// Every second or 64 MiB the clone is synced and (presence, cursor, copied bytes) committed as one,
+// so a crash resumes there and the figures never go backwards.
 //
 // Thread-safety: RunSlice by one thread at a time; the rest from any thread. Locks: mu_, a leaf.
 class CloneJob {
@@ -84,6 +85,8 @@ class CloneJob {
  private:
   Status CountSlice();
   Status CopySlice();
+  // What readers have asked for goes first, with its neighbours up to a piece.
+  Result<bool> CopyWanted(const std::function<bool()>& over);
   // False if `over` came before the throttles let it pass, or if the own one did not (resume_at_).
   Result<bool> CopyPiece(const ByteRange& piece, const std::function<bool()>& over);
   Status CommitProgress();
@@ -95,6 +98,7 @@ class CloneJob {
   const std::shared_ptr<Volume> clone_;
   const std::shared_ptr<const FrozenImage> source_;
   const Context context_;
+  WantedReads& wanted_;  // the clone's
 
   // Of the slice that runs; RunSlice's thread only.
   uint64_t count_offset_ = 0;

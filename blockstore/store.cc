@@ -160,7 +160,7 @@ void Store::MaintainOnce(uint64_t tick) {
   TidyUp(tick == 0);
   for (const auto& volume : Volumes()) {
     const uint64_t work = volume->PendingWork();
-    if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == 0)) warn(volume->Sync());
+    if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1)) warn(volume->Sync());
     if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
   }
   if (tick % kCheckpointTicks != kCheckpointTicks - 1) return;
@@ -379,7 +379,12 @@ std::vector<Store::SnapshotFolder> Store::SnapshotFolders() {
     if (!names.empty() && !name.empty()) folders[name] = IdsLocked(name).front();
   }
   std::vector<SnapshotFolder> by_name;
-  for (const auto& [name, id] : folders) by_name.push_back({id, name});
+  for (const auto& [name, id] : folders) {
+    const auto live = by_id_.find(id);
+    by_name.push_back(
+        {id, name,
+         live != by_id_.end() ? live->second->attributes() : ghosts_.at(id).record.attributes});
+  }
   return by_name;
 }
 

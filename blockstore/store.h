@@ -170,6 +170,7 @@ class Store {
   struct SnapshotFolder {
     Id volume = kNoId;
     std::string name;
+    Attributes attributes;  // the volume's: who may write it may delete its snapshots
   };
   [[nodiscard]] std::vector<SnapshotFolder> SnapshotFolders() VOLFS_EXCLUDES(mu_);
   [[nodiscard]] std::vector<SnapshotInfo> Snapshots(Id volume) VOLFS_EXCLUDES(mu_);
@@ -228,9 +229,10 @@ class Store {
     std::string trouble;
     Node* source_node = nullptr;  // null: not mounted
     Layer* held = nullptr;
-    Id lock = kNoId;      // the volume or snapshot whose lock it has
-    bool owed = false;    // whole, but the hold could not be released: A is not mounted
-    bool absent = false;  // known by its hold only: the clone's own node is not mounted
+    Id lock = kNoId;          // the volume or snapshot whose lock it has
+    bool owed = false;        // whole, but the hold could not be released: A is not mounted
+    bool absent = false;      // known by its hold only: the clone's own node is not mounted
+    uint64_t most_bytes = 0;  // that it may have to copy, as long as that is not counted
     uint64_t copy_rate = Throttle::kUnlimited;
   };
   struct SnapshotEntry {
@@ -283,6 +285,8 @@ class Store {
   [[nodiscard]] static Status CheckNotFenced(Node& node);
   [[nodiscard]] Error NoSuchNode(const std::string& name) const;
   Result<Node*> PlaceNew(const CreateRequest& request, std::string& type) const;
+  // What clones that are being copied are still to take of the node.
+  [[nodiscard]] uint64_t PromisedBytes(const Node& node) const VOLFS_EXCLUDES(mu_);
   Result<Node*> PlaceClone(const ClonePlan& plan, const CloneRequest& request) const;
 
   // Cloning (store_clone.cc).

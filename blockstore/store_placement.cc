@@ -83,6 +83,21 @@ Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) c
   return Error{Errc::kNoNode, Text("node ", request.node, " does not offer the type ", type)};
 }
 
+uint64_t Store::PromisedBytes(const Node& node) const {
+  MutexLock lock(mu_);
+  uint64_t bytes = 0;
+  for (const auto& [id, clone] : clones_) {
+    const auto volume = by_id_.find(id);
+    if (clone.job == nullptr || volume == by_id_.end() || &volume->second->node() != &node) {
+      continue;
+    }
+    const CloneProgress progress = clone.job->progress();
+    const uint64_t total = progress.total_known ? progress.total_bytes : clone.most_bytes;
+    bytes += total - std::min(total, progress.copied_bytes);
+  }
+  return bytes;
+}
+
 Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& request) const {
   const Node& from = *plan.source_node;
   std::vector<Node*> fitting;
@@ -119,15 +134,18 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   for (Node* const node : fitting) {
     const Result<SpaceInfo> space = node->directory().Space();
     if (!space.ok()) continue;
-    if (best == nullptr || space.value().free_bytes > most) {
+    const uint64_t promised = PromisedBytes(*node);
+    const uint64_t free = space.value().free_bytes - std::min(space.value().free_bytes, promised);
+    if (best == nullptr || free > most) {
       best = node;
-      most = space.value().free_bytes;
+      most = free;
     }
   }
   if (best == nullptr) return Error{Errc::kIo, "no node's directory can tell its free space"};
   const uint64_t need = request.linked ? 0 : plan.data_bytes;
   if (most < kHeadroomBytes || most - kHeadroomBytes < need) {
-    return Error{Errc::kNoSpace, Text("node ", best->name(), " has ", most, " bytes free; ",
+    return Error{Errc::kNoSpace, Text("node ", best->name(), " has ", most,
+                                      " bytes free that no other clone is going to take; ",
                                       plan.source_words, " takes up to ", need, ", and ",
                                       kHeadroomBytes, " are kept for the node's own needs")};
   }

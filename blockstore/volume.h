@@ -19,6 +19,7 @@
 #include "blockstore/range_lock.h"
 #include "blockstore/runtime.h"
 #include "blockstore/sync_slot.h"
+#include "blockstore/wanted_reads.h"
 
 namespace volfs {
 
@@ -163,6 +164,10 @@ class Volume {
   Status ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                      std::shared_ptr<const void> pin);
 
+  // From now on reads of what is not in the head are noted. Of a clone that is being copied; one
+  // call at a time.
+  WantedReads& NoteWantedReads();
+
   // Is any block of `range` still in a layer under the head? Hydration copies these.
   Result<bool> AnyInherited(const BlockRange& range) VOLFS_EXCLUDES(map_mu_);
   // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
@@ -225,6 +230,9 @@ class Volume {
   SyncSlot slot_;
   // Of the batch that runs in slot_: layers that a TakeInstant froze without being able to commit.
   std::vector<Layer*> unrecorded_;
+
+  std::unique_ptr<WantedReads> owned_wanted_;
+  std::atomic<WantedReads*> wanted_{nullptr};  // ... once it may be used
 
   Gate gate_;
   RangeLock range_lock_;

@@ -155,6 +155,12 @@ Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extr
   return image;
 }
 
+WantedReads& Volume::NoteWantedReads() {
+  if (owned_wanted_ == nullptr) owned_wanted_ = std::make_unique<WantedReads>();
+  wanted_.store(owned_wanted_.get(), std::memory_order_release);
+  return *owned_wanted_;
+}
+
 Result<bool> Volume::AnyInherited(const BlockRange& range) {
   VOLFS_TRY(Load());
   ReaderLock lock(map_mu_);

@@ -31,9 +31,12 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   size_t done = 0;
   while (done < out.size()) {
     const uint64_t at = offset_bytes + done;
-    const Extent extent = Find(at / context_.block_size).extent;
-    VOLFS_ASSIGN(const size_t got,
-                 ReadExtent(context_.layers, extent, context_.block_size, out.subspan(done), at));
+    const Lookup found = Find(at / context_.block_size);
+    VOLFS_ASSIGN(const size_t got, ReadExtent(context_.layers, found.extent, context_.block_size,
+                                              out.subspan(done), at));
+    if (found.extent.layer != found.head->ref() && found.extent.layer != LayerRef::kHole) {
+      if (WantedReads* const wanted = wanted_.load(std::memory_order_acquire)) wanted->Add(at);
+    }
     done += got;
   }
   return done;

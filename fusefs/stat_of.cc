@@ -49,10 +49,20 @@ Result<StatResult> StatImage(Filesystem& fs, uint64_t ino) {
   return NotFound();
 }
 
-bool HasSnapshots(Filesystem& fs, uint64_t ino) {
-  const auto folders = fs.store.SnapshotFolders();
-  return std::any_of(folders.begin(), folders.end(),
-                     [&](const auto& f) { return f.volume == inode::IdOf(ino); });
+// Whoever may write the volume may delete and rename its snapshots; all may look.
+StatResult StatSnapshotFolder(const Filesystem& fs, const Store::SnapshotFolder& folder) {
+  StatResult result = StatDirectory(fs, folder.volume | inode::kSnapshotFolder, kNoLifetime);
+  result.st.st_mode = S_IFDIR | 0555 | (folder.attributes.mode & 0222);
+  result.st.st_uid = folder.attributes.uid;
+  result.st.st_gid = folder.attributes.gid;
+  return result;
+}
+
+Result<StatResult> StatSnapshotFolder(Filesystem& fs, Id volume) {
+  for (const auto& folder : fs.store.SnapshotFolders()) {
+    if (folder.volume == volume) return StatSnapshotFolder(fs, folder);
+  }
+  return NotFound();
 }
 
 Result<StatResult> LookUpFixed(Filesystem& fs, const std::string& name) {
@@ -79,8 +89,7 @@ Result<StatResult> LookUpSnapshot(Filesystem& fs, uint64_t parent, const std::st
 
 Result<StatResult> LookUpSnapshotFolder(Filesystem& fs, const std::string& name) {
   for (const auto& folder : fs.store.SnapshotFolders()) {
-    if (folder.name != name) continue;
-    return StatDirectory(fs, folder.volume | inode::kSnapshotFolder, kNoLifetime);
+    if (folder.name == name) return StatSnapshotFolder(fs, folder);
   }
   return NotFound();
 }
@@ -124,8 +133,7 @@ Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
     case InodeKind::kImage:
       return StatImage(fs, ino);
     case InodeKind::kSnapshotFolder:
-      if (!HasSnapshots(fs, ino)) return NotFound();
-      return StatDirectory(fs, ino, kNoLifetime);
+      return StatSnapshotFolder(fs, inode::IdOf(ino));
     case InodeKind::kNodeFolder:
       if (FindNode(fs, ino) == nullptr) return NotFound();
       return StatDirectory(fs, ino, kFixedLifetime);

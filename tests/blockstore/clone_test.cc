@@ -79,6 +79,30 @@ TEST_F(CloneTest, KeepsEveryUserWriteThatRacesTheCopier) {
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
+// Interface 5.10: what is read and not copied yet is answered from the source, and copied before
+// its turn, with its neighbours.
+TEST_F(CloneTest, CopiesFirstWhatIsRead) {
+  fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
+  fixture_.store().hydrator().throttle().SetRate(4 * kMiB);
+  auto clone = Clone("db", "x");
+  ASSERT_TRUE(clone.ok());
+  const auto inherited = [&](uint64_t offset) {
+    return clone.value()->AnyInherited({offset / 4096, 1}).value();
+  };
+  Bytes one(1);
+  ASSERT_TRUE(clone.value()->ReadAt(one, 24 * kMiB + 12'345).ok());
+  for (int tries = 0; tries < 1000 && inherited(24 * kMiB + 12'345); ++tries) {
+    SleepFor(std::chrono::milliseconds(10));
+  }
+  EXPECT_FALSE(inherited(24 * kMiB + 12'345));
+  EXPECT_FALSE(inherited(24 * kMiB + 500'000)) << "its neighbours come with it";
+  EXPECT_TRUE(inherited(23 * kMiB));
+  EXPECT_TRUE(inherited(26 * kMiB));
+  Go();
+  ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
+  EXPECT_TRUE(ReadBack(*clone.value()) == Pattern(32 * kMiB));
+}
+
 // R17, R18, T7, T8: one clone or snapshot of a source at a time, and none of a clone in the making.
 TEST_F(CloneTest, LocksItsSource) {
   fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);

@@ -102,11 +102,14 @@ TEST_F(ExecutorTest, ResizeAndDelete) {
   EXPECT_EQ(Refusal(kDelete, "db"), Errc::kNotFound);
 }
 
-TEST_F(ExecutorTest, RevertSaysWhatToDoInstead) {
+TEST_F(ExecutorTest, RevertAnswersAsTheVolumeIsThen) {
+  fixture.MakeVolume("db", 1 << 20);
+  ASSERT_TRUE(Ask(kSnapshot, "db monday").ok());
+  ASSERT_TRUE(Ask(kResize, "db 2M").ok());
   const Result<std::string> words = Ask(kRevert, "db@monday");
-  ASSERT_FALSE(words.ok());
-  EXPECT_EQ(words.error().code, Errc::kNotSupported);
-  EXPECT_NE(words.error().message.find("restore db@monday"), std::string::npos);
+  ASSERT_TRUE(words.ok()) << words.error().message;
+  EXPECT_EQ(words.value(), "volume=db status=available size=1048576 node=a");
+  EXPECT_EQ(Refusal(kRevert, "db@tuesday"), Errc::kNotFound);
 }
 
 TEST_F(ExecutorTest, TheCallersRightsCount) {

@@ -343,6 +343,10 @@ TEST_F(ControlTest, OthersMayOnlyDoWhatTheyHaveTheRightTo) {
   EXPECT_NE(as_nobody("echo mine > control/delete"), 0) << "it is protected";
   EXPECT_THAT(ReadText(Path("control/last_error")), testing::ContainsRegex("^[^\n]* EPERM "));
   EXPECT_EQ(as_nobody("chmod 600 volumes/mine"), 0);
+  MustAsk("snapshot", "mine s");
+  MustAsk("snapshot", "db.img s");
+  EXPECT_EQ(as_nobody("mv snapshots/mine/s snapshots/mine/t && rm snapshots/mine/t"), 0);
+  EXPECT_NE(as_nobody("rm -f snapshots/db.img/s"), 0);
   EXPECT_EQ(as_nobody("echo mine > control/delete"), 0);
   EXPECT_TRUE(Exists(Volume("db.img")));
 }

@@ -192,6 +192,21 @@ TEST_F(NodesTest, WithTheMostSpaceGetTheClone) {
   EXPECT_EQ(Ask("snapshot", "big s"), 0) << "it is not locked";
 }
 
+// What a clone is still to take is not promised to another one (T43).
+TEST_F(NodesTest, PromiseTheirSpaceOnce) {
+  MakeDisk("b", "64M");
+  Mount({"a", "b"});
+  MakeVolume("one", "30M");
+  MakeVolume("two", "30M");
+  SetCopyRate("0");
+  MustAsk("clone", "one");
+  const AskResult refused = AskForReply("clone", "two");
+  EXPECT_EQ(refused.error, ENOSPC);
+  EXPECT_THAT(refused.reply, HasSubstr("no other clone is going to take"));
+  MustAsk("cancel", "one-clone");
+  EXPECT_EQ(Ask("clone", "two"), 0);
+}
+
 // A node that fills up while a clone is copied to it: copying pauses and says why, the clone is
 // read and stays `creating`, deleting works, and with room again it goes on by itself (interface.md
 // 5.11, T40, T41).
