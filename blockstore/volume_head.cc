@@ -119,7 +119,11 @@ Status Volume::ShrinkClosed(uint64_t size_bytes) {
   }
   mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
   // Grown again, an uncut file would show what was cut off.
-  if (const Status done = shrunk->Shrink(layer); !done.ok()) return Fail(done.error());
+  if (const Status done = shrunk->Shrink(layer); !done.ok()) {
+    // It has shrunk, so no error that says "nothing happened".
+    return Fail({Errc::kIo, Text(name(), " has ", size_bytes,
+                                 " bytes now, but its file was not cut: ", done.error().message)});
+  }
   return OkStatus();
 }
 
