@@ -160,7 +160,9 @@ void Store::MaintainOnce(uint64_t tick) {
   TidyUp(tick == 0);
   for (const auto& volume : Volumes()) {
     const uint64_t work = volume->PendingWork();
-    if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1)) warn(volume->Sync());
+    volume->ReleasePins();
+    if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1))
+      warn(volume->Sync());
     if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
   }
   if (tick % kCheckpointTicks != kCheckpointTicks - 1) return;

@@ -200,7 +200,7 @@ class Store {
   // --- sharing instead of copying (store_share.cc) -----------------------------------------------
   // Could `target` share blocks with what is on `source`'s node? Only what was never written to
   // can.
-  [[nodiscard]] bool MayShare(const Volume& source, Volume& target);
+  [[nodiscard]] bool MayShare(const Volume& source, Volume& target) VOLFS_EXCLUDES(mu_);
   // A snapshot without a name, for as long as somebody has it. kBusy if the source's lock is taken.
   Result<std::shared_ptr<OpenSnapshot>> PinInstant(const std::shared_ptr<Volume>& source);
   // Makes `range` of `target` show what `source` has there, without copying; the target grows if it

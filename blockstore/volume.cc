@@ -74,7 +74,10 @@ void Volume::SetMap(ExtentMap map) {
 Volume::Lookup Volume::Find(uint64_t block) const {
   ReaderLock lock(map_mu_);
   // Who looked at the size before it shrank may ask for what is past the map's end.
-  if (block >= map_.size()) return {Extent{block, 1, LayerRef::kHole}, head_};
+  if (block >= map_.size()) {
+    const uint64_t end = BlocksFor(kMaxVolumeBytes, context_.block_size) + 1;
+    return {Extent{block, end - block, LayerRef::kHole}, head_};
+  }
   return {map_.Find(block), head_};
 }
 
@@ -267,17 +270,12 @@ Status Volume::BeginRevert() {
 void Volume::EndRevert() {
   MutexLock lock(open_mu_);
   reverting_ = false;
-  reverted_ = true;
-}
-
-bool Volume::TakeReverted() {
-  MutexLock lock(open_mu_);
-  return std::exchange(reverted_, false);
 }
 
 Status Volume::BeginDelete() {
   {
     MutexLock lock(open_mu_);
+    if (reverting_) return Error{Errc::kBusy, Text(name(), ": it is being reverted; try again")};
     if (!deleting_ && !reverting_ && writers_ == 0) {
       deleting_ = true;
       return OkStatus();

@@ -120,8 +120,12 @@ class Volume {
   // Reverting: nobody may open it until EndRevert; kBusy while anybody has it open.
   Status BeginRevert() VOLFS_EXCLUDES(open_mu_);
   void EndRevert() VOLFS_EXCLUDES(open_mu_);
-  // True once after a revert: who opens it next must not believe an old page cache.
-  [[nodiscard]] bool TakeReverted() VOLFS_EXCLUDES(open_mu_);
+  // Grows whenever bytes change that the kernel did not see changing (a revert, a shrink): who
+  // opens it must not believe a page cache that is older.
+  [[nodiscard]] uint64_t cache_epoch() const { return cache_epoch_.load(); }
+  // Nobody has an older one than of this epoch any more.
+  void CacheDropped(uint64_t epoch) { dropped_cache_epoch_.store(epoch); }
+  [[nodiscard]] uint64_t dropped_cache_epoch() const { return dropped_cache_epoch_.load(); }
 
   // Deleting: nobody may open it from now on; kBusy while it is open for writing.
   Status BeginDelete() VOLFS_EXCLUDES(open_mu_);
@@ -163,6 +167,10 @@ class Volume {
   // something else, or a block of `range` was written.
   Status ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                      std::shared_ptr<const void> pin);
+
+  // Lets go of pins that commits have made needless: in the background, as it may wait for whoever
+  // frees space, on whatever node.
+  void ReleasePins() VOLFS_EXCLUDES(meta_mu_);
 
   // From now on reads of what is not in the head are noted. Of a clone that is being copied; one
   // call at a time.
@@ -209,8 +217,6 @@ class Volume {
   Status CloseGate();  // kBusy after 1 s, and the gate is open
   Status ReplaceHeadClosed(const NewHead& make);
   Status ShrinkClosed(uint64_t size_bytes);
-  [[nodiscard]] uint64_t Pinned() const VOLFS_EXCLUDES(meta_mu_);  // the newest pin's number
-  void Unpin(uint64_t up_to) VOLFS_EXCLUDES(meta_mu_);
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra);
@@ -225,6 +231,8 @@ class Volume {
   std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
   std::atomic<bool> read_only_{false};
   std::atomic<bool> loaded_{false};
+  std::atomic<uint64_t> cache_epoch_{0};
+  std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_
 
   SyncSlot slot_;
@@ -248,19 +256,15 @@ class Volume {
   int writers_ VOLFS_GUARDED_BY(open_mu_) = 0;
   bool deleting_ VOLFS_GUARDED_BY(open_mu_) = false;
   bool reverting_ VOLFS_GUARDED_BY(open_mu_) = false;
-  bool reverted_ VOLFS_GUARDED_BY(open_mu_) = false;
   std::function<void()> gone_ VOLFS_GUARDED_BY(open_mu_);
 
   mutable Mutex meta_mu_;
   VolumeRecord record_ VOLFS_GUARDED_BY(meta_mu_);     // as it is
   VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
   std::string failure_ VOLFS_GUARDED_BY(meta_mu_);
-  struct Pin {
-    uint64_t number;
-    std::shared_ptr<const void> what;
-  };
-  std::vector<Pin> pins_ VOLFS_GUARDED_BY(meta_mu_);  // by number
-  uint64_t pinned_ VOLFS_GUARDED_BY(meta_mu_) = 0;
+  // What ShowThrough keeps until the catalog knows that it is needed, and what it kept until then.
+  std::vector<std::shared_ptr<const void>> pins_ VOLFS_GUARDED_BY(meta_mu_);
+  std::vector<std::shared_ptr<const void>> released_pins_ VOLFS_GUARDED_BY(meta_mu_);
 };
 
 }  // namespace volfs

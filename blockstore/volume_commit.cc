@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <iterator>
 
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
@@ -22,10 +23,7 @@ bool AllZero(std::span<const std::byte> data) {
 
 Status Volume::Sync() {
   if (Sabotaged(Sabotage::kSyncDoesNotWait) && PendingWork() == 0) return head()->SyncFile();
-  const uint64_t pinned = Pinned();
-  VOLFS_TRY(slot_.Run([this] { return CommitBatch({}); }));
-  if (pinned > 0) Unpin(pinned);
-  return OkStatus();
+  return slot_.Run([this] { return CommitBatch({}); });
 }
 
 Status Volume::SyncWith(const CatalogChange& extra) {
@@ -111,6 +109,9 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
   unrecorded_.clear();
   MutexLock lock(meta_mu_);
   committed_ = std::move(next);
+  // Nothing was shown through since the sets were taken: that is alone in the slot, too.
+  std::move(pins_.begin(), pins_.end(), std::back_inserter(released_pins_));
+  pins_.clear();
   return OkStatus();
 }
 

@@ -44,6 +44,7 @@ Status Volume::ReplaceHeadClosed(const NewHead& make) {
     head_ = fresh;
     std::swap(map_, map);
     size_bytes_.store(layer.size_bytes, std::memory_order_release);
+    cache_epoch_.fetch_add(1);
   }
   MutexLock lock(meta_mu_);
   record_.head = next.head;
@@ -56,6 +57,7 @@ Status Volume::ReplaceHeadClosed(const NewHead& make) {
 
 Status Volume::Shrink(uint64_t size_bytes) {
   VOLFS_TRY(Load());
+  VOLFS_TRY(Sync());  // with writers running, as for an instant
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());
     VOLFS_TRY(CloseGate());
@@ -69,6 +71,7 @@ Status Volume::Shrink(uint64_t size_bytes) {
 // next (Layer::CheckSizeLocked), one that is too short could not be told from a damaged one.
 Status Volume::ShrinkClosed(uint64_t size_bytes) {
   const uint64_t old_bytes = this->size_bytes();
+  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
   if (size_bytes >= old_bytes) return OkStatus();
   VOLFS_TRY(CommitBatch({}));
   const uint32_t bs = context_.block_size;
@@ -109,6 +112,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes) {
   {
     WriterLock lock(map_mu_);
     size_bytes_.store(size_bytes, std::memory_order_release);
+    cache_epoch_.fetch_add(1);
     map_.Resize(blocks);
     if (merges) map_.Assign(cut, shrunk->ref());
   }
@@ -163,7 +167,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
     }
     if (!Sabotaged(Sabotage::kShareUnpinned)) {
       MutexLock lock(meta_mu_);
-      pins_.push_back({++pinned_, std::move(pin)});
+      pins_.push_back(std::move(pin));
     }
     over->ShowParent(blocks, std::min(range.end(), image.size_bytes()));
     WriterLock lock(map_mu_);
@@ -184,18 +188,10 @@ bool Volume::Untouched() {
   return head()->flat() && data.ok() && !data.value();
 }
 
-uint64_t Volume::Pinned() const {
+void Volume::ReleasePins() {
+  std::vector<std::shared_ptr<const void>> gone;  // outlives the lock: what ends may free space
   MutexLock lock(meta_mu_);
-  return pinned_;
-}
-
-void Volume::Unpin(uint64_t up_to) {
-  std::vector<Pin> gone;  // outlives the lock: what ends with it may free space
-  MutexLock lock(meta_mu_);
-  const auto kept =
-      std::find_if(pins_.begin(), pins_.end(), [&](const Pin& pin) { return pin.number > up_to; });
-  gone.assign(std::make_move_iterator(pins_.begin()), std::make_move_iterator(kept));
-  pins_.erase(pins_.begin(), kept);
+  gone.swap(released_pins_);
 }
 
 }  // namespace volfs

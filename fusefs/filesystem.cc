@@ -36,12 +36,12 @@ void Filesystem::Stop() {
   requests.Stop();
   parked.Stop();
   invalidator.Stop();
+  names.Stop();  // its requests use handles; what is submitted from here on runs at once
   for (const std::unique_ptr<Handle>& handle : handles.RemoveAll()) {
     if (handle->kind == Handle::Kind::kVolume) {
       CloseVolume(static_cast<const VolumeHandle&>(*handle));
     }
   }
-  names.Stop();
 }
 
 void Filesystem::Close(Handle* handle) {
@@ -68,8 +68,9 @@ void Filesystem::CloseVolume(const VolumeHandle& handle) {
 // once anyhow. What is told here: that the directories changed, and that an open image, whose
 // attributes nobody looks up, has grown or has other contents.
 void Filesystem::OnEvent(const StoreEvent& event) {
-  if (event.event == "resized") invalidator.Attributes(event.id | inode::kImage);
-  if (event.event == "reverted") invalidator.AttributesAndData(event.id | inode::kImage);
+  // The kernel has not seen that a request made it smaller, and perhaps larger again since.
+  if (event.event == "resized" || event.event == "reverted")
+    invalidator.AttributesAndData(event.id | inode::kImage);
   if (!ChangesNames(event.event)) return;
   names_changed_ns = WallNow().count();
   invalidator.Attributes(inode::kVolumes);

@@ -35,9 +35,11 @@ struct VolumeHandle : Handle {
 
   const std::shared_ptr<Volume> volume;  // shared: it may be deleted while it is open
   const Volume::Access access;
+  uint64_t cache_epoch = 0;  // the volume's when this was opened
 
-  // The instant that copy_file_range from this descriptor shows; taken by its first call that can
-  // share blocks, so that a copy of a volume in use is one instant, however many calls it takes.
+  // The instant that copy_file_range from this descriptor shows; taken by a copy's first call that
+  // can share blocks, so that a copy of a volume in use is one instant, however many calls it
+  // takes.
   Mutex mu;
   std::shared_ptr<OpenSnapshot> instant VOLFS_GUARDED_BY(mu);
 };

@@ -148,7 +148,10 @@ Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, 
   if (source.kind != Handle::Kind::kVolume) return Error{Errc::kWrongRegion, "not an image"};
   auto& handle = static_cast<VolumeHandle&>(source);
   MutexLock lock(handle.mu);
-  if (handle.instant == nullptr) {
+  // Kept for as long as one copy goes on. The next one, to another target, is of another instant.
+  const bool goes_on =
+      handle.instant != nullptr && target.head()->record().parent == handle.instant->layer()->id();
+  if (!goes_on) {
     // Not for nothing: it puts a layer over the source's.
     if (!fs.store.MayShare(*handle.volume, target)) {
       return Error{Errc::kWrongRegion, "no block can be shared"};
@@ -158,12 +161,20 @@ Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, 
   return handle.instant;
 }
 
+// The answer to copy_file_range has 32 bits.
+constexpr uint64_t kMostToShare = uint64_t{1} << 31;
+
 // How many bytes of `range` now are in `target`.
 Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, ByteRange range) {
   const Error apart{Errc::kWrongRegion, "no block can be shared"};
   if (target.kind != Handle::Kind::kVolume) return apart;
   const std::shared_ptr<Volume>& volume = static_cast<VolumeHandle&>(target).volume;
   if (range.offset_bytes % kDefaultBlockSize != 0) return apart;
+  range.length_bytes = std::min(range.length_bytes, kMostToShare);
+  if (range.length_bytes < kDefaultBlockSize && source.kind == Handle::Kind::kVolume &&
+      range.end() < static_cast<VolumeHandle&>(source).volume->size_bytes()) {
+    return apart;
+  }
   VOLFS_ASSIGN(const std::shared_ptr<OpenSnapshot> instant, InstantOf(fs, source, *volume));
   const uint64_t size = instant->image().size_bytes();
   if (range.offset_bytes >= size) return apart;

@@ -58,7 +58,9 @@ Result<std::shared_ptr<Volume>> UseExisting(fuse_req_t req, const CreateCall& ca
   const Node* node = FindNode(fs, call.parent);
   if (volume == nullptr || (node != nullptr && &volume->node() != node)) return error;
   const Right right = ForWrite(fi) ? Right::kWrite : Right::kRead;
-  if (!Allowed(CallerOf(req), volume->attributes(), right)) {
+  const bool empties = (fi.flags & O_TRUNC) != 0;
+  if (!Allowed(CallerOf(req), volume->attributes(), right) ||
+      (empties && !Allowed(CallerOf(req), volume->attributes(), Right::kWrite))) {
     return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
   }
   if ((fi.flags & O_TRUNC) != 0 && volume->size_bytes() != 0) {

@@ -15,8 +15,16 @@ void ReplyOpen(fuse_req_t req, const Result<Handle*>& opened, const std::string&
                const fuse_file_info& fi) {
   if (!opened.ok()) return ReplyRefusal(req, Text("open ", path), opened.error());
   Filesystem& fs = FilesystemOf(req);
+  std::shared_ptr<Volume> volume;  // after the reply the handle may be gone
+  uint64_t cache_epoch = 0;
+  if (opened.value()->kind == Handle::Kind::kVolume) {
+    const auto& handle = static_cast<const VolumeHandle&>(*opened.value());
+    volume = handle.volume;
+    cache_epoch = handle.cache_epoch;
+  }
   // Killed meanwhile: the kernel sends no release for what it does not know to be open.
-  if (fuse_reply_open(req, &fi) != 0) fs.Close(opened.value());
+  if (fuse_reply_open(req, &fi) != 0) return fs.Close(opened.value());
+  if (volume != nullptr) volume->CacheDropped(cache_epoch);
 }
 
 void OpenImage(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {

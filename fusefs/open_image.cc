@@ -43,8 +43,11 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
   const auto access = ForWrite(fi) ? Volume::Access::kWrite : Volume::Access::kRead;
   VOLFS_TRY(volume->AddOpen(access, creates));
   // The invalidator tells the kernel of a revert too, but perhaps after this open.
-  const bool keep_cache = !volume->TakeReverted();
-  return Add(fs, std::make_unique<VolumeHandle>(std::move(volume), access), fi, keep_cache);
+  const uint64_t epoch = volume->cache_epoch();
+  const bool keep_cache = volume->dropped_cache_epoch() == epoch;
+  auto handle = std::make_unique<VolumeHandle>(std::move(volume), access);
+  handle->cache_epoch = epoch;
+  return Add(fs, std::move(handle), fi, keep_cache);
 }
 
 Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi) {

@@ -13,7 +13,9 @@ std::optional<std::string> ImageBelow(const std::string& mountpoint, std::string
 std::vector<LoopDevice> LoopsOf(const Client& client, const std::string& name) {
   std::vector<LoopDevice> found;
   for (const LoopDevice& device : ReadLoopDevices()) {
-    if (ImageBelow(client.mountpoint(), device.backing_file) == name) found.push_back(device);
+    const std::optional<bool> over = IsOver(device, client.ImagePath(name));
+    const bool named = ImageBelow(client.mountpoint(), device.backing_file) == name;
+    if (over.value_or(named)) found.push_back(device);
   }
   return found;
 }

@@ -26,6 +26,10 @@ std::vector<LoopDevice> ReadLoopDevices(const std::string& sys_block = "/sys/blo
 // 3 for "loop3", "/dev/loop3"; nothing for anything else, partitions included.
 std::optional<int> LoopNumber(std::string_view name);
 
+// Is `image` what the device is over? By device and inode number: a path may be an old name, or be
+// another's by now. Nothing if the device may not be asked (not root).
+std::optional<bool> IsOver(const LoopDevice& device, const std::string& image);
+
 // Whether `path` is /dev/loopN or one of its partitions, /dev/loopNpM.
 bool IsDeviceOf(std::string_view path, const LoopDevice& device);
 

@@ -34,6 +34,20 @@ Fd OpenLoop(const std::string& path, int number, int flags) {
   return Fd(::open(path.c_str(), flags | O_CLOEXEC));
 }
 
+}  // namespace
+
+std::optional<bool> IsOver(const LoopDevice& device, const std::string& image) {
+  const Fd fd(OpenLoop(device.path(), device.number, O_RDONLY | O_NONBLOCK));
+  if (!fd.ok()) return std::nullopt;
+  loop_info64 info{};
+  if (::ioctl(fd.get(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
+  struct stat file {};
+  if (::stat(image.c_str(), &file) != 0) return false;
+  return info.lo_device == file.st_dev && info.lo_inode == file.st_ino;
+}
+
+namespace {
+
 Result<int> FreeLoop() {
   constexpr const char* kControl = "/dev/loop-control";
   const Fd control(::open(kControl, O_RDWR | O_CLOEXEC));

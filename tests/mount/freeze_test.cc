@@ -118,6 +118,21 @@ TEST_F(FreezeTest, TheClonesJournalIsEmpty) {
   Stop();
 }
 
+// The loop device goes on telling the name that the image had when it was attached, which may be
+// another volume's by now.
+TEST_F(FreezeTest, AVolumeThatWasRenamedIsKnownByItsInode) {
+  Start();
+  MustRun("mv " + Path("nodes/a/disk.img") + " " + Path("nodes/a/renamed.img"));
+  MustRun("truncate -s 1M " + Volume("disk.img"));
+  const CommandResult cloned = VolfsHere("clone renamed.img x --linked --freeze");
+  EXPECT_EQ(cloned.exit_code, 0) << cloned.output;
+  EXPECT_FALSE(NeedsRecovery(Volume("x")));
+  const CommandResult other = VolfsHere("clone disk.img y --linked --freeze");
+  EXPECT_THAT(other.output, HasSubstr("no filesystem is mounted"));
+  EXPECT_TRUE(Grows(10'000));
+  Stop();
+}
+
 TEST_F(FreezeTest, AFilesystemInAPartitionIsFrozen) {
   Mount();
   MustRun("truncate -s 64M " + Volume("disk.img") + " && sgdisk -n 1:2048:0 " + Volume("disk.img"));

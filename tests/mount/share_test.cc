@@ -109,6 +109,35 @@ TEST_F(CopyFileRangeTest, CopiesForRealWhileTheSourceIsLocked) {
   ASSERT_TRUE(WaitForStatus("x", "available"));
 }
 
+// A descriptor that outlives a copy, as a file server's does: the next copy is of what there is
+// then.
+TEST_F(CopyFileRangeTest, ShowsEachCopyItsOwnInstant) {
+  const TestFile source(Volume("db"), O_RDWR);
+  const std::vector<std::byte> newer(kMebibyte, std::byte{'n'});
+  for (const char* name : {"first", "second"}) {
+    const TestFile target(Volume(name), O_RDWR | O_CREAT);
+    off64_t from = 0;
+    off64_t to = 0;
+    ASSERT_EQ(::copy_file_range(source.fd(), &from, target.fd(), &to, 2 * kMebibyte, 0),
+              static_cast<ssize_t>(2 * kMebibyte));
+    const CommandResult same = RunShell("cmp -n 2097152 " + Volume("db") + " " + Volume(name));
+    EXPECT_EQ(same.exit_code, 0) << name << same.output;
+    ASSERT_EQ(source.WriteAt(kMebibyte, newer), 0);
+    ASSERT_EQ(source.Sync(), 0);
+  }
+}
+
+// T14: a request that makes it smaller, and one that makes it larger again: what was cut off is not
+// in the page cache either.
+TEST_F(CopyFileRangeTest, ShrinkingByRequestLeavesNothingInThePageCache) {
+  const TestFile reader(Volume("db"), O_RDONLY);
+  MustRun("cat " + Volume("db") + " > /dev/null");
+  MustAsk("resize", "db 1M");
+  MustAsk("resize", "db 16777220");
+  MustRun("truncate -s 1M " + Reference() + "; truncate -s 16777220 " + Reference());
+  EXPECT_TRUE(IsReference(Volume("db")));
+}
+
 // With -o allow_shrink a volume can be cut and emptied as any file; what was cut off stays away.
 TEST_F(CopyFileRangeTest, ShrinksWhereTheMountAllowsIt) {
   MustRun(Cp(Volume("db"), Volume("copy")));
