@@ -121,6 +121,7 @@ Store::~Store() {
   for (const auto& volume : Volumes()) {
     Status done = volume->Sync();
     if (done.ok()) done = volume->SyncAttributes();
+    volume->ReleasePins();  // before what they free is synced
     if (done.ok()) continue;
     clean = false;
     LogError(Text("unmounting: ", volume->name(), ": ", done.error().message));
