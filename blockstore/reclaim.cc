@@ -182,18 +182,23 @@ Status Reclaimer::PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) {
   PresenceRuns absent;
   std::vector<BlockRange> freed;
   for (const uint64_t chunk : ChunksOf(own)) {
+    const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
     std::unordered_map<const Layer*, PresenceChunk> hidden;
     for (const Step& step : order) {
       PresenceChunk all(BlockState::kZero);
       for (Layer* child : step.children) {
         VOLFS_ASSIGN(PresenceChunk covered, child->node()->catalog().LoadChunk(child->id(), chunk));
+        // It shows nothing past parent_bytes, which falls after its commit (Volume::Shrink) and
+        // rises before it (ShowThrough).
+        const uint64_t shown = BlocksFor(child->record().parent_bytes, block_size_);
+        const uint64_t from = std::min(std::max(shown, base) - base, PresenceChunk::kChunkBlocks);
+        covered.Set({from, PresenceChunk::kChunkBlocks - from}, BlockState::kZero);
         const auto below = hidden.find(child);
         if (below != hidden.end()) covered.UniteCovered(below->second);
         all.IntersectCovered(covered);
       }
       hidden[step.layer] = std::move(all);
     }
-    const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
     hidden[layer].ForEachRun(base, [&](const PresenceRun& run) {
       absent.Set({run.first, run.count}, BlockState::kAbsent);
       freed.push_back({run.first, run.count});

@@ -17,7 +17,8 @@ namespace volfs {
 // children (layers of the same node that lie over it; a clone on another node is seen as its hold).
 // A block of a layer without a point is needed only by children that do not cover it:
 //   hidden(L) = intersection over the children C of
-//               [here-or-zero(C)  united with  (C has a point ? nothing : hidden(C))]
+//               [here-or-zero(C)  united with  (C has a point ? nothing : hidden(C))
+//                                 united with  what lies past C's parent_bytes]
 // L's own blocks in hidden(L) are freed; a layer without points and children is removed whole. No
 // reference counts on blocks: all is derived from the committed presence.
 //

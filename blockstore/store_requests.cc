@@ -246,7 +246,18 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
                                    ": it is a clone that is still being copied; make it smaller "
                                    "when it is available")};
   }
-  return volume.Shrink(size_bytes);
+  const auto under_head = [&] {
+    const Epoch::Reader reader = epoch_.Enter();
+    return volume.head()->record().parent;
+  };
+  const Id under = under_head();
+  VOLFS_TRY(volume.Shrink(size_bytes));
+  if (under == kNoId) return OkStatus();
+  if (const Status freed = reclaimer_->Reclaim(under); !freed.ok()) {
+    LogWarning(Text(volume.name(), ": space of what was cut off is freed at the next mount: ",
+                    freed.error().message));
+  }
+  return OkStatus();
 }
 
 Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller& caller) {

@@ -103,6 +103,19 @@ TEST_F(ShrinkTest, ToNothingAndFilledAgain) {
   ExpectNoFindings();
 }
 
+// What only the cut off part showed is freed, in the layer that the deleted snapshot has left, too.
+TEST_F(ShrinkTest, FreesWhatNobodyShowsAnyMore) {
+  auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
+  ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "s", Caller{}).ok());
+  ASSERT_TRUE(fixture_.store().DeleteSnapshot("db", "s", Caller{}).ok());
+  EXPECT_GE(db->AllocatedBytes().value(), 4 * kMiB);
+  ASSERT_TRUE(fixture_.store().Shrink(*db, kMiB).ok());
+  ASSERT_TRUE(db->Grow(8 * kMiB).ok());  // or the size is what limits the answer
+  EXPECT_LE(db->AllocatedBytes().value(), kMiB + 65536);
+  EXPECT_TRUE(ReadBack(*db) == CutAndGrown(Pattern(4 * kMiB), kMiB, 8 * kMiB));
+  ExpectNoFindings();
+}
+
 // A clone that is not whole would have to know what of its source it needs no more.
 TEST_F(ShrinkTest, OfACloneOnlyWhenItIsWhole) {
   fixture_.MakeVolume("db", 2 * kMiB, 2 * kMiB);

@@ -194,8 +194,8 @@ TEST_F(NodesTest, WithTheMostSpaceGetTheClone) {
 
 // What a clone is still to take is not promised to another one (T43).
 TEST_F(NodesTest, PromiseTheirSpaceOnce) {
-  MakeDisk("b", "64M");
-  Mount({"a", "b"});
+  MakeDisk("small", "64M");
+  Mount({"a", "small"});
   MakeVolume("one", "30M");
   MakeVolume("two", "30M");
   SetCopyRate("0");
