@@ -306,12 +306,8 @@ VolumeInfo Store::Info(Volume& volume) {
 std::string Store::SourceNameLocked(const CloneEntry& entry) const {
   const auto snapshot = snapshots_.find(entry.lock);
   const bool of_snapshot = snapshot != snapshots_.end();
-  const Id id = of_snapshot ? snapshot->second.record.volume : entry.lock;
-  const auto volume = by_id_.find(id);
-  const auto ghost = ghosts_.find(id);
-  if (volume == by_id_.end() && ghost == ghosts_.end()) return entry.record.source_name;
-  const std::string name =
-      volume != by_id_.end() ? volume->second->name() : ghost->second.record.name;
+  const std::string name = NameLocked(of_snapshot ? snapshot->second.record.volume : entry.lock);
+  if (name.empty()) return entry.record.source_name;
   return of_snapshot ? Text(name, "@", snapshot->second.record.name) : name;
 }
 
@@ -382,12 +378,7 @@ std::vector<Store::SnapshotFolder> Store::SnapshotFolders() {
     if (!names.empty() && !name.empty()) folders[name] = IdsLocked(name).front();
   }
   std::vector<SnapshotFolder> by_name;
-  for (const auto& [name, id] : folders) {
-    const auto live = by_id_.find(id);
-    by_name.push_back(
-        {id, name,
-         live != by_id_.end() ? live->second->attributes() : ghosts_.at(id).record.attributes});
-  }
+  for (const auto& [name, id] : folders) by_name.push_back({id, name, AttributesLocked(id)});
   return by_name;
 }
 

@@ -267,6 +267,7 @@ class Store {
   // each.
   [[nodiscard]] std::vector<Id> IdsLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] std::string NameLocked(Id volume) const VOLFS_REQUIRES(mu_);
+  [[nodiscard]] Attributes AttributesLocked(Id volume) const VOLFS_REQUIRES(mu_);  // as NameLocked
   [[nodiscard]] const SnapshotEntry* FindSnapshotLocked(const std::string& volume,
                                                         const std::string& name) const
       VOLFS_REQUIRES(mu_);
@@ -292,6 +293,8 @@ class Store {
   // Cloning (store_clone.cc).
   Status PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan)
       VOLFS_EXCLUDES(mu_);
+  // Deleting, reverting. kProtected before kDenied.
+  static Status CheckMayDestroy(const Caller& caller, const Volume& volume, const char* verb);
   [[nodiscard]] Status CheckMayShrink(const Volume& volume) const;
   Status FindSourceLocked(const CloneRequest& request, ClonePlan& plan) VOLFS_REQUIRES(mu_);
   Result<std::shared_ptr<Volume>> Retried(const CloneRequest& request) VOLFS_EXCLUDES(mu_);

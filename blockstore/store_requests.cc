@@ -73,6 +73,11 @@ std::string Store::NameLocked(Id volume) const {
   return ghost == ghosts_.end() ? "" : ghost->second.record.name;
 }
 
+Attributes Store::AttributesLocked(Id volume) const {
+  const auto live = by_id_.find(volume);
+  return live != by_id_.end() ? live->second->attributes() : ghosts_.at(volume).record.attributes;
+}
+
 const Store::SnapshotEntry* Store::FindSnapshotLocked(const std::string& volume,
                                                       const std::string& name) const {
   for (const Id id : IdsLocked(volume)) {
@@ -347,6 +352,18 @@ Status Store::Patiently(const std::function<Status()>& begin) {
 
 // --- delete --------------------------------------------------------------------------------------
 
+Status Store::CheckMayDestroy(const Caller& caller, const Volume& volume, const char* verb) {
+  const Attributes attributes = volume.attributes();
+  // Its owner too has no right to write it then: why is what helps him.
+  if ((attributes.mode & 0222) == 0) {
+    return Error{Errc::kProtected, Text(volume.name(),
+                                        ": nobody has the right to write it, which protects it; "
+                                        "`chmod u+w` first")};
+  }
+  if (!Allowed(caller, attributes, Right::kWrite)) return Denied(volume.name(), verb);
+  return OkStatus();
+}
+
 Status Store::Delete(const std::string& name, const Caller& caller) {
   std::shared_ptr<Volume> volume;
   {
@@ -354,13 +371,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) return NotFound(name);
     volume = found->second;
-    // Its owner too has no right to write it then: why is what helps him.
-    if ((volume->attributes().mode & 0222) == 0) {
-      return Error{Errc::kProtected, Text(name,
-                                          ": nobody has the right to write it, which protects "
-                                          "it; `chmod u+w` first")};
-    }
-    if (!Allowed(caller, volume->attributes(), Right::kWrite)) return Denied(name, "delete");
+    VOLFS_TRY(CheckMayDestroy(caller, *volume, "delete"));
     VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
     for (const auto& [id, clone] : clones_) {
       if (clone.lock != volume->id() || clone.owed) continue;
@@ -427,17 +438,16 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
       return Error{Errc::kNotFound, Text(volume_name, "@", name, ": no such snapshot")};
     }
     const Id volume = found->record.volume;
-    const auto live = by_id_.find(volume);
-    const Attributes attributes =
-        live != by_id_.end() ? live->second->attributes() : ghosts_.at(volume).record.attributes;
-    if (!Allowed(caller, attributes, Right::kWrite)) return Denied(volume_name, "delete");
+    if (!Allowed(caller, AttributesLocked(volume), Right::kWrite)) {
+      return Denied(volume_name, "delete");
+    }
     VOLFS_TRY(CheckUnlockedLocked(found->record.id, Text(volume_name, "@", name)));
     for (const auto& [id, clone] : clones_) {
       if (clone.lock != found->record.id || clone.owed) continue;
       return Error{Errc::kBusy, Text(volume_name, "@", name, ": a clone of it still needs it")};
     }
     entry = *found;
-    last_of_ghost = live == by_id_.end() && snapshot_names_.at(volume).size() == 1;
+    last_of_ghost = !by_id_.contains(volume) && snapshot_names_.at(volume).size() == 1;
     // Off the table first: nobody opens or clones it from here on.
     snapshot_names_.at(volume).erase(name);
     snapshots_.erase(entry.record.id);

@@ -20,14 +20,7 @@ Status Store::Revert(const std::string& name, const std::string& snapshot, const
                    Text(name, ": it was deleted; `restore ", words, ' ', name, "` brings it back")};
     }
     volume = named->second;
-    if (!Allowed(caller, volume->attributes(), Right::kWrite)) {
-      return Error{Errc::kDenied, Text(name, ": you have no right to write it")};
-    }
-    if ((volume->attributes().mode & 0222) == 0) {
-      return Error{Errc::kProtected, Text(name,
-                                          ": nobody has the right to write it, which protects it; "
-                                          "`chmod u+w` first")};
-    }
+    VOLFS_TRY(CheckMayDestroy(caller, *volume, "revert"));
     VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
     VOLFS_TRY(CheckSourceLocked(*volume));
     if (found->node != &volume->node()) {
@@ -51,7 +44,7 @@ Status Store::RevertTo(Volume& volume, const SnapshotRecord& snapshot) {
   MutexLock naming(naming_mu_);  // the snapshot is not deleted meanwhile
   VOLFS_ASSIGN(const std::shared_ptr<const FrozenImage> image, SnapshotImage(snapshot.id));
   Layer* const frozen = layers_.Find(snapshot.layer);
-  return PutHeadOver(volume, frozen, [&](Layer&, LayerRecord& layer, ExtentMap& map) -> Status {
+  return PutHeadOver(volume, frozen, [&](LayerRecord& layer, ExtentMap& map) -> Status {
     layer.parent_bytes = layer.size_bytes = image->size_bytes();
     map = image->map();
     map.Resize(BlocksFor(image->size_bytes(), block_size_));
@@ -61,10 +54,10 @@ Status Store::RevertTo(Volume& volume, const SnapshotRecord& snapshot) {
 
 Status Store::PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& make) {
   Layer* const old = volume.head();
-  VOLFS_TRY(volume.ReplaceHead([&](Layer& head, LayerRecord& layer, ExtentMap& map) {
+  VOLFS_TRY(volume.ReplaceHead([&](LayerRecord& layer, ExtentMap& map) {
     layer.id = NewId();
     layer.parent = under->id();
-    return make(head, layer, map);
+    return make(layer, map);
   }));
   AdoptHead(volume, under);
   if (const Status freed = reclaimer_->RemovePoint(old); !freed.ok()) {

@@ -48,13 +48,12 @@ Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
       if (locked_.contains(target->id())) return apart;
       ReserveSourceLocked(reservation, target->id());
     }
-    VOLFS_TRY(
-        PutHeadOver(*target, frozen, [&](Layer&, LayerRecord& layer, ExtentMap& map) -> Status {
-          if (!target->Untouched()) return apart;
-          layer.size_bytes = target->size_bytes();
-          map.Resize(BlocksFor(layer.size_bytes, block_size_));
-          return OkStatus();
-        }));
+    VOLFS_TRY(PutHeadOver(*target, frozen, [&](LayerRecord& layer, ExtentMap& map) -> Status {
+      if (!target->Untouched()) return apart;
+      layer.size_bytes = target->size_bytes();
+      map.Resize(BlocksFor(layer.size_bytes, block_size_));
+      return OkStatus();
+    }));
   }
   return target->ShowThrough(frozen->id(), source->image(), range, source);
 }

@@ -276,7 +276,7 @@ Status Volume::BeginDelete() {
   {
     MutexLock lock(open_mu_);
     if (reverting_) return Error{Errc::kBusy, Text(name(), ": it is being reverted; try again")};
-    if (!deleting_ && !reverting_ && writers_ == 0) {
+    if (!deleting_ && writers_ == 0) {
       deleting_ = true;
       return OkStatus();
     }

@@ -156,7 +156,7 @@ class Volume {
   // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
   // an error of it leaves all as it was. The volume is then as large as the new head. The caller
   // keeps the layer under the new head, and takes the old one's point away.
-  using NewHead = std::function<Status(Layer& old, LayerRecord& record, ExtentMap& map)>;
+  using NewHead = std::function<Status(LayerRecord& record, ExtentMap& map)>;
   Status ReplaceHead(const NewHead& make);
   // Has nothing ever been written to it? (Of a flat one; false else.)
   [[nodiscard]] bool Untouched();

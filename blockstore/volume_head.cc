@@ -27,7 +27,7 @@ Status Volume::ReplaceHeadClosed(const NewHead& make) {
   if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
   LayerRecord layer;
   ExtentMap map;
-  VOLFS_TRY(make(*head(), layer, map));
+  VOLFS_TRY(make(layer, map));
   assert(map.size() == BlocksFor(layer.size_bytes, context_.block_size));
   VolumeRecord next = record();
   next.head = layer.id;

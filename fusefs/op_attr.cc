@@ -22,17 +22,6 @@ void ReplyStat(fuse_req_t req, const Result<StatResult>& result) {
   fuse_reply_attr(req, &result.value().st, result.value().lifetime.attributes_seconds);
 }
 
-// truncate(2) has no open file: the volume is opened for as long as its size changes, which tells
-// whether it may be written.
-Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {
-  if (size_bytes == volume.size_bytes()) return OkStatus();
-  if (!open) VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
-  const bool shrinks = size_bytes < volume.size_bytes();
-  const Status changed = shrinks ? fs.store.Shrink(volume, size_bytes) : volume.Grow(size_bytes);
-  if (!open) volume.RemoveOpen(Volume::Access::kWrite);
-  return changed;
-}
-
 // Permission bits only: setuid, setgid and sticky mean nothing on an image.
 void ApplyAttributes(Attributes& attributes, const struct stat& wanted, int which) {
   const int64_t now = WallNow().count();

@@ -22,10 +22,8 @@ Caller Unquestioned() { return Caller{}; }
 std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
   if (const Node* node = FindNode(fs, parent)) return Text("nodes/", node->name(), "/", name);
   if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
-    for (const auto& folder : fs.store.SnapshotFolders()) {
-      if (folder.volume != inode::IdOf(parent)) continue;
-      return Text("snapshots/", folder.name, "/", name);
-    }
+    const auto folder = FindSnapshotFolder(fs, parent);
+    if (folder) return Text("snapshots/", folder->name, "/", name);
   }
   const char* folder = parent == inode::kVolumes ? "volumes/" : "";
   return Text(KindOf(fs, parent) == InodeKind::kControl ? "control/" : folder, name);
@@ -64,10 +62,7 @@ Result<std::shared_ptr<Volume>> UseExisting(fuse_req_t req, const CreateCall& ca
     return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
   }
   if ((fi.flags & O_TRUNC) != 0 && volume->size_bytes() != 0) {
-    VOLFS_TRY(volume->AddOpen(Volume::Access::kWrite));
-    const Status emptied = fs.store.Shrink(*volume, 0);
-    volume->RemoveOpen(Volume::Access::kWrite);
-    VOLFS_TRY(emptied);
+    VOLFS_TRY(ChangeSize(fs, *volume, 0, /*open=*/false));
   }
   return volume;
 }
@@ -106,11 +101,9 @@ void DoMknod(fuse_req_t req, const CreateCall& call) {
 // --- deleting ------------------------------------------------------------------------------------
 
 Status DeleteSnapshotFile(Filesystem& fs, uint64_t parent, const std::string& name) {
-  for (const auto& folder : fs.store.SnapshotFolders()) {
-    if (folder.volume != inode::IdOf(parent)) continue;
-    return fs.store.DeleteSnapshot(folder.name, name, Unquestioned());
-  }
-  return Error{Errc::kNotFound, Text("no snapshot ", name)};
+  const auto folder = FindSnapshotFolder(fs, parent);
+  if (!folder) return Error{Errc::kNotFound, Text("no snapshot ", name)};
+  return fs.store.DeleteSnapshot(folder->name, name, Unquestioned());
 }
 
 Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
@@ -158,11 +151,9 @@ Status CheckRename(Filesystem& fs, const RenameCall& call) {
 
 Status RenameSnapshotFile(Filesystem& fs, const RenameCall& call) {
   VOLFS_TRY(CheckName(call.new_name, "snapshot"));
-  for (const auto& folder : fs.store.SnapshotFolders()) {
-    if (folder.volume != inode::IdOf(call.parent)) continue;
-    return fs.store.RenameSnapshot(folder.name, call.name, call.new_name);
-  }
-  return Error{Errc::kNotFound, Text("no snapshot ", call.name)};
+  const auto folder = FindSnapshotFolder(fs, call.parent);
+  if (!folder) return Error{Errc::kNotFound, Text("no snapshot ", call.name)};
+  return fs.store.RenameSnapshot(folder->name, call.name, call.new_name);
 }
 
 Status RenameFile(Filesystem& fs, const RenameCall& call) {

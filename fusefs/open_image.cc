@@ -60,6 +60,15 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
   return Add(fs, std::make_unique<SnapshotHandle>(info, std::move(open)), fi, true);
 }
 
+Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {
+  if (size_bytes == volume.size_bytes()) return OkStatus();
+  if (!open) VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
+  const bool shrinks = size_bytes < volume.size_bytes();
+  const Status changed = shrinks ? fs.store.Shrink(volume, size_bytes) : volume.Grow(size_bytes);
+  if (!open) volume.RemoveOpen(Volume::Access::kWrite);
+  return changed;
+}
+
 void ReplyClosing(fuse_req_t req) { fuse_reply_err(req, ESHUTDOWN); }
 
 }  // namespace volfs

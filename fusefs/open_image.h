@@ -20,6 +20,10 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
 // An open that was asked for writing?
 bool ForWrite(const fuse_file_info& fi);
 
+// Gives an image another size. If nobody has it open for that (truncate(2), O_TRUNC) it is opened
+// for as long as its size changes, which tells whether it may be written.
+Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open);
+
 // The mount is being closed down (SIGTERM) and takes no newcomers.
 void ReplyClosing(fuse_req_t req);
 

@@ -1,6 +1,7 @@
 #include "fusefs/stat_of.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace volfs {
 namespace {
@@ -56,13 +57,6 @@ StatResult StatSnapshotFolder(const Filesystem& fs, const Store::SnapshotFolder&
   result.st.st_uid = folder.attributes.uid;
   result.st.st_gid = folder.attributes.gid;
   return result;
-}
-
-Result<StatResult> StatSnapshotFolder(Filesystem& fs, Id volume) {
-  for (const auto& folder : fs.store.SnapshotFolders()) {
-    if (folder.volume == volume) return StatSnapshotFolder(fs, folder);
-  }
-  return NotFound();
 }
 
 Result<StatResult> LookUpFixed(Filesystem& fs, const std::string& name) {
@@ -132,8 +126,11 @@ Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
     }
     case InodeKind::kImage:
       return StatImage(fs, ino);
-    case InodeKind::kSnapshotFolder:
-      return StatSnapshotFolder(fs, inode::IdOf(ino));
+    case InodeKind::kSnapshotFolder: {
+      const auto folder = FindSnapshotFolder(fs, ino);
+      if (!folder) return NotFound();
+      return StatSnapshotFolder(fs, *folder);
+    }
     case InodeKind::kNodeFolder:
       if (FindNode(fs, ino) == nullptr) return NotFound();
       return StatDirectory(fs, ino, kFixedLifetime);
@@ -209,6 +206,13 @@ std::shared_ptr<Volume> FindVolume(Filesystem& fs, uint64_t ino) {
 std::optional<SnapshotInfo> FindSnapshot(Filesystem& fs, uint64_t ino) {
   if (auto snapshot = fs.store.FindSnapshot(inode::IdOf(ino))) return snapshot;
   return fs.handles.FindSnapshot(inode::IdOf(ino));
+}
+
+std::optional<Store::SnapshotFolder> FindSnapshotFolder(Filesystem& fs, uint64_t ino) {
+  for (auto& folder : fs.store.SnapshotFolders()) {
+    if (folder.volume == inode::IdOf(ino)) return std::move(folder);
+  }
+  return std::nullopt;
 }
 
 Node* FindNode(Filesystem& fs, uint64_t ino) {
