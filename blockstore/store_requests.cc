@@ -182,6 +182,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
 
 Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const std::string& name,
                                          const Caller& caller) {
+  const Gate::Passage stay = layers_.shape().Enter();
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
   SnapshotRecord record;
@@ -255,6 +256,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
     const Epoch::Reader reader = epoch_.Enter();
     return volume.head()->record().parent;
   };
+  const Gate::Passage stay = layers_.shape().Enter();
   const Id under = under_head();
   VOLFS_TRY(volume.Shrink(size_bytes));
   if (under == kNoId) return OkStatus();
@@ -365,6 +367,7 @@ Status Store::CheckMayDestroy(const Caller& caller, const Volume& volume, const 
 }
 
 Status Store::Delete(const std::string& name, const Caller& caller) {
+  const Gate::Passage stay = layers_.shape().Enter();
   std::shared_ptr<Volume> volume;
   {
     MutexLock lock(mu_);
@@ -414,9 +417,10 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     by_id_.erase(volume->id());
     if (has_snapshots) ghosts_[volume->id()] = ghost;
   }
+  reclaimer_->PointIsUse(volume->head());
   volume->FinishDelete([this, held, raw = volume.get()] {
-    Status freed = reclaimer_->RemovePoint(raw->head());
-    if (freed.ok() && held != nullptr) freed = reclaimer_->RemovePoint(held);
+    Status freed = reclaimer_->RemoveUse(raw->head());
+    if (freed.ok() && held != nullptr) freed = reclaimer_->RemoveUse(held);
     if (!freed.ok()) {
       LogWarning(
           Text(raw->name(), ": its space is freed at the next mount: ", freed.error().message));
@@ -428,6 +432,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
 
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
+  const Gate::Passage stay = layers_.shape().Enter();
   MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
   bool last_of_ghost = false;
