@@ -9,14 +9,13 @@
 namespace volfs {
 namespace {
 
-constexpr Nanoseconds kTick = std::chrono::seconds(1);
-constexpr uint64_t kSliceBytes = uint64_t{16} << 20;
-// What of a head is moved while its writers wait: some milliseconds of copying and one sync.
-constexpr uint64_t kSinkHereBytes = uint64_t{1} << 20;
-constexpr uint64_t kSinkZeroBytes = uint64_t{1} << 30;
+constexpr Nanoseconds kTick = std::chrono::milliseconds(200);
+// What of a head is moved while its writers wait, as a part of a slice: some milliseconds of
+// copying and one sync. Zeros are punched, not copied.
+constexpr uint64_t kSinkPart = 16;
+constexpr uint64_t kZerosAsCopied = 1024;
 constexpr Nanoseconds kLeastPatience = std::chrono::seconds(2);
 constexpr Nanoseconds kMostPatience = std::chrono::minutes(5);
-constexpr int kShapeAttempts = 2;
 
 Error Busy(const std::string& why) { return Error{Errc::kBusy, why}; }
 
@@ -56,10 +55,13 @@ bool Folder::FoldAll() {
     MutexLock lock(store_.mu_);
     if (!store_.tidy_) return false;
   }
+  std::vector<Pair> pairs = store_.reclaimer_->Pairs();
+  std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
+  overs_.clear();
+  for (const Pair& pair : pairs) overs_.insert(pair.over);
   bool all = true;
-  for (const Pair& pair : store_.reclaimer_->Pairs()) {
+  for (const Pair& pair : pairs) {
     if (stopping_.load()) return true;
-    if (given_up_.contains(pair.under)) continue;
     if (store_.hydrator_->throttle().rate() == 0) return false;
     const Status done = FoldPair(pair);
     if (done.ok()) continue;
@@ -108,10 +110,8 @@ Folder::Users Folder::UsersOf(const std::vector<const Layer*>& subtree) {
 
 Status Folder::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
   Gate& shape = store_.layers_.shape();
-  for (int attempt = 1; !shape.Close(MonotonicNow() + LayerTable::kShapePatience); ++attempt) {
-    if (attempt == kShapeAttempts) return Busy("requests are at work");
-    SleepFor(LayerTable::kShapePatience);
-  }
+  if (!shape.Close(MonotonicNow() + LayerTable::kShapePatience))
+    return Busy("requests are at work");
   const auto subtree = store_.reclaimer_->Subtree(over);
   const bool used = std::any_of(subtree.begin(), subtree.end(), [&](const Layer* layer) {
     return store_.reclaimer_->InUse(layer);
@@ -153,7 +153,7 @@ Status Folder::FoldPair(const Pair& pair) {
   // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
   // it could not be committed yet.
   for (const auto& volume : users.volumes) {
-    if (!volume->Recorded() && !Sabotaged(Sabotage::kFoldUnrecorded)) {
+    if (!volume->Recorded()) {
       return Busy("a commit is outstanding");
     }
   }
@@ -192,7 +192,7 @@ Status Folder::FoldFrozen(const Pair& pair) {
 }
 
 Status Folder::FoldSlice(Fold& fold, uint64_t* moved_bytes) {
-  const Status copied = fold.Copy(kSliceBytes);
+  const Status copied = fold.Copy(store_.options_.fold_slice_bytes);
   if (!copied.ok()) fold.Abandon();
   VOLFS_TRY(copied);
   const Fold::Slice& slice = fold.slice();
@@ -332,25 +332,26 @@ void Folder::Remove(Layer* gone) {
 // --- a head --------------------------------------------------------------------------------------
 
 Status Folder::FoldHead(const Pair& pair, Volume& volume) {
+  // What was frozen to be moved on must not become a head again before it was.
+  if (overs_.contains(pair.under)) return Busy("what is under it is folded first");
+  VOLFS_TRY(volume.Load());
+  uint64_t here = volume.PendingWork();
+  uint64_t zero = 0;
+  VOLFS_TRY(volume.node().catalog().LoadPresence(pair.over, [&](const PresenceRun& run) {
+    (run.state == BlockState::kHere ? here : zero) += run.count;
+  }));
+  const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
+  if (bytes <= store_.options_.fold_slice_bytes / kSinkPart) {
+    VOLFS_TRY(SinkHead(pair, volume));
+    patience_.erase(volume.id());
+    return OkStatus();
+  }
   Patience& patience =
       patience_.try_emplace(volume.id(), Patience{{}, kLeastPatience}).first->second;
   const Nanoseconds now = MonotonicNow();
   if (now < patience.not_before) return Busy("it is written all the time");
   patience.not_before = now + patience.next;
   patience.next = std::min(patience.next * 2, kMostPatience);
-  VOLFS_TRY(volume.Load());
-  VOLFS_TRY(volume.Sync());
-  uint64_t here = 0;
-  uint64_t zero = 0;
-  VOLFS_TRY(volume.node().catalog().LoadPresence(pair.over, [&](const PresenceRun& run) {
-    (run.state == BlockState::kHere ? here : zero) += run.count;
-  }));
-  const uint64_t bs = store_.block_size_;
-  if (here * bs <= kSinkHereBytes && zero * bs <= kSinkZeroBytes) {
-    VOLFS_TRY(SinkHead(pair, volume));
-    patience_.erase(volume.id());
-    return OkStatus();
-  }
   return FreezeHead(pair, volume);
 }
 

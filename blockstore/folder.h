@@ -83,6 +83,7 @@ class Folder {
   Condition wake_;
   // Of the thread alone.
   std::set<Id> given_up_;            // by the layer under; until the next mount
+  std::set<Id> overs_;               // of all pairs that are looked at now
   std::map<Id, Patience> patience_;  // by volume
   Thread thread_;
 };

@@ -56,7 +56,6 @@
   X(kFoldForgetsZeros, "fold-forgets-zeros", "a fold moves no zero blocks")                      \
   X(kFoldInUse, "fold-in-use", "a fold moves blocks of an image that somebody has open")         \
   X(kFoldOldMaps, "fold-old-maps", "a fold leaves the maps of the volumes as they were")         \
-  X(kFoldUnrecorded, "fold-unrecorded", "a fold takes a layer whose blocks wait for a commit")   \
   X(kFoldHeadWritten, "fold-head-written", "a head is folded while it is written")               \
   X(kFoldKeepsSnapshot, "fold-keeps-snapshot", "a snapshot still names the layer that went")     \
   X(kProgressUncommitted, "progress-uncommitted", "progress counts what is not committed")

@@ -137,6 +137,9 @@ struct StoreOptions {
   uint64_t copy_piece_bytes = uint64_t{1} << 20;
   bool allow_shrink = false;  // may volumes be made smaller?
   bool fold = true;           // false: layers stay as they are (tests)
+  // What one commit of folding moves; the sixteenth part of it while writers wait. A multiple of
+  // 16 blocks.
+  uint64_t fold_slice_bytes = uint64_t{16} << 20;
 };
 
 // All volumes of the nodes of one mount: names, requests, and what runs in the background.

@@ -334,7 +334,6 @@ void Store::UnlockSourceLocked(const CloneEntry& entry, Id clone) {
 }
 
 void Store::CompleteClone(Id clone) {
-  const Gate::Passage stay = layers_.shape().Enter();
   CloneEntry entry;
   std::shared_ptr<Volume> volume;
   {

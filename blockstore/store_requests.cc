@@ -256,9 +256,10 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
     const Epoch::Reader reader = epoch_.Enter();
     return volume.head()->record().parent;
   };
-  const Gate::Passage stay = layers_.shape().Enter();
+  Gate::Passage stay = layers_.shape().Enter();
   const Id under = under_head();
   VOLFS_TRY(volume.Shrink(size_bytes));
+  stay.Leave();
   if (under == kNoId) return OkStatus();
   if (const Status freed = reclaimer_->Reclaim(under); !freed.ok()) {
     LogWarning(Text(volume.name(), ": space of what was cut off is freed at the next mount: ",
@@ -367,7 +368,6 @@ Status Store::CheckMayDestroy(const Caller& caller, const Volume& volume, const 
 }
 
 Status Store::Delete(const std::string& name, const Caller& caller) {
-  const Gate::Passage stay = layers_.shape().Enter();
   std::shared_ptr<Volume> volume;
   {
     MutexLock lock(mu_);
@@ -394,6 +394,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
 // Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
 // when the last reader closes it.
 Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held) {
+  Gate::Passage stay = layers_.shape().Enter();
   MutexLock naming(naming_mu_);
   bool has_snapshots = false;
   {
@@ -418,6 +419,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     if (has_snapshots) ghosts_[volume->id()] = ghost;
   }
   reclaimer_->PointIsUse(volume->head());
+  stay.Leave();  // nothing of it is folded any more; and who folds holds up who reclaims
   volume->FinishDelete([this, held, raw = volume.get()] {
     Status freed = reclaimer_->RemoveUse(raw->head());
     if (freed.ok() && held != nullptr) freed = reclaimer_->RemoveUse(held);
@@ -432,7 +434,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
 
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
-  const Gate::Passage stay = layers_.shape().Enter();
+  Gate::Passage stay = layers_.shape().Enter();
   MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
   bool last_of_ghost = false;
@@ -473,8 +475,11 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
   Emit("snapshot-deleted", volume_name, entry.record.id, name);
   Layer* const layer = layers_.Find(entry.record.layer);
   if (layer == nullptr) return OkStatus();
+  const Id id = layer->id();
+  reclaimer_->DropPoint(layer);
+  stay.Leave();  // before it waits for who folds
   // It is deleted, whatever comes of its space.
-  if (const Status freed = reclaimer_->RemovePoint(layer); !freed.ok()) {
+  if (const Status freed = reclaimer_->Reclaim(id); !freed.ok()) {
     LogWarning(Text(volume_name, "@", name,
                     ": its space is freed at the next mount: ", freed.error().message));
   }
