@@ -60,13 +60,17 @@ void Reclaimer::PointIsUse(Layer* layer) {
 }
 
 Status Reclaimer::RemoveUse(Layer* layer) {
+  const Id id = layer->id();  // as in RemovePoint
   {
+    // Both at once: a point that is no use any more would be moved by who folds.
     MutexLock lock(tree_mu_);
     Place& place = places_[layer];
-    assert(place.uses > 0);
+    assert(place.uses > 0 && place.points >= place.uses);
     --place.uses;
+    --place.points;
+    ++version_;
   }
-  return RemovePoint(layer);
+  return Reclaim(id);
 }
 
 Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
