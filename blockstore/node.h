@@ -42,6 +42,9 @@ class Node {
   // ... together with `peers`, whose generations are durable. One commit.
   Status RecordPeers(const std::vector<PeerRecord>& peers);
 
+  // kNodeDown while a call has been waiting for it for too long (node_calls.h).
+  [[nodiscard]] Status CheckAnswers() const;
+
   // "ok", or why nothing more can be written here.
   [[nodiscard]] std::string State() const;
 

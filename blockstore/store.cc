@@ -67,7 +67,9 @@ Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> no
 
 void Store::Start() {
   notifier_ = Thread("notify", [this] { Notify(); });
-  maintainer_ = Thread("maintain", [this] { Maintain(); });
+  for (const auto& node : nodes_) {
+    maintainers_.emplace_back("maintain", [this, &node = *node] { Maintain(node); });
+  }
   if (!options_.hydrate) return;
   std::vector<Id> dependent;
   {
@@ -115,7 +117,7 @@ Store::~Store() {
     event_changed_.NotifyAll();
     maintain_now_.NotifyAll();
   }
-  if (maintainer_.joinable()) maintainer_.Join();
+  for (Thread& maintainer : maintainers_) maintainer.Join();
   if (notifier_.joinable()) notifier_.Join();
   bool clean = true;
   for (const auto& volume : Volumes()) {
@@ -142,9 +144,18 @@ Store::~Store() {
   }
 }
 
-void Store::Maintain() {
+void Store::CommitAnswering() {
+  for (const auto& volume : Volumes()) {
+    if (!volume->node().CheckAnswers().ok()) continue;
+    Status done = volume->Sync();
+    if (done.ok()) done = volume->SyncAttributes();
+    if (!done.ok()) LogError(Text("ending: ", volume->name(), ": ", done.error().message));
+  }
+}
+
+void Store::Maintain(Node& node) {
   for (uint64_t tick = 0;; ++tick) {
-    MaintainOnce(tick);
+    if (node.CheckAnswers().ok()) MaintainOnce(node, tick);
     MutexLock lock(event_mu_);
     const Nanoseconds deadline = MonotonicNow() + kTick;
     while (!stopping_ && MonotonicNow() < deadline) {
@@ -154,12 +165,13 @@ void Store::Maintain() {
   }
 }
 
-void Store::MaintainOnce(uint64_t tick) {
+void Store::MaintainOnce(Node& node, uint64_t tick) {
   const auto warn = [](const Status& status) {
     if (!status.ok()) LogWarning(status.error().message);
   };
-  TidyUp(tick == 0);
+  if (&node == nodes_.front().get()) TidyUp(tick == 0);
   for (const auto& volume : Volumes()) {
+    if (&volume->node() != &node) continue;
     const uint64_t work = volume->PendingWork();
     volume->ReleasePins();
     if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1))
@@ -167,9 +179,7 @@ void Store::MaintainOnce(uint64_t tick) {
     if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
   }
   if (tick % kCheckpointTicks != kCheckpointTicks - 1) return;
-  for (const auto& node : nodes_) {
-    if (!node->catalog().fenced()) warn(node->catalog().Checkpoint());
-  }
+  if (!node.catalog().fenced()) warn(node.catalog().Checkpoint());
 }
 
 // What a crash left: space that nobody can reach, and writes that were never committed.
@@ -355,6 +365,12 @@ Result<std::vector<MapRange>> Store::Map(Volume& volume) {
   return ranges;
 }
 
+Node* Store::SourceNodeOf(Id clone) {
+  MutexLock lock(mu_);
+  const auto found = clones_.find(clone);
+  return found == clones_.end() ? nullptr : found->second.source_node;
+}
+
 std::vector<NodeInfo> Store::Nodes() {
   std::vector<NodeInfo> infos;
   for (const auto& node : nodes_) {
@@ -419,7 +435,10 @@ std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
     info.attributes = r.attributes;
     layer = layers_.Find(r.layer);
   }
-  if (layer == nullptr) return info;
+  // What cannot be counted is no hole, and who looks does not wait for a node that hangs.
+  info.allocated_bytes = info.size_bytes;
+  if (layer == nullptr || layer->node() == nullptr) return info;
+  if (layer->node()->directory().calls()->slow()) return info;
   const Result<uint64_t> bytes = ChainBytes(layers_, layer, info.size_bytes, block_size_);
   if (bytes.ok()) info.allocated_bytes = bytes.value();
   return info;

@@ -197,6 +197,13 @@ class Store {
   Status Rename(const std::string& from, const std::string& to);
   Status RenameSnapshot(const std::string& volume, const std::string& from, const std::string& to);
 
+  // Of a clone that may still read from another node; null: of none.
+  [[nodiscard]] Node* SourceNodeOf(Id clone) VOLFS_EXCLUDES(mu_);
+
+  // Makes durable what is on the nodes that answer: the daemon is about to end, although calls of
+  // others have not returned.
+  void CommitAnswering() VOLFS_EXCLUDES(mu_);
+
   // --- sharing instead of copying (store_share.cc) -----------------------------------------------
   // Could `target` share blocks with what is on `source`'s node? Only what was never written to
   // can.
@@ -332,8 +339,8 @@ class Store {
   [[nodiscard]] std::string SourceNameLocked(const CloneEntry& entry) const VOLFS_REQUIRES(mu_);
 
   // Background.
-  void Maintain();
-  void MaintainOnce(uint64_t tick);
+  void Maintain(Node& node) VOLFS_EXCLUDES(event_mu_);
+  void MaintainOnce(Node& node, uint64_t tick);
   void TidyUp(bool first);
   Result<bool> PunchGarbage(const Unpunched& what);
   void Notify();
@@ -377,7 +384,7 @@ class Store {
   bool stopping_ VOLFS_GUARDED_BY(event_mu_) = false;
 
   Thread notifier_;
-  Thread maintainer_;
+  std::vector<Thread> maintainers_;  // one a node: one that hangs holds up no other
 };
 
 }  // namespace volfs
