@@ -144,15 +144,6 @@ Store::~Store() {
   }
 }
 
-void Store::CommitAnswering() {
-  for (const auto& volume : Volumes()) {
-    if (!volume->node().CheckAnswers().ok()) continue;
-    Status done = volume->Sync();
-    if (done.ok()) done = volume->SyncAttributes();
-    if (!done.ok()) LogError(Text("ending: ", volume->name(), ": ", done.error().message));
-  }
-}
-
 void Store::Maintain(Node& node) {
   for (uint64_t tick = 0;; ++tick) {
     if (node.CheckAnswers().ok()) MaintainOnce(node, tick);
@@ -363,12 +354,6 @@ Result<std::vector<MapRange>> Store::Map(Volume& volume) {
     block = extent.end();
   }
   return ranges;
-}
-
-Node* Store::SourceNodeOf(Id clone) {
-  MutexLock lock(mu_);
-  const auto found = clones_.find(clone);
-  return found == clones_.end() ? nullptr : found->second.source_node;
 }
 
 std::vector<NodeInfo> Store::Nodes() {
