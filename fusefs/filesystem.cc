@@ -42,7 +42,6 @@ void Filesystem::Stop() {
   invalidator.Stop();
   for (auto& [node, lane] : lanes_) lane.overflow().Stop();
   names.Stop();  // its requests use handles; what is submitted from here on runs at once
-  watchdog.Stop();
   for (const std::unique_ptr<Handle>& handle : handles.RemoveAll()) {
     if (handle->kind == Handle::Kind::kVolume) {
       CloseVolume(static_cast<const VolumeHandle&>(*handle));
