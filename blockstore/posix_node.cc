@@ -443,9 +443,11 @@ Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path) {
     return SystemError(errno, "find the absolute path", path);
   }
   VOLFS_ASSIGN(Descriptor layers, OpenLayers(root.get(), path));
-  return std::unique_ptr<NodeDirectory>(
+  auto node =
       std::make_unique<PosixNode>(std::move(root), std::move(layers), path,
-                                  std::string(absolute.data(), static_cast<size_t>(length))));
+                                  std::string(absolute.data(), static_cast<size_t>(length)));
+  VOLFS_TRY(node->Space());  // so that there is an answer when it hangs
+  return std::unique_ptr<NodeDirectory>(std::move(node));
 }
 
 }  // namespace volfs

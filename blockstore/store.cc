@@ -46,7 +46,7 @@ OpenSnapshot::~OpenSnapshot() {
 Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options)
     : nodes_(std::move(nodes)), options_(options) {
   if (!nodes_.empty()) block_size_ = nodes_.front()->block_size();
-  reclaimer_ = std::make_unique<Reclaimer>(layers_, epoch_, block_size_);
+  reclaimer_ = std::make_unique<Reclaimer>(layers_, block_size_);
   hydrator_ =
       std::make_unique<Hydrator>(options.hydrate ? kHydrators : 0,
                                  [this](const std::shared_ptr<CloneJob>& job) { OnJobOver(job); });
@@ -336,7 +336,7 @@ void Store::FillCloneInfo(VolumeInfo& info) {
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
   VOLFS_TRY(volume.Load());
-  const Epoch::Reader reader = epoch_.Enter();
+  const Epoch::Reader reader = volume.node().epoch().Enter();
   const ExtentMap map = volume.MapCopy();
   const uint64_t size = volume.size_bytes();
   std::vector<MapRange> ranges;
@@ -363,7 +363,7 @@ std::vector<NodeInfo> Store::Nodes() {
     NodeInfo info{node->id(), r.uuid, r.name, node->path(), r.region, node->State(), r.types, {}};
     if (const Result<SpaceInfo> space = node->directory().Space(); space.ok()) {
       info.space = space.value();
-    } else {
+    } else if (info.state == "ok") {
       info.state = space.error().message;
     }
     infos.push_back(std::move(info));
@@ -404,13 +404,15 @@ std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
 }
 
 std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
-  const Epoch::Reader reader = epoch_.Enter();
+  Epoch::Reader reader;
   SnapshotInfo info;
   Layer* layer = nullptr;
   {
     MutexLock lock(mu_);
     const auto found = snapshots_.find(id);
     if (found == snapshots_.end()) return std::nullopt;
+    // Under mu_: a snapshot is taken off the table before its layer is freed.
+    reader = found->second.node->epoch().Enter();
     const SnapshotRecord& r = found->second.record;
     info.volume = NameLocked(r.volume);
     info.id = r.id;

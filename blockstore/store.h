@@ -312,7 +312,7 @@ class Store {
   std::shared_ptr<Volume> PublishClone(ClonePlan& plan, Layer* head, const VolumeRecord& record)
       VOLFS_EXCLUDES(mu_);
   // `head`: the clone's, if it is on its source's node.
-  Status ReleaseHold(const CloneEntry& entry, Id clone, Layer* head);
+  Status ReleaseHold(const CloneEntry& entry, Id clone, Node& clone_node, Layer* head);
   void UnlockSourceLocked(const CloneEntry& entry, Id clone) VOLFS_REQUIRES(mu_);
   void OnJobOver(const std::shared_ptr<CloneJob>& job) VOLFS_EXCLUDES(mu_);
   void CompleteClone(Id clone) VOLFS_EXCLUDES(mu_);
@@ -354,7 +354,6 @@ class Store {
   std::vector<PeerRecord> absent_;  // known, but not mounted now
 
   LayerTable layers_;
-  Epoch epoch_;
   std::unique_ptr<Reclaimer> reclaimer_;
   std::unique_ptr<Hydrator> hydrator_;
 
