@@ -185,6 +185,7 @@ Status Catalog::Impl::CheckNotFenced() const {
 
 Result<CatalogContents> Catalog::Impl::Load() {
   MutexLock lock(db_mu_);
+  const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
   VOLFS_TRY(CheckNotFenced());
   return tables_->Load();
 }
@@ -192,6 +193,7 @@ Result<CatalogContents> Catalog::Impl::Load() {
 Status Catalog::Impl::LoadPresence(Id layer, const std::function<void(const PresenceRun&)>& visit) {
   const Result<catalog::PresenceImage> image = [&]() -> Result<catalog::PresenceImage> {
     MutexLock lock(db_mu_);
+    const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
     VOLFS_TRY(CheckNotFenced());
     return tables_->presence().Read(layer);
   }();
@@ -201,6 +203,7 @@ Status Catalog::Impl::LoadPresence(Id layer, const std::function<void(const Pres
 
 Result<PresenceChunk> Catalog::Impl::LoadChunk(Id layer, uint64_t chunk) {
   MutexLock lock(db_mu_);
+  const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
   VOLFS_TRY(CheckNotFenced());
   return tables_->presence().ReadChunk(layer, chunk);
 }
@@ -224,6 +227,7 @@ Status Catalog::Impl::Commit(const CatalogChange& change) {
   if (!LeadOrWait(mine, group)) return mine.result;
   {
     MutexLock lock(db_mu_);
+    const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kCommit);
     ApplyLocked(group);
   }
   Finish(group);
@@ -339,6 +343,7 @@ Status Catalog::Impl::Checkpoint() {
   if (read_only_) return OkStatus();
   {
     MutexLock lock(db_mu_);
+    const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kCommit);
     VOLFS_TRY(CheckNotFenced());
     Status status = connection_->Checkpoint();
     if (!status.ok() && IsNoRoom(status.error().code) && ReleaseBallastLocked()) {

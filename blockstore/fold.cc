@@ -77,6 +77,14 @@ void Fold::Abandon() {
 
 // `under` gets the size of `over`, which then shows all of it: what it did not show is cut out.
 Status Fold::Level() {
+  if (found_any() && !under_->record().has_file) {
+    // By itself: if the slice comes to nothing, its file is known all the same.
+    VOLFS_TRY(under_->CreateFile());
+    VOLFS_TRY(under_->SyncFile());
+    const LayerRecord made = under_->record();
+    VOLFS_TRY(under_->node()->catalog().Commit({PutLayer{made}}));
+    under_->Committed(made);
+  }
   const LayerRecord over = over_->record();
   const LayerRecord under = under_->record();
   const uint64_t shown = BlocksFor(over.parent_bytes, block_size_);

@@ -86,8 +86,8 @@ Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
   const LayerRecord over = layers.over->record();
   if (over.parent != pair.under || !over.parent_node.empty()) return busy;
   if (!layers.under->Recorded()) return busy;
-  if (node->catalog().fenced() || node->catalog().read_only() || layers.under->failed() ||
-      layers.over->failed()) {
+  if (!node->CheckAnswers().ok() || node->catalog().fenced() || node->catalog().read_only() ||
+      layers.under->failed() || layers.over->failed()) {
     return busy;
   }
   for (const Layer* const layer : store_.reclaimer_->Subtree(layers.over)) {
@@ -179,7 +179,7 @@ Status Folder::FoldFrozen(const Pair& pair) {
         VOLFS_TRY(fold->Find());
       }
       // Who began when the places that are written to were still somebody's.
-      store_.epoch_.Synchronize();
+      layers.under->node()->epoch().Synchronize();
       if (fold->found_any()) return FoldSlice(*fold, &moved_bytes);
       merged = true;
       return fold->from() == layers.over ? MergeDown(*fold) : MergeUp(*fold);
@@ -210,7 +210,7 @@ Status Folder::FoldSlice(Fold& fold, uint64_t* moved_bytes) {
   });
   if (!done.ok() && RefusedCleanly(done.error())) fold.Abandon();
   VOLFS_TRY(done);
-  store_.epoch_.Synchronize();
+  fold.from()->node()->epoch().Synchronize();
   store_.reclaimer_->NotePunched(fold.from()->id());
   const uint64_t bs = store_.block_size_;
   for (const PresenceRun& run : slice.moved) {
@@ -321,7 +321,7 @@ Status Folder::MergeUp(Fold& fold) {
 }
 
 void Folder::Remove(Layer* gone) {
-  store_.epoch_.Synchronize();
+  gone->node()->epoch().Synchronize();
   if (const Status removed = gone->RemoveFile(); !removed.ok()) {
     LogWarning(Text("the next mount will remove a file that is no longer used: ",
                     removed.error().message));
@@ -359,7 +359,7 @@ Status Folder::SinkHead(const Pair& pair, Volume& volume) {
   return store_.reclaimer_->Alone([&]() -> Status {
     VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
     Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
-    store_.epoch_.Synchronize();
+    layers.under->node()->epoch().Synchronize();
     const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume || !volume.Recorded()) return Busy("it has another head");
       VOLFS_TRY(volume.SinkHead(fold));

@@ -67,7 +67,17 @@ Status Node::RecordPeers(const std::vector<PeerRecord>& peers) {
   return catalog_->Commit(std::move(change));
 }
 
+Status Node::CheckAnswers() const {
+  const NodeCalls& calls = *directory_->calls();
+  if (!calls.stuck()) return OkStatus();
+  return Error{Errc::kNodeDown,
+               Text("node ", name(), " (", path(), ") does not answer: ", calls.Trouble(),
+                    "; its volumes can be used again when it has")};
+}
+
 std::string Node::State() const {
+  if (directory_->calls()->stuck())
+    return Text("does not answer: ", directory_->calls()->Trouble());
   return catalog_->fenced() ? "fenced: its catalog failed; it is read-only until the next mount"
                             : "ok";
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "blockstore/catalog.h"
+#include "blockstore/epoch.h"
 #include "blockstore/error.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/node_lock.h"
@@ -32,6 +33,9 @@ class Node {
 
   NodeDirectory& directory() { return *directory_; }
   Catalog& catalog() { return *catalog_; }
+  // Who may still use what its volumes' maps showed. A volume may show layers of another node, too:
+  // those that a clone holds; who takes such a hold away waits for the readers of the clone's node.
+  [[nodiscard]] Epoch& epoch() { return epoch_; }
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
 
   // What Open loaded; the store takes it over and frees it.
@@ -41,6 +45,9 @@ class Node {
   Status GrowGeneration();
   // ... together with `peers`, whose generations are durable. One commit.
   Status RecordPeers(const std::vector<PeerRecord>& peers);
+
+  // kNodeDown while a call has been waiting for it for too long (node_calls.h).
+  [[nodiscard]] Status CheckAnswers() const;
 
   // "ok", or why nothing more can be written here.
   [[nodiscard]] std::string State() const;
@@ -53,6 +60,7 @@ class Node {
   std::unique_ptr<Catalog> catalog_;
   CatalogContents contents_;
   Id id_ = kNoId;
+  Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
 };
 
 // A new id: 55 random bits, never kNoId. The caller checks it for collisions.

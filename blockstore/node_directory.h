@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "blockstore/error.h"
+#include "blockstore/node_calls.h"
 
 namespace volfs {
 
@@ -87,6 +88,15 @@ class NodeDirectory {
 
   // What people call this directory in messages.
   virtual const std::string& display_path() const = 0;
+
+  // The calls that are at work on it: those of the files and of the catalog. While they are
+  // stuck(), reads and writes are refused with kIo; everything else waits, as who makes something
+  // durable, or frees it, must know the truth. While they are slow(), Space is what it last was.
+  // shared_ptr: who looks at them must not keep the directory, nor be kept by it.
+  [[nodiscard]] const std::shared_ptr<NodeCalls>& calls() const { return calls_; }
+
+ private:
+  const std::shared_ptr<NodeCalls> calls_ = std::make_shared<NodeCalls>();
 };
 
 }  // namespace volfs

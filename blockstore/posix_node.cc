@@ -60,6 +60,15 @@ Error SystemError(int os_errno, std::string_view what, std::string_view where) {
                os_errno};
 }
 
+using Call = NodeCalls::Call;
+using enum NodeCalls::Kind;
+
+// Not tried, as the node does not answer: nothing has happened.
+Error NotTried(const NodeCalls& calls, std::string_view what, std::string_view where) {
+  return Error{Errc::kIo, Text(what, " on node directory ", where,
+                               ": not tried, as it does not answer: ", calls.Trouble())};
+}
+
 Error NotAPlainFile(std::string_view name, std::string_view where, std::string_view found) {
   return Error{Errc::kCorrupt, Text("open ", name, " on node directory ", where, ": it is ", found,
                                     ", not a plain file with one name")};
@@ -77,8 +86,11 @@ int OpenBeneath(int directory, const std::string& name, uint64_t flags, uint64_t
 
 class PosixFile final : public NodeFile {
  public:
-  PosixFile(Descriptor fd, std::string name, std::string where)
-      : fd_(std::move(fd)), name_(std::move(name)), where_(std::move(where)) {}
+  PosixFile(Descriptor fd, std::string name, std::string where, std::shared_ptr<NodeCalls> calls)
+      : fd_(std::move(fd)),
+        name_(std::move(name)),
+        where_(std::move(where)),
+        calls_(std::move(calls)) {}
 
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) override;
   Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) override;
@@ -102,12 +114,15 @@ class PosixFile final : public NodeFile {
   const Descriptor fd_;
   const std::string name_;
   const std::string where_;
+  const std::shared_ptr<NodeCalls> calls_;  // the directory's
 };
 
 constexpr uint64_t kMaxOffset = std::numeric_limits<off_t>::max();
 
 Status PosixFile::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   assert(offset_bytes <= kMaxOffset && out.size() <= kMaxOffset - offset_bytes);
+  if (calls_->stuck()) return NotTried(*calls_, Text("pread ", name_), where_);
+  const Call call(*calls_, kRead);
   while (!out.empty()) {
     const ssize_t got = Retry([&] {
       return ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset_bytes));
@@ -125,6 +140,8 @@ Status PosixFile::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 
 Status PosixFile::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
   assert(offset_bytes <= kMaxOffset && data.size() <= kMaxOffset - offset_bytes);
+  if (calls_->stuck()) return NotTried(*calls_, Text("pwrite ", name_), where_);
+  const Call call(*calls_, kWrite);
   while (!data.empty()) {
     const ssize_t put = Retry([&] {
       return ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset_bytes));
@@ -138,6 +155,7 @@ Status PosixFile::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes
 }
 
 Status PosixFile::SyncData() {
+  const Call call(*calls_, kSync);
   if (Retry([&] { return ::fdatasync(fd_.get()); }) != 0) return Failed("fdatasync");
   return OkStatus();
 }
@@ -145,6 +163,7 @@ Status PosixFile::SyncData() {
 Status PosixFile::Punch(const ByteRange& range) {
   VOLFS_ASSIGN(const uint64_t size_bytes, Size());
   if (range.offset_bytes >= size_bytes || range.length_bytes == 0) return OkStatus();
+  const Call call(*calls_, kFree);
   // Clipped not to the size, but to the end of its block (at most 64 KiB on Linux): of a block that
   // is only zeroed up to the size ext4 would keep the space.
   constexpr uint64_t kBlock = 64 * 1024;
@@ -175,6 +194,7 @@ Status PosixFile::WriteZeros(const ByteRange& range) {
 
 Status PosixFile::SetSize(uint64_t size_bytes) {
   assert(size_bytes <= kMaxOffset);
+  const Call call(*calls_, kFree);
   if (Retry([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)); }) != 0) {
     return FailedAt("ftruncate", size_bytes);
   }
@@ -182,12 +202,15 @@ Status PosixFile::SetSize(uint64_t size_bytes) {
 }
 
 Result<uint64_t> PosixFile::Size() {
+  const Call call(*calls_, kLook);
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
   return static_cast<uint64_t>(info.st_size);
 }
 
 Result<uint64_t> PosixFile::AllocatedBytes() {
+  if (calls_->stuck()) return NotTried(*calls_, Text("fstat ", name_), where_);
+  const Call call(*calls_, kLook);
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
   return static_cast<uint64_t>(info.st_blocks) * 512;  // st_blocks: always units of 512 bytes
@@ -196,6 +219,8 @@ Result<uint64_t> PosixFile::AllocatedBytes() {
 // The file's own position is moved by lseek, which harms nobody: all I/O names its offset.
 Result<std::optional<ByteRange>> PosixFile::NextData(uint64_t offset_bytes) {
   if (offset_bytes > kMaxOffset) return std::optional<ByteRange>();
+  if (calls_->stuck()) return NotTried(*calls_, Text("lseek ", name_), where_);
+  const Call call(*calls_, kLook);
   const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset_bytes), SEEK_DATA);
   if (data < 0 && errno == ENXIO) return std::optional<ByteRange>();
   if (data < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {  // it cannot tell: all is data
@@ -217,6 +242,7 @@ void PosixFile::DropCache(const ByteRange& range) {
   if (range.length_bytes == 0) return;  // 0 would mean: to the end of the file
   const auto offset = static_cast<off_t>(range.offset_bytes);
   const auto length = static_cast<off_t>(range.length_bytes);
+  const Call call(*calls_, kSync);
   (void)::sync_file_range(fd_.get(), offset, length, SYNC_FILE_RANGE_WRITE);
   (void)::posix_fadvise(fd_.get(), offset, length, POSIX_FADV_DONTNEED);
 }
@@ -251,6 +277,8 @@ class PosixNode final : public NodeDirectory {
   // A name outside of layers/ may not be durable. True at first: SQLite makes the catalog's files
   // without telling us.
   std::atomic<bool> root_changed_{true};
+  Mutex space_mu_;
+  std::optional<SpaceInfo> last_space_ VOLFS_GUARDED_BY(space_mu_);
 };
 
 Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenMode mode) {
@@ -258,6 +286,7 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
   uint64_t flags = O_NONBLOCK | O_NOCTTY;
   flags |= mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR;
   if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
+  const Call call(*calls(), kLook);
   Descriptor fd(OpenBeneath(root_.get(), name, flags, mode == OpenMode::kCreateNew ? 0600 : 0));
   if (fd.get() < 0) {
     const int os_errno = errno;
@@ -278,7 +307,8 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
   }
   VOLFS_TRY(CheckPlainFile(fd.get(), name));
   if (mode == OpenMode::kCreateNew) NoteChange(name);
-  return std::unique_ptr<NodeFile>(std::make_unique<PosixFile>(std::move(fd), name, display_path_));
+  return std::unique_ptr<NodeFile>(
+      std::make_unique<PosixFile>(std::move(fd), name, display_path_, calls()));
 }
 
 Status PosixNode::CheckPlainFile(int fd, const std::string& name) const {
@@ -298,6 +328,7 @@ Status PosixNode::Remove(const std::string& name) {
   const bool layer = name.starts_with(prefix);
   const std::string last = layer ? name.substr(prefix.size()) : name;
   assert(last.find('/') == std::string::npos);
+  const Call call(*calls(), kFree);
   if (::unlinkat(layer ? layers_.get() : root_.get(), last.c_str(), 0) != 0) {
     return SystemError(errno, Text("unlink ", name), display_path_);
   }
@@ -306,6 +337,7 @@ Status PosixNode::Remove(const std::string& name) {
 }
 
 Status PosixNode::SyncNames() {
+  const Call call(*calls(), kSync);
   if (Retry([&] { return ::fsync(layers_.get()); }) != 0) {
     return SystemError(errno, "fsync of layers/", display_path_);
   }
@@ -319,6 +351,7 @@ Status PosixNode::SyncNames() {
 }
 
 Result<std::vector<std::string>> PosixNode::ListLayers() {
+  const Call call(*calls(), kLook);
   // A descriptor of its own: the position in a directory belongs to the open file.
   Descriptor fd(OpenBeneath(layers_.get(), ".", O_RDONLY | O_DIRECTORY, 0));
   if (fd.get() < 0) return SystemError(errno, "open layers/", display_path_);
@@ -337,13 +370,23 @@ Result<std::vector<std::string>> PosixNode::ListLayers() {
   return names;
 }
 
+// `df` and `status` ask for it of all nodes: who looks shall not join those who hang.
 Result<SpaceInfo> PosixNode::Space() {
+  if (calls()->slow()) {
+    MutexLock lock(space_mu_);
+    if (last_space_) return *last_space_;
+    return NotTried(*calls(), "statvfs", display_path_);
+  }
+  const Call call(*calls(), kLook);
   struct statvfs info {};
   if (Retry([&] { return ::fstatvfs(root_.get(), &info); }) != 0) {
     return SystemError(errno, "statvfs", display_path_);
   }
-  return SpaceInfo{uint64_t{info.f_blocks} * info.f_frsize,
-                   uint64_t{info.f_bavail} * info.f_frsize};
+  const SpaceInfo space{uint64_t{info.f_blocks} * info.f_frsize,
+                        uint64_t{info.f_bavail} * info.f_frsize};
+  MutexLock lock(space_mu_);
+  last_space_ = space;
+  return space;
 }
 
 // Makes layers/ durable before anything is put into it: a synced file in a directory that a crash
@@ -400,9 +443,11 @@ Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path) {
     return SystemError(errno, "find the absolute path", path);
   }
   VOLFS_ASSIGN(Descriptor layers, OpenLayers(root.get(), path));
-  return std::unique_ptr<NodeDirectory>(
+  auto node =
       std::make_unique<PosixNode>(std::move(root), std::move(layers), path,
-                                  std::string(absolute.data(), static_cast<size_t>(length))));
+                                  std::string(absolute.data(), static_cast<size_t>(length)));
+  VOLFS_TRY(node->Space());  // so that there is an answer when it hangs
+  return std::unique_ptr<NodeDirectory>(std::move(node));
 }
 
 }  // namespace volfs

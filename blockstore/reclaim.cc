@@ -362,7 +362,7 @@ Status Reclaimer::Carry(Plan plan) {
   if (!plan.change.empty() && !Sabotaged(Sabotage::kFreeBeforeCommit)) {
     VOLFS_TRY(plan.node->catalog().Commit(std::move(plan.change)));
   }
-  if (!Sabotaged(Sabotage::kFreeUnderReaders)) epoch_.Synchronize();
+  if (!Sabotaged(Sabotage::kFreeUnderReaders)) plan.node->epoch().Synchronize();
   for (const Plan::Freed& f : plan.freed) {
     NotePunched(f.layer->id());
     for (const BlockRange& run : f.blocks) {

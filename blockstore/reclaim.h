@@ -35,8 +35,7 @@ namespace volfs {
 // I/O) > tree_mu_ (a leaf).
 class Reclaimer {
  public:
-  Reclaimer(LayerTable& layers, Epoch& epoch, uint32_t block_size)
-      : layers_(layers), epoch_(epoch), block_size_(block_size) {}
+  Reclaimer(LayerTable& layers, uint32_t block_size) : layers_(layers), block_size_(block_size) {}
 
   // Every layer of the catalogs: one that has neither point nor child nor parent is to be freed
   // too.
@@ -116,7 +115,6 @@ class Reclaimer {
   Status Carry(Plan plan) VOLFS_REQUIRES(reclaim_mu_);
 
   LayerTable& layers_;
-  Epoch& epoch_;
   const uint32_t block_size_;
 
   Mutex reclaim_mu_;

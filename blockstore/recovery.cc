@@ -193,7 +193,7 @@ Status Recovery::LoadVolumes(Node& node) {
     store_.reclaimer_->AddPoint(head);
     // shared_ptr: see store_.h, "looking".
     auto volume = std::make_shared<Volume>(
-        VolumeContext{store_.layers_, store_.epoch_, store_.block_size_}, node, record, head);
+        VolumeContext{store_.layers_, node.epoch(), store_.block_size_}, node, record, head);
     store_.by_name_[record.name] = volume;
     store_.by_id_[record.id] = volume;
     heads_[head->id()] = volume;

@@ -47,7 +47,7 @@ OpenSnapshot::~OpenSnapshot() {
 Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options)
     : nodes_(std::move(nodes)), options_(options) {
   if (!nodes_.empty()) block_size_ = nodes_.front()->block_size();
-  reclaimer_ = std::make_unique<Reclaimer>(layers_, epoch_, block_size_);
+  reclaimer_ = std::make_unique<Reclaimer>(layers_, block_size_);
   hydrator_ =
       std::make_unique<Hydrator>(options.hydrate ? kHydrators : 0,
                                  [this](const std::shared_ptr<CloneJob>& job) { OnJobOver(job); });
@@ -68,7 +68,9 @@ Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> no
 
 void Store::Start() {
   notifier_ = Thread("notify", [this] { Notify(); });
-  maintainer_ = Thread("maintain", [this] { Maintain(); });
+  for (const auto& node : nodes_) {
+    maintainers_.emplace_back("maintain", [this, &node = *node] { Maintain(node); });
+  }
   if (options_.fold) folder_ = std::make_unique<Folder>(*this);
   if (!options_.hydrate) return;
   std::vector<Id> dependent;
@@ -119,7 +121,7 @@ Store::~Store() {
     event_changed_.NotifyAll();
     maintain_now_.NotifyAll();
   }
-  if (maintainer_.joinable()) maintainer_.Join();
+  for (Thread& maintainer : maintainers_) maintainer.Join();
   if (notifier_.joinable()) notifier_.Join();
   bool clean = true;
   for (const auto& volume : Volumes()) {
@@ -146,9 +148,9 @@ Store::~Store() {
   }
 }
 
-void Store::Maintain() {
+void Store::Maintain(Node& node) {
   for (uint64_t tick = 0;; ++tick) {
-    MaintainOnce(tick);
+    if (node.CheckAnswers().ok()) MaintainOnce(node, tick);
     MutexLock lock(event_mu_);
     const Nanoseconds deadline = MonotonicNow() + kTick;
     while (!stopping_ && MonotonicNow() < deadline) {
@@ -158,12 +160,13 @@ void Store::Maintain() {
   }
 }
 
-void Store::MaintainOnce(uint64_t tick) {
+void Store::MaintainOnce(Node& node, uint64_t tick) {
   const auto warn = [](const Status& status) {
     if (!status.ok()) LogWarning(status.error().message);
   };
-  TidyUp(tick == 0);
+  if (&node == nodes_.front().get()) TidyUp(tick == 0);
   for (const auto& volume : Volumes()) {
+    if (&volume->node() != &node) continue;
     const uint64_t work = volume->PendingWork();
     volume->ReleasePins();
     if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1))
@@ -171,9 +174,7 @@ void Store::MaintainOnce(uint64_t tick) {
     if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
   }
   if (tick % kCheckpointTicks != kCheckpointTicks - 1) return;
-  for (const auto& node : nodes_) {
-    if (!node->catalog().fenced()) warn(node->catalog().Checkpoint());
-  }
+  if (!node.catalog().fenced()) warn(node.catalog().Checkpoint());
 }
 
 // What a crash left: space that nobody can reach, and writes that were never committed.
@@ -339,7 +340,7 @@ void Store::FillCloneInfo(VolumeInfo& info) {
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
   VOLFS_TRY(volume.Load());
-  const Epoch::Reader reader = epoch_.Enter();
+  const Epoch::Reader reader = volume.node().epoch().Enter();
   const ExtentMap map = volume.MapCopy();
   const uint64_t size = volume.size_bytes();
   std::vector<MapRange> ranges;
@@ -366,7 +367,7 @@ std::vector<NodeInfo> Store::Nodes() {
     NodeInfo info{node->id(), r.uuid, r.name, node->path(), r.region, node->State(), r.types, {}};
     if (const Result<SpaceInfo> space = node->directory().Space(); space.ok()) {
       info.space = space.value();
-    } else {
+    } else if (info.state == "ok") {
       info.state = space.error().message;
     }
     infos.push_back(std::move(info));
@@ -407,13 +408,15 @@ std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
 }
 
 std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
-  const Epoch::Reader reader = epoch_.Enter();
+  Epoch::Reader reader;
   SnapshotInfo info;
   Layer* layer = nullptr;
   {
     MutexLock lock(mu_);
     const auto found = snapshots_.find(id);
     if (found == snapshots_.end()) return std::nullopt;
+    // Under mu_: a snapshot is taken off the table before its layer is freed.
+    reader = found->second.node->epoch().Enter();
     const SnapshotRecord& r = found->second.record;
     info.volume = NameLocked(r.volume);
     info.id = r.id;
@@ -423,7 +426,10 @@ std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
     info.attributes = r.attributes;
     layer = layers_.Find(r.layer);
   }
-  if (layer == nullptr) return info;
+  // What cannot be counted is no hole, and who looks does not wait for a node that hangs.
+  info.allocated_bytes = info.size_bytes;
+  if (layer == nullptr || layer->node() == nullptr) return info;
+  if (layer->node()->directory().calls()->slow()) return info;
   const Result<uint64_t> bytes = ChainBytes(layers_, layer, info.size_bytes, block_size_);
   if (bytes.ok()) info.allocated_bytes = bytes.value();
   return info;

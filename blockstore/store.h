@@ -203,6 +203,13 @@ class Store {
   Status Rename(const std::string& from, const std::string& to);
   Status RenameSnapshot(const std::string& volume, const std::string& from, const std::string& to);
 
+  // Of a clone that may still read from another node; null: of none.
+  [[nodiscard]] Node* SourceNodeOf(Id clone) VOLFS_EXCLUDES(mu_);
+
+  // Makes durable what is on the nodes that answer: the daemon is about to end, although calls of
+  // others have not returned.
+  void CommitAnswering() VOLFS_EXCLUDES(mu_);
+
   // --- sharing instead of copying (store_share.cc) -----------------------------------------------
   // Could `target` share blocks with what is on `source`'s node? Only what was never written to
   // can.
@@ -312,7 +319,7 @@ class Store {
   std::shared_ptr<Volume> PublishClone(ClonePlan& plan, Layer* head, const VolumeRecord& record)
       VOLFS_EXCLUDES(mu_);
   // `head`: the clone's, if it is on its source's node.
-  Status ReleaseHold(const CloneEntry& entry, Id clone, Layer* head);
+  Status ReleaseHold(const CloneEntry& entry, Id clone, Node& clone_node, Layer* head);
   void UnlockSourceLocked(const CloneEntry& entry, Id clone) VOLFS_REQUIRES(mu_);
   void OnJobOver(const std::shared_ptr<CloneJob>& job) VOLFS_EXCLUDES(mu_);
   void CompleteClone(Id clone) VOLFS_EXCLUDES(mu_);
@@ -339,8 +346,8 @@ class Store {
   [[nodiscard]] std::string SourceNameLocked(const CloneEntry& entry) const VOLFS_REQUIRES(mu_);
 
   // Background.
-  void Maintain();
-  void MaintainOnce(uint64_t tick);
+  void Maintain(Node& node) VOLFS_EXCLUDES(event_mu_);
+  void MaintainOnce(Node& node, uint64_t tick);
   void TidyUp(bool first);
   Result<bool> PunchGarbage(const Unpunched& what);
   void Notify();
@@ -354,7 +361,6 @@ class Store {
   std::vector<PeerRecord> absent_;  // known, but not mounted now
 
   LayerTable layers_;
-  Epoch epoch_;
   std::unique_ptr<Reclaimer> reclaimer_;
   std::unique_ptr<Hydrator> hydrator_;
   std::unique_ptr<Folder> folder_;
@@ -385,7 +391,7 @@ class Store {
   bool stopping_ VOLFS_GUARDED_BY(event_mu_) = false;
 
   Thread notifier_;
-  Thread maintainer_;
+  std::vector<Thread> maintainers_;  // one a node: one that hangs holds up no other
 };
 
 }  // namespace volfs

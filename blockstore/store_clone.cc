@@ -271,8 +271,8 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
 std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
                                             const VolumeRecord& record) {
   // shared_ptr: see store.h, "looking".
-  auto volume = std::make_shared<Volume>(VolumeContext{layers_, epoch_, block_size_}, *plan.target,
-                                         record, head);
+  auto volume = std::make_shared<Volume>(VolumeContext{layers_, plan.target->epoch(), block_size_},
+                                         *plan.target, record, head);
   ExtentMap map = plan.image->map();
   map.Resize(BlocksFor(record.size_bytes, block_size_));
   volume->SetMap(std::move(map));
@@ -307,10 +307,11 @@ bool Store::IsClone(Id id) const {
 }
 
 // On the source's node, if it is there.
-Status Store::ReleaseHold(const CloneEntry& entry, Id clone, Layer* head) {
+Status Store::ReleaseHold(const CloneEntry& entry, Id clone, Node& clone_node, Layer* head) {
   if (entry.source_node == nullptr) return OkStatus();
   VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{clone}}));
   if (entry.held == nullptr) return OkStatus();
+  clone_node.epoch().Synchronize();  // its readers may still be in the source's layers
   if (head != nullptr) reclaimer_->RemoveChild(entry.held, head);
   return reclaimer_->RemoveUse(entry.held);
 }
@@ -343,8 +344,8 @@ void Store::CompleteClone(Id clone) {
     entry = found->second;
     volume = by_id_.at(clone);
   }
-  Status done =
-      ReleaseHold(entry, clone, &volume->node() == entry.source_node ? volume->head() : nullptr);
+  Status done = ReleaseHold(entry, clone, volume->node(),
+                            &volume->node() == entry.source_node ? volume->head() : nullptr);
   if (done.ok()) done = volume->node().catalog().Commit({DeleteClone{clone}});
   if (!done.ok()) {
     // It is whole, but it cannot be told so durably: the next mount does.

@@ -32,6 +32,7 @@ Node* Store::FindNode(const std::string& name) const {
 }
 
 Status Store::CheckNotFenced(Node& node) {
+  VOLFS_TRY(node.CheckAnswers());
   if (!node.catalog().fenced()) return OkStatus();
   return Error{Errc::kReadOnly, Text("node ", node.name(),
                                      " is read-only until the next mount, as its catalog failed")};
@@ -108,6 +109,7 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
     if (!named && node->record().region != from.record().region) continue;
     const VolumeType* const type = node->FindType(plan.type);
     if (type == nullptr || node->catalog().fenced()) continue;
+    if (!named && !node->CheckAnswers().ok()) continue;
     if (Fits(*type, plan.size_bytes)) {
       fitting.push_back(node.get());
     } else {

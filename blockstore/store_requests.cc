@@ -167,8 +167,8 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   head->Committed(layer_record);
   reclaimer_->AddPoint(head);
   // shared_ptr: see store.h, "looking".
-  auto volume =
-      std::make_shared<Volume>(VolumeContext{layers_, epoch_, block_size_}, *node, record, head);
+  auto volume = std::make_shared<Volume>(VolumeContext{layers_, node->epoch(), block_size_}, *node,
+                                         record, head);
   {
     MutexLock lock(mu_);
     by_name_[record.name] = volume;
@@ -253,7 +253,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
                                    "when it is available")};
   }
   const auto under_head = [&] {
-    const Epoch::Reader reader = epoch_.Enter();
+    const Epoch::Reader reader = volume.node().epoch().Enter();
     return volume.head()->record().parent;
   };
   Gate::Passage stay = layers_.shape().Enter();
@@ -422,7 +422,10 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
   stay.Leave();  // nothing of it is folded any more; and who folds holds up who reclaims
   volume->FinishDelete([this, held, raw = volume.get()] {
     Status freed = reclaimer_->RemoveUse(raw->head());
-    if (freed.ok() && held != nullptr) freed = reclaimer_->RemoveUse(held);
+    if (freed.ok() && held != nullptr) {
+      raw->node().epoch().Synchronize();  // its readers may still be in the source's layers
+      freed = reclaimer_->RemoveUse(held);
+    }
     if (!freed.ok()) {
       LogWarning(
           Text(raw->name(), ": its space is freed at the next mount: ", freed.error().message));

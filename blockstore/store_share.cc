@@ -11,7 +11,7 @@ bool Store::MayShare(const Volume& source, Volume& target) {
     MutexLock lock(mu_);
     if (locked_.contains(target.id()) || clones_.contains(target.id())) return false;
   }
-  const Epoch::Reader reader = epoch_.Enter();  // its head may be replaced meanwhile
+  const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be replaced meanwhile
   return &source.node() == &target.node() && source.id() != target.id() && target.Untouched();
 }
 

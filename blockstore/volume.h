@@ -242,6 +242,7 @@ class Volume {
 
   std::atomic<uint64_t> size_bytes_;
   std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
+  std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
   std::atomic<bool> read_only_{false};
   std::atomic<bool> loaded_{false};
   std::atomic<uint64_t> cache_epoch_{0};

@@ -4,12 +4,14 @@
 #include <utility>
 
 #include "blockstore/log.h"
+#include "fusefs/reply.h"
 
 namespace volfs {
 namespace {
 
 constexpr int kNameThreads = 4;
 constexpr int kRequestThreads = 8;
+constexpr int kMostThreads = 64;  // of each of these, while some wait for a node that hangs
 
 bool ChangesNames(const std::string& event) {
   return event == "created" || event == "deleted" || event == "renamed" || event == "clone" ||
@@ -23,9 +25,11 @@ Filesystem::Filesystem(Store& a_store, ControlTree& a_control,
     : store(a_store),
       control(a_control),
       options(some_options),
-      names("volfs-names", kNameThreads),
-      requests("volfs-requests", kRequestThreads),
+      watchdog(store.nodes(), options.node_timeout, WatchdogHooks(*this)),
+      names("volfs-names", kNameThreads, kMostThreads),
+      requests("volfs-requests", kRequestThreads, kMostThreads),
       names_changed_ns(WallNow().count()) {
+  for (const auto& node : store.nodes()) lanes_.try_emplace(node.get(), node->name());
   control.SetActivityCallback([this] { parked.Wake(); });
   control.SetEventCallback([this](const StoreEvent& event) { OnEvent(event); });
 }
@@ -36,6 +40,7 @@ void Filesystem::Stop() {
   requests.Stop();
   parked.Stop();
   invalidator.Stop();
+  for (auto& [node, lane] : lanes_) lane.overflow().Stop();
   names.Stop();  // its requests use handles; what is submitted from here on runs at once
   for (const std::unique_ptr<Handle>& handle : handles.RemoveAll()) {
     if (handle->kind == Handle::Kind::kVolume) {
@@ -44,7 +49,13 @@ void Filesystem::Stop() {
   }
 }
 
+Lane* Filesystem::LaneOf(const Node* node) {
+  const auto found = lanes_.find(node);
+  return found == lanes_.end() ? nullptr : &found->second;
+}
+
 void Filesystem::Close(Handle* handle) {
+  if (watchdog.KeepOpen(handle)) return;  // it comes again
   const std::unique_ptr<Handle> owned = handles.Remove(handle);
   if (owned->kind == Handle::Kind::kVolume) {
     CloseVolume(static_cast<const VolumeHandle&>(*owned));

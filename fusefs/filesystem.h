@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "blockstore/store.h"
@@ -11,13 +12,19 @@
 #include "fusefs/invalidator.h"
 #include "fusefs/parked_reads.h"
 #include "fusefs/request_pool.h"
+#include "fusefs/watchdog.h"
 
 namespace volfs {
+
+// As long as a disk may take that is only slow, or a server that is started again; a sync has
+// NodeCalls::kLongFactor times that, the two minutes after which the kernel speaks of a hung task.
+inline constexpr Nanoseconds kNodeTimeout = std::chrono::seconds(30);
 
 struct FilesystemOptions {
   uint32_t uid = 0;  // who mounted: owner of the fixed directories
   uint32_t gid = 0;
-  std::optional<uint32_t> control_gid;  // volumes/ and nodes/N/ open to a group: 1775
+  std::optional<uint32_t> control_gid;      // volumes/ and nodes/N/ open to a group: 1775
+  Nanoseconds node_timeout = kNodeTimeout;  // a node that has not answered for so long hangs
 };
 
 // What the handlers of all requests (operations.h) work with. There is no table of inodes: numbers
@@ -26,7 +33,8 @@ struct FilesystemOptions {
 // Threads: the session's threads serve data and look-ups, which wait for nothing but the node they
 // are about; `names` serves what changes names or asks a node for its space; `requests` serves
 // writes to control files. A clone that waits for its source's writes thus holds up neither data
-// nor the listing of a directory.
+// nor the listing of a directory. Each node has a lane, so that one that hangs does not keep all of
+// the session's threads.
 //
 // Thread-safety: as its parts.
 class Filesystem {
@@ -51,8 +59,11 @@ class Filesystem {
   HandleTable handles;
   Invalidator invalidator;
   ParkedReads parked;
+  Watchdog watchdog;
   RequestPool names;
   RequestPool requests;
+
+  [[nodiscard]] Lane* LaneOf(const Node* node);  // null: of none
 
   // SIGTERM came: images that are open are served, new opens are refused with ESHUTDOWN.
   std::atomic<bool> closing{false};
@@ -64,6 +75,8 @@ class Filesystem {
  private:
   void OnEvent(const StoreEvent& event);
   void CloseVolume(const VolumeHandle& handle);
+
+  std::map<const Node*, Lane> lanes_;  // constant after construction
 };
 
 }  // namespace volfs

@@ -10,6 +10,7 @@
 #include "blockstore/store.h"
 #include "blockstore/volume.h"
 #include "control/control_tree.h"
+#include "fusefs/lane.h"
 
 namespace volfs {
 
@@ -24,6 +25,12 @@ struct Handle {
 
   const Kind kind;
   const uint64_t ino;
+
+  // Of an image: the node that it is on, and the one that a clone is not whole without (on_node.h).
+  const Node* node = nullptr;
+  const Node* source = nullptr;
+  Lane* lane = nullptr;
+  Lane* source_lane = nullptr;
 };
 
 struct VolumeHandle : Handle {

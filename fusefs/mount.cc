@@ -21,6 +21,7 @@
 #include "fusefs/config_file.h"
 #include "fusefs/daemon.h"
 #include "fusefs/filesystem.h"
+#include "fusefs/final_stop.h"
 #include "fusefs/log_place.h"
 #include "fusefs/mountpoint.h"
 #include "fusefs/options.h"
@@ -182,18 +183,27 @@ std::string ReadyText(const std::string& nodes, const std::string& mountpoint, s
               volumes == 1 ? " volume)" : " volumes)");
 }
 
-Status ServeMount(const Plan& plan, Filesystem& fs) {
+// Those that all lanes together may hold, and some for what is about no node.
+int ThreadsFor(size_t nodes) {
+  constexpr int kMore = 16;
+  return Lane::kMost * static_cast<int>(nodes) + kMore;
+}
+
+Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
   VOLFS_ASSIGN(std::unique_ptr<Session> session,
                Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
                                    .allow_other = plan.allow_other,
                                    .read_only = plan.options.read_only,
-                                   .kernel = plan.options.kernel}));
+                                   .kernel = plan.options.kernel,
+                                   .most_threads = ThreadsFor(plan.node_paths.size())}));
   fs.invalidator.Start(session->raw());
   Status served = OkStatus();
   {
     const Stopper stopper(fs, *session, plan.mountpoint.path);
+    final_stop.Follow(session.get());
     served = session->Serve();
   }
+  final_stop.Follow(nullptr);
   fs.Stop();
   return served;
 }
@@ -214,7 +224,8 @@ Status Run(const Plan& plan, StartReport& report) {
   VOLFS_TRY(TakeDeadMountAway(plan, report));
   const std::string names = NamesOf(nodes, ", ", &Node::name);
   ControlConfig config = ConfigOf(plan, nodes);
-  const FilesystemOptions options{config.uid, config.gid, config.control_gid};
+  FilesystemOptions options{config.uid, config.gid, config.control_gid};
+  options.node_timeout = plan.options.node_timeout;
   VOLFS_ASSIGN(
       std::unique_ptr<Store> store,
       Store::Open(std::move(nodes), {.copy_rate = 0, .allow_shrink = plan.options.allow_shrink}));
@@ -228,7 +239,9 @@ Status Run(const Plan& plan, StartReport& report) {
     }
     report.Ready(ReadyText(names, plan.mountpoint.path, store->Volumes().size()));
   };
-  const Status served = ServeMount(plan, fs);
+  FinalStop final_stop(*store, fs.watchdog);
+  const Status served = ServeMount(plan, fs, final_stop);
+  final_stop.LeaveStoreAlone();
   // In this order: see Filesystem::Stop. The store commits everything.
   control.reset();
   store.reset();

@@ -46,15 +46,18 @@ Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
   return volume->SyncAttributes();  // who may read a disk shall not be undone by a crash
 }
 
-void SetVolumeAttr(fuse_req_t req, const std::shared_ptr<Volume>& volume, const struct stat& wanted,
-                   int which, bool open) {
-  Filesystem& fs = FilesystemOf(req);
-  const Status changed = ChangeVolume(fs, volume, wanted, which, open);
+void SetVolumeAttr(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard,
+                   const std::shared_ptr<Volume>& volume, const struct stat& wanted, int which,
+                   bool open) {
+  Status changed = guard.Admit();
+  if (changed.ok()) changed = ChangeVolume(fs, volume, wanted, which, open);
+  const StatResult after = StatVolume(fs, *volume);
+  if (!guard.Finish()) return;
   if (!changed.ok()) {
     const char* verb = (which & FUSE_SET_ATTR_SIZE) != 0 ? "truncate" : "chmod";
     return ReplyRefusal(req, Text(verb, " volumes/", volume->name()), changed.error());
   }
-  ReplyStat(req, StatVolume(fs, *volume));
+  ReplyStat(req, after);
 }
 
 // `> control/clone` and `touch` shall do no harm; a size means nothing there.
@@ -73,18 +76,26 @@ void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int w
     const Errc code = FindSnapshot(fs, ino) ? Errc::kReadOnly : Errc::kNotFound;
     return ReplyError(req, Error{code, "not a volume"});
   }
-  if ((which & (FUSE_SET_ATTR_SIZE | kWhoAndHow)) == 0) {
-    return SetVolumeAttr(req, volume, wanted, which, open);
+  Watch watch{.request = req, .what = "change the attributes of a volume"};
+  if ((which & (FUSE_SET_ATTR_SIZE | kWhoAndHow)) == 0) {  // in memory only
+    Watchdog::Guard guard(fs.watchdog, watch);
+    return SetVolumeAttr(req, fs, guard, volume, wanted, which, open);
   }
+  watch.node = &volume->node();
+  watch.changes = volume->id();
   // It may wait for a commit.
-  InPool(fs.names, req,
-         [req, volume, wanted, which, open] { SetVolumeAttr(req, volume, wanted, which, open); });
+  InPool(fs.names, req, watch, [=, &fs](Watchdog::Guard& guard) {
+    SetVolumeAttr(req, fs, guard, volume, wanted, which, open);
+  });
 }
 
 }  // namespace
 
 void GetAttr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
-  ReplyStat(req, StatInode(FilesystemOf(req), ino));
+  Filesystem& fs = FilesystemOf(req);
+  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "stat"});
+  const Result<StatResult> found = StatInode(fs, ino);
+  if (guard.Finish()) ReplyStat(req, found);
 }
 
 void SetAttr(fuse_req_t req, fuse_ino_t ino, struct stat* wanted, int which, fuse_file_info* fi) {

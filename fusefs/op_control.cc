@@ -58,7 +58,9 @@ void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
 
 void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
+  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "open a control file"});
   Result<std::unique_ptr<ControlFile>> opened = fs.control.Open(ino, ForWrite(*fi), CallerOf(req));
+  if (!guard.Finish()) return;
   if (!opened.ok()) return ReplyError(req, opened.error());
   Handle* const handle =
       fs.handles.Add(std::make_unique<ControlHandle>(ino, std::move(opened.value())));
@@ -84,9 +86,11 @@ void ReadControl(fuse_req_t req, size_t size, off_t offset, const fuse_file_info
 }
 
 void WriteControl(fuse_req_t req, const char* data, size_t size, const fuse_file_info& fi) {
-  InPool(FilesystemOf(req).requests, req,
-         [req, file = FileOf(fi), text = std::string(data, size), caller = CallerOf(req)] {
+  InPool(FilesystemOf(req).requests, req, {.request = req, .what = "write a control file"},
+         [req, file = FileOf(fi), text = std::string(data, size),
+          caller = CallerOf(req)](Watchdog::Guard& guard) {
            const Result<size_t> taken = file->Write(text, caller);
+           if (!guard.Finish()) return;
            if (!taken.ok()) return ReplyError(req, taken.error());
            fuse_reply_write(req, taken.value());
          });

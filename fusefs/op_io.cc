@@ -8,6 +8,7 @@
 #include <span>
 
 #include "blockstore/log.h"
+#include "fusefs/on_node.h"
 #include "fusefs/operations.h"
 #include "fusefs/reply.h"
 
@@ -17,10 +18,10 @@ namespace {
 Handle& HandleOf(const fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
 
 // Null if it is not a volume.
-Volume* VolumeOf(const fuse_file_info* fi) {
+VolumeHandle* VolumeOf(const fuse_file_info* fi) {
   Handle& handle = HandleOf(fi);
   if (handle.kind != Handle::Kind::kVolume) return nullptr;
-  return static_cast<VolumeHandle&>(handle).volume.get();
+  return &static_cast<VolumeHandle&>(handle);
 }
 
 const FrozenImage& ImageOf(Handle& handle) {
@@ -72,22 +73,28 @@ void ReplyBytes(fuse_req_t req, std::span<const std::byte> bytes) {
 
 // Hot path: no lock of ours, no allocation; the bytes are copied by the node's read and by the
 // kernel's reply, not in between.
-void ReadVolume(fuse_req_t req, Volume& volume, size_t size, uint64_t offset_bytes) {
+void ReadVolume(fuse_req_t req, Watchdog::Guard& guard, Volume& volume, size_t size,
+                uint64_t offset_bytes) {
   const std::span<std::byte> buffer = BufferOfThread(size);
-  const Result<size_t> read = volume.ReadAt(buffer, offset_bytes);
+  const auto read = [&]() -> Result<size_t> {
+    VOLFS_TRY(guard.Admit());
+    return volume.ReadAt(buffer, offset_bytes);
+  }();
+  if (!guard.Finish()) return;
   if (!read.ok()) {
     return ReplyRefusal(req, Operation("read", volume, offset_bytes, size), read.error());
   }
   ReplyBytes(req, buffer.first(read.value()));
 }
 
-void ReadSnapshot(fuse_req_t req, const SnapshotHandle& handle, size_t size,
+void ReadSnapshot(fuse_req_t req, Watchdog::Guard& guard, const SnapshotHandle& handle, size_t size,
                   uint64_t offset_bytes) {
   const FrozenImage& image = handle.open->image();
-  if (offset_bytes >= image.size_bytes()) return ReplyBytes(req, {});
-  const uint64_t left = image.size_bytes() - offset_bytes;
+  const uint64_t left = image.size_bytes() - std::min(offset_bytes, image.size_bytes());
   const std::span<std::byte> buffer = BufferOfThread(left < size ? size_t{left} : size);
-  const Status read = image.ReadAt(buffer, offset_bytes);
+  Status read = guard.Admit();
+  if (read.ok() && left != 0) read = image.ReadAt(buffer, offset_bytes);
+  if (!guard.Finish()) return;
   if (!read.ok()) {
     const std::string path = Text("read snapshots/", handle.info.volume, "/", handle.info.name);
     return ReplyRefusal(req, path, read.error());
@@ -186,9 +193,13 @@ Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, Byte
   return range.length_bytes;
 }
 
-void DoCopy(fuse_req_t req, const ByteRange& range, uint64_t in, uint64_t out) {
-  const Result<uint64_t> shared = ShareRange(FilesystemOf(req), *reinterpret_cast<Handle*>(in),
-                                             *reinterpret_cast<Handle*>(out), range);
+void DoCopy(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, Handle& in, Handle& out,
+            const ByteRange& range) {
+  const auto shared = [&]() -> Result<uint64_t> {
+    VOLFS_TRY(guard.Admit());
+    return ShareRange(fs, in, out, range);
+  }();
+  if (!guard.Finish()) return;
   if (shared.ok()) {
     fuse_reply_write(req, shared.value());
   } else {
@@ -204,9 +215,13 @@ void Read(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_fi
   const auto offset_bytes = static_cast<uint64_t>(offset);
   switch (handle.kind) {
     case Handle::Kind::kVolume:
-      return ReadVolume(req, *static_cast<VolumeHandle&>(handle).volume, size, offset_bytes);
+      return OnNode(req, "read", handle, kNoId, [=, &handle](Watchdog::Guard& guard) {
+        ReadVolume(req, guard, *static_cast<VolumeHandle&>(handle).volume, size, offset_bytes);
+      });
     case Handle::Kind::kSnapshot:
-      return ReadSnapshot(req, static_cast<SnapshotHandle&>(handle), size, offset_bytes);
+      return OnNode(req, "read", handle, kNoId, [=, &handle](Watchdog::Guard& guard) {
+        ReadSnapshot(req, guard, static_cast<SnapshotHandle&>(handle), size, offset_bytes);
+      });
     case Handle::Kind::kControl:
       return ReadControl(req, size, offset, *fi);
     case Handle::Kind::kDirectory:
@@ -215,52 +230,83 @@ void Read(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_fi
   fuse_reply_err(req, EISDIR);
 }
 
-// Hot path: `data` lies in the session's buffer and goes to the node from there.
+namespace {
+
+void WriteVolume(fuse_req_t req, Watchdog::Guard& guard, Volume& volume,
+                 std::span<const std::byte> bytes, uint64_t offset_bytes) {
+  Status written = guard.Admit();
+  if (written.ok()) written = volume.WriteAt(bytes, offset_bytes);
+  if (!guard.Finish()) return;
+  if (!written.ok()) {
+    return ReplyRefusal(req, Operation("write", volume, offset_bytes, bytes.size()),
+                        written.error());
+  }
+  fuse_reply_write(req, bytes.size());
+}
+
+}  // namespace
+
+// Hot path: `data` lies in the thread's buffer and goes to the node from there.
 void Write(fuse_req_t req, fuse_ino_t /*ino*/, const char* data, size_t size, off_t offset,
            fuse_file_info* fi) {
   if (HandleOf(fi).kind == Handle::Kind::kControl) return WriteControl(req, data, size, *fi);
-  Volume* const volume = VolumeOf(fi);
-  if (volume == nullptr) {
+  VolumeHandle* const handle = VolumeOf(fi);
+  if (handle == nullptr) {
     fuse_reply_err(req, EROFS);
     return;
   }
+  Volume& volume = *handle->volume;
   const auto offset_bytes = static_cast<uint64_t>(offset);
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
-  const Status written = volume->WriteAt(bytes, offset_bytes);
-  if (!written.ok()) {
-    return ReplyRefusal(req, Operation("write", *volume, offset_bytes, size), written.error());
-  }
-  fuse_reply_write(req, size);
+  OnNode(
+      req, "write", *handle, volume.id(),
+      [&](Watchdog::Guard& guard) { WriteVolume(req, guard, volume, bytes, offset_bytes); },
+      [&] {
+        return [req, &volume, offset_bytes,
+                copy = std::vector<std::byte>(bytes.begin(), bytes.end())](Watchdog::Guard& guard) {
+          WriteVolume(req, guard, volume, copy, offset_bytes);
+        };
+      });
 }
 
 // Nothing is kept back here that a close could write out. Never ENOSYS, as in Fsync.
 void Flush(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) { fuse_reply_err(req, 0); }
 
 void Fsync(fuse_req_t req, fuse_ino_t /*ino*/, int /*data_only*/, fuse_file_info* fi) {
-  Volume* const volume = VolumeOf(fi);
-  if (volume == nullptr) {
+  VolumeHandle* const handle = VolumeOf(fi);
+  if (handle == nullptr) {
     fuse_reply_err(req, 0);
     return;
   }
-  const Status synced = volume->Sync();
-  if (!synced.ok()) {
-    return ReplyRefusal(req, Text("fsync volumes/", volume->name()), synced.error());
-  }
-  fuse_reply_err(req, 0);
+  OnNode(req, "fsync", *handle, kNoId, [req, handle](Watchdog::Guard& guard) {
+    // Not begun on a node that hangs: a sync that fails is final for the volume.
+    Status synced = guard.Admit();
+    if (synced.ok()) synced = handle->volume->Sync();
+    if (!guard.Finish()) return;
+    if (!synced.ok()) {
+      return ReplyRefusal(req, Text("fsync volumes/", handle->volume->name()), synced.error());
+    }
+    fuse_reply_err(req, 0);
+  });
 }
 
 void Fallocate(fuse_req_t req, fuse_ino_t /*ino*/, int mode, off_t offset, off_t length,
                fuse_file_info* fi) {
-  Volume* const volume = VolumeOf(fi);
-  if (volume == nullptr) {
+  VolumeHandle* const handle = VolumeOf(fi);
+  if (handle == nullptr) {
     fuse_reply_err(req, EOPNOTSUPP);
     return;
   }
   const ByteRange range{static_cast<uint64_t>(offset), static_cast<uint64_t>(length)};
-  const Status done = Allocate(*volume, mode, range);
-  if (done.ok() || done.error().code == Errc::kNotSupported) return ReplyStatus(req, done);
-  ReplyRefusal(req, Operation("fallocate", *volume, range.offset_bytes, range.length_bytes),
-               done.error());
+  OnNode(req, "fallocate", *handle, handle->volume->id(), [=](Watchdog::Guard& guard) {
+    Volume& volume = *handle->volume;
+    Status done = guard.Admit();
+    if (done.ok()) done = Allocate(volume, mode, range);
+    if (!guard.Finish()) return;
+    if (done.ok() || done.error().code == Errc::kNotSupported) return ReplyStatus(req, done);
+    ReplyRefusal(req, Operation("fallocate", volume, range.offset_bytes, range.length_bytes),
+                 done.error());
+  });
 }
 
 // The kernel does the other kinds itself.
@@ -275,9 +321,15 @@ void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_fi
     fuse_reply_err(req, ENXIO);
     return;
   }
-  const Result<uint64_t> found = Seek(handle, static_cast<uint64_t>(offset), whence);
-  if (!found.ok()) return ReplyError(req, found.error());
-  fuse_reply_lseek(req, static_cast<off_t>(found.value()));
+  OnNode(req, "lseek", handle, kNoId, [=, &handle](Watchdog::Guard& guard) {
+    const auto found = [&]() -> Result<uint64_t> {
+      VOLFS_TRY(guard.Admit());
+      return Seek(handle, static_cast<uint64_t>(offset), whence);
+    }();
+    if (!guard.Finish()) return;
+    if (!found.ok()) return ReplyError(req, found.error());
+    fuse_reply_lseek(req, static_cast<off_t>(found.value()));
+  });
 }
 
 // EXDEV makes the kernel copy for real (ENOSYS would, too, but for ever).
@@ -290,8 +342,19 @@ void CopyFileRange(fuse_req_t req, fuse_ino_t /*ino_in*/, off_t offset_in, fuse_
   }
   const ByteRange range{static_cast<uint64_t>(offset_in), length};
   // It may wait for a commit.
-  InPool(FilesystemOf(req).names, req,
-         [req, range, in = fi_in->fh, out = fi_out->fh] { DoCopy(req, range, in, out); });
+  Filesystem& fs = FilesystemOf(req);
+  Handle& in = HandleOf(fi_in);
+  Handle& out = HandleOf(fi_out);
+  const Watch watch{.request = req,
+                    .what = "copy_file_range to",
+                    .handle = &out,
+                    .second_handle = &in,
+                    .node = out.node,
+                    .source = in.node,
+                    .changes = inode::IdOf(out.ino)};
+  InPool(fs.names, req, watch, [req, &fs, &in, &out, range](Watchdog::Guard& guard) {
+    DoCopy(req, fs, guard, in, out, range);
+  });
 }
 
 }  // namespace volfs::op

@@ -45,7 +45,10 @@ void ReplySpace(fuse_req_t req, const SpaceInfo& space) {
 }  // namespace
 
 void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  const Result<StatResult> found = LookUp(FilesystemOf(req), parent, name);
+  Filesystem& fs = FilesystemOf(req);
+  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "look up"});
+  const Result<StatResult> found = LookUp(fs, parent, name);
+  if (!guard.Finish()) return;
   if (!found.ok()) return ReplyError(req, found.error());
   const fuse_entry_param entry = EntryOf(found.value());
   fuse_reply_entry(req, &entry);
@@ -60,11 +63,14 @@ void ForgetMulti(fuse_req_t req, size_t /*count*/, fuse_forget_data* /*forgets*/
 
 // In a pool: a node that hangs must hold up nobody but who asks for its space.
 void StatFs(fuse_req_t req, fuse_ino_t ino) {
-  InPool(FilesystemOf(req).names, req, [req, ino] {
-    const Result<SpaceInfo> space = SpaceAbout(FilesystemOf(req), ino);
-    if (!space.ok()) return ReplyError(req, space.error());
-    ReplySpace(req, space.value());
-  });
+  Filesystem& fs = FilesystemOf(req);
+  InPool(fs.names, req, {.request = req, .what = "statfs"},
+         [req, &fs, ino](Watchdog::Guard& guard) {
+           const Result<SpaceInfo> space = SpaceAbout(fs, ino);
+           if (!guard.Finish()) return;
+           if (!space.ok()) return ReplyError(req, space.error());
+           ReplySpace(req, space.value());
+         });
 }
 
 }  // namespace volfs::op

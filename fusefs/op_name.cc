@@ -29,36 +29,39 @@ std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
   return Text(KindOf(fs, parent) == InodeKind::kControl ? "control/" : folder, name);
 }
 
+Watch WatchOf(Filesystem& fs, fuse_req_t req, const char* what, uint64_t parent) {
+  return {.request = req, .what = what, .node = FindNode(fs, parent)};
+}
+
 // --- creating ------------------------------------------------------------------------------------
 
 struct CreateCall {
   uint64_t parent;
   std::string name;
   mode_t mode;
+  Caller caller;
 };
 
-Result<std::shared_ptr<Volume>> CreateVolume(fuse_req_t req, const CreateCall& call) {
-  Filesystem& fs = FilesystemOf(req);
+Result<std::shared_ptr<Volume>> CreateVolume(Filesystem& fs, const CreateCall& call) {
   VOLFS_TRY(CheckName(call.name, "volume"));
   CreateRequest request;
   request.name = call.name;
   request.mode = call.mode & 0777;  // the kernel has taken the umask off
   if (const Node* node = FindNode(fs, call.parent)) request.node = node->name();
-  return fs.store.Create(request, CallerOf(req));
+  return fs.store.Create(request, call.caller);
 }
 
 // Somebody else was quicker: O_CREAT without O_EXCL opens what is there, and the kernel, which saw
 // no file, has not asked whether this user may.
-Result<std::shared_ptr<Volume>> UseExisting(fuse_req_t req, const CreateCall& call,
+Result<std::shared_ptr<Volume>> UseExisting(Filesystem& fs, const CreateCall& call,
                                             const fuse_file_info& fi, const Error& error) {
-  Filesystem& fs = FilesystemOf(req);
   std::shared_ptr<Volume> volume = fs.store.Find(call.name);
   const Node* node = FindNode(fs, call.parent);
   if (volume == nullptr || (node != nullptr && &volume->node() != node)) return error;
   const Right right = ForWrite(fi) ? Right::kWrite : Right::kRead;
   const bool empties = (fi.flags & O_TRUNC) != 0;
-  if (!Allowed(CallerOf(req), volume->attributes(), right) ||
-      (empties && !Allowed(CallerOf(req), volume->attributes(), Right::kWrite))) {
+  if (!Allowed(call.caller, volume->attributes(), right) ||
+      (empties && !Allowed(call.caller, volume->attributes(), Right::kWrite))) {
     return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
   }
   if ((fi.flags & O_TRUNC) != 0 && volume->size_bytes() != 0) {
@@ -67,19 +70,23 @@ Result<std::shared_ptr<Volume>> UseExisting(fuse_req_t req, const CreateCall& ca
   return volume;
 }
 
-Result<Handle*> CreateAndOpen(fuse_req_t req, const CreateCall& call, fuse_file_info& fi) {
-  auto volume = CreateVolume(req, call);
+Result<Handle*> CreateAndOpen(Filesystem& fs, const CreateCall& call, fuse_file_info& fi) {
+  auto volume = CreateVolume(fs, call);
   const bool creates = volume.ok();
   if (!creates && volume.error().code == Errc::kExists && (fi.flags & O_EXCL) == 0) {
-    volume = UseExisting(req, call, fi, volume.error());
+    volume = UseExisting(fs, call, fi, volume.error());
   }
   if (!volume.ok()) return volume.error();
-  return OpenVolume(FilesystemOf(req), std::move(volume.value()), fi, creates);
+  return OpenVolume(fs, std::move(volume.value()), fi, creates);
 }
 
-void DoCreate(fuse_req_t req, const CreateCall& call, fuse_file_info fi) {
-  Filesystem& fs = FilesystemOf(req);
-  const Result<Handle*> opened = CreateAndOpen(req, call, fi);
+void DoCreate(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const CreateCall& call,
+              fuse_file_info fi) {
+  const Result<Handle*> opened = CreateAndOpen(fs, call, fi);
+  if (!guard.Finish()) {
+    if (opened.ok()) fs.Close(opened.value());
+    return;
+  }
   if (!opened.ok()) {
     return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), opened.error());
   }
@@ -88,9 +95,9 @@ void DoCreate(fuse_req_t req, const CreateCall& call, fuse_file_info fi) {
   if (fuse_reply_create(req, &entry, &fi) != 0) fs.Close(opened.value());
 }
 
-void DoMknod(fuse_req_t req, const CreateCall& call) {
-  Filesystem& fs = FilesystemOf(req);
-  const auto volume = CreateVolume(req, call);
+void DoMknod(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const CreateCall& call) {
+  const auto volume = CreateVolume(fs, call);
+  if (!guard.Finish()) return;
   if (!volume.ok()) {
     return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), volume.error());
   }
@@ -167,9 +174,9 @@ Status RenameFile(Filesystem& fs, const RenameCall& call) {
   return fs.store.Rename(call.name, call.new_name);
 }
 
-void DoRename(fuse_req_t req, const RenameCall& call) {
-  Filesystem& fs = FilesystemOf(req);
+void DoRename(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const RenameCall& call) {
   const Status status = RenameFile(fs, call);
+  if (!guard.Finish()) return;
   if (status.ok()) {
     fuse_reply_err(req, 0);
     return;
@@ -191,8 +198,9 @@ void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
     return;
   }
   if (fs.closing) return ReplyClosing(req);
-  InPool(fs.names, req,
-         [req, call = CreateCall{parent, name, mode}, open = *fi] { DoCreate(req, call, open); });
+  InPool(fs.names, req, WatchOf(fs, req, "create", parent),
+         [req, &fs, call = CreateCall{parent, name, mode, CallerOf(req)},
+          open = *fi](Watchdog::Guard& guard) { DoCreate(req, fs, guard, call, open); });
 }
 
 void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t /*device*/) {
@@ -202,7 +210,10 @@ void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev
     return;
   }
   if (fs.closing) return ReplyClosing(req);
-  InPool(fs.names, req, [req, call = CreateCall{parent, name, mode}] { DoMknod(req, call); });
+  InPool(fs.names, req, WatchOf(fs, req, "create", parent),
+         [req, &fs, call = CreateCall{parent, name, mode, CallerOf(req)}](Watchdog::Guard& guard) {
+           DoMknod(req, fs, guard, call);
+         });
 }
 
 void Mkdir(fuse_req_t req, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/) {
@@ -224,12 +235,13 @@ void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
     fuse_reply_err(req, EPERM);
     return;
   }
-  InPool(fs.names, req, [req, parent, name = std::string(name)] {
-    Filesystem& self = FilesystemOf(req);
-    const Status deleted = DeleteFile(self, parent, name);
-    if (deleted.ok()) return ReplyStatus(req, deleted);
-    ReplyRefusal(req, Text("rm ", PathOf(self, parent, name)), deleted.error());
-  });
+  InPool(fs.names, req, WatchOf(fs, req, "rm", parent),
+         [req, &fs, parent, name = std::string(name)](Watchdog::Guard& guard) {
+           const Status deleted = DeleteFile(fs, parent, name);
+           if (!guard.Finish()) return;
+           if (deleted.ok()) return ReplyStatus(req, deleted);
+           ReplyRefusal(req, Text("rm ", PathOf(fs, parent, name)), deleted.error());
+         });
 }
 
 // The folder of a volume's snapshots goes with the last of them: to `rm -r` it is gone already.
@@ -239,9 +251,10 @@ void Rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
 
 void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
             const char* new_name, unsigned int flags) {
-  InPool(
-      FilesystemOf(req).names, req,
-      [req, call = RenameCall{parent, name, new_parent, new_name, flags}] { DoRename(req, call); });
+  Filesystem& fs = FilesystemOf(req);
+  InPool(fs.names, req, WatchOf(fs, req, "rename", parent),
+         [req, &fs, call = RenameCall{parent, name, new_parent, new_name, flags}](
+             Watchdog::Guard& guard) { DoRename(req, fs, guard, call); });
 }
 
 }  // namespace volfs::op

@@ -36,7 +36,11 @@ void OpenImage(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   }
   if (const std::optional<SnapshotInfo> info = FindSnapshot(fs, ino)) {
     const std::string path = Text("snapshots/", info->volume, "/", info->name);
-    return ReplyOpen(req, OpenSnapshotFile(fs, *info, *fi), path, *fi);
+    Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "open a snapshot"});
+    const Result<Handle*> opened = OpenSnapshotFile(fs, *info, *fi);  // loads its map
+    if (guard.Finish()) return ReplyOpen(req, opened, path, *fi);
+    if (opened.ok()) fs.Close(opened.value());
+    return;
   }
   fuse_reply_err(req, ENOENT);
 }

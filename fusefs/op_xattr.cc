@@ -43,7 +43,10 @@ void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const ch
 }
 
 void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
-  const std::optional<std::string> value = FindValue(FilesystemOf(req), ino, name);
+  Filesystem& fs = FilesystemOf(req);
+  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "getxattr"});
+  const std::optional<std::string> value = FindValue(fs, ino, name);
+  if (!guard.Finish()) return;
   if (!value) {
     fuse_reply_err(req, ENODATA);
   } else if (size == 0) {

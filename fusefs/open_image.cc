@@ -26,6 +26,8 @@ void SetCaching(fuse_file_info& fi, bool keep) {
 
 Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi, bool keep_cache) {
   SetCaching(fi, keep_cache);
+  handle->lane = fs.LaneOf(handle->node);
+  handle->source_lane = fs.LaneOf(handle->source);
   Handle* const added = fs.handles.Add(std::move(handle));
   fi.fh = reinterpret_cast<uint64_t>(added);
   return added;
@@ -47,6 +49,9 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
   const bool keep_cache = volume->dropped_cache_epoch() == epoch;
   auto handle = std::make_unique<VolumeHandle>(std::move(volume), access);
   handle->cache_epoch = epoch;
+  handle->node = &handle->volume->node();
+  handle->source = fs.store.SourceNodeOf(handle->volume->id());
+  if (handle->source == handle->node) handle->source = nullptr;
   return Add(fs, std::move(handle), fi, keep_cache);
 }
 
@@ -57,7 +62,9 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
                                        "restore`")};
   }
   VOLFS_ASSIGN(std::shared_ptr<OpenSnapshot> open, fs.store.OpenSnapshotImage(info.id));
-  return Add(fs, std::make_unique<SnapshotHandle>(info, std::move(open)), fi, true);
+  auto handle = std::make_unique<SnapshotHandle>(info, std::move(open));
+  handle->node = handle->open->layer()->node();
+  return Add(fs, std::move(handle), fi, true);
 }
 
 Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {

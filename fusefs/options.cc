@@ -72,6 +72,10 @@ Status SetValue(std::string_view word, std::string_view key, std::string_view va
       return BadOption(word, Text("at most ", Hydrator::kMaxJobs, " are expected"));
     }
     options.copy_jobs = value;
+  } else if (key == "node_timeout") {
+    VOLFS_ASSIGN(const uint32_t seconds, ParseNumber(word, value));
+    if (seconds == 0) return BadOption(word, "at least 1 second is expected");
+    options.node_timeout = std::chrono::seconds(seconds);
   } else {
     return BadOption(word, "unknown");
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "blockstore/error.h"
+#include "fusefs/filesystem.h"
 
 namespace volfs {
 
@@ -15,6 +16,7 @@ struct MountOptions {
   bool allow_other = false;  // asked for by name; without it: whenever it is possible
   bool init = false;         // an empty directory may become a node even through mount(8)
   bool read_only = false;
+  Nanoseconds node_timeout = kNodeTimeout;
   std::optional<uint32_t> control_gid;
   std::string copy_rate;            // as limits/copy_rate takes it; empty: what is remembered
   std::string copy_jobs;            // as limits/copy_jobs takes it; empty: what is remembered

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,20 @@ void LogNowAndThen(std::string_view operation, const Error& error) {
   static std::atomic<int64_t> last_s{-1};
   const int64_t now_s = MonotonicNow() / std::chrono::seconds(1);
   if (last_s.exchange(now_s) != now_s) LogError(Text(operation, ": ", error.message));
+}
+
+// As a user would write it: "write volumes/db".
+std::string OperationOf(const Watch& watch) {
+  const auto* const handle = static_cast<const Handle*>(watch.handle);
+  if (handle == nullptr) return watch.what;
+  if (handle->kind == Handle::Kind::kVolume) {
+    return Text(watch.what, " volumes/", static_cast<const VolumeHandle*>(handle)->volume->name());
+  }
+  if (handle->kind == Handle::Kind::kSnapshot) {
+    const SnapshotInfo& info = static_cast<const SnapshotHandle*>(handle)->info;
+    return Text(watch.what, " snapshots/", info.volume, "/", info.name);
+  }
+  return watch.what;
 }
 
 }  // namespace
@@ -51,14 +66,33 @@ void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error
   ReplyError(req, error);
 }
 
-void InPool(RequestPool& pool, fuse_req_t req, std::function<void()> task) {
-  pool.Submit([req, task = std::move(task)] {
-    if (fuse_req_interrupted(req) != 0) {
-      fuse_reply_err(req, EINTR);
-      return;
-    }
-    task();
+void InPool(RequestPool& pool, fuse_req_t req, const Watch& watch, WatchedTask task) {
+  // shared_ptr: a std::function can be copied.
+  auto guard = std::make_shared<Watchdog::Guard>(FilesystemOf(req).watchdog, watch,
+                                                 Watchdog::Guard::Place::kQueued);
+  pool.Submit([guard = std::move(guard), task = std::move(task)] {
+    if (guard->Begin()) task(*guard);
   });
+}
+
+Watchdog::Hooks WatchdogHooks(Filesystem& fs) {
+  const auto request_of = [](const void* request) {
+    return static_cast<fuse_req_t>(const_cast<void*>(request));
+  };
+  return {
+      .answer =
+          [request_of](const Watch& watch, const Error& error) {
+            const fuse_req_t req = request_of(watch.request);
+            if (error.code == Errc::kInterrupted) return ReplyError(req, error);
+            ReplyRefusal(req, OperationOf(watch), error);
+          },
+      .interrupted =
+          [request_of](const void* request) {
+            return fuse_req_interrupted(request_of(request)) != 0;
+          },
+      .close =
+          [&fs](const void* handle) { fs.Close(static_cast<Handle*>(const_cast<void*>(handle))); },
+  };
 }
 
 }  // namespace volfs

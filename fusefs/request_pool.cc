@@ -4,43 +4,62 @@
 
 namespace volfs {
 
-RequestPool::RequestPool(const std::string& name, int threads) {
-  threads_.reserve(static_cast<size_t>(threads));
-  for (int i = 0; i < threads; ++i) threads_.emplace_back(name, [this] { Work(); });
+RequestPool::RequestPool(std::string name, int least, int most)
+    : name_(std::move(name)), least_(static_cast<size_t>(least)), most_(static_cast<size_t>(most)) {
+  MutexLock lock(mu_);
+  while (threads_.size() < least_) StartThreadLocked();
 }
 
 RequestPool::~RequestPool() { Stop(); }
 
+void RequestPool::StartThreadLocked() {
+  const uint64_t number = ++last_number_;
+  threads_.emplace(number, Thread(name_, [this, number] { Work(number); }));
+}
+
 void RequestPool::Submit(std::function<void()> task) {
+  std::vector<Thread> ended;
   {
     MutexLock lock(mu_);
     if (!stopping_) {
       queue_.push_back(std::move(task));
+      if (queue_.size() > idle_ && threads_.size() < most_) StartThreadLocked();
       changed_.NotifyAll();
-      return;
+      ended.swap(ended_);
     }
   }
-  task();
+  for (Thread& thread : ended) thread.Join();
+  if (task) task();
 }
 
 void RequestPool::Stop() {
+  std::vector<Thread> threads;
   {
     MutexLock lock(mu_);
     stopping_ = true;
     changed_.NotifyAll();
+    threads.swap(ended_);
+    for (auto& [number, thread] : threads_) threads.push_back(std::move(thread));
+    threads_.clear();
   }
-  for (Thread& thread : threads_) {
-    if (thread.joinable()) thread.Join();
-  }
+  for (Thread& thread : threads) thread.Join();
 }
 
-void RequestPool::Work() {
+void RequestPool::Work(uint64_t number) {
   while (true) {
     std::function<void()> task;
     {
       MutexLock lock(mu_);
-      while (queue_.empty() && !stopping_) changed_.Wait(mu_);
-      if (queue_.empty()) return;
+      ++idle_;
+      while (queue_.empty() && !stopping_ && threads_.size() <= least_) changed_.Wait(mu_);
+      --idle_;
+      if (queue_.empty()) {
+        const auto self = threads_.find(number);
+        if (self == threads_.end()) return;  // Stop joins it
+        ended_.push_back(std::move(self->second));
+        threads_.erase(self);
+        return;
+      }
       task = std::move(queue_.front());
       queue_.pop_front();
     }

@@ -18,9 +18,10 @@ namespace volfs {
 namespace {
 
 constexpr uint32_t kMaxRequestBytes = 1U << 20;
-constexpr uint32_t kMaxBackground = 64;  // read-ahead and asynchronous direct I/O in flight
-constexpr uint32_t kCongestion = 48;
-constexpr unsigned kThreads = 16;
+// Read-ahead and asynchronous direct I/O in flight, of all images: where it is reached the kernel
+// keeps back that of every image, so one that hangs must not reach it alone.
+constexpr uint32_t kMaxBackground = 256;
+constexpr uint32_t kCongestion = 192;
 constexpr Nanoseconds kKickPause = std::chrono::milliseconds(20);
 
 // --- what libfuse has to say ---------------------------------------------------------------------
@@ -167,7 +168,7 @@ Result<std::unique_ptr<Session>> Session::Mount(Filesystem& fs, const SessionOpt
     return Error{Errc::kIo, Text("cannot mount on ", options.mountpoint, ": ", LastWords(),
                                  "; `volfs doctor` looks for the cause")};
   }
-  return std::unique_ptr<Session>(new Session(raw));
+  return std::unique_ptr<Session>(new Session(raw, options.most_threads));
 }
 
 Session::~Session() {
@@ -181,8 +182,9 @@ Status Session::Serve() {
   sigaction(SIGUSR2, &kick, nullptr);
   fuse_loop_config* const config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
-  fuse_loop_cfg_set_max_threads(config, kThreads);
-  fuse_loop_cfg_set_idle_threads(config, kThreads);  // their buffers are worth keeping
+  const auto threads = static_cast<unsigned>(most_threads_);
+  fuse_loop_cfg_set_max_threads(config, threads);
+  fuse_loop_cfg_set_idle_threads(config, threads);  // their buffers are worth keeping
   serving_thread_ = pthread_self();
   serving_ = true;
   const int result = fuse_session_loop_mt(session_, config);
@@ -191,6 +193,8 @@ Status Session::Serve() {
   if (result >= 0) return OkStatus();
   return Error{Errc::kIo, Text("the FUSE session ended: ", std::strerror(-result)), -result};
 }
+
+bool Session::Over() const { return fuse_session_exited(session_) != 0; }
 
 // The loop looks at its flag when something wakes it up: a signal. One that comes just before it
 // falls asleep is lost, so it gets another.

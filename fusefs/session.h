@@ -17,6 +17,7 @@ struct SessionOptions {
   bool allow_other = false;
   bool read_only = false;
   std::vector<std::string> kernel;  // more options of the kernel's mount
+  int most_threads = 16;            // that serve requests at once
 };
 
 // One mount and the threads that serve it: libfuse's low-level session.
@@ -34,15 +35,20 @@ class Session {
   // are finished. Uses SIGUSR2 of this thread.
   Status Serve();
 
+  // Serve ends, or has ended.
+  [[nodiscard]] bool Over() const;
+
   // Ends Serve although the mount is in use: later requests are not answered any more.
   void BreakOff();
 
   [[nodiscard]] fuse_session* raw() { return session_; }
 
  private:
-  explicit Session(fuse_session* session) : session_(session) {}
+  Session(fuse_session* session, int most_threads)
+      : session_(session), most_threads_(most_threads) {}
 
   fuse_session* const session_;
+  const int most_threads_;
   std::atomic<bool> serving_{false};
   pthread_t serving_thread_{};
 };

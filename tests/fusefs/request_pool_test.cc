@@ -12,7 +12,7 @@ TEST(RequestPoolTest, TasksRunSideBySide) {
   std::atomic<int> inside{0};
   std::atomic<int> done{0};
   {
-    RequestPool pool("test", 4);
+    RequestPool pool("test", 4, 4);
     for (int i = 0; i < 4; ++i) {
       pool.Submit([&] {
         ++inside;
@@ -28,7 +28,7 @@ TEST(RequestPoolTest, TasksRunSideBySide) {
 
 TEST(RequestPoolTest, StopRunsWhatIsQueued) {
   std::atomic<int> done{0};
-  RequestPool pool("test", 1);
+  RequestPool pool("test", 1, 1);
   for (int i = 0; i < 50; ++i) pool.Submit([&] { ++done; });
   pool.Stop();
   EXPECT_EQ(done, 50);

@@ -1,0 +1,298 @@
+// Goal: a node that hangs hurts its own volumes only, who waits for it is answered or can be
+// killed, and what lands late destroys nothing (interface.md 7.7, traps T54, T63). Method: node b
+// has an ext4 of its own. Frozen, it takes no write until it is thawed; reads of what is cached are
+// answered. Where reads shall hang too, its disk is an image of a second mount whose daemon is
+// stopped.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kBlock = 4096;
+
+int MsOf(const std::function<void()>& action) {
+  const Clock::time_point start = Clock::now();
+  action();
+  return static_cast<int>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count());
+}
+
+class HangTest : public MountTest {
+ protected:
+  // With a limit of one second; what is about another node gets half of it.
+  static constexpr int kAtOnceMs = 500;
+  static constexpr int kGivenUpMs = 3000;
+
+  void TearDown() override {
+    Thaw();
+    MountTest::TearDown();
+    Thaw();
+    (void)RunShell("umount " + NodePath("b"));
+  }
+
+  void PutNodeOnADisk() {
+    MustRun("truncate -s 256M " + folder() + "/b.ext4 && mkfs.ext4 -q -F " + folder() +
+            "/b.ext4 && mount -o loop " + folder() + "/b.ext4 " + NodePath("b") + " && chmod 700 " +
+            NodePath("b"));
+  }
+
+  void Freeze() {
+    MustRun("fsfreeze -f " + NodePath("b"));
+    frozen_ = true;
+  }
+  void Thaw() {
+    if (!frozen_) return;
+    MustRun("fsfreeze -u " + NodePath("b"));
+    frozen_ = false;
+  }
+
+  // A volume on each node.
+  void Start() {
+    PutNodeOnADisk();
+    Mount({"a", "b"}, "node_timeout=1");
+    for (const char* node : {"a", "b"}) {
+      MustRun(std::string("head -c 4M /dev/urandom > ") + Path("nodes/") + node + "/on-" + node +
+              " && sync " + Path("nodes/") + node + "/on-" + node);
+    }
+  }
+
+  int WriteBlock(const std::string& volume, char byte, off_t offset = 0) {
+    const TestFile file(Volume(volume), O_WRONLY);
+    const std::string data(kBlock, byte);
+    return file.ok() ? ErrnoOf(::pwrite(file.fd(), data.data(), data.size(), offset))
+                     : file.open_error();
+  }
+  char ReadByte(const std::string& volume, off_t offset = 0) {
+    const TestFile file(Volume(volume), O_RDONLY | O_DIRECT);
+    alignas(kBlock) char data[kBlock] = {};
+    return ::pread(file.fd(), data, sizeof data, offset) == kBlock ? data[0] : '?';
+  }
+
+  // Somebody writes to node b and is told that it does not answer.
+  void LearnThatItHangs() {
+    int error = 0;
+    EXPECT_LT(MsOf([&] { error = WriteBlock("on-b", 'h'); }), kGivenUpMs);
+    EXPECT_EQ(error, EIO);
+    EXPECT_THAT(State(), HasSubstr("does not answer"));
+  }
+  std::string State() { return ReadText(Path("control/nodes/b/state")); }
+  bool Answers() {
+    for (int i = 0; i < 500; ++i) {
+      if (State() == "ok\n") return true;
+      ::usleep(10'000);
+    }
+    return false;
+  }
+
+  // A child that does `action`.
+  template <typename Action>
+  int Fork(const Action& action) {
+    const int child = ::fork();
+    if (child == 0) {
+      action();
+      ::_exit(0);
+    }
+    return child;
+  }
+  // Milliseconds until a child that is killed is gone.
+  int Kill9(int child) {
+    return MsOf([child] {
+      ::kill(child, SIGKILL);
+      ::waitpid(child, nullptr, 0);
+    });
+  }
+
+ private:
+  bool frozen_ = false;
+};
+
+// Who writes gets EIO after the limit, who comes later gets it at once; both are told which node it
+// is and since when, in last_error, in the log, and in the node's state.
+TEST_F(HangTest, WhoWaitsIsAnswered) {
+  Start();
+  Freeze();
+  LearnThatItHangs();
+  int error = 0;
+  EXPECT_LT(MsOf([&] { error = WriteBlock("on-b", 'i'); }), kAtOnceMs);
+  EXPECT_EQ(error, EIO);
+  EXPECT_THAT(State(), HasSubstr("a write has not returned for"));
+  EXPECT_THAT(ReadText(Path("control/last_error")),
+              AllOf(HasSubstr("write:volumes/on-b EIO given up after"),
+                    HasSubstr("node b does not answer: a write has not returned for")));
+  EXPECT_THAT(
+      RunShell("cat /var/log/volfs/*" + folder().substr(folder().rfind('.')) + "-mnt.log").output,
+      HasSubstr("node b does not answer"));
+  Thaw();
+  EXPECT_TRUE(Answers());
+}
+
+// Everything that is about another node goes on, while the first hangs and is not yet known to, and
+// afterwards.
+TEST_F(HangTest, TheOtherNodesVolumesAreNotHurt) {
+  Start();
+  MustRun("truncate -s 1M " + Path("nodes/a/old"));
+  Freeze();
+  const int writer = Fork([&] { (void)WriteBlock("on-b", 'h'); });
+  const auto use_a = [&] {
+    EXPECT_EQ(WriteBlock("on-a", 'x'), 0);
+    EXPECT_EQ(ReadByte("on-a"), 'x');
+    MustRun("sync " + Volume("on-a"));
+    MustRun("ls -l " + Path("volumes") + " && df " + Path("nodes/a"));
+    EXPECT_THAT(ReadText(Path("control/status")), HasSubstr("on-b"));
+    MustRun("touch " + Path("nodes/a/new") + " && mv " + Path("nodes/a/new") + " " +
+            Path("nodes/a/newer") + " && rm " + Path("nodes/a/newer"));
+    MustAsk("snapshot", "on-a s");
+    MustAsk("clone", "on-a copy node=a");
+    EXPECT_TRUE(WaitForStatus("copy", "available"));
+    MustAsk("delete", "copy");
+    MustAsk("delete", "on-a@s");
+  };
+  use_a();
+  ::waitpid(writer, nullptr, 0);
+  EXPECT_THAT(State(), HasSubstr("does not answer"));
+  EXPECT_LT(MsOf(use_a), 10 * kAtOnceMs);
+  EXPECT_EQ(Ask("create", "fresh 1M node=b"), EHOSTDOWN);
+  EXPECT_EQ(Ask("delete", "on-b"), EHOSTDOWN);
+  EXPECT_EQ(Ask("clone", "on-a across node=b"), EHOSTDOWN);
+  EXPECT_EQ(Ask("snapshot", "on-b s"), EHOSTDOWN);
+  Thaw();
+  ASSERT_TRUE(Answers());
+  MustAsk("create", "fresh 1M node=b");
+}
+
+// However many wait for the node that hangs, the other one's volumes are served, at once.
+TEST_F(HangTest, ManyWhoWaitHoldUpNobodyElse) {
+  constexpr int kMany = 120;
+  Start();
+  Freeze();
+  std::vector<int> children;
+  for (int i = 0; i < kMany; ++i) {
+    children.push_back(Fork([&] { (void)WriteBlock("on-b", 'h', i * kBlock); }));
+  }
+  ::usleep(200'000);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_LT(MsOf([&] { EXPECT_EQ(WriteBlock("on-a", 'x'), 0); }), kAtOnceMs);
+    EXPECT_LT(MsOf([&] { (void)ReadText(Path("control/status")); }), kAtOnceMs);
+  }
+  const int took_ms = MsOf([&] {
+    for (const int child : children) ::waitpid(child, nullptr, 0);
+  });
+  EXPECT_LT(took_ms, 2 * kGivenUpMs);
+  Thaw();
+  EXPECT_TRUE(Answers());
+}
+
+// A caller that is killed is gone, long before the limit.
+TEST_F(HangTest, WhoWaitsCanBeKilled) {
+  PutNodeOnADisk();
+  Mount({"a", "b"}, "node_timeout=60");
+  MustRun("head -c 1M /dev/urandom > " + Path("nodes/b/on-b") + " && sync " + Volume("on-b"));
+  Freeze();
+  const int writer = Fork([&] { (void)WriteBlock("on-b", 'h'); });
+  const int maker = Fork([&] { (void)RunShell("exec touch " + Path("nodes/b/new")); });
+  ::usleep(300'000);
+  EXPECT_LT(Kill9(writer), 2500);
+  EXPECT_LT(Kill9(maker), 2500);
+  EXPECT_EQ(State(), "ok\n") << "it may be slow only";
+  Thaw();
+}
+
+// What lands late does not land over something newer: until the write that was given up has
+// returned, no other is taken; then all is as before, and what is written is what is read (T63).
+TEST_F(HangTest, AWriteThatLandsLateIsOverNothingNewer) {
+  Start();
+  Freeze();
+  LearnThatItHangs();
+  EXPECT_EQ(WriteBlock("on-b", 'n'), EIO);
+  Thaw();
+  int error = EIO;
+  for (int i = 0; i < 500 && error == EIO; ++i) {
+    error = WriteBlock("on-b", 'n');
+    if (error == EIO) ::usleep(2000);
+  }
+  EXPECT_EQ(error, 0);
+  EXPECT_TRUE(Answers());
+  ::usleep(100'000);
+  EXPECT_EQ(ReadByte("on-b"), 'n');
+  MustRun("sync " + Volume("on-b"));
+  Remount();
+  EXPECT_EQ(ReadByte("on-b"), 'n');
+}
+
+// The same for one that was killed: the next write waits for it.
+TEST_F(HangTest, AWriteWaitsForAnEarlierOneWhoseCallerWasKilled) {
+  PutNodeOnADisk();
+  Mount({"a", "b"}, "node_timeout=60");
+  MustRun("head -c 1M /dev/zero > " + Path("nodes/b/on-b") + " && sync " + Volume("on-b"));
+  Freeze();
+  (void)Kill9(Fork([&] { (void)WriteBlock("on-b", 'o'); }));
+  const int writer = Fork([&] { ::_exit(WriteBlock("on-b", 'n')); });
+  ::usleep(300'000);
+  EXPECT_EQ(::waitpid(writer, nullptr, WNOHANG), 0);
+  Thaw();
+  int status = 0;
+  ::waitpid(writer, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  ::usleep(100'000);
+  EXPECT_EQ(ReadByte("on-b"), 'n');
+}
+
+// A sync that was given up is not made good by the next one's answer: that one syncs anew.
+TEST_F(HangTest, ASyncThatWasGivenUpIsNoSuccess) {
+  Start();
+  const TestFile file(Volume("on-b"), O_WRONLY);
+  const std::string data(kBlock, 's');
+  ASSERT_EQ(ErrnoOf(::pwrite(file.fd(), data.data(), data.size(), 0)), 0);
+  Freeze();
+  LearnThatItHangs();
+  int error = 0;
+  EXPECT_LT(MsOf([&] { error = ErrnoOf(::fsync(file.fd())); }), kGivenUpMs);
+  EXPECT_EQ(error, EIO);
+  Thaw();
+  ASSERT_TRUE(Answers());
+  EXPECT_EQ(ErrnoOf(::fsync(file.fd())), 0) << "no sync had failed: nothing is final";
+  EXPECT_EQ(WriteBlock("on-b", 't'), 0);
+  EXPECT_EQ(Field("on-b", "error"), "");
+}
+
+// A mount whose node hangs can be ended; the other node's volumes are committed.
+TEST_F(HangTest, TheMountCanBeEnded) {
+  Start();
+  EXPECT_EQ(WriteBlock("on-a", 'e'), 0);
+  Freeze();
+  LearnThatItHangs();
+  ::kill(pid(), SIGTERM);
+  for (int i = 0; i < 1000 && Exists(Path("control")); ++i) ::usleep(10'000);
+  EXPECT_FALSE(Exists(Path("control")));
+  ::sleep(4);  // the process exits; the kernel keeps it until the call has returned
+  Thaw();
+  int status = 0;
+  ::waitpid(pid(), &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1) << "it did not end in order";
+  ExpectNoDaemon();
+  Mount({"a", "b"}, "node_timeout=1");
+  EXPECT_EQ(ReadByte("on-a"), 'e');
+  EXPECT_EQ(ReadText(Path("control/nodes/b/state")), "ok\n");
+}
+
+}  // namespace
+}  // namespace volfs
