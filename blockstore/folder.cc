@@ -21,7 +21,7 @@ Error Busy(const std::string& why) { return Error{Errc::kBusy, why}; }
 
 }  // namespace
 
-Folder::Folder(Store& store) : store_(store) {
+Folder::Folder(Store& store, Node& node) : store_(store), node_(node) {
   thread_ = Thread("fold", [this] { Work(); });
 }
 
@@ -55,7 +55,7 @@ bool Folder::FoldAll() {
     MutexLock lock(store_.mu_);
     if (!store_.tidy_) return false;
   }
-  std::vector<Pair> pairs = store_.reclaimer_->Pairs();
+  std::vector<Pair> pairs = store_.reclaimer_->Pairs(node_);
   std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
   overs_.clear();
   for (const Pair& pair : pairs) overs_.insert(pair.over);
@@ -81,7 +81,7 @@ Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
   const Error busy = Busy("the tree has changed");
   if (layers.under == nullptr || layers.over == nullptr) return busy;
   Node* const node = layers.under->node();
-  if (node == nullptr || layers.over->node() != node) return busy;
+  if (node != &node_ || layers.over->node() != node) return busy;
   if (!store_.reclaimer_->IsPair(layers.under, layers.over)) return busy;
   const LayerRecord over = layers.over->record();
   if (over.parent != pair.under || !over.parent_node.empty()) return busy;
@@ -109,9 +109,8 @@ Folder::Users Folder::UsersOf(const std::vector<const Layer*>& subtree) {
 }
 
 Status Folder::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
-  Gate& shape = store_.layers_.shape();
-  if (!shape.Close(MonotonicNow() + LayerTable::kShapePatience))
-    return Busy("requests are at work");
+  Gate& shape = node_.shape();
+  if (!shape.Close(MonotonicNow() + Node::kShapePatience)) return Busy("requests are at work");
   const auto subtree = store_.reclaimer_->Subtree(over);
   const bool used = std::any_of(subtree.begin(), subtree.end(), [&](const Layer* layer) {
     return store_.reclaimer_->InUse(layer);
@@ -136,7 +135,7 @@ void Folder::ForgetImages(const std::vector<const Layer*>& of) {
 
 Result<Folder::Users> Folder::FindUsers(const Pair& pair) {
   Users users;
-  const Status found = store_.reclaimer_->Alone([&]() -> Status {
+  const Status found = store_.reclaimer_->Alone(node_, [&]() -> Status {
     VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
     return Reshape(layers.over, [&](const Users& now) {
       users = now;
@@ -167,7 +166,7 @@ Status Folder::FoldFrozen(const Pair& pair) {
   for (bool merged = false; !merged;) {
     if (stopping_.load()) return OkStatus();
     uint64_t moved_bytes = 0;
-    const Status done = store_.reclaimer_->Alone([&]() -> Status {
+    const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
       VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
       if (fold == nullptr) {
         VOLFS_ASSIGN(const uint64_t under_bytes, layers.under->AllocatedBytes());
@@ -356,7 +355,7 @@ Status Folder::FoldHead(const Pair& pair, Volume& volume) {
 }
 
 Status Folder::SinkHead(const Pair& pair, Volume& volume) {
-  return store_.reclaimer_->Alone([&]() -> Status {
+  return store_.reclaimer_->Alone(node_, [&]() -> Status {
     VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
     Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
     layers.under->node()->epoch().Synchronize();
@@ -375,7 +374,7 @@ Status Folder::SinkHead(const Pair& pair, Volume& volume) {
 // So that what it has can be moved: the next look finds two frozen layers.
 Status Folder::FreezeHead(const Pair& pair, Volume& volume) {
   Layer* frozen = nullptr;
-  const Status done = store_.reclaimer_->Alone([&]() -> Status {
+  const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
     VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
     return Reshape(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");

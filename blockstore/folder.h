@@ -15,7 +15,7 @@
 
 namespace volfs {
 
-// Folds the layers of a store in the background (fold.h), so that a chain does not grow for ever:
+// Folds the layers of one node in the background (fold.h), so that a chain does not grow for ever:
 // after its snapshots and clones are gone, a volume is one raw file again.
 //
 // Two frozen layers are folded a slice at a time. A head is written, so what it has is frozen first
@@ -23,7 +23,7 @@ namespace volfs {
 // writers wait. A volume that is written faster than that is left alone for longer and longer.
 //
 // What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
-// commit only (LayerTable::shape), deletions of snapshots for its copy, too. It copies under the
+// commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the
 // limits of hydration, and nothing while copying is paused. Of layers that somebody uses
 // (reclaim.h) nothing is folded until he has left.
 //
@@ -31,7 +31,7 @@ namespace volfs {
 // Reclaimer's > a volume's slot > shape (closed, for kShapePatience at most) > Store::mu_.
 class Folder {
  public:
-  explicit Folder(Store& store);
+  Folder(Store& store, Node& node);
   ~Folder();  // after the slice that is at work
   Folder(const Folder&) = delete;
   Folder& operator=(const Folder&) = delete;
@@ -78,6 +78,7 @@ class Folder {
   void Remove(Layer* gone);
 
   Store& store_;
+  Node& node_;
   std::atomic<bool> stopping_{false};
   Mutex mu_;  // of wake_
   Condition wake_;

@@ -60,4 +60,10 @@ Layer* LayerTable::Find(Id id) const {
   return found == by_id_.end() ? nullptr : found->second;
 }
 
+Node* LayerTable::NodeOf(Id id) const {
+  MutexLock lock(mu_);
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second->node();
+}
+
 }  // namespace volfs

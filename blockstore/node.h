@@ -7,6 +7,7 @@
 #include "blockstore/catalog.h"
 #include "blockstore/epoch.h"
 #include "blockstore/error.h"
+#include "blockstore/gate.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/node_lock.h"
 
@@ -36,6 +37,12 @@ class Node {
   // Who may still use what its volumes' maps showed. A volume may show layers of another node, too:
   // those that a clone holds; who takes such a hold away waits for the readers of the clone's node.
   [[nodiscard]] Epoch& epoch() { return epoch_; }
+  // Passed by who uses layers of this node, or a map of their blocks, that no point keeps: a
+  // request that has found a snapshot's layer, who loads a map from the catalog. Folding closes it
+  // while it changes which layer a block is in (fold.h), and does not insist: nobody is kept from
+  // passing, and it from closing, for longer than kShapePatience.
+  Gate& shape() { return shape_; }
+  static constexpr Nanoseconds kShapePatience = std::chrono::milliseconds(20);
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
 
   // What Open loaded; the store takes it over and frees it.
@@ -60,6 +67,7 @@ class Node {
   std::unique_ptr<Catalog> catalog_;
   CatalogContents contents_;
   Id id_ = kNoId;
+  Gate shape_;
   Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
 };
 

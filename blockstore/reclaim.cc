@@ -23,6 +23,12 @@ struct Reclaimer::Plan {
   CatalogChange change;
 };
 
+Reclaimer::Reclaimer(LayerTable& layers, const std::vector<std::unique_ptr<Node>>& nodes,
+                     uint32_t block_size)
+    : layers_(layers), block_size_(block_size) {
+  for (const auto& node : nodes) reclaim_mu_[node.get()];
+}
+
 void Reclaimer::Add(Layer* layer) {
   MutexLock lock(tree_mu_);
   places_[layer];
@@ -81,12 +87,12 @@ Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
 
 // --- folding -------------------------------------------------------------------------------------
 
-std::vector<Reclaimer::Pair> Reclaimer::Pairs() const {
+std::vector<Reclaimer::Pair> Reclaimer::Pairs(const Node& node) const {
   std::vector<Pair> pairs;
   {
     MutexLock lock(tree_mu_);
     for (const auto& [layer, place] : places_) {
-      if (place.points > 0 || place.children.size() != 1 || layer->node() == nullptr) continue;
+      if (place.points > 0 || place.children.size() != 1 || layer->node() != &node) continue;
       pairs.push_back({layer->id(), place.children.front()->id()});
     }
   }
@@ -121,9 +127,18 @@ uint64_t Reclaimer::version() const {
   return version_;
 }
 
-Status Reclaimer::Alone(const std::function<Status()>& work) {
-  MutexLock serial(reclaim_mu_);
+Status Reclaimer::Alone(const Node& node, const std::function<Status()>& work) {
+  MutexLock serial(reclaim_mu_.at(&node));
   return work();
+}
+
+Status Reclaimer::AloneWith(Id id, const std::function<Status(Layer*)>& work) {
+  const Node* const node = layers_.NodeOf(id);
+  if (node == nullptr) return OkStatus();
+  return Alone(*node, [&] {
+    Layer* const layer = layers_.Find(id);
+    return layer == nullptr ? OkStatus() : work(layer);
+  });
 }
 
 void Reclaimer::Merge(Layer* under, Layer* over, Layer* stays) {
@@ -185,13 +200,12 @@ Status Reclaimer::RemovePoint(Layer* layer) {
 }
 
 Status Reclaimer::Reclaim(Id id) {
-  MutexLock serial(reclaim_mu_);
-  Layer* const layer = layers_.Find(id);
-  if (layer == nullptr || layer->node() == nullptr) return OkStatus();
-  Plan plan;
-  plan.node = layer->node();
-  VOLFS_TRY(MakePlan(layer, plan));
-  return Carry(std::move(plan));
+  return AloneWith(id, [&](Layer* layer) -> Status {
+    Plan plan;
+    plan.node = layer->node();
+    VOLFS_TRY(MakePlan(layer, plan));
+    return Carry(std::move(plan));
+  });
 }
 
 // From `layer` down to the first that has a point.
@@ -302,15 +316,12 @@ Status Reclaimer::PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) {
 }
 
 Status Reclaimer::ForgetCache(Id id) {
-  MutexLock serial(reclaim_mu_);  // it is not removed meanwhile
-  Layer* const layer = layers_.Find(id);
-  return layer == nullptr ? OkStatus() : layer->ForgetCache();
+  return AloneWith(id, [](Layer* layer) { return layer->ForgetCache(); });
 }
 
 Status Reclaimer::PunchGarbage(Id id) {
-  return Alone([&]() -> Status {  // it is not removed meanwhile
-    Layer* const layer = layers_.Find(id);
-    if (layer == nullptr || layer->node() == nullptr || layer->flat()) return OkStatus();
+  return AloneWith(id, [&](Layer* layer) -> Status {
+    if (layer->flat()) return OkStatus();
     NotePunched(id);
     return PunchGarbageAlone(layer);
   });
@@ -345,14 +356,13 @@ Status Reclaimer::PunchGarbageAlone(Layer* layer) {
 }
 
 Status Reclaimer::SyncPunched() {
-  MutexLock serial(reclaim_mu_);
   std::set<Id> punched;
   {
     MutexLock lock(tree_mu_);
     punched.swap(punched_);
   }
   for (const Id id : punched) {
-    if (Layer* const layer = layers_.Find(id)) VOLFS_TRY(layer->SyncFile());
+    VOLFS_TRY(AloneWith(id, [](Layer* layer) { return layer->SyncFile(); }));
   }
   return OkStatus();
 }

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -31,11 +33,11 @@ namespace volfs {
 // began before (the epoch), then the punch or the unlink. A crash in between leaves space that the
 // next mount finds (recovery.h).
 //
-// Thread-safety: all methods from any thread. Locks: reclaim_mu_ (one reclaim at a time; held over
-// I/O) > tree_mu_ (a leaf).
+// Thread-safety: all methods from any thread. Locks: reclaim_mu_ > tree_mu_ (a leaf).
 class Reclaimer {
  public:
-  Reclaimer(LayerTable& layers, uint32_t block_size) : layers_(layers), block_size_(block_size) {}
+  Reclaimer(LayerTable& layers, const std::vector<std::unique_ptr<Node>>& nodes,
+            uint32_t block_size);
 
   // Every layer of the catalogs: one that has neither point nor child nor parent is to be freed
   // too.
@@ -50,8 +52,8 @@ class Reclaimer {
   // Takes a point away; what that frees is for a later ReclaimAll.
   void DropPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   // Takes a point away; the space is free when this returns.
-  Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
-  Status RemoveUse(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
+  Status RemoveUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
 
   // --- folding: two layers become one (fold.h) ---------------------------------------------------
 
@@ -60,7 +62,7 @@ class Reclaimer {
     Id over = kNoId;
   };
   // By the id of `under`. Whether they can be folded now is for the caller to find out.
-  [[nodiscard]] std::vector<Pair> Pairs() const VOLFS_EXCLUDES(tree_mu_);
+  [[nodiscard]] std::vector<Pair> Pairs(const Node& node) const VOLFS_EXCLUDES(tree_mu_);
   [[nodiscard]] bool IsPair(const Layer* under, const Layer* over) const VOLFS_EXCLUDES(tree_mu_);
   // The layer and all that lie over it, no layer before its parent.
   [[nodiscard]] std::vector<const Layer*> Subtree(const Layer* layer) const
@@ -69,8 +71,8 @@ class Reclaimer {
   [[nodiscard]] bool InUse(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);  // it, alone
   // Grows with every change of the tree that can make a pair, or let one be folded.
   [[nodiscard]] uint64_t version() const VOLFS_EXCLUDES(tree_mu_);
-  // Runs `work` while nothing is reclaimed.
-  Status Alone(const std::function<Status()>& work) VOLFS_EXCLUDES(reclaim_mu_);
+  // Runs `work` while nothing is reclaimed on the node.
+  Status Alone(const Node& node, const std::function<Status()>& work);
   // Inside Alone, of a pair whose layers are one now: `stays` has the points, the children and the
   // parent of both.
   void Merge(Layer* under, Layer* over, Layer* stays) VOLFS_EXCLUDES(tree_mu_);
@@ -85,20 +87,20 @@ class Reclaimer {
   Result<uint64_t> ExclusiveBytes(Layer* top) const VOLFS_EXCLUDES(tree_mu_);
   // Frees what the layer and the pointless layers under it can spare. A no-op if it has a point, or
   // is gone: by id, as another call may have removed it while this one waited for its turn.
-  Status Reclaim(Id layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  Status Reclaim(Id layer) VOLFS_EXCLUDES(tree_mu_);
 
   // Layer::ForgetCache, of one that may be gone.
-  Status ForgetCache(Id layer) VOLFS_EXCLUDES(reclaim_mu_);
+  Status ForgetCache(Id layer);
   // Frees what is in the file of a layer that nobody writes any more, but not in its presence as
   // the catalog has it: writes that were never committed. A no-op if the layer is gone.
-  Status PunchGarbage(Id layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  Status PunchGarbage(Id layer) VOLFS_EXCLUDES(tree_mu_);
 
   // Makes durable what was punched. Not done by each call: until the mount ends in order a crash
   // that brings such blocks back only makes the next mount punch them again.
-  Status SyncPunched() VOLFS_EXCLUDES(reclaim_mu_);
+  Status SyncPunched();
 
   // Frees what a crash may have left: a Reclaim of every layer without a point.
-  Status ReclaimAll() VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  Status ReclaimAll() VOLFS_EXCLUDES(tree_mu_);
 
  private:
   struct Place {
@@ -109,15 +111,20 @@ class Reclaimer {
   // What one call is going to free.
   struct Plan;
 
+  // Alone on the layer's node; nothing if it is gone, or its node is not mounted.
+  Status AloneWith(Id layer, const std::function<Status(Layer*)>& work);
+  // All of these inside Alone.
   [[nodiscard]] Place PlaceOf(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
-  Status MakePlan(Layer* layer, Plan& plan) VOLFS_REQUIRES(reclaim_mu_);
-  Status PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) VOLFS_REQUIRES(reclaim_mu_);
-  Status Carry(Plan plan) VOLFS_REQUIRES(reclaim_mu_);
+  Status MakePlan(Layer* layer, Plan& plan);
+  Status PlanHidden(Layer* layer, const Plan& so_far, Plan& plan);
+  Status Carry(Plan plan);
 
   LayerTable& layers_;
   const uint32_t block_size_;
 
-  Mutex reclaim_mu_;
+  // One reclaim at a time on each node; held over I/O. Those of a node that hangs hold up nobody
+  // else.
+  std::map<const Node*, Mutex> reclaim_mu_;
   mutable Mutex tree_mu_;
   std::set<Id> punched_ VOLFS_GUARDED_BY(tree_mu_);  // since the last SyncPunched
   std::unordered_map<const Layer*, Place> places_ VOLFS_GUARDED_BY(tree_mu_);

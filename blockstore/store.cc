@@ -47,7 +47,7 @@ OpenSnapshot::~OpenSnapshot() {
 Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options)
     : nodes_(std::move(nodes)), options_(options) {
   if (!nodes_.empty()) block_size_ = nodes_.front()->block_size();
-  reclaimer_ = std::make_unique<Reclaimer>(layers_, block_size_);
+  reclaimer_ = std::make_unique<Reclaimer>(layers_, nodes_, block_size_);
   hydrator_ =
       std::make_unique<Hydrator>(options.hydrate ? kHydrators : 0,
                                  [this](const std::shared_ptr<CloneJob>& job) { OnJobOver(job); });
@@ -70,8 +70,8 @@ void Store::Start() {
   notifier_ = Thread("notify", [this] { Notify(); });
   for (const auto& node : nodes_) {
     maintainers_.emplace_back("maintain", [this, &node = *node] { Maintain(node); });
+    if (options_.fold) folders_.push_back(std::make_unique<Folder>(*this, *node));
   }
-  if (options_.fold) folder_ = std::make_unique<Folder>(*this);
   if (!options_.hydrate) return;
   std::vector<Id> dependent;
   {
@@ -92,7 +92,7 @@ void Store::StartJob(Id clone) {
     entry = clones_.at(clone);
     volume = by_id_.at(clone);
   }
-  const Gate::Passage stay = layers_.shape().Enter();
+  const Gate::Passage stay = entry.held->node()->shape().Enter();
   Result<ExtentMap> map = LoadMap(layers_, entry.held, block_size_);
   MutexLock lock(mu_);
   if (!map.ok()) {
@@ -113,7 +113,7 @@ CloneJob::Context Store::CopyContext() {
 }
 
 Store::~Store() {
-  folder_.reset();
+  folders_.clear();
   hydrator_->Stop();
   {
     MutexLock lock(event_mu_);
@@ -459,12 +459,20 @@ Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {
 }
 
 Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
-  const Gate::Passage stay = layers_.shape().Enter();
+  const Error none{Errc::kNotFound, "no such snapshot"};
+  Node* node = nullptr;
+  {
+    MutexLock lock(mu_);
+    const auto found = snapshots_.find(id);
+    if (found == snapshots_.end()) return none;
+    node = found->second.node;
+  }
+  const Gate::Passage stay = node->shape().Enter();
   Layer* layer = nullptr;
   {
     MutexLock lock(mu_);
     const auto found = snapshots_.find(id);
-    if (found == snapshots_.end()) return Error{Errc::kNotFound, "no such snapshot"};
+    if (found == snapshots_.end()) return none;
     layer = layers_.Find(found->second.record.layer);
     // Under mu_, as deleting a snapshot takes it off the table before it takes its point away.
     if (layer != nullptr) reclaimer_->AddUse(layer);

@@ -282,6 +282,15 @@ class Store {
   [[nodiscard]] std::vector<Id> IdsLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] std::string NameLocked(Id volume) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] Attributes AttributesLocked(Id volume) const VOLFS_REQUIRES(mu_);  // as NameLocked
+  // Enters the shape of the node of a volume or snapshot, which is found by its name again then.
+  struct Stay {
+    Node* node = nullptr;  // null: there is none
+    Gate::Passage passage;
+  };
+  [[nodiscard]] Stay StayWith(const std::string& volume, const std::string& snapshot)
+      VOLFS_EXCLUDES(mu_);
+  // kBusy: the name leads to another node now.
+  static Status CheckStays(const Node* stay, const Node& node, const std::string& what);
   [[nodiscard]] const SnapshotEntry* FindSnapshotLocked(const std::string& volume,
                                                         const std::string& name) const
       VOLFS_REQUIRES(mu_);
@@ -363,7 +372,7 @@ class Store {
   LayerTable layers_;
   std::unique_ptr<Reclaimer> reclaimer_;
   std::unique_ptr<Hydrator> hydrator_;
-  std::unique_ptr<Folder> folder_;
+  std::vector<std::unique_ptr<Folder>> folders_;  // one a node
 
   Mutex naming_mu_;    // one change of a volume's name (rename, delete) at a time; held over I/O
   Mutex settings_mu_;  // one change of a setting at a time; held over its commit

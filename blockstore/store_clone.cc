@@ -28,8 +28,9 @@ Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const 
     VOLFS_ASSIGN(std::shared_ptr<Volume> earlier, Retried(request));
     if (earlier != nullptr) return earlier;
   }
-  const Gate::Passage stay = layers_.shape().Enter();  // as long as the plan has layers and images
+  const Stay stay = StayWith(request.source, request.snapshot);  // the plan has layers and images
   ClonePlan plan(*this);
+  plan.stay_node = stay.node;
   VOLFS_TRY(PlanClone(request, caller, plan));
   auto made = request.linked ? CloneLinked(plan) : CloneAcross(plan);
   if (!made.ok() && !RefusedCleanly(made.error())) plan.reservation.Abandon();
@@ -58,7 +59,7 @@ Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
     plan.source_volume = plan.source->id();
     plan.source_node = &plan.source->node();
     plan.source_bytes = plan.source->size_bytes();
-    return OkStatus();
+    return CheckStays(plan.stay_node, *plan.source_node, plan.source_words);
   }
   const SnapshotEntry* const found = FindSnapshotLocked(request.source, request.snapshot);
   if (found == nullptr) {
@@ -73,7 +74,7 @@ Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
   if (plan.frozen == nullptr) {
     return Error{Errc::kCorrupt, Text(plan.source_words, ": its layer is not in the catalog")};
   }
-  return OkStatus();
+  return CheckStays(plan.stay_node, *plan.source_node, plan.source_words);
 }
 
 Status Store::PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan) {

@@ -78,6 +78,26 @@ Attributes Store::AttributesLocked(Id volume) const {
   return live != by_id_.end() ? live->second->attributes() : ghosts_.at(volume).record.attributes;
 }
 
+Store::Stay Store::StayWith(const std::string& volume, const std::string& snapshot) {
+  Stay stay;
+  {
+    MutexLock lock(mu_);
+    const auto live = by_name_.find(volume);
+    if (!snapshot.empty()) {
+      if (const auto* found = FindSnapshotLocked(volume, snapshot)) stay.node = found->node;
+    } else if (live != by_name_.end()) {
+      stay.node = &live->second->node();
+    }
+  }
+  if (stay.node != nullptr) stay.passage = stay.node->shape().Enter();
+  return stay;
+}
+
+Status Store::CheckStays(const Node* stay, const Node& node, const std::string& what) {
+  if (stay == &node) return OkStatus();
+  return Error{Errc::kBusy, Text(what, ": its name has come from another just now; try again")};
+}
+
 const Store::SnapshotEntry* Store::FindSnapshotLocked(const std::string& volume,
                                                       const std::string& name) const {
   for (const Id id : IdsLocked(volume)) {
@@ -182,7 +202,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
 
 Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const std::string& name,
                                          const Caller& caller) {
-  const Gate::Passage stay = layers_.shape().Enter();
+  const Stay stay = StayWith(volume_name, "");
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
   SnapshotRecord record;
@@ -191,6 +211,7 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     const auto found = by_name_.find(volume_name);
     if (found == by_name_.end()) return NotFound(volume_name);
     volume = found->second;
+    VOLFS_TRY(CheckStays(stay.node, volume->node(), volume_name));
     if (!Allowed(caller, volume->attributes(), Right::kRead)) return Denied(volume_name, "read");
     VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume_name));
     VOLFS_TRY(CheckSourceLocked(*volume));
@@ -256,7 +277,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
     const Epoch::Reader reader = volume.node().epoch().Enter();
     return volume.head()->record().parent;
   };
-  Gate::Passage stay = layers_.shape().Enter();
+  Gate::Passage stay = volume.node().shape().Enter();
   const Id under = under_head();
   VOLFS_TRY(volume.Shrink(size_bytes));
   stay.Leave();
@@ -394,7 +415,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
 // Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
 // when the last reader closes it.
 Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held) {
-  Gate::Passage stay = layers_.shape().Enter();
+  Gate::Passage stay = volume->node().shape().Enter();
   MutexLock naming(naming_mu_);
   bool has_snapshots = false;
   {
@@ -437,7 +458,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
 
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
-  Gate::Passage stay = layers_.shape().Enter();
+  Stay stay = StayWith(volume_name, name);
   MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
   bool last_of_ghost = false;
@@ -447,6 +468,7 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
     if (found == nullptr) {
       return Error{Errc::kNotFound, Text(volume_name, "@", name, ": no such snapshot")};
     }
+    VOLFS_TRY(CheckStays(stay.node, *found->node, volume_name));
     const Id volume = found->record.volume;
     if (!Allowed(caller, AttributesLocked(volume), Right::kWrite)) {
       return Denied(volume_name, "delete");
@@ -480,7 +502,7 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
   if (layer == nullptr) return OkStatus();
   const Id id = layer->id();
   reclaimer_->DropPoint(layer);
-  stay.Leave();  // before it waits for who folds
+  stay.passage.Leave();  // before it waits for who folds
   // It is deleted, whatever comes of its space.
   if (const Status freed = reclaimer_->Reclaim(id); !freed.ok()) {
     LogWarning(Text(volume_name, "@", name,

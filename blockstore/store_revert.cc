@@ -6,7 +6,7 @@
 namespace volfs {
 Status Store::Revert(const std::string& name, const std::string& snapshot, const Caller& caller) {
   const std::string words = Text(name, "@", snapshot);
-  const Gate::Passage stay = layers_.shape().Enter();
+  const Stay stay = StayWith(name, snapshot);
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
   SnapshotRecord record;
@@ -30,6 +30,7 @@ Status Store::Revert(const std::string& name, const std::string& snapshot, const
           Text(words, ": the snapshot is on node ", found->node->name(), ", the volume on ",
                volume->node().name(), "; restore it under another name")};
     }
+    VOLFS_TRY(CheckStays(stay.node, volume->node(), name));
     ReserveSourceLocked(reservation, volume->id());
   }
   VOLFS_TRY(CheckNotFenced(volume->node()));

@@ -16,7 +16,7 @@ bool Store::MayShare(const Volume& source, Volume& target) {
 }
 
 Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Volume>& source) {
-  const Gate::Passage stay = layers_.shape().Enter();
+  const Gate::Passage stay = source->node().shape().Enter();
   Reservation reservation(*this);
   {
     MutexLock lock(mu_);
@@ -39,7 +39,7 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Vo
 
 Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
                     const std::shared_ptr<Volume>& target, const ByteRange& range) {
-  const Gate::Passage stay = layers_.shape().Enter();
+  const Gate::Passage stay = target->node().shape().Enter();
   Layer* const frozen = source->layer();
   const Error apart{Errc::kWrongRegion,
                     Text(target->name(), ": it cannot share blocks with that source")};

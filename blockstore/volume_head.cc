@@ -147,7 +147,7 @@ Status Volume::SinkHead(Fold& fold) {
     VOLFS_TRY(CheckWritable());
     VOLFS_TRY(CommitBatch({}));  // with writers running: little is left for those whom it holds up
     const bool closes = !Sabotaged(Sabotage::kFoldHeadWritten);
-    if (closes) VOLFS_TRY(CloseGate(LayerTable::kShapePatience));
+    if (closes) VOLFS_TRY(CloseGate(Node::kShapePatience));
     const Status done = SinkHeadClosed(fold);
     if (closes) gate_.Open();
     return done;
