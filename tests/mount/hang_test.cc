@@ -56,14 +56,17 @@ class HangTest : public MountTest {
             NodePath("b"));
   }
 
+  // Whatever becomes of the test, it is thawed in the end: nobody can kill who waits for it.
   void Freeze() {
     MustRun("fsfreeze -f " + NodePath("b"));
-    frozen_ = true;
+    thawer_ = std::stoi(MustRun("setsid sh -c 'sleep 40; fsfreeze -u " + NodePath("b") +
+                                "' > /dev/null 2>&1 & echo $!"));
   }
   void Thaw() {
-    if (!frozen_) return;
-    MustRun("fsfreeze -u " + NodePath("b"));
-    frozen_ = false;
+    if (thawer_ == 0) return;
+    ::kill(-thawer_, SIGKILL);
+    (void)RunShell("fsfreeze -u " + NodePath("b"));
+    thawer_ = 0;
   }
 
   // ... whose reads hang, too: on an image of a mount whose daemon can be stopped.
@@ -137,8 +140,8 @@ class HangTest : public MountTest {
   }
 
  private:
-  bool frozen_ = false;
-  int outer_ = 0;  // the daemon under node b's disk
+  int thawer_ = 0;  // the group of the process that thaws it late; 0: it is not frozen
+  int outer_ = 0;   // the daemon under node b's disk
 };
 
 // Who writes gets EIO after the limit, who comes later gets it at once; both are told which node it
@@ -345,6 +348,26 @@ TEST_F(HangTest, ReadsAreAnsweredToo) {
   ASSERT_TRUE(Answers());
   EXPECT_NE(ReadByte("on-b"), '?');
   EXPECT_EQ(ReadByte("on-b"), ReadByte("copy"));
+}
+
+// A write in flight that lasts for over a second refuses a snapshot and a clone: the instant would
+// have to wait for it. Nothing is left of the request (5.7).
+TEST_F(HangTest, AWriteInFlightForOverASecondRefusesAnInstant) {
+  PutNodeOnADisk();
+  Mount({"a", "b"}, "node_timeout=60");
+  MustRun("head -c 1M /dev/zero > " + Path("nodes/b/on-b") + " && sync " + Volume("on-b"));
+  Freeze();
+  const int writer = Fork([&] { (void)WriteBlock("on-b", 'w'); });
+  ::usleep(300'000);
+  AskResult refused;
+  const int took_ms = MsOf([&] { refused = AskForReply("snapshot", "on-b s"); });
+  EXPECT_EQ(refused.error, EBUSY) << refused.reply;
+  EXPECT_GE(took_ms, 900);
+  EXPECT_LT(took_ms, 5000);
+  Thaw();
+  ::waitpid(writer, nullptr, 0);
+  EXPECT_FALSE(Exists(Path("snapshots/on-b")));
+  MustAsk("snapshot", "on-b s");
 }
 
 // A mount whose node hangs can be ended; the other node's volumes are committed.
