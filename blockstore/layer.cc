@@ -43,6 +43,11 @@ LayerRecord Layer::record() const {
   return record_;
 }
 
+LayerRecord Layer::committed() const {
+  MutexLock lock(mu_);
+  return committed_;
+}
+
 Status Layer::MissingError() const {
   return Error{Errc::kIo, Text("node ", missing_node_, " ", why_missing_)};
 }
@@ -241,6 +246,19 @@ bool Layer::RecordDirty() const {
 void Layer::Committed(const LayerRecord& record) {
   MutexLock lock(mu_);
   committed_ = record;
+}
+
+bool Layer::Recorded() const {
+  MutexLock lock(mu_);
+  return committed_.id == id_ && pending_.empty();
+}
+
+void Layer::Relink(const LayerRecord& committed) {
+  MutexLock lock(mu_);
+  assert(committed.id == id_);
+  record_.parent = committed.parent;
+  record_.parent_bytes = committed.parent_bytes;
+  committed_ = committed;
 }
 
 void Layer::BecomeFlat(const LayerRecord& committed) {

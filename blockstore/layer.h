@@ -56,6 +56,7 @@ class Layer {
   [[nodiscard]] Layer* lost_parent() const { return lost_parent_; }
 
   [[nodiscard]] LayerRecord record() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] LayerRecord committed() const VOLFS_EXCLUDES(mu_);  // as it is in the catalog
   [[nodiscard]] bool flat() const { return flat_.load(std::memory_order_acquire); }
 
   // The last mount did not end in order, perhaps with a failed sync: when the file is opened, what
@@ -102,6 +103,11 @@ class Layer {
   // After the commit: Committed(the record).
   [[nodiscard]] bool RecordDirty() const VOLFS_EXCLUDES(mu_);
   void Committed(const LayerRecord& record) VOLFS_EXCLUDES(mu_);
+  // The catalog knows it, with all the blocks that it has (of one that nobody writes any more).
+  [[nodiscard]] bool Recorded() const VOLFS_EXCLUDES(mu_);
+  // What it lies over, and how much of that it shows, has changed by the durable commit of
+  // `committed`. Not while a batch is made.
+  void Relink(const LayerRecord& committed) VOLFS_EXCLUDES(mu_);
   // The link to the parent was cut by the durable commit of `committed`. What has changed since
   // that was taken (a growth) is still to be committed.
   void BecomeFlat(const LayerRecord& committed) VOLFS_EXCLUDES(mu_);

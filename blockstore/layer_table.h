@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "blockstore/extent_map.h"
+#include "blockstore/gate.h"
 #include "blockstore/layer.h"
 #include "blockstore/runtime.h"
 
@@ -44,6 +45,12 @@ class LayerTable {
   // Null if this process does not know it. Ids are unique over all nodes.
   [[nodiscard]] Layer* Find(Id id) const VOLFS_EXCLUDES(mu_);
 
+  // Passed by who uses layers, or a map of blocks, that no point keeps: a request that has found a
+  // snapshot's layer, who loads a map from the catalogs. Folding closes it while it changes which
+  // layer a block is in (fold.h), and does not insist: it closes for kShapePatience at most.
+  Gate& shape() { return shape_; }
+  static constexpr Nanoseconds kShapePatience = std::chrono::milliseconds(20);
+
  private:
   static constexpr uint32_t kSegment = 4096;
   static constexpr uint32_t kSegments = 16384;
@@ -52,6 +59,7 @@ class LayerTable {
   Layer* Place(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
   Layer* PlaceAndName(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
 
+  Gate shape_;
   std::array<std::atomic<Segment*>, kSegments> segments_{};
   mutable Mutex mu_;
   uint32_t next_ VOLFS_GUARDED_BY(mu_) = 1;  // 0 is LayerRef::kHole

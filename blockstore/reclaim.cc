@@ -42,6 +42,35 @@ void Reclaimer::AddChild(Layer* parent, Layer* child) {
 void Reclaimer::RemoveChild(Layer* parent, Layer* child) {
   MutexLock lock(tree_mu_);
   std::erase(places_[parent].children, child);
+  ++version_;
+}
+
+void Reclaimer::AddUse(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  Place& place = places_[layer];
+  ++place.points;
+  ++place.uses;
+}
+
+void Reclaimer::PointIsUse(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  Place& place = places_[layer];
+  ++place.uses;
+  assert(place.uses <= place.points);
+}
+
+Status Reclaimer::RemoveUse(Layer* layer) {
+  const Id id = layer->id();  // as in RemovePoint
+  {
+    // Both at once: a point that is no use any more would be moved by who folds.
+    MutexLock lock(tree_mu_);
+    Place& place = places_[layer];
+    assert(place.uses > 0 && place.points >= place.uses);
+    --place.uses;
+    --place.points;
+    ++version_;
+  }
+  return Reclaim(id);
 }
 
 Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
@@ -49,6 +78,66 @@ Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
   const auto found = places_.find(layer);
   return found == places_.end() ? Place{} : found->second;
 }
+
+// --- folding -------------------------------------------------------------------------------------
+
+std::vector<Reclaimer::Pair> Reclaimer::Pairs() const {
+  std::vector<Pair> pairs;
+  {
+    MutexLock lock(tree_mu_);
+    for (const auto& [layer, place] : places_) {
+      if (place.points > 0 || place.children.size() != 1 || layer->node() == nullptr) continue;
+      pairs.push_back({layer->id(), place.children.front()->id()});
+    }
+  }
+  // Not in the order of the table, as in ReclaimAll.
+  std::sort(pairs.begin(), pairs.end(),
+            [](const Pair& a, const Pair& b) { return a.under < b.under; });
+  return pairs;
+}
+
+bool Reclaimer::IsPair(const Layer* under, const Layer* over) const {
+  const Place place = PlaceOf(under);
+  return place.points == 0 && place.children.size() == 1 && place.children.front() == over;
+}
+
+std::vector<const Layer*> Reclaimer::Subtree(const Layer* layer) const {
+  std::vector<const Layer*> subtree{layer};
+  for (size_t next = 0; next < subtree.size(); ++next) {
+    const std::vector<Layer*> children = PlaceOf(subtree[next]).children;
+    subtree.insert(subtree.end(), children.begin(), children.end());
+  }
+  return subtree;
+}
+
+std::vector<Layer*> Reclaimer::Children(const Layer* layer) const {
+  return PlaceOf(layer).children;
+}
+
+bool Reclaimer::InUse(const Layer* layer) const { return PlaceOf(layer).uses > 0; }
+
+uint64_t Reclaimer::version() const {
+  MutexLock lock(tree_mu_);
+  return version_;
+}
+
+Status Reclaimer::Alone(const std::function<Status()>& work) {
+  MutexLock serial(reclaim_mu_);
+  return work();
+}
+
+void Reclaimer::Merge(Layer* under, Layer* over, Layer* stays) {
+  assert(IsPair(under, over));
+  assert(stays == under || under->flat());  // else what lies under `under` would have a new child
+  MutexLock lock(tree_mu_);
+  Place place = std::move(places_.at(over));
+  places_.erase(under);
+  places_.erase(over);
+  places_[stays] = std::move(place);
+  ++version_;
+}
+
+// --- reclaiming ----------------------------------------------------------------------------------
 
 Result<uint64_t> Reclaimer::ExclusiveBytes(Layer* top) const {
   uint64_t bytes = 0;
@@ -86,6 +175,7 @@ void Reclaimer::DropPoint(Layer* layer) {
   Place& place = places_[layer];
   assert(place.points > 0);
   --place.points;
+  ++version_;
 }
 
 Status Reclaimer::RemovePoint(Layer* layer) {
@@ -218,10 +308,20 @@ Status Reclaimer::ForgetCache(Id id) {
 }
 
 Status Reclaimer::PunchGarbage(Id id) {
-  MutexLock serial(reclaim_mu_);  // it is not removed meanwhile
-  Layer* const layer = layers_.Find(id);
-  if (layer == nullptr || layer->node() == nullptr || layer->flat()) return OkStatus();
-  punched_.insert(id);
+  return Alone([&]() -> Status {  // it is not removed meanwhile
+    Layer* const layer = layers_.Find(id);
+    if (layer == nullptr || layer->node() == nullptr || layer->flat()) return OkStatus();
+    NotePunched(id);
+    return PunchGarbageAlone(layer);
+  });
+}
+
+void Reclaimer::NotePunched(Id layer) {
+  MutexLock lock(tree_mu_);
+  punched_.insert(layer);
+}
+
+Status Reclaimer::PunchGarbageAlone(Layer* layer) {
   // The gaps between what it has, the one after the last included.
   uint64_t gap = 0;
   const auto punch_until = [&](uint64_t end) -> Status {
@@ -246,10 +346,14 @@ Status Reclaimer::PunchGarbage(Id id) {
 
 Status Reclaimer::SyncPunched() {
   MutexLock serial(reclaim_mu_);
-  for (const Id id : punched_) {
+  std::set<Id> punched;
+  {
+    MutexLock lock(tree_mu_);
+    punched.swap(punched_);
+  }
+  for (const Id id : punched) {
     if (Layer* const layer = layers_.Find(id)) VOLFS_TRY(layer->SyncFile());
   }
-  punched_.clear();
   return OkStatus();
 }
 
@@ -260,7 +364,7 @@ Status Reclaimer::Carry(Plan plan) {
   }
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) plan.node->epoch().Synchronize();
   for (const Plan::Freed& f : plan.freed) {
-    punched_.insert(f.layer->id());
+    NotePunched(f.layer->id());
     for (const BlockRange& run : f.blocks) {
       VOLFS_TRY(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
     }
@@ -274,6 +378,7 @@ Status Reclaimer::Carry(Plan plan) {
     {
       MutexLock lock(tree_mu_);
       places_.erase(layer);
+      ++version_;
       if (Layer* const under = parent == kNoId ? nullptr : layers_.Find(parent)) {
         std::erase(places_[under].children, layer);
       }

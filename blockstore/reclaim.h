@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <set>
 #include <unordered_map>
 #include <vector>
@@ -22,6 +23,10 @@ namespace volfs {
 // L's own blocks in hidden(L) are freed; a layer without points and children is removed whole. No
 // reference counts on blocks: all is derived from the committed presence.
 //
+// A *use* is a point of somebody whose map of blocks cannot be changed under him: a hold, an open
+// snapshot, a deleted volume that is still open. While a layer has one, nothing that is under it is
+// folded (fold.h).
+//
 // Order (map before freeing): the commit that makes blocks unreachable, then every request that
 // began before (the epoch), then the punch or the unlink. A crash in between leaves space that the
 // next mount finds (recovery.h).
@@ -39,11 +44,41 @@ class Reclaimer {
   void AddChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
   // `child` became flat.
   void RemoveChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
+  void AddUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);      // and a point
+  void PointIsUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);  // one that it has already
 
   // Takes a point away; what that frees is for a later ReclaimAll.
   void DropPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   // Takes a point away; the space is free when this returns.
   Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+  Status RemoveUse(Layer* layer) VOLFS_EXCLUDES(reclaim_mu_, tree_mu_);
+
+  // --- folding: two layers become one (fold.h) ---------------------------------------------------
+
+  struct Pair {
+    Id under = kNoId;  // has no point, and one child, on the same node:
+    Id over = kNoId;
+  };
+  // By the id of `under`. Whether they can be folded now is for the caller to find out.
+  [[nodiscard]] std::vector<Pair> Pairs() const VOLFS_EXCLUDES(tree_mu_);
+  [[nodiscard]] bool IsPair(const Layer* under, const Layer* over) const VOLFS_EXCLUDES(tree_mu_);
+  // The layer and all that lie over it, no layer before its parent.
+  [[nodiscard]] std::vector<const Layer*> Subtree(const Layer* layer) const
+      VOLFS_EXCLUDES(tree_mu_);
+  [[nodiscard]] std::vector<Layer*> Children(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
+  [[nodiscard]] bool InUse(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);  // it, alone
+  // Grows with every change of the tree that can make a pair, or let one be folded.
+  [[nodiscard]] uint64_t version() const VOLFS_EXCLUDES(tree_mu_);
+  // Runs `work` while nothing is reclaimed.
+  Status Alone(const std::function<Status()>& work) VOLFS_EXCLUDES(reclaim_mu_);
+  // Inside Alone, of a pair whose layers are one now: `stays` has the points, the children and the
+  // parent of both.
+  void Merge(Layer* under, Layer* over, Layer* stays) VOLFS_EXCLUDES(tree_mu_);
+  // PunchGarbage, inside Alone.
+  Status PunchGarbageAlone(Layer* layer);
+  // SyncPunched will sync it.
+  void NotePunched(Id layer) VOLFS_EXCLUDES(tree_mu_);
+
   // What removing this layer's last point would free at least, in bytes: its file, and those of the
   // layers under it that have no point and nobody else over them. The caller sees to it that the
   // layer stays (Epoch).
@@ -68,6 +103,7 @@ class Reclaimer {
  private:
   struct Place {
     int points = 0;
+    int uses = 0;  // of these
     std::vector<Layer*> children;
   };
   // What one call is going to free.
@@ -82,9 +118,10 @@ class Reclaimer {
   const uint32_t block_size_;
 
   Mutex reclaim_mu_;
-  std::set<Id> punched_ VOLFS_GUARDED_BY(reclaim_mu_);  // since the last SyncPunched
   mutable Mutex tree_mu_;
+  std::set<Id> punched_ VOLFS_GUARDED_BY(tree_mu_);  // since the last SyncPunched
   std::unordered_map<const Layer*, Place> places_ VOLFS_GUARDED_BY(tree_mu_);
+  uint64_t version_ VOLFS_GUARDED_BY(tree_mu_) = 1;
 };
 
 }  // namespace volfs

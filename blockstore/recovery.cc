@@ -314,7 +314,7 @@ Status Recovery::ReconcileHolds(Node& a) {
       }
     }
     if (needed) {
-      if (Layer* const layer = store_.layers_.Find(hold.layer)) store_.reclaimer_->AddPoint(layer);
+      if (Layer* const layer = store_.layers_.Find(hold.layer)) store_.reclaimer_->AddUse(layer);
       continue;
     }
     LogInfo(Text("node ", a.name(), ": a hold for clone ", hold.clone_name,

@@ -51,6 +51,13 @@
   X(kShrinkUnmerged, "shrink-unmerged", "the block that a shrink cuts in two is left inherited") \
   X(kShareUnpinned, "share-unpinned", "what is shared is not kept until that is committed")      \
   X(kShareLeavesGap, "share-leaves-gap", "what lies before a shared range is shown, too")        \
+  X(kFoldUnsynced, "fold-unsynced", "a fold commits what it moved before that is synced")        \
+  X(kFoldTail, "fold-tail", "a fold leaves what was cut off in the layer that stays")            \
+  X(kFoldForgetsZeros, "fold-forgets-zeros", "a fold moves no zero blocks")                      \
+  X(kFoldInUse, "fold-in-use", "a fold moves blocks of an image that somebody has open")         \
+  X(kFoldOldMaps, "fold-old-maps", "a fold leaves the maps of the volumes as they were")         \
+  X(kFoldHeadWritten, "fold-head-written", "a head is folded while it is written")               \
+  X(kFoldKeepsSnapshot, "fold-keeps-snapshot", "a snapshot still names the layer that went")     \
   X(kProgressUncommitted, "progress-uncommitted", "progress counts what is not committed")
 
 namespace volfs {

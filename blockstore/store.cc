@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "blockstore/folder.h"
 #include "blockstore/log.h"
 #include "blockstore/map_loader.h"
 #include "blockstore/recovery.h"
@@ -35,7 +36,7 @@ OpenSnapshot::OpenSnapshot(Reclaimer& reclaimer, Layer* layer,
     : reclaimer_(reclaimer), layer_(layer), image_(std::move(image)) {}
 
 OpenSnapshot::~OpenSnapshot() {
-  if (const Status freed = reclaimer_.RemovePoint(layer_); !freed.ok()) {
+  if (const Status freed = reclaimer_.RemoveUse(layer_); !freed.ok()) {
     LogWarning(
         Text("space of a deleted snapshot is freed at the next mount: ", freed.error().message));
   }
@@ -70,6 +71,7 @@ void Store::Start() {
   for (const auto& node : nodes_) {
     maintainers_.emplace_back("maintain", [this, &node = *node] { Maintain(node); });
   }
+  if (options_.fold) folder_ = std::make_unique<Folder>(*this);
   if (!options_.hydrate) return;
   std::vector<Id> dependent;
   {
@@ -90,6 +92,7 @@ void Store::StartJob(Id clone) {
     entry = clones_.at(clone);
     volume = by_id_.at(clone);
   }
+  const Gate::Passage stay = layers_.shape().Enter();
   Result<ExtentMap> map = LoadMap(layers_, entry.held, block_size_);
   MutexLock lock(mu_);
   if (!map.ok()) {
@@ -110,6 +113,7 @@ CloneJob::Context Store::CopyContext() {
 }
 
 Store::~Store() {
+  folder_.reset();
   hydrator_->Stop();
   {
     MutexLock lock(event_mu_);
@@ -455,6 +459,7 @@ Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {
 }
 
 Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
+  const Gate::Passage stay = layers_.shape().Enter();
   Layer* layer = nullptr;
   {
     MutexLock lock(mu_);
@@ -462,12 +467,12 @@ Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
     if (found == snapshots_.end()) return Error{Errc::kNotFound, "no such snapshot"};
     layer = layers_.Find(found->second.record.layer);
     // Under mu_, as deleting a snapshot takes it off the table before it takes its point away.
-    if (layer != nullptr) reclaimer_->AddPoint(layer);
+    if (layer != nullptr) reclaimer_->AddUse(layer);
   }
   if (layer == nullptr) return Error{Errc::kCorrupt, "the snapshot's layer is not there"};
   Result<std::shared_ptr<const FrozenImage>> image = SnapshotImage(id);
   if (!image.ok()) {
-    (void)reclaimer_->RemovePoint(layer);
+    (void)reclaimer_->RemoveUse(layer);
     return image.error();
   }
   return std::make_shared<OpenSnapshot>(*reclaimer_, layer, image.value());

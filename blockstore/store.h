@@ -108,10 +108,12 @@ struct StoreEvent {
   std::string status;
 };
 
+class Folder;
+
 // A snapshot that somebody has open: keeps its layers, also when it is deleted meanwhile.
 class OpenSnapshot {
  public:
-  // The caller has added a point to `layer`; it is taken away at the end.
+  // The caller has added a use to `layer`; it is taken away at the end.
   OpenSnapshot(Reclaimer& reclaimer, Layer* layer, std::shared_ptr<const FrozenImage> image);
   ~OpenSnapshot();  // may free the space of a deleted snapshot: no lock may be held
   OpenSnapshot(const OpenSnapshot&) = delete;
@@ -134,6 +136,10 @@ struct StoreOptions {
   // request: a user waits for one piece at most. A multiple of the block size.
   uint64_t copy_piece_bytes = uint64_t{1} << 20;
   bool allow_shrink = false;  // may volumes be made smaller?
+  bool fold = true;           // false: layers stay as they are (tests)
+  // What one commit of folding moves; the sixteenth part of it while writers wait. A multiple of
+  // 16 blocks.
+  uint64_t fold_slice_bytes = uint64_t{16} << 20;
 };
 
 // All volumes of the nodes of one mount: names, requests, and what runs in the background.
@@ -261,6 +267,7 @@ class Store {
   class Reservation;
   struct ClonePlan;
   friend class Recovery;
+  friend class Folder;
 
   Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options);
   void Start();
@@ -356,6 +363,7 @@ class Store {
   LayerTable layers_;
   std::unique_ptr<Reclaimer> reclaimer_;
   std::unique_ptr<Hydrator> hydrator_;
+  std::unique_ptr<Folder> folder_;
 
   Mutex naming_mu_;    // one change of a volume's name (rename, delete) at a time; held over I/O
   Mutex settings_mu_;  // one change of a setting at a time; held over its commit

@@ -28,6 +28,7 @@ Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const 
     VOLFS_ASSIGN(std::shared_ptr<Volume> earlier, Retried(request));
     if (earlier != nullptr) return earlier;
   }
+  const Gate::Passage stay = layers_.shape().Enter();  // as long as the plan has layers and images
   ClonePlan plan(*this);
   VOLFS_TRY(PlanClone(request, caller, plan));
   auto made = request.linked ? CloneLinked(plan) : CloneAcross(plan);
@@ -240,6 +241,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
     }
     return held.error();
   }
+  reclaimer_->PointIsUse(plan.frozen);  // the hold's
   const bool same_node = plan.source_node == plan.target;
   LayerRecord layer = CloneLayer(plan.size_bytes, *plan.frozen, plan.image->size_bytes());
   if (!same_node) layer.parent_node = plan.source_node->uuid();
@@ -252,7 +254,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
     bool undone = a.Commit({DeleteHold{plan.id}}).ok();
     if (undone) {
-      (void)reclaimer_->RemovePoint(plan.frozen);
+      (void)reclaimer_->RemoveUse(plan.frozen);
       undone = b.Commit({DeleteClone{plan.id}}).ok();
     }
     if (!undone) plan.reservation.AbandonName();  // the intent has it, until the next mount
@@ -311,7 +313,7 @@ Status Store::ReleaseHold(const CloneEntry& entry, Id clone, Node& clone_node, L
   if (entry.held == nullptr) return OkStatus();
   clone_node.epoch().Synchronize();  // its readers may still be in the source's layers
   if (head != nullptr) reclaimer_->RemoveChild(entry.held, head);
-  return reclaimer_->RemovePoint(entry.held);
+  return reclaimer_->RemoveUse(entry.held);
 }
 
 void Store::OnJobOver(const std::shared_ptr<CloneJob>& job) {

@@ -182,6 +182,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
 
 Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const std::string& name,
                                          const Caller& caller) {
+  const Gate::Passage stay = layers_.shape().Enter();
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
   SnapshotRecord record;
@@ -256,8 +257,10 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
     const Epoch::Reader reader = volume.node().epoch().Enter();
     return volume.head()->record().parent;
   };
+  Gate::Passage stay = layers_.shape().Enter();
   const Id under = under_head();
   VOLFS_TRY(volume.Shrink(size_bytes));
+  stay.Leave();
   if (under == kNoId) return OkStatus();
   if (const Status freed = reclaimer_->Reclaim(under); !freed.ok()) {
     LogWarning(Text(volume.name(), ": space of what was cut off is freed at the next mount: ",
@@ -394,6 +397,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
 // Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
 // when the last reader closes it.
 Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held) {
+  Gate::Passage stay = layers_.shape().Enter();
   MutexLock naming(naming_mu_);
   bool has_snapshots = false;
   {
@@ -417,11 +421,13 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     by_id_.erase(volume->id());
     if (has_snapshots) ghosts_[volume->id()] = ghost;
   }
+  reclaimer_->PointIsUse(volume->head());
+  stay.Leave();  // nothing of it is folded any more; and who folds holds up who reclaims
   volume->FinishDelete([this, held, raw = volume.get()] {
-    Status freed = reclaimer_->RemovePoint(raw->head());
+    Status freed = reclaimer_->RemoveUse(raw->head());
     if (freed.ok() && held != nullptr) {
       raw->node().epoch().Synchronize();  // its readers may still be in the source's layers
-      freed = reclaimer_->RemovePoint(held);
+      freed = reclaimer_->RemoveUse(held);
     }
     if (!freed.ok()) {
       LogWarning(
@@ -434,6 +440,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
 
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
+  Gate::Passage stay = layers_.shape().Enter();
   MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
   bool last_of_ghost = false;
@@ -474,8 +481,11 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
   Emit("snapshot-deleted", volume_name, entry.record.id, name);
   Layer* const layer = layers_.Find(entry.record.layer);
   if (layer == nullptr) return OkStatus();
+  const Id id = layer->id();
+  reclaimer_->DropPoint(layer);
+  stay.Leave();  // before it waits for who folds
   // It is deleted, whatever comes of its space.
-  if (const Status freed = reclaimer_->RemovePoint(layer); !freed.ok()) {
+  if (const Status freed = reclaimer_->Reclaim(id); !freed.ok()) {
     LogWarning(Text(volume_name, "@", name,
                     ": its space is freed at the next mount: ", freed.error().message));
   }

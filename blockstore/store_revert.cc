@@ -6,6 +6,7 @@
 namespace volfs {
 Status Store::Revert(const std::string& name, const std::string& snapshot, const Caller& caller) {
   const std::string words = Text(name, "@", snapshot);
+  const Gate::Passage stay = layers_.shape().Enter();
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
   SnapshotRecord record;

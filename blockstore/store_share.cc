@@ -16,6 +16,7 @@ bool Store::MayShare(const Volume& source, Volume& target) {
 }
 
 Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Volume>& source) {
+  const Gate::Passage stay = layers_.shape().Enter();
   Reservation reservation(*this);
   {
     MutexLock lock(mu_);
@@ -31,12 +32,14 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Vo
     if (source->head() != old) (void)reclaimer_->RemovePoint(old);
     return image.error();
   }
+  reclaimer_->PointIsUse(old);
   // shared_ptr: the source's descriptor and each target that it was copied to keep it.
   return std::make_shared<OpenSnapshot>(*reclaimer_, old, image.value());
 }
 
 Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
                     const std::shared_ptr<Volume>& target, const ByteRange& range) {
+  const Gate::Passage stay = layers_.shape().Enter();
   Layer* const frozen = source->layer();
   const Error apart{Errc::kWrongRegion,
                     Text(target->name(), ": it cannot share blocks with that source")};

@@ -60,6 +60,7 @@ Status Volume::Load() {
   if (loaded_.load(std::memory_order_acquire)) return OkStatus();
   MutexLock loading(load_mu_);
   if (loaded_.load(std::memory_order_relaxed)) return OkStatus();
+  const Gate::Passage stay = context_.layers.shape().Enter();
   VOLFS_ASSIGN(ExtentMap map, LoadMap(context_.layers, head(), context_.block_size));
   SetMap(std::move(map));
   return OkStatus();

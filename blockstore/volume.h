@@ -23,6 +23,8 @@
 
 namespace volfs {
 
+class Fold;
+
 // What all volumes of one store share.
 struct VolumeContext {
   LayerTable& layers;
@@ -191,6 +193,15 @@ class Volume {
   // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
   // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
   Result<bool> PunchGarbage(Id layer) VOLFS_EXCLUDES(map_mu_);
+  // Folding (fold.h), with LayerTable::shape() closed:
+  // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
+  void Redirect(const BlockRange& range, LayerRef from, LayerRef to) VOLFS_EXCLUDES(map_mu_);
+  // Runs `work` while no batch is made.
+  Status WithoutBatches(const std::function<Status()>& work) { return slot_.RunAlone(work); }
+  // The layer under the head takes its place, with what the head has: `fold` is of the two. Nobody
+  // writes meanwhile. An error leaves all as it was; kBusy as TakeInstant, but after
+  // LayerTable::kShapePatience.
+  Status SinkHead(Fold& fold);
   // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.
   [[nodiscard]] bool Recorded();
 
@@ -200,6 +211,7 @@ class Volume {
   [[nodiscard]] uint64_t PendingWork() const;
 
  private:
+  static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
   struct Lookup {
     Extent extent;
     Layer* head;
@@ -214,9 +226,10 @@ class Volume {
   Status DiscardInherited(const ByteRange& range);
   Status WriteZeros(const ByteRange& range);
   Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate
-  Status CloseGate();  // kBusy after 1 s, and the gate is open
+  Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
   Status ReplaceHeadClosed(const NewHead& make);
   Status ShrinkClosed(uint64_t size_bytes);
+  Status SinkHeadClosed(Fold& fold);
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra);

@@ -12,8 +12,6 @@
 namespace volfs {
 namespace {
 
-constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
-
 bool AllZero(std::span<const std::byte> data) {
   return data.empty() || (data[0] == std::byte{0} &&
                           std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
@@ -115,8 +113,8 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
   return OkStatus();
 }
 
-Status Volume::CloseGate() {
-  if (gate_.Close(MonotonicNow() + kGatePatience)) return OkStatus();
+Status Volume::CloseGate(Nanoseconds patience) {
+  if (gate_.Close(MonotonicNow() + patience)) return OkStatus();
   return Error{Errc::kBusy, Text(name(),
                                  ": its writes in flight did not end within 1 s; try again, or "
                                  "look at the node's disk")};

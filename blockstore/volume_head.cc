@@ -4,6 +4,7 @@
 #include <array>
 #include <cassert>
 
+#include "blockstore/fold.h"
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
 #include "blockstore/volume.h"
@@ -128,6 +129,63 @@ Status Volume::ShrinkClosed(uint64_t size_bytes) {
     return Fail({Errc::kIo, Text(name(), " has ", size_bytes,
                                  " bytes now, but its file was not cut: ", done.error().message)});
   }
+  return OkStatus();
+}
+
+void Volume::Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
+  WriterLock lock(map_mu_);
+  for (uint64_t block = range.first; block < std::min(range.end(), map_.size());) {
+    const Extent extent = map_.Find(block);
+    const uint64_t end = std::min({extent.end(), range.end(), map_.size()});
+    if (extent.layer == from) map_.Assign({block, end - block}, to);
+    block = end;
+  }
+}
+
+Status Volume::SinkHead(Fold& fold) {
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    VOLFS_TRY(CommitBatch({}));  // with writers running: little is left for those whom it holds up
+    const bool closes = !Sabotaged(Sabotage::kFoldHeadWritten);
+    if (closes) VOLFS_TRY(CloseGate(LayerTable::kShapePatience));
+    const Status done = SinkHeadClosed(fold);
+    if (closes) gate_.Open();
+    return done;
+  });
+}
+
+Status Volume::SinkHeadClosed(Fold& fold) {
+  VOLFS_TRY(CommitBatch({}));
+  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  assert(head() == fold.from() && unrecorded_.empty());
+  VOLFS_TRY(fold.Find());
+  Layer* const under = fold.to();
+  if (const Status copied = fold.CopyAll(); !copied.ok()) {
+    fold.Abandon();
+    return copied;
+  }
+  CatalogChange change = fold.Change();
+  VolumeRecord next = record();
+  next.head = under->id();
+  change.emplace_back(PutVolume{next});
+  change.emplace_back(DeleteLayer{fold.from()->id()});
+  if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
+    if (!RefusedCleanly(done.error())) return Fail(done.error());
+    fold.Abandon();
+    return done;
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.head = next.head;
+    committed_ = std::move(next);
+  }
+  if (const Status settled = fold.Settle(); !settled.ok()) return Fail(settled.error());
+  for (const PresenceRun& run : fold.slice().moved) {
+    Redirect({run.first, run.count}, fold.from()->ref(), fold.RefOf(run));
+  }
+  WriterLock lock(map_mu_);
+  head_ = under;
+  if (under->flat()) map_.Assign({0, map_.size()}, under->ref());
   return OkStatus();
 }
 

@@ -449,10 +449,11 @@ bool FailSync(Simulation& world, VolumeModel& model, uint64_t which) {
 // of five applications: a failed fsync leaves the pages clean, so that the next one succeeds and
 // acknowledges what never reached the disk.
 TEST(RegressionTest, R10_AFailedFsyncIsNotFollowedByOneThatSucceeds) {
-  int failed = 0;
+  int places = 0;
   for (const bool of_clone : {false, true}) {
-    bool struck = true;
-    for (uint64_t which = 0; struck; ++which) {
+    bool any = true;
+    for (uint64_t which = 0; any; ++which) {
+      any = false;
       for (uint64_t seed = 1; seed <= 20; ++seed) {
         SCOPED_TRACE(Text(of_clone ? "clone" : "source", ", sync ", which, ", seed ", seed));
         Trace trace;
@@ -462,9 +463,9 @@ TEST(RegressionTest, R10_AFailedFsyncIsNotFollowedByOneThatSucceeds) {
           VolumeModel& source = MakeSource(world);
           VolumeModel& clone = MakeClone(world, source);
           VolumeModel& model = of_clone ? clone : source;
-          struck = FailSync(world, model, which);
-          if (!struck) return;
-          ++failed;
+          // In some worlds another thread's sync is the one that fails.
+          if (!FailSync(world, model, which)) return;
+          any = true;
           // A process that ends, or the whole machine: after the next mount it works again.
           const bool killed = seed % 2 == 0;
           if (!killed) world.CutPower({true, true});
@@ -487,9 +488,10 @@ TEST(RegressionTest, R10_AFailedFsyncIsNotFollowedByOneThatSucceeds) {
         ASSERT_THAT(world.findings().violations, IsEmpty());
         ASSERT_FALSE(HasFailure());
       }
+      places += any ? 1 : 0;
     }
   }
-  EXPECT_GE(failed, 3 * 20) << "the clone's data, its catalog, the source's data";
+  EXPECT_GE(places, 3) << "the clone's data, its catalog, the source's data";
 }
 
 }  // namespace

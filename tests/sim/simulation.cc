@@ -94,6 +94,7 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   options.copy_rate = copy_rate;
   options.copy_piece_bytes = 4 * kBlockBytes;
   options.allow_shrink = true;
+  options.fold_slice_bytes = 16 * kBlockBytes;
   VOLFS_ASSIGN(store_, Store::Open(std::move(nodes), options));
   mounted_ = mask;
   return OkStatus();

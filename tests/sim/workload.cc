@@ -741,14 +741,16 @@ void Workload::DoRandom(Random& random) {
     if (snapshot != nullptr) (void)DeleteSnapshot(*snapshot);
   } else if (dice < 93) {
     if (alive > 2) (void)Delete(*volume, !volume->whole && random.OneIn(2));
-  } else if (dice < 95) {
+  } else if (dice < 94) {
     (void)Rename(*volume);
   } else if (dice < 96) {
-    const uint64_t what = random.Below(3);
+    const uint64_t what = random.Below(4);
     if (what == 0 && snapshot != nullptr) {
       (void)Revert(*snapshot);
     } else if (what == 1) {
       (void)Shrink(*volume, random.Below(size + 1));
+    } else if (what == 2) {  // what was cut off must not come back
+      if (Shrink(*volume, random.Below(size + 1))) (void)Resize(*volume, size);
     } else if (size < 40 * kBlock)
       (void)Resize(*volume, size + random.Below(6 * kBlock));
   } else if (dice < 97) {

@@ -1,0 +1,392 @@
+#include "blockstore/folder.h"
+
+#include <algorithm>
+
+#include "blockstore/log.h"
+#include "blockstore/node.h"
+#include "blockstore/sabotage.h"
+
+namespace volfs {
+namespace {
+
+constexpr Nanoseconds kTick = std::chrono::milliseconds(200);
+// What of a head is moved while its writers wait, as a part of a slice: some milliseconds of
+// copying and one sync. Zeros are punched, not copied.
+constexpr uint64_t kSinkPart = 16;
+constexpr uint64_t kZerosAsCopied = 1024;
+constexpr Nanoseconds kLeastPatience = std::chrono::seconds(2);
+constexpr Nanoseconds kMostPatience = std::chrono::minutes(5);
+
+Error Busy(const std::string& why) { return Error{Errc::kBusy, why}; }
+
+}  // namespace
+
+Folder::Folder(Store& store) : store_(store) {
+  thread_ = Thread("fold", [this] { Work(); });
+}
+
+Folder::~Folder() {
+  stopping_.store(true);
+  store_.hydrator_->throttle().Interrupt();
+  {
+    MutexLock lock(mu_);
+    wake_.NotifyAll();
+  }
+  thread_.Join();
+}
+
+void Folder::Work() {
+  uint64_t seen = 0;
+  for (bool all = false; !stopping_.load();) {
+    const uint64_t version = store_.reclaimer_->version();
+    if (version != seen || !all) {
+      seen = version;
+      all = FoldAll();
+    }
+    MutexLock lock(mu_);
+    const Nanoseconds deadline = MonotonicNow() + kTick;
+    while (!stopping_.load() && MonotonicNow() < deadline) (void)wake_.WaitUntil(mu_, deadline);
+  }
+}
+
+bool Folder::FoldAll() {
+  {
+    // What a crash left is freed first: it is looked for where the catalog says nothing is.
+    MutexLock lock(store_.mu_);
+    if (!store_.tidy_) return false;
+  }
+  std::vector<Pair> pairs = store_.reclaimer_->Pairs();
+  std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
+  overs_.clear();
+  for (const Pair& pair : pairs) overs_.insert(pair.over);
+  bool all = true;
+  for (const Pair& pair : pairs) {
+    if (stopping_.load()) return true;
+    if (store_.hydrator_->throttle().rate() == 0) return false;
+    const Status done = FoldPair(pair);
+    if (done.ok()) continue;
+    if (done.error().code == Errc::kBusy || done.error().code == Errc::kNoSpace ||
+        done.error().code == Errc::kQuota) {
+      all = false;
+      continue;
+    }
+    LogWarning(Text("two layers stay apart until the next mount: ", done.error().message));
+    given_up_.insert(pair.under);
+  }
+  return all;
+}
+
+Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
+  const Layers layers{store_.layers_.Find(pair.under), store_.layers_.Find(pair.over)};
+  const Error busy = Busy("the tree has changed");
+  if (layers.under == nullptr || layers.over == nullptr) return busy;
+  Node* const node = layers.under->node();
+  if (node == nullptr || layers.over->node() != node) return busy;
+  if (!store_.reclaimer_->IsPair(layers.under, layers.over)) return busy;
+  const LayerRecord over = layers.over->record();
+  if (over.parent != pair.under || !over.parent_node.empty()) return busy;
+  if (!layers.under->Recorded()) return busy;
+  if (!node->CheckAnswers().ok() || node->catalog().fenced() || node->catalog().read_only() ||
+      layers.under->failed() || layers.over->failed()) {
+    return busy;
+  }
+  for (const Layer* const layer : store_.reclaimer_->Subtree(layers.over)) {
+    if (store_.reclaimer_->InUse(layer) && !Sabotaged(Sabotage::kFoldInUse)) return busy;
+  }
+  return layers;
+}
+
+Folder::Users Folder::UsersOf(const std::vector<const Layer*>& subtree) {
+  const std::unordered_set<const Layer*> layers(subtree.begin(), subtree.end());
+  Users users;
+  for (const auto& volume : store_.Volumes()) {
+    const Layer* const head = volume->head();
+    if (!layers.contains(head)) continue;
+    users.volumes.push_back(volume);
+    if (head == subtree.front()) users.head = volume;
+  }
+  return users;
+}
+
+Status Folder::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
+  Gate& shape = store_.layers_.shape();
+  if (!shape.Close(MonotonicNow() + LayerTable::kShapePatience))
+    return Busy("requests are at work");
+  const auto subtree = store_.reclaimer_->Subtree(over);
+  const bool used = std::any_of(subtree.begin(), subtree.end(), [&](const Layer* layer) {
+    return store_.reclaimer_->InUse(layer);
+  });
+  Status done = Busy("somebody reads it");
+  if (!used || Sabotaged(Sabotage::kFoldInUse)) {
+    done = change(UsersOf(subtree));
+    if (done.ok()) ForgetImages(subtree);
+  }
+  shape.Open();
+  return done;
+}
+
+void Folder::ForgetImages(const std::vector<const Layer*>& of) {
+  std::unordered_set<Id> ids;
+  for (const Layer* const layer : of) ids.insert(layer->id());
+  MutexLock lock(store_.mu_);
+  for (auto& [id, snapshot] : store_.snapshots_) {
+    if (ids.contains(snapshot.record.layer)) snapshot.image.reset();
+  }
+}
+
+Result<Folder::Users> Folder::FindUsers(const Pair& pair) {
+  Users users;
+  const Status found = store_.reclaimer_->Alone([&]() -> Status {
+    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    return Reshape(layers.over, [&](const Users& now) {
+      users = now;
+      return OkStatus();
+    });
+  });
+  if (!found.ok()) return found.error();
+  return users;
+}
+
+Status Folder::FoldPair(const Pair& pair) {
+  VOLFS_ASSIGN(const Users users, FindUsers(pair));
+  if (users.head != nullptr) return FoldHead(pair, *users.head);
+  // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
+  // it could not be committed yet.
+  for (const auto& volume : users.volumes) {
+    if (!volume->Recorded()) {
+      return Busy("a commit is outstanding");
+    }
+  }
+  return FoldFrozen(pair);
+}
+
+// --- two frozen layers ---------------------------------------------------------------------------
+
+Status Folder::FoldFrozen(const Pair& pair) {
+  std::unique_ptr<Fold> fold;
+  for (bool merged = false; !merged;) {
+    if (stopping_.load()) return OkStatus();
+    uint64_t moved_bytes = 0;
+    const Status done = store_.reclaimer_->Alone([&]() -> Status {
+      VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+      if (fold == nullptr) {
+        VOLFS_ASSIGN(const uint64_t under_bytes, layers.under->AllocatedBytes());
+        VOLFS_ASSIGN(const uint64_t over_bytes, layers.over->AllocatedBytes());
+        const bool up = layers.under->flat() && under_bytes < over_bytes;
+        fold = std::make_unique<Fold>(layers.under, layers.over,
+                                      up ? Fold::Direction::kUp : Fold::Direction::kDown,
+                                      store_.block_size_);
+        VOLFS_TRY(fold->Find());
+      }
+      // Who began when the places that are written to were still somebody's.
+      layers.under->node()->epoch().Synchronize();
+      if (fold->found_any()) return FoldSlice(*fold, &moved_bytes);
+      merged = true;
+      return fold->from() == layers.over ? MergeDown(*fold) : MergeUp(*fold);
+    });
+    VOLFS_TRY(done);
+    const auto stop = [&] { return stopping_.load(); };
+    if (!store_.hydrator_->throttle().Take(moved_bytes, stop)) return OkStatus();
+  }
+  return OkStatus();
+}
+
+Status Folder::FoldSlice(Fold& fold, uint64_t* moved_bytes) {
+  const Status copied = fold.Copy(store_.options_.fold_slice_bytes);
+  if (!copied.ok()) fold.Abandon();
+  VOLFS_TRY(copied);
+  const Fold::Slice& slice = fold.slice();
+  *moved_bytes = slice.bytes;
+  const Status done = Reshape(fold.over(), [&](const Users& users) -> Status {
+    VOLFS_TRY(fold.over()->node()->catalog().Commit(fold.Change()));
+    VOLFS_TRY(fold.Settle());
+    for (const auto& volume : users.volumes) {
+      if (Sabotaged(Sabotage::kFoldOldMaps)) break;
+      for (const PresenceRun& run : slice.moved) {
+        volume->Redirect({run.first, run.count}, fold.from()->ref(), fold.RefOf(run));
+      }
+    }
+    return OkStatus();
+  });
+  if (!done.ok() && RefusedCleanly(done.error())) fold.Abandon();
+  VOLFS_TRY(done);
+  fold.from()->node()->epoch().Synchronize();
+  store_.reclaimer_->NotePunched(fold.from()->id());
+  const uint64_t bs = store_.block_size_;
+  for (const PresenceRun& run : slice.moved) {
+    VOLFS_TRY(fold.from()->Punch({run.first * bs, run.count * bs}));
+  }
+  return OkStatus();
+}
+
+namespace {
+
+// Runs `work` while none of the volumes from `first` on makes a batch.
+Status WithoutBatches(const std::vector<std::shared_ptr<Volume>>& volumes, size_t first,
+                      const std::function<Status()>& work) {
+  if (first == volumes.size()) return work();
+  return volumes[first]->WithoutBatches([&] { return WithoutBatches(volumes, first + 1, work); });
+}
+
+}  // namespace
+
+// `over` has nothing left: those who named it name `under`.
+Status Folder::MergeDown(Fold& fold) {
+  Layer* const under = fold.under();
+  Layer* const over = fold.over();
+  VOLFS_TRY(fold.Copy(0));
+  const std::vector<Layer*> children = store_.reclaimer_->Children(over);
+  const auto heads_of = [&](const Volumes& volumes) {
+    Volumes heads;
+    for (const auto& volume : volumes) {
+      if (std::find(children.begin(), children.end(), volume->head()) != children.end()) {
+        heads.push_back(volume);
+      }
+    }
+    return heads;
+  };
+  // A batch that is at work has their records as they were.
+  const Volumes heads = heads_of(store_.Volumes());
+  const Status done = WithoutBatches(heads, 0, [&] {
+    return Reshape(over, [&](const Users& users) -> Status {
+      const Error busy = Busy("the tree has changed");
+      if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
+        return busy;
+      }
+      CatalogChange change = fold.Change();
+      std::vector<std::pair<Layer*, LayerRecord>> relinked;
+      for (Layer* const child : children) {
+        LayerRecord record = child->committed();
+        const bool head = std::any_of(heads.begin(), heads.end(),
+                                      [&](const auto& volume) { return volume->head() == child; });
+        if (record.id == kNoId || (!head && child->RecordDirty())) return busy;
+        record.parent = under->id();
+        change.emplace_back(PutLayer{record});
+        relinked.emplace_back(child, record);
+      }
+      std::vector<SnapshotRecord> snapshots;
+      {
+        MutexLock lock(store_.mu_);
+        for (const auto& [id, entry] : store_.snapshots_) {
+          if (entry.record.layer != over->id()) continue;
+          snapshots.push_back(entry.record);
+          snapshots.back().layer = under->id();
+        }
+      }
+      for (const SnapshotRecord& record : snapshots) {
+        if (!Sabotaged(Sabotage::kFoldKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
+      }
+      change.emplace_back(DeleteLayer{over->id()});
+      VOLFS_TRY(over->node()->catalog().Commit(std::move(change)));
+      VOLFS_TRY(fold.Settle());
+      for (const auto& [child, record] : relinked) child->Relink(record);
+      {
+        MutexLock lock(store_.mu_);
+        for (const SnapshotRecord& record : snapshots)
+          store_.snapshots_.at(record.id).record = record;
+      }
+      store_.reclaimer_->Merge(under, over, under);
+      return OkStatus();
+    });
+  });
+  VOLFS_TRY(done);
+  Remove(over);
+  return OkStatus();
+}
+
+// `over` hides all that `under` has: it needs nothing under it.
+Status Folder::MergeUp(Fold& fold) {
+  Layer* const under = fold.under();
+  Layer* const over = fold.over();
+  VOLFS_TRY(over->CreateFile());
+  store_.reclaimer_->NotePunched(over->id());
+  VOLFS_TRY(store_.reclaimer_->PunchGarbageAlone(over));
+  VOLFS_TRY(over->SyncFile());
+  const Status done = Reshape(over, [&](const Users& users) -> Status {
+    LayerRecord flat = over->record();
+    flat.parent = kNoId;
+    flat.parent_bytes = 0;
+    VOLFS_TRY(over->node()->catalog().Commit(
+        {PutLayer{flat}, ClearPresence{over->id()}, DeleteLayer{under->id()}}));
+    over->BecomeFlat(flat);
+    for (const auto& volume : users.volumes) {
+      volume->Redirect({0, UINT64_MAX}, under->ref(), over->ref());
+    }
+    store_.reclaimer_->Merge(under, over, over);
+    return OkStatus();
+  });
+  VOLFS_TRY(done);
+  Remove(under);
+  return OkStatus();
+}
+
+void Folder::Remove(Layer* gone) {
+  gone->node()->epoch().Synchronize();
+  if (const Status removed = gone->RemoveFile(); !removed.ok()) {
+    LogWarning(Text("the next mount will remove a file that is no longer used: ",
+                    removed.error().message));
+  }
+  store_.layers_.Remove(gone);
+}
+
+// --- a head --------------------------------------------------------------------------------------
+
+Status Folder::FoldHead(const Pair& pair, Volume& volume) {
+  // What was frozen to be moved on must not become a head again before it was.
+  if (overs_.contains(pair.under)) return Busy("what is under it is folded first");
+  VOLFS_TRY(volume.Load());
+  uint64_t here = volume.PendingWork();
+  uint64_t zero = 0;
+  VOLFS_TRY(volume.node().catalog().LoadPresence(pair.over, [&](const PresenceRun& run) {
+    (run.state == BlockState::kHere ? here : zero) += run.count;
+  }));
+  const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
+  if (bytes <= store_.options_.fold_slice_bytes / kSinkPart) {
+    VOLFS_TRY(SinkHead(pair, volume));
+    patience_.erase(volume.id());
+    return OkStatus();
+  }
+  Patience& patience =
+      patience_.try_emplace(volume.id(), Patience{{}, kLeastPatience}).first->second;
+  const Nanoseconds now = MonotonicNow();
+  if (now < patience.not_before) return Busy("it is written all the time");
+  patience.not_before = now + patience.next;
+  patience.next = std::min(patience.next * 2, kMostPatience);
+  return FreezeHead(pair, volume);
+}
+
+Status Folder::SinkHead(const Pair& pair, Volume& volume) {
+  return store_.reclaimer_->Alone([&]() -> Status {
+    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
+    layers.under->node()->epoch().Synchronize();
+    const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
+      if (users.head.get() != &volume || !volume.Recorded()) return Busy("it has another head");
+      VOLFS_TRY(volume.SinkHead(fold));
+      store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
+      return OkStatus();
+    });
+    VOLFS_TRY(done);
+    Remove(layers.over);
+    return OkStatus();
+  });
+}
+
+// So that what it has can be moved: the next look finds two frozen layers.
+Status Folder::FreezeHead(const Pair& pair, Volume& volume) {
+  Layer* frozen = nullptr;
+  const Status done = store_.reclaimer_->Alone([&]() -> Status {
+    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    return Reshape(layers.over, [&](const Users& users) -> Status {
+      if (users.head.get() != &volume) return Busy("it has another head");
+      const auto image = volume.TakeInstant([](const Layer&) { return CatalogChange{}; });
+      store_.AdoptHead(volume, layers.over);
+      if (volume.head() != layers.over) frozen = layers.over;
+      return image.ok() ? OkStatus() : image.error();
+    });
+  });
+  if (frozen != nullptr) store_.reclaimer_->DropPoint(frozen);
+  return done;
+}
+
+}  // namespace volfs
