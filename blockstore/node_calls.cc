@@ -58,9 +58,14 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
   const uint64_t now_ms = ms(now);
   bool stuck = false;
   uint64_t oldest = 0;
-  for (const Slot& slot : slots_) {
-    const uint64_t call = slot.call.load(std::memory_order_acquire);
+  for (Slot& slot : slots_) {
+    uint64_t call = slot.call.load(std::memory_order_acquire);
     if (call == 0) continue;
+    if (call >> kKindBits == 0) {  // begun before the clock was: it counts from now
+      const uint64_t dated = now_ms << kKindBits | call;
+      if (!slot.call.compare_exchange_strong(call, dated)) continue;
+      call = dated;
+    }
     const uint64_t limit_ms = ms(limit) * (MayTakeLong(KindOf(call)) ? kLongFactor : 1);
     stuck = stuck || AgeMs(call, now_ms) > limit_ms;
     if (oldest == 0 || call < oldest) oldest = call;

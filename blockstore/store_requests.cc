@@ -220,6 +220,7 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     }
     ReserveSourceLocked(reservation, volume->id());
   }
+  VOLFS_TRY(volume->node().CheckAnswers());
   record.id = NewId();
   record.volume = volume->id();
   record.name = name;
@@ -301,6 +302,7 @@ Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller&
     return Error{Errc::kRange, Text(name, ": type ", type->name, " allows ", type->least_bytes,
                                     " to ", type->greatest_bytes, " bytes")};
   }
+  VOLFS_TRY(volume->node().CheckAnswers());
   VOLFS_TRY(volume->AddOpen(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
   Status done = shrinks ? Shrink(*volume, size_bytes) : volume->Grow(size_bytes);
   if (done.ok() && !shrinks) done = volume->Sync();
@@ -405,6 +407,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
     }
   }
   VOLFS_TRY(CheckNotFenced(volume->node()));
+  if (const Node* source = SourceNodeOf(volume->id())) VOLFS_TRY(source->CheckAnswers());
   VOLFS_TRY(Patiently([&] { return volume->BeginDelete(); }));
   const Status done = IsClone(volume->id()) ? CancelClone(volume) : Forget(volume, {}, nullptr);
   // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.

@@ -9,8 +9,8 @@
 namespace volfs {
 
 // The way of requests to one node. At most kMost of the session's threads are on it, whether the
-// node is quick or hangs, so that the others always find some (session.h has kMost for each node,
-// and more); what comes beyond that is queued, and its thread is free again.
+// node is quick or hangs, so that the others always find some (there are kMost for each node, and
+// as many more); what comes beyond that is queued, and its thread is free again.
 //
 // Thread-safety: all methods from any thread.
 // Cost of Enter and Leave: one atomic addition each.

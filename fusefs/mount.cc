@@ -183,11 +183,9 @@ std::string ReadyText(const std::string& nodes, const std::string& mountpoint, s
               volumes == 1 ? " volume)" : " volumes)");
 }
 
-// Those that all lanes together may hold, and some for what is about no node.
-int ThreadsFor(size_t nodes) {
-  constexpr int kMore = 16;
-  return Lane::kMost * static_cast<int>(nodes) + kMore;
-}
+// Those that all lanes together may hold, and as many as one for what is about no node: no node has
+// more than half of them.
+int ThreadsFor(size_t nodes) { return Lane::kMost * (static_cast<int>(nodes) + 1); }
 
 Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
   VOLFS_ASSIGN(std::unique_ptr<Session> session,

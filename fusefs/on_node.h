@@ -10,12 +10,16 @@
 
 namespace volfs {
 
-// A place on the lanes of all nodes that a request on `handle` may wait for.
+// A place on the lanes of all nodes that a request on `handle` may wait for. Once the request is
+// answered the handle may be gone, so it is not kept here.
 class LanePlace {
  public:
-  explicit LanePlace(const Handle& handle) : handle_(handle), taken_(Take()) {}
+  explicit LanePlace(const Handle& handle)
+      : lane_(handle.lane), source_lane_(handle.source_lane), taken_(Take()) {}
   ~LanePlace() {
-    if (taken_) Leave();
+    if (!taken_) return;
+    if (lane_ != nullptr) lane_->Leave();
+    if (source_lane_ != nullptr) source_lane_->Leave();
   }
   LanePlace(const LanePlace&) = delete;
   LanePlace& operator=(const LanePlace&) = delete;
@@ -24,18 +28,14 @@ class LanePlace {
 
  private:
   [[nodiscard]] bool Take() {
-    if (handle_.lane != nullptr && !handle_.lane->Enter(Lane::kMost)) return false;
-    if (handle_.source_lane == nullptr) return true;
-    if (handle_.source_lane->Enter(Lane::kMostOfClones)) return true;
-    if (handle_.lane != nullptr) handle_.lane->Leave();
+    if (lane_ != nullptr && !lane_->Enter(Lane::kMost)) return false;
+    if (source_lane_ == nullptr || source_lane_->Enter(Lane::kMostOfClones)) return true;
+    if (lane_ != nullptr) lane_->Leave();
     return false;
   }
-  void Leave() {
-    if (handle_.lane != nullptr) handle_.lane->Leave();
-    if (handle_.source_lane != nullptr) handle_.source_lane->Leave();
-  }
 
-  const Handle& handle_;
+  Lane* const lane_;
+  Lane* const source_lane_;
   const bool taken_;
 };
 

@@ -76,7 +76,9 @@ bool Watchdog::Guard::Begin() {
 }
 
 Status Watchdog::Guard::Admit() {
-  if (const Watched* stuck = watchdog_.stuck_nodes_ == 0 ? nullptr : watchdog_.StuckOf(watch_)) {
+  const bool named = watch_.node != nullptr;
+  const bool trouble = watchdog_.stuck_nodes_.load(std::memory_order_relaxed) != 0;
+  if (const Watched* stuck = named && trouble ? watchdog_.StuckOf(watch_) : nullptr) {
     return Error{Errc::kIo,
                  Text("node ", stuck->name, " does not answer: ", stuck->calls->Trouble(),
                       "; its volumes can be used again when it has")};

@@ -58,6 +58,16 @@ TEST(NodeCallsTest, ItIsStuckUntilAllHaveReturned) {
   EXPECT_FALSE(calls.stuck());
 }
 
+// Before the watchdog looks for the first time there is no clock.
+TEST(NodeCallsTest, ACallFromBeforeTheFirstLookCountsFromThere) {
+  NodeCalls calls;
+  const NodeCalls::Call call(calls, kRead);
+  calls.Look(seconds(1000), kLimit);
+  EXPECT_FALSE(calls.stuck());
+  calls.Look(seconds(1031), kLimit);
+  EXPECT_TRUE(calls.stuck());
+}
+
 // More calls than are looked at are made all the same.
 TEST(NodeCallsTest, MayBeMany) {
   NodeCalls calls;

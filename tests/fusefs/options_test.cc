@@ -49,6 +49,11 @@ TEST(OptionsTest, OneWordOrSeveralWithCommas) {
                           Pair("copy_rate", "10M"), Pair("init", "1"), Pair("copy_jobs", "3")));
 }
 
+TEST(OptionsTest, ANodesTimeoutIsInSeconds) {
+  EXPECT_EQ(Parsed({}).node_timeout, kNodeTimeout);
+  EXPECT_EQ(Parsed({"node_timeout=5"}).node_timeout, std::chrono::seconds(5));
+}
+
 TEST(OptionsTest, TheLaterOneWins) {
   const MountOptions options = Parsed({"copy_rate=10M", "copy_rate=max"});
   EXPECT_EQ(options.copy_rate, "max");
@@ -79,6 +84,8 @@ TEST(OptionsTest, ValuesThatMakeNoSenseAreRefused) {
   Refusal("copy_rate=fast");
   Refusal("copy_rate=-1");
   Refusal("copy_rate=");
+  Refusal("node_timeout=0");
+  Refusal("node_timeout=never");
   Refusal("copy_jobs=0");
   Refusal("copy_jobs=9");
   Refusal("copy_jobs=2x");

@@ -26,6 +26,27 @@ TEST(RequestPoolTest, TasksRunSideBySide) {
   EXPECT_EQ(done, 4);
 }
 
+// T54: those who wait for a node that hangs do not keep the others from being served; when they are
+// back, the threads that stood in for them end.
+TEST(RequestPoolTest, GrowsWhileTasksWait) {
+  std::atomic<bool> answers{false};
+  std::atomic<int> done{0};
+  RequestPool pool("test", 2, 10);
+  for (int i = 0; i < 9; ++i) {
+    pool.Submit([&] {
+      while (!answers) SleepFor(std::chrono::milliseconds(1));
+      ++done;
+    });
+  }
+  pool.Submit([&] { ++done; });
+  const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(20);
+  while (done == 0 && MonotonicNow() < deadline) SleepFor(std::chrono::milliseconds(1));
+  EXPECT_EQ(done, 1);
+  answers = true;
+  pool.Stop();
+  EXPECT_EQ(done, 10);
+}
+
 TEST(RequestPoolTest, StopRunsWhatIsQueued) {
   std::atomic<int> done{0};
   RequestPool pool("test", 1, 1);

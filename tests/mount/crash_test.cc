@@ -439,5 +439,18 @@ TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
   EXPECT_GT(done, kKills) << "too little was done to prove anything";
 }
 
+// A size that was set through a file is durable within 5 s, without an fsync; what is not durable
+// yet when the daemon dies is as it was (interface.md 4).
+TEST_F(CrashTest, ASizeIsDurableSoonAfterItWasSet) {
+  constexpr int kSoonMs = 5000;
+  constexpr int kMoreMs = 500;  // for the commit itself
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v") + " && sync " + Volume("v"));
+  MustRun("truncate -s 5M " + Volume("v"));
+  SleepMs(kSoonMs + kMoreMs);
+  KillAndMount();
+  EXPECT_EQ(StatOf(Volume("v")).st_size, 5 << 20);
+}
+
 }  // namespace
 }  // namespace volfs

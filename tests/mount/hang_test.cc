@@ -43,9 +43,11 @@ class HangTest : public MountTest {
 
   void TearDown() override {
     Thaw();
-    MountTest::TearDown();
-    Thaw();
+    LetDiskGo();
+    if (pid() != 0) Unmount();
     (void)RunShell("umount " + NodePath("b"));
+    if (outer_ != 0) (void)Volfs("umount " + folder() + "/outer/mnt");
+    MountTest::TearDown();
   }
 
   void PutNodeOnADisk() {
@@ -54,14 +56,31 @@ class HangTest : public MountTest {
             NodePath("b"));
   }
 
+  // Whatever becomes of the test, it is thawed in the end: nobody can kill who waits for it.
   void Freeze() {
     MustRun("fsfreeze -f " + NodePath("b"));
-    frozen_ = true;
+    thawer_ = std::stoi(MustRun("setsid sh -c 'sleep 40; fsfreeze -u " + NodePath("b") +
+                                "' > /dev/null 2>&1 & echo $!"));
   }
   void Thaw() {
-    if (!frozen_) return;
-    MustRun("fsfreeze -u " + NodePath("b"));
-    frozen_ = false;
+    if (thawer_ == 0) return;
+    ::kill(-thawer_, SIGKILL);
+    (void)RunShell("fsfreeze -u " + NodePath("b"));
+    thawer_ = 0;
+  }
+
+  // ... whose reads hang, too: on an image of a mount whose daemon can be stopped.
+  void PutNodeOnAStoppableDisk() {
+    const std::string outer = folder() + "/outer";
+    MustRun("mkdir -p " + outer + "/node " + outer + "/mnt && " + Binary() + " mount " + outer +
+            "/node " + outer + "/mnt && truncate -s 256M " + outer + "/mnt/volumes/b.ext4 && " +
+            "mkfs.ext4 -q -F " + outer + "/mnt/volumes/b.ext4 && mount -o loop " + outer +
+            "/mnt/volumes/b.ext4 " + NodePath("b") + " && chmod 700 " + NodePath("b"));
+    outer_ = std::stoi(MustRun("sed -n 's/^pid=//p' " + outer + "/mnt/control/config"));
+  }
+  void StopDisk() { ::kill(outer_, SIGSTOP); }
+  void LetDiskGo() {
+    if (outer_ != 0) ::kill(outer_, SIGCONT);
   }
 
   // A volume on each node.
@@ -121,7 +140,8 @@ class HangTest : public MountTest {
   }
 
  private:
-  bool frozen_ = false;
+  int thawer_ = 0;  // the group of the process that thaws it late; 0: it is not frozen
+  int outer_ = 0;   // the daemon under node b's disk
 };
 
 // Who writes gets EIO after the limit, who comes later gets it at once; both are told which node it
@@ -215,6 +235,31 @@ TEST_F(HangTest, WhoWaitsCanBeKilled) {
   Thaw();
 }
 
+// Writes that bypass the page cache go to the node side by side, not one after the other: all of
+// those that begin before the first has returned are given up, none waited in the kernel (T58).
+TEST_F(HangTest, DirectWritesOfOneImageGoSideBySide) {
+  constexpr int kWriters = 4;
+  Start();
+  Freeze();
+  std::vector<int> children;
+  for (int i = 0; i < kWriters; ++i) {
+    children.push_back(Fork([&, i] {
+      const TestFile file(Volume("on-b"), O_WRONLY | O_DIRECT);
+      alignas(kBlock) const char data[kBlock] = {};
+      (void)!::pwrite(file.fd(), data, sizeof data, i * kBlock);
+    }));
+  }
+  for (const int child : children) ::waitpid(child, nullptr, 0);
+  const std::string errors = ReadText(Path("control/last_error"));
+  int given_up = 0;
+  for (size_t at = errors.find("given up"); at != std::string::npos;
+       at = errors.find("given up", at + 1)) {
+    ++given_up;
+  }
+  EXPECT_EQ(given_up, kWriters) << errors;
+  Thaw();
+}
+
 // What lands late does not land over something newer: until the write that was given up has
 // returned, no other is taken; then all is as before, and what is written is what is read (T63).
 TEST_F(HangTest, AWriteThatLandsLateIsOverNothingNewer) {
@@ -271,6 +316,58 @@ TEST_F(HangTest, ASyncThatWasGivenUpIsNoSuccess) {
   EXPECT_EQ(ErrnoOf(::fsync(file.fd())), 0) << "no sync had failed: nothing is final";
   EXPECT_EQ(WriteBlock("on-b", 't'), 0);
   EXPECT_EQ(Field("on-b", "error"), "");
+}
+
+// Where reads hang too: who reads is answered, and a clone that needs the node is as a volume of
+// its own there, but the volumes beside it are not hurt.
+TEST_F(HangTest, ReadsAreAnsweredToo) {
+  PutNodeOnAStoppableDisk();
+  Mount({"a", "b"}, "node_timeout=1");
+  MustRun("head -c 4M /dev/urandom > " + Path("nodes/a/on-a") + " && head -c 4M /dev/urandom > " +
+          Path("nodes/b/on-b") + " && sync " + Volume("on-a") + " " + Volume("on-b"));
+  SetCopyRate("0");
+  MustAsk("clone", "on-b copy node=a");
+  MustRun("sync; for f in " + NodePath("b") +
+          "/layers/*; do dd of=$f oflag=nocache "
+          "conv=notrunc,fdatasync count=0 status=none; done");
+  StopDisk();
+  char byte = 0;
+  EXPECT_LT(MsOf([&] { byte = ReadByte("on-b"); }), kGivenUpMs);
+  EXPECT_EQ(byte, '?');
+  EXPECT_LT(MsOf([&] { byte = ReadByte("copy"); }), kGivenUpMs);
+  EXPECT_EQ(byte, '?');
+  EXPECT_LT(MsOf([&] {
+              EXPECT_EQ(WriteBlock("on-a", 'x'), 0);
+              EXPECT_EQ(ReadByte("on-a"), 'x');
+              MustRun("sync " + Volume("on-a") + " && cat " + Path("control/status") + " && rm " +
+                      Volume("on-a"));
+            }),
+            2 * kAtOnceMs);
+  EXPECT_THAT(State(), HasSubstr("a read has not returned for"));
+  LetDiskGo();
+  ASSERT_TRUE(Answers());
+  EXPECT_NE(ReadByte("on-b"), '?');
+  EXPECT_EQ(ReadByte("on-b"), ReadByte("copy"));
+}
+
+// A write in flight that lasts for over a second refuses a snapshot and a clone: the instant would
+// have to wait for it. Nothing is left of the request (5.7).
+TEST_F(HangTest, AWriteInFlightForOverASecondRefusesAnInstant) {
+  PutNodeOnADisk();
+  Mount({"a", "b"}, "node_timeout=60");
+  MustRun("head -c 1M /dev/zero > " + Path("nodes/b/on-b") + " && sync " + Volume("on-b"));
+  Freeze();
+  const int writer = Fork([&] { (void)WriteBlock("on-b", 'w'); });
+  ::usleep(300'000);
+  AskResult refused;
+  const int took_ms = MsOf([&] { refused = AskForReply("snapshot", "on-b s"); });
+  EXPECT_EQ(refused.error, EBUSY) << refused.reply;
+  EXPECT_GE(took_ms, 900);
+  EXPECT_LT(took_ms, 5000);
+  Thaw();
+  ::waitpid(writer, nullptr, 0);
+  EXPECT_FALSE(Exists(Path("snapshots/on-b")));
+  MustAsk("snapshot", "on-b s");
 }
 
 // A mount whose node hangs can be ended; the other node's volumes are committed.

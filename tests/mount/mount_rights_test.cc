@@ -1,0 +1,75 @@
+// Goal: what the daemon may not do is told, and what to do about it (interface.md 6, trap T52).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class MountRightsTest : public MountTest {
+ protected:
+  // The daemon's log.
+  std::string Log() {
+    return RunShell("cat /var/log/volfs/*" + folder().substr(folder().rfind('.')) + "-mnt.log")
+        .output;
+  }
+  uint64_t Capabilities() {
+    return std::stoull(
+        MustRun("sed -n 's/^CapEff:[[:space:]]*//p' /proc/" + std::to_string(pid()) + "/status"),
+        nullptr, 16);
+  }
+  uint64_t Flags() {
+    return std::stoull(
+        MustRun("sed 's/.*) //' /proc/" + std::to_string(pid()) + "/stat | cut -d ' ' -f 7"));
+  }
+};
+
+// A user without the rights of root mounts for himself, and one line tells him so and what to do.
+// In a namespace of mounts of its own, where everybody may open /dev/fuse, as on most machines.
+TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
+  if (RunShell("grep -q '^user_allow_other' /etc/fuse.conf").ok()) {
+    GTEST_SKIP() << "/etc/fuse.conf lets users ask for allow_other";
+  }
+  // The binary where this user can reach it.
+  MustRun("cd " + folder() + " && chmod 755 . && cp " + Binary() +
+          " volfs && chown 65534 a mnt && mknod fuse c 10 229 && chmod 666 fuse");
+  const CommandResult result = RunShell("cd " + folder() +
+                                        R"sh( && exec unshare --mount sh -c '
+      mount --bind fuse /dev/fuse
+      user="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$PWD"
+      $user ./volfs mount a mnt || exit 1
+      ls mnt/control 2> /dev/null && echo "root may look"
+      $user cat mnt/control/config
+      $user ./volfs umount mnt'
+      )sh");
+  ASSERT_TRUE(result.ok()) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("only you can use this mount; to open it to others, put "
+                                       "`user_allow_other` into /etc/fuse.conf"));
+  EXPECT_THAT(result.output, Not(HasSubstr("root may look")));
+  EXPECT_THAT(result.output, HasSubstr("allow_other=0"));
+}
+
+// The kernel may ask the daemon to write before it gives it memory: it must not wait for that
+// itself. Where that right is missing the log says so (T52).
+TEST_F(MountRightsTest, TheDaemonIsAnIoFlusherOrSaysThatItIsNot) {
+  constexpr uint64_t kSysResource = uint64_t{1} << 24;
+  constexpr uint64_t kNoIo = 0x00080000;  // PF_MEMALLOC_NOIO of the kernel
+  Mount();
+  if ((Capabilities() & kSysResource) != 0) {
+    EXPECT_NE(Flags() & kNoIo, 0U);
+    EXPECT_THAT(Log(), Not(HasSubstr("not granted: PR_SET_IO_FLUSHER")));
+  } else {
+    EXPECT_EQ(Flags() & kNoIo, 0U);
+    EXPECT_THAT(Log(), HasSubstr("not granted: PR_SET_IO_FLUSHER"));
+  }
+}
+
+}  // namespace
+}  // namespace volfs
