@@ -6,6 +6,7 @@
 
 #include "blockstore/catalog.h"
 #include "blockstore/error.h"
+#include "blockstore/foreground.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/node_lock.h"
 
@@ -32,6 +33,7 @@ class Node {
 
   NodeDirectory& directory() { return *directory_; }
   Catalog& catalog() { return *catalog_; }
+  Foreground& foreground() { return foreground_; }
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
 
   // What Open loaded; the store takes it over and frees it.
@@ -53,6 +55,7 @@ class Node {
   std::unique_ptr<Catalog> catalog_;
   CatalogContents contents_;
   Id id_ = kNoId;
+  Foreground foreground_;
 };
 
 // A new id: 55 random bits, never kNoId. The caller checks it for collisions.
