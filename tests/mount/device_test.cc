@@ -31,7 +31,8 @@ class FaultyDisk {
             path_ + ".log 2>&1 </dev/null &");
     const std::string disk = path_ + ".served/disk";
     for (int i = 0; i < 500 && !std::filesystem::exists(disk); ++i) ::usleep(20'000);
-    device_ = Output("losetup --find --show " + disk);
+    device_ = MustRun("losetup --find --show " + disk);
+    device_.pop_back();  // its LF
     MountIt();
   }
   ~FaultyDisk() {
@@ -65,15 +66,6 @@ class FaultyDisk {
   }
 
  private:
-  static void MustRun(const std::string& words) {
-    const CommandResult done = RunShell(words);
-    if (done.exit_code != 0) throw std::runtime_error(words + ": " + done.output);
-  }
-  static std::string Output(const std::string& words) {
-    const CommandResult done = RunShell(words);
-    if (done.exit_code != 0) throw std::runtime_error(words + ": " + done.output);
-    return done.output.substr(0, done.output.find('\n'));
-  }
   void MountIt() const {
     MustRun("mount " + device_ + " " + path_ + " && rm -rf " + path_ + "/lost+found && chmod 700 " +
             path_);
@@ -91,8 +83,9 @@ class DeviceTest : public MountTest {
   }
   void TearDown() override {
     disk_->MendAll();
-    MountTest::TearDown();
+    if (pid() > 0) Unmount();
     disk_.reset();
+    MountTest::TearDown();
   }
   void MakeVolume(const std::string& name, const std::string& node) {
     MustAsk("create", name + " 8M node=" + node);
@@ -117,7 +110,7 @@ class DeviceTest : public MountTest {
 // R7, T36: tried again a few times, then `error` with range, node and cause; what is not copied is
 // EIO and never zeros; what else there is goes on; resume=1 goes on when the disk is well.
 TEST_F(DeviceTest, ThatCannotBeReadStopsTheCopyAndResumeGoesOn) {
-  Mount({"bad", "b"});
+  Mount({"b", "bad"});  // limits are remembered on the first one
   MakeVolume("db", "bad");
   MakeVolume("other", "b");
   SetCopyRate("0");
@@ -166,7 +159,7 @@ TEST_F(DeviceTest, ThatCannotBeWrittenStopsTheCopyUntilTheNextMount) {
 // A server that answers nothing: the clone stays `creating`, says for whom it waits and that nobody
 // knows how long; it goes on by itself.
 TEST_F(DeviceTest, ThatDoesNotAnswerIsToldAndWaitedFor) {
-  Mount({"bad", "b"});
+  Mount({"b", "bad"});  // limits are remembered on the first one
   MakeVolume("db", "bad");
   SetCopyRate("0");
   MustAsk("clone", "db x node=b");
