@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 
+#include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
 
@@ -13,6 +14,7 @@ namespace {
 constexpr Nanoseconds kSlice = std::chrono::milliseconds(100);
 constexpr Nanoseconds kCommitAge = std::chrono::seconds(1);
 constexpr uint64_t kCommitBytes = uint64_t{64} << 20;
+constexpr Nanoseconds kPatience = std::chrono::seconds(3);
 constexpr Nanoseconds kLater = std::chrono::milliseconds(500);
 constexpr int kAttempts = 5;         // reads of one range before the clone is `error`
 constexpr double kRateWeight = 0.3;  // of the newest second in the moving average
@@ -27,14 +29,17 @@ double CloneProgress::percent() const {
 }
 
 CloneJob::CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenImage> source,
-                   CloneRecord record, const Context& context)
+                   Node& source_node, CloneRecord record, const Context& context)
     : clone_(std::move(clone)),
       source_(std::move(source)),
+      source_use_(source_node.foreground()),
+      clone_use_(clone_->node().foreground()),
       context_(context),
       wanted_(clone_->NoteWantedReads()),
       cursor_bytes_(record.cursor_block * context.block_size),
       passed_bytes_(record.copied_bytes),
       committed_cursor_bytes_(cursor_bytes_),
+      verifies_(clone_->verification() == Verification::kWanted),
       state_(record.total_known ? State::kCopying : State::kCounting),
       record_(std::move(record)) {
   record_.error.clear();  // each mount tries again
@@ -63,17 +68,30 @@ CloneRecord CloneJob::record() const {
   return record_;
 }
 
+std::string CloneJob::Stuck() const {
+  const Nanoseconds began = step_began_.load();
+  const Nanoseconds taken = MonotonicNow() - began;
+  if (began == Nanoseconds{0} || taken < kPatience) return "";
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(taken).count();
+  return Text("copying waits for node ",
+              step_reads_.load() ? record().source_node_name : clone_->node().name(),
+              ", whose disk has not answered for ", seconds, " s; look at it");
+}
+
 std::string CloneJob::error() const {
   const bool all_paused = context_.throttle.rate() == 0;
+  const std::string stuck = Stuck();
   MutexLock lock(mu_);
   if (state_ == State::kFailed) return record_.error;
+  if (!stuck.empty()) return stuck;
   if (!paused_.empty() || state_ == State::kFinishing) return paused_;
   if (all_paused) return "copying is paused: limits/copy_rate is 0";
   return copy_rate() == 0 ? "copying is paused: this clone's copy_rate is 0" : "";
 }
 
 CloneProgress CloneJob::progress() const {
-  const bool capped_to_nothing = context_.throttle.rate() == 0 || copy_rate() == 0;
+  const bool capped_to_nothing =
+      context_.throttle.rate() == 0 || copy_rate() == 0 || !Stuck().empty();
   MutexLock lock(mu_);
   CloneProgress p;
   p.creating = true;
@@ -175,7 +193,7 @@ Status CloneJob::CopySlice() {
       return OkStatus();
     }
     const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
-    const uint64_t end = std::min(data->end(), start + context_.piece_bytes);
+    const uint64_t end = std::min(data->end(), start + StepBytes());
     VOLFS_ASSIGN(const bool copied, CopyPiece({start, end - start}, over));
     if (!copied) break;
     passed_bytes_ += end - data->offset_bytes;
@@ -197,7 +215,7 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
       VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at));
       if (!data || data->offset_bytes >= piece_end) break;
       const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
-      at = std::min(data->end(), piece_end);
+      at = std::min({data->end(), piece_end, start + StepBytes()});
       VOLFS_ASSIGN(const bool copied, CopyPiece({start, at - start}, over));
       if (copied) continue;
       wanted_.Add(*wanted);
@@ -207,33 +225,78 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
   return false;
 }
 
-Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {
-  const uint64_t first = piece.offset_bytes / context_.block_size;
-  const BlockRange blocks{first, BlocksFor(piece.end(), context_.block_size) - first};
-  VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
-  if (!inherited) return true;  // the user was there first
+uint64_t CloneJob::StepBytes() const {
+  const bool alone = !source_use_.Busy() && !clone_use_.Busy();
+  return alone ? context_.piece_bytes : std::min(context_.piece_bytes, Foreground::kStepBytes);
+}
+
+bool CloneJob::BeginStep() {
+  Nanoseconds wait = source_use_.TryStep();
+  if (wait == Nanoseconds{0} && &source_use_ != &clone_use_) {
+    wait = clone_use_.TryStep();
+    if (wait != Nanoseconds{0}) source_use_.EndStep(Nanoseconds{0});
+  }
+  if (wait != Nanoseconds{0}) resume_at_ = MonotonicNow() + wait;
+  return wait == Nanoseconds{0};
+}
+
+void CloneJob::EndStep(Nanoseconds began) {
+  const Nanoseconds taken = MonotonicNow() - began;
+  source_use_.EndStep(taken);
+  if (&source_use_ != &clone_use_) clone_use_.EndStep(taken);
+}
+
+bool CloneJob::PassThrottles(uint64_t bytes, const std::function<bool()>& over) {
   const bool own_limit = copy_rate() != Throttle::kUnlimited;
   if (own_limit) {
-    const Nanoseconds wait = own_throttle_.TryTake(piece.length_bytes);
+    const Nanoseconds wait = own_throttle_.TryTake(bytes);
     if (wait != Nanoseconds{0}) {
       resume_at_ = MonotonicNow() + wait;
       return false;
     }
   }
-  if (!context_.throttle.Take(piece.length_bytes, over)) {
-    if (own_limit) own_throttle_.GiveBack(piece.length_bytes);
-    return false;
-  }
-  if (copy_rate() == 0) {  // since it was asked for above
-    context_.throttle.GiveBack(piece.length_bytes);
-    return false;
+  const bool passed = context_.throttle.Take(bytes, over);
+  const bool paused = copy_rate() == 0;  // since it was asked for above
+  if (passed && !paused && BeginStep()) return true;
+  if (passed) context_.throttle.GiveBack(bytes);
+  if (own_limit && !paused) own_throttle_.GiveBack(bytes);
+  return false;
+}
+
+Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {
+  const uint64_t first = piece.offset_bytes / context_.block_size;
+  const BlockRange blocks{first, BlocksFor(piece.end(), context_.block_size) - first};
+  VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
+  if (!inherited) return true;  // the user was there first
+  if (!PassThrottles(piece.length_bytes, over)) return false;
+  const Nanoseconds began = MonotonicNow();
+  step_began_.store(began);
+  const Result<uint64_t> wrote = Bring(blocks, piece);
+  // The time that the disk takes counts: or it is full of what was written in a moment.
+  const bool waits = wrote.ok() && wrote.value() > 0 && clone_use_.Busy();
+  const Status written = waits ? clone_->WaitHydrated(blocks) : OkStatus();
+  step_began_.store(Nanoseconds{0});
+  EndStep(began);
+  if (!wrote.ok()) return wrote.error();
+  VOLFS_TRY(written);
+  uncommitted_bytes_ += wrote.value();
+  return true;
+}
+
+Result<uint64_t> CloneJob::Bring(const BlockRange& blocks, const ByteRange& piece) {
+  if (shares_ && !verifies_) {
+    VOLFS_ASSIGN(const std::optional<uint64_t> shared, clone_->HydrateShared(blocks));
+    if (shared) return *shared;
+    shares_ = false;
   }
   // Whole blocks; what lies past the source's end reads as zeros.
   buffer_.resize(context_.piece_bytes);
   const uint64_t length = std::min(blocks.count * context_.block_size,
                                    clone_->size_bytes() - blocks.first * context_.block_size);
   const std::span<std::byte> bytes(buffer_.data(), length);
-  const Status read = source_->ReadAt(bytes, piece.offset_bytes);
+  step_reads_.store(true);
+  const Status read = source_->ReadOnce(bytes, piece.offset_bytes);
+  step_reads_.store(false);
   if (!read.ok()) {
     const CloneRecord about = record();
     return Error{read.error().code,
@@ -241,9 +304,9 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
                       " on node ", about.source_node_name, ": ", read.error().message),
                  read.error().os_errno};
   }
-  VOLFS_ASSIGN(const uint64_t wrote, clone_->Hydrate(blocks, bytes));
-  uncommitted_bytes_ += wrote;
-  return true;
+  if (!verifies_) return clone_->Hydrate(blocks, bytes);
+  read_back_.resize(context_.piece_bytes);
+  return clone_->Hydrate(blocks, bytes, std::span(read_back_).first(length));
 }
 
 // Presence, cursor and figures in one commit: after a crash they agree.
@@ -253,9 +316,14 @@ Status CloneJob::CommitProgress() {
   const uint64_t before = next.copied_bytes;
   next.copied_bytes = std::min(std::max(passed_bytes_, before), next.total_bytes);
   next.error.clear();
-  VOLFS_TRY(clone_->SyncWith({PutClone{next}}));
+  const Nanoseconds began = MonotonicNow();
+  step_began_.store(began);
+  const Status committed = clone_->SyncWith({PutClone{next}});
+  step_began_.store(Nanoseconds{0});
+  VOLFS_TRY(committed);
+  clone_use_.Rest(MonotonicNow() - began);
   if (cursor_bytes_ > committed_cursor_bytes_) {
-    clone_->head()->DropCache({committed_cursor_bytes_, cursor_bytes_ - committed_cursor_bytes_});
+    clone_->head()->DropWritten({committed_cursor_bytes_, cursor_bytes_ - committed_cursor_bytes_});
   }
   committed_cursor_bytes_ = cursor_bytes_;
   uncommitted_bytes_ = 0;
@@ -301,8 +369,15 @@ Status CloneJob::Finish() {
   CloneRecord next = record();
   next.state = CloneState::kReleasing;
   next.copied_bytes = next.total_bytes;
-  VOLFS_TRY(clone_->Flatten({PutClone{next}}));
+  CatalogChange change{PutClone{next}};
+  if (verifies_) {
+    change.emplace_back(
+        PutSetting{CloneSetting(kVerifyPrefix, clone_->id()), std::string(kVerifyDone)});
+  }
+  VOLFS_TRY(clone_->Flatten(change));
+  if (verifies_) clone_->set_verification(Verification::kDone);
   buffer_ = {};
+  read_back_ = {};
   MutexLock lock(mu_);
   record_ = std::move(next);
   if (state_ == State::kFinishing) TransitionLocked(State::kDone);

@@ -44,6 +44,8 @@ struct CloneProgress {
 // Only data is copied, never holes: the source's frozen image is walked from `cursor` on; what the
 // user has written or discarded meanwhile is skipped under the range lock (Volume::Hydrate). What
 // readers ask for is copied before that, within the same limits, and counts when the walk passes.
+// Where the nodes' filesystem shares blocks between files, nothing is read (HydrateShared).
+// Both nodes' Foreground says when and how much.
 // Every second or 64 MiB the clone is synced and (presence, cursor, copied bytes) committed as one,
 // so a crash resumes there and the figures never go backwards.
 //
@@ -59,7 +61,7 @@ class CloneJob {
     uint64_t piece_bytes;  // the most that is copied at once; a multiple of block_size
   };
   CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenImage> source,
-           CloneRecord record, const Context& context);
+           Node& source_node, CloneRecord record, const Context& context);
 
   // Does at most about 100 ms of work (a wait of the shared throttle included; what this clone's
   // own limit holds up is kLater, so that it keeps no worker from others).
@@ -87,8 +89,17 @@ class CloneJob {
   Status CopySlice();
   // What readers have asked for goes first, with its neighbours up to a piece.
   Result<bool> CopyWanted(const std::function<bool()>& over);
-  // False if `over` came before the throttles let it pass, or if the own one did not (resume_at_).
+  // False if `over` came before the throttles let it pass, or if the own one or the nodes' other
+  // users did not (resume_at_).
   Result<bool> CopyPiece(const ByteRange& piece, const std::function<bool()>& over);
+  // False if copying is to wait (resume_at_), and nothing was taken.
+  bool PassThrottles(uint64_t bytes, const std::function<bool()>& over);
+  // Who does not answer (kPatience after a step began), and since when; empty if nobody.
+  [[nodiscard]] std::string Stuck() const;
+  bool BeginStep();
+  void EndStep(Nanoseconds began);
+  Result<uint64_t> Bring(const BlockRange& blocks, const ByteRange& piece);
+  [[nodiscard]] uint64_t StepBytes() const;  // the most that may be copied at once just now
   Status CommitProgress();
   Result<bool> NothingLeft();
   Status Finish();
@@ -97,6 +108,8 @@ class CloneJob {
 
   const std::shared_ptr<Volume> clone_;
   const std::shared_ptr<const FrozenImage> source_;
+  Foreground& source_use_;  // of the source's node, and of the clone's: may be the same
+  Foreground& clone_use_;
   const Context context_;
   WantedReads& wanted_;  // the clone's
 
@@ -109,11 +122,16 @@ class CloneJob {
   uint64_t uncommitted_bytes_ = 0;  // written since the last commit
   Nanoseconds last_commit_{0};
   std::vector<std::byte> buffer_;
+  std::vector<std::byte> read_back_;
+  bool shares_ = true;  // as far as we know
   Nanoseconds resume_at_{0};
 
+  const bool verifies_;
   Throttle own_throttle_;
   std::atomic<uint64_t> copy_rate_{Throttle::kUnlimited};  // own_throttle_'s
 
+  std::atomic<Nanoseconds> step_began_{Nanoseconds{0}};  // 0: none runs
+  std::atomic<bool> step_reads_{false};                  // the source; else it writes or syncs
   std::atomic<bool> interrupted_{false};
   std::atomic<int> attempts_{0};  // failures in a row
 

@@ -47,6 +47,7 @@ struct Store::ClonePlan {
   Attributes attributes;
   std::string token;
   std::string words;
+  bool verify = false;
 
   std::shared_ptr<Volume> source;  // null: of a snapshot
   Id snapshot = kNoId;

@@ -7,14 +7,14 @@
 namespace volfs {
 
 Result<size_t> ReadExtent(const LayerTable& layers, const Extent& extent, uint32_t block_size,
-                          std::span<std::byte> out, uint64_t offset_bytes) {
+                          std::span<std::byte> out, uint64_t offset_bytes, LayerRead read) {
   const uint64_t end_bytes = extent.end() * block_size;
   assert(offset_bytes >= extent.first * block_size && offset_bytes < end_bytes);
   const auto part = out.first(std::min<uint64_t>(out.size(), end_bytes - offset_bytes));
   if (extent.layer == LayerRef::kHole) {
     std::memset(part.data(), 0, part.size());
   } else {
-    VOLFS_TRY(layers.Get(extent.layer)->ReadAt(part, offset_bytes));
+    VOLFS_TRY((layers.Get(extent.layer)->*read)(part, offset_bytes));
   }
   return part.size();
 }
@@ -34,6 +34,14 @@ Result<std::optional<ByteRange>> DataInExtent(const LayerTable& layers, const Ex
 }
 
 Status FrozenImage::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) const {
+  return Read(out, offset_bytes, &Layer::ReadAt);
+}
+
+Status FrozenImage::ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) const {
+  return Read(out, offset_bytes, &Layer::ReadOnce);
+}
+
+Status FrozenImage::Read(std::span<std::byte> out, uint64_t offset_bytes, LayerRead read) const {
   while (!out.empty()) {
     if (offset_bytes >= size_bytes_) {
       std::memset(out.data(), 0, out.size());
@@ -41,7 +49,8 @@ Status FrozenImage::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) cons
     }
     const auto part = out.first(std::min<uint64_t>(out.size(), size_bytes_ - offset_bytes));
     const Extent extent = map_.Find(offset_bytes / block_size_);
-    VOLFS_ASSIGN(const size_t got, ReadExtent(layers_, extent, block_size_, part, offset_bytes));
+    VOLFS_ASSIGN(const size_t got,
+                 ReadExtent(layers_, extent, block_size_, part, offset_bytes, read));
     out = out.subspan(got);
     offset_bytes += got;
   }

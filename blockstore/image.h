@@ -11,6 +11,8 @@
 
 namespace volfs {
 
+using LayerRead = Status (Layer::*)(std::span<std::byte> out, uint64_t offset_bytes);
+
 // A volume at one instant: an immutable map and a size. What a snapshot file shows and what a clone
 // is copied from.
 //
@@ -27,11 +29,16 @@ class FrozenImage {
   // Bytes at `offset_bytes`; what lies past size_bytes() reads as zeros.
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) const;
 
+  // The same for who copies and does not come back (node_directory.h).
+  Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) const;
+
   // The first range at or after `offset_bytes` that may hold something else than zeros; nothing if
   // only zeros follow. May call zeros data, never data zeros.
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) const;
 
  private:
+  Status Read(std::span<std::byte> out, uint64_t offset_bytes, LayerRead read) const;
+
   const LayerTable& layers_;
   const ExtentMap map_;
   const uint64_t size_bytes_;
@@ -42,7 +49,8 @@ class FrozenImage {
 
 // Reads the part of `extent` from `offset_bytes` on that fits `out`; returns how many bytes.
 Result<size_t> ReadExtent(const LayerTable& layers, const Extent& extent, uint32_t block_size,
-                          std::span<std::byte> out, uint64_t offset_bytes);
+                          std::span<std::byte> out, uint64_t offset_bytes,
+                          LayerRead read = &Layer::ReadAt);
 
 // The first range of data within `extent`, at or after `offset_bytes`. Holes of the backing file
 // count only where the layer is flat (FORMAT.md): elsewhere what is here is data.

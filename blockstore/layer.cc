@@ -128,16 +128,40 @@ Status Layer::CreateFile() {
 
 Status Layer::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   VOLFS_ASSIGN(NodeFile* const file, FileForRead());
-  if (file == nullptr) {
-    std::memset(out.data(), 0, out.size());
-    return OkStatus();
-  }
-  return file->ReadAt(out, offset_bytes);
+  if (file != nullptr) return file->ReadAt(out, offset_bytes);
+  std::memset(out.data(), 0, out.size());
+  return OkStatus();
+}
+
+Status Layer::ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
+  if (file != nullptr) return file->ReadOnce(out, offset_bytes);
+  std::memset(out.data(), 0, out.size());
+  return OkStatus();
 }
 
 Status Layer::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
   VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
   return file->WriteAt(data, offset_bytes);
+}
+
+Status Layer::WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  return file->WriteOnce(data, offset_bytes);
+}
+
+Status Layer::ReadBack(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  file->DropCache({offset_bytes, out.size()});
+  return file->ReadOnce(out, offset_bytes);
+}
+
+// What has no file reads as zeros: the caller's copying finds that out.
+Result<bool> Layer::ShareFrom(Layer& source, const ByteRange& range) {
+  VOLFS_ASSIGN(NodeFile* const from, source.FileForRead());
+  if (from == nullptr) return false;
+  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  return file->ShareFrom(*from, range);
 }
 
 Status Layer::Punch(const ByteRange& range) {
@@ -157,8 +181,8 @@ Result<uint64_t> Layer::AllocatedBytes() {
   return file->AllocatedBytes();
 }
 
-void Layer::DropCache(const ByteRange& range) {
-  if (NodeFile* open = file_.load(std::memory_order_acquire)) open->DropCache(range);
+void Layer::DropWritten(const ByteRange& range) {
+  if (NodeFile* open = file_.load(std::memory_order_acquire)) open->DropWritten(range);
 }
 
 Status Layer::SetSize(uint64_t size_bytes) {
@@ -236,6 +260,15 @@ Status Layer::SyncFile() {
     name_durable_ = true;
   }
   return OkStatus();
+}
+
+Status Layer::WaitWritten(const ByteRange& range) {
+  NodeFile* const file = file_.load(std::memory_order_acquire);
+  if (file == nullptr) return OkStatus();
+  if (failed()) return FileForWrite().error();
+  Status written = file->WaitWritten(range);
+  if (!written.ok()) Fail();
+  return written;
 }
 
 bool Layer::RecordDirty() const {

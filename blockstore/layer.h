@@ -72,11 +72,16 @@ class Layer {
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   // Makes the file at the first write. The caller marks the blocks afterwards.
   Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  // What the disk has, not what the page cache remembers.
+  Status ReadBack(std::span<std::byte> out, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  Result<bool> ShareFrom(Layer& source, const ByteRange& range) VOLFS_EXCLUDES(mu_);
   Status Punch(const ByteRange& range) VOLFS_EXCLUDES(mu_);
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   // 0 if there is no file.
   Result<uint64_t> AllocatedBytes() VOLFS_EXCLUDES(mu_);
-  void DropCache(const ByteRange& range) VOLFS_EXCLUDES(mu_);
+  void DropWritten(const ByteRange& range) VOLFS_EXCLUDES(mu_);
   // Sets the file's and the layer's size; durable with the commit of record() after SyncFile().
   Status SetSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
 
@@ -98,6 +103,9 @@ class Layer {
   Status SyncFile() VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
   void Fail() { failed_.store(true, std::memory_order_release); }
+
+  // As NodeFile's. An error is final, as SyncFile's.
+  Status WaitWritten(const ByteRange& range) VOLFS_EXCLUDES(mu_);
 
   // The record as it should be committed now, and whether it differs from what was committed last.
   // After the commit: Committed(the record).

@@ -7,6 +7,7 @@
 #include "blockstore/catalog.h"
 #include "blockstore/epoch.h"
 #include "blockstore/error.h"
+#include "blockstore/foreground.h"
 #include "blockstore/gate.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/node_lock.h"
@@ -43,6 +44,7 @@ class Node {
   // passing, and it from closing, for longer than kShapePatience.
   Gate& shape() { return shape_; }
   static constexpr Nanoseconds kShapePatience = std::chrono::milliseconds(20);
+  Foreground& foreground() { return foreground_; }
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
 
   // What Open loaded; the store takes it over and frees it.
@@ -69,6 +71,7 @@ class Node {
   Id id_ = kNoId;
   Gate shape_;
   Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
+  Foreground foreground_;
 };
 
 // A new id: 55 random bits, never kNoId. The caller checks it for collisions.

@@ -40,6 +40,26 @@ class NodeFile {
   // Durable after the next successful SyncData, not before.
   virtual Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) = 0;
 
+  // The same for who copies and does not come back: where the kernel can (Linux 6.14), the page
+  // cache keeps what it had and gets nothing new, and what was written goes out at once.
+  virtual Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
+    return ReadAt(out, offset_bytes);
+  }
+  virtual Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) {
+    return WriteAt(data, offset_bytes);
+  }
+  // Returns when what was written of the range has gone to the disk: it has nothing of that to do
+  // any more. Not durable, as the disk's own cache is not flushed. An error is one of SyncData,
+  // which need not tell it again.
+  virtual Status WaitWritten(const ByteRange& range) = 0;
+  // Where the kernel cannot: drops what WriteOnce has left in the page cache, as DropCache does.
+  virtual void DropWritten(const ByteRange& range) = 0;
+
+  // The range becomes what `source` has there, by sharing its blocks: nothing is read or written.
+  // False, and nothing has changed, if the filesystem does not share these; then copy. Durable as
+  // after WriteAt.
+  virtual Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) = 0;
+
   // Makes all that was written, punched and truncated before the call durable; not the name.
   // After an error what was written since the last success is of unknown state, for ever: the
   // caller must never report it as durable, whatever later calls return.

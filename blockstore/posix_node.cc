@@ -2,10 +2,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -84,16 +87,24 @@ int OpenBeneath(int directory, const std::string& name, uint64_t flags, uint64_t
       Retry([&] { return ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how); }));
 }
 
+constexpr int kDontCache = 0x80;  // RWF_DONTCACHE of Linux 6.14, which older headers lack
+
 class PosixFile final : public NodeFile {
  public:
   PosixFile(Descriptor fd, std::string name, std::string where, std::shared_ptr<NodeCalls> calls)
-      : fd_(std::move(fd)),
+      : once_flags_(kDontCache),
+        fd_(std::move(fd)),
         name_(std::move(name)),
         where_(std::move(where)),
         calls_(std::move(calls)) {}
 
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) override;
   Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) override;
+  Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) override;
+  Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) override;
+  Status WaitWritten(const ByteRange& range) override;
+  void DropWritten(const ByteRange& range) override;
+  Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) override;
   Status SyncData() override;
   Status Punch(const ByteRange& range) override;
   Status SetSize(uint64_t size_bytes) override;
@@ -110,7 +121,10 @@ class PosixFile final : public NodeFile {
     return SystemError(errno, Text(call, " ", name_, " at byte ", offset_bytes), where_);
   }
   Status WriteZeros(const ByteRange& range);
+  Status Read(std::span<std::byte> out, uint64_t offset_bytes, int flags);
+  Status Write(std::span<const std::byte> data, uint64_t offset_bytes, int flags);
 
+  std::atomic<int> once_flags_;  // of ReadOnce and WriteOnce: what the filesystem can
   const Descriptor fd_;
   const std::string name_;
   const std::string where_;
@@ -120,13 +134,50 @@ class PosixFile final : public NodeFile {
 constexpr uint64_t kMaxOffset = std::numeric_limits<off_t>::max();
 
 Status PosixFile::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
+  return Read(out, offset_bytes, 0);
+}
+
+Status PosixFile::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
+  return Write(data, offset_bytes, 0);
+}
+
+Status PosixFile::ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
+  const Status done = Read(out, offset_bytes, once_flags_);
+  if (done.ok() || done.error().os_errno != EOPNOTSUPP) return done;
+  once_flags_ = 0;
+  return Read(out, offset_bytes, 0);
+}
+
+Status PosixFile::WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) {
+  const Status done = Write(data, offset_bytes, once_flags_);
+  if (done.ok() || done.error().os_errno != EOPNOTSUPP) return done;
+  once_flags_ = 0;
+  return Write(data, offset_bytes, 0);
+}
+
+Status PosixFile::WaitWritten(const ByteRange& range) {
+  constexpr unsigned kWriteAndWait =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const Call call(*calls_, kSync);
+  const int done = Retry([&] {
+    return ::sync_file_range(fd_.get(), static_cast<off_t>(range.offset_bytes),
+                             static_cast<off_t>(range.length_bytes), kWriteAndWait);
+  });
+  return done == 0 ? OkStatus() : FailedAt("sync_file_range", range.offset_bytes);
+}
+
+void PosixFile::DropWritten(const ByteRange& range) {
+  if (once_flags_ == 0) DropCache(range);
+}
+
+Status PosixFile::Read(std::span<std::byte> out, uint64_t offset_bytes, int flags) {
   assert(offset_bytes <= kMaxOffset && out.size() <= kMaxOffset - offset_bytes);
   if (calls_->stuck()) return NotTried(*calls_, Text("pread ", name_), where_);
   const Call call(*calls_, kRead);
   while (!out.empty()) {
-    const ssize_t got = Retry([&] {
-      return ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset_bytes));
-    });
+    const iovec part{out.data(), out.size()};
+    const ssize_t got = Retry(
+        [&] { return ::preadv2(fd_.get(), &part, 1, static_cast<off_t>(offset_bytes), flags); });
     if (got < 0) return FailedAt("pread", offset_bytes);
     if (got == 0) {  // past the end
       std::memset(out.data(), 0, out.size());
@@ -138,20 +189,38 @@ Status PosixFile::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   return OkStatus();
 }
 
-Status PosixFile::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
+Status PosixFile::Write(std::span<const std::byte> data, uint64_t offset_bytes, int flags) {
   assert(offset_bytes <= kMaxOffset && data.size() <= kMaxOffset - offset_bytes);
   if (calls_->stuck()) return NotTried(*calls_, Text("pwrite ", name_), where_);
   const Call call(*calls_, kWrite);
   while (!data.empty()) {
-    const ssize_t put = Retry([&] {
-      return ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset_bytes));
-    });
+    const iovec part{const_cast<std::byte*>(data.data()), data.size()};  // which it only reads
+    const ssize_t put = Retry(
+        [&] { return ::pwritev2(fd_.get(), &part, 1, static_cast<off_t>(offset_bytes), flags); });
     if (put == 0) errno = EIO;  // a filesystem that takes nothing and says so for ever
     if (put <= 0) return FailedAt("pwrite", offset_bytes);
     data = data.subspan(static_cast<size_t>(put));
     offset_bytes += static_cast<uint64_t>(put);
   }
   return OkStatus();
+}
+
+// FICLONERANGE, as copy_file_range would copy where it cannot share, and not say so.
+Result<bool> PosixFile::ShareFrom(NodeFile& source, const ByteRange& range) {
+  const auto* const from = dynamic_cast<const PosixFile*>(&source);
+  if (from == nullptr) return false;
+  const file_clone_range request{from->fd_.get(), range.offset_bytes, range.length_bytes,
+                                 range.offset_bytes};
+  if (Retry([&] { return ::ioctl(fd_.get(), FICLONERANGE, &request); }) == 0) return true;
+  switch (errno) {
+    case EXDEV:  // two filesystems, or two disks of one
+    case EOPNOTSUPP:
+    case ENOTTY:  // it does not know the request
+    case EINVAL:  // not whole blocks of that filesystem
+      return false;
+    default:
+      return FailedAt("FICLONERANGE", range.offset_bytes);
+  }
 }
 
 Status PosixFile::SyncData() {

@@ -1,11 +1,10 @@
 #include "blockstore/recovery.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <cstdio>
 #include <set>
 
+#include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
 
@@ -19,8 +18,6 @@ Id IdFromFileName(const std::string& name) {
   return std::stoull(name, nullptr, 16);
 }
 
-constexpr std::string_view kCopyRatePrefix = "copy_rate.";
-
 bool WasClean(const CatalogContents& contents) {
   for (const auto& [key, value] : contents.settings) {
     if (key == kCleanKey) return value == "1";
@@ -29,12 +26,6 @@ bool WasClean(const CatalogContents& contents) {
 }
 
 }  // namespace
-
-std::string CopyRateKey(Id clone) {
-  std::array<char, 17> id{};
-  std::snprintf(id.data(), id.size(), "%016llx", static_cast<unsigned long long>(clone));
-  return Text(kCopyRatePrefix, id.data());
-}
 
 Node* Recovery::FindByUuid(const std::string& uuid) const {
   for (const auto& node : store_.nodes_) {
@@ -93,7 +84,7 @@ Status Recovery::Run() {
   for (const auto& node : store_.nodes_) VOLFS_TRY(ReconcileHolds(*node));
   VOLFS_TRY(DropEmptyGhosts());
   for (const auto& node : store_.nodes_) {
-    VOLFS_TRY(LoadCopyRates(*node));
+    VOLFS_TRY(LoadCloneSettings(*node));
     VOLFS_TRY(RemoveOrphans(*node));
     if (!WasClean(node->contents())) ListUnpunched(*node);
     MutexLock lock(store_.mu_);
@@ -324,24 +315,42 @@ Status Recovery::ReconcileHolds(Node& a) {
   return OkStatus();
 }
 
-// Those of clones that became whole or were cancelled meanwhile are removed.
-Status Recovery::LoadCopyRates(Node& node) {
+// Those that mean nothing any more are removed: the clone became whole, or was deleted.
+Status Recovery::LoadCloneSettings(Node& node) {
   CatalogChange stale;
   for (const auto& [key, value] : node.contents().settings) {
-    if (!key.starts_with(kCopyRatePrefix)) continue;
-    uint64_t rate = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), rate);
-    const bool number = error == std::errc() && end == value.data() + value.size();
-    MutexLock lock(store_.mu_);
-    const auto clone = store_.clones_.find(IdFromFileName(key.substr(kCopyRatePrefix.size())));
-    if (number && clone != store_.clones_.end() && store_.by_id_.contains(clone->first) &&
-        !clone->second.owed) {
-      clone->second.copy_rate = rate;
-    } else {
-      stale.emplace_back(DeleteSetting{key});
+    bool taken = true;
+    if (key.starts_with(kCopyRatePrefix)) {
+      taken = TakeCopyRate(IdFromFileName(key.substr(kCopyRatePrefix.size())), value);
+    } else if (key.starts_with(kVerifyPrefix)) {
+      taken = TakeVerification(IdFromFileName(key.substr(kVerifyPrefix.size())), value);
     }
+    if (!taken) stale.emplace_back(DeleteSetting{key});
   }
   return stale.empty() ? OkStatus() : node.catalog().Commit(std::move(stale));
+}
+
+bool Recovery::TakeCopyRate(Id clone, const std::string& value) {
+  uint64_t rate = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), rate);
+  if (error != std::errc() || end != value.data() + value.size()) return false;
+  MutexLock lock(store_.mu_);
+  const auto found = store_.clones_.find(clone);
+  if (found == store_.clones_.end() || !store_.by_id_.contains(clone) || found->second.owed) {
+    return false;
+  }
+  found->second.copy_rate = rate;
+  return true;
+}
+
+bool Recovery::TakeVerification(Id clone, const std::string& value) {
+  MutexLock lock(store_.mu_);
+  const auto volume = store_.by_id_.find(clone);
+  if (volume == store_.by_id_.end()) return false;
+  const bool wanted = value == kVerifyWanted && store_.clones_.contains(clone);
+  if (!wanted && value != kVerifyDone) return false;
+  volume->second->set_verification(wanted ? Verification::kWanted : Verification::kDone);
+  return true;
 }
 
 void Recovery::ListUnpunched(Node& node) {

@@ -10,9 +10,6 @@ namespace volfs {
 // The setting of a node that says whether its last mount ended in order: "1", else "0".
 inline constexpr char kCleanKey[] = "clean";
 
-// The setting of a clone's node that remembers the clone's own copy_rate.
-std::string CopyRateKey(Id clone);
-
 // Fills a new Store from what the catalogs of its nodes say, and finishes or undoes what a crash
 // left between two nodes. Needs no repair and no pass over data: time grows with the number of
 // volumes, snapshots and layers only.
@@ -49,7 +46,9 @@ class Recovery {
   Status KeepClone(Node& b, const CloneRecord& clone);
   Status ForgetClone(Node& b, const CloneRecord& clone);
   Status ReconcileHolds(Node& a);
-  Status LoadCopyRates(Node& node);
+  Status LoadCloneSettings(Node& node);
+  bool TakeCopyRate(Id clone, const std::string& value);
+  bool TakeVerification(Id clone, const std::string& value);
   Status RemoveOrphans(Node& node);
   void ListUnpunched(Node& node);
   void FindAbsent();

@@ -102,8 +102,8 @@ void Store::StartJob(Id clone) {
   // shared_ptr: as in PublishClone.
   auto image = std::make_shared<const FrozenImage>(layers_, std::move(map.value()),
                                                    entry.record.source_bytes, block_size_);
-  clones_[clone].job =
-      std::make_shared<CloneJob>(volume, std::move(image), entry.record, CopyContext());
+  clones_[clone].job = std::make_shared<CloneJob>(volume, std::move(image), *entry.source_node,
+                                                  entry.record, CopyContext());
   clones_[clone].job->SetCopyRate(clones_[clone].copy_rate);
   hydrator_->Add(clones_[clone].job);
 }
@@ -291,6 +291,7 @@ VolumeInfo Store::Info(Volume& volume) {
   info.created_ns = record.created_ns;
   info.attachments = volume.readers() + volume.writers();
   info.error = volume.failure();
+  info.verification = volume.verification();
   if (const Result<uint64_t> bytes = volume.AllocatedBytes(); bytes.ok()) {
     info.allocated_bytes = bytes.value();
   }

@@ -50,6 +50,7 @@ struct VolumeInfo {
   uint64_t exclusive_bytes = 0;  // of these, what deleting it would free at least
   CloneProgress progress;        // of a clone that is not whole yet; 100 per cent otherwise
   uint64_t copy_rate = Throttle::kUnlimited;  // its own limit, bytes a second
+  Verification verification = Verification::kNone;
 };
 
 struct SnapshotInfo {
@@ -85,6 +86,7 @@ struct CloneRequest {
   std::string type{};  // empty: the source's
   std::string node{};  // empty: the one with most room that is not the source's
   bool linked = false;
+  bool verify = false;  // read back what is copied, and compare
   std::string token{};
   std::string words{};  // the canonical request, for a retry with the same token
 };

@@ -8,6 +8,7 @@
 #include <cassert>
 
 #include "blockstore/clone_plan.h"
+#include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
 #include "blockstore/map_loader.h"
 #include "blockstore/sabotage.h"
@@ -24,6 +25,11 @@ std::string SourceWords(const CloneRequest& request) {
 
 Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const Caller& caller) {
   VOLFS_TRY(CheckType(request.type));
+  if (request.linked && request.verify) {
+    return Error{Errc::kInvalid, Text(request.name,
+                                      ": linked=1 copies nothing, so there is nothing to "
+                                      "verify; leave one of the two out")};
+  }
   if (!request.token.empty()) {
     VOLFS_ASSIGN(std::shared_ptr<Volume> earlier, Retried(request));
     if (earlier != nullptr) return earlier;
@@ -82,6 +88,7 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   plan.name = request.name;
   plan.token = request.token;
   plan.words = request.words;
+  plan.verify = request.verify;
   plan.source_words = SourceWords(request);
   VolumeRecord source;
   {
@@ -250,8 +257,11 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   clone.state = CloneState::kCopying;
   clone.source_layer = plan.frozen->id();
   clone.source_bytes = plan.image->size_bytes();
-  if (const Status made = b.Commit({PutLayer{layer}, PutVolume{volume}, PutClone{clone}});
-      !made.ok()) {
+  CatalogChange make{PutLayer{layer}, PutVolume{volume}, PutClone{clone}};
+  if (plan.verify) {
+    make.emplace_back(PutSetting{CloneSetting(kVerifyPrefix, plan.id), std::string(kVerifyWanted)});
+  }
+  if (const Status made = b.Commit(std::move(make)); !made.ok()) {
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
     bool undone = a.Commit({DeleteHold{plan.id}}).ok();
     if (undone) {
@@ -277,10 +287,12 @@ std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
   ExtentMap map = plan.image->map();
   map.Resize(BlocksFor(record.size_bytes, block_size_));
   volume->SetMap(std::move(map));
+  if (plan.verify) volume->set_verification(Verification::kWanted);
   std::shared_ptr<CloneJob> job;
   if (plan.clone) {
     // shared_ptr: the scheduler, the table and who asks for progress use it side by side.
-    job = std::make_shared<CloneJob>(volume, plan.image, *plan.clone, CopyContext());
+    job = std::make_shared<CloneJob>(volume, plan.image, *plan.source_node, *plan.clone,
+                                     CopyContext());
   }
   {
     MutexLock lock(mu_);

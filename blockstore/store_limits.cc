@@ -1,6 +1,6 @@
 // A clone's own limit of copying.
+#include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
-#include "blockstore/recovery.h"
 #include "blockstore/store.h"
 
 namespace volfs {
@@ -13,7 +13,7 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
                       ": it is not a clone that is being copied, so there is nothing "
                       "to limit; limits/copy_rate holds for all clones")};
   }
-  const std::string key = CopyRateKey(clone.id());
+  const std::string key = CloneSetting(kCopyRatePrefix, clone.id());
   CatalogChange change;
   if (bytes_per_second == Throttle::kUnlimited) {
     change.emplace_back(DeleteSetting{key});

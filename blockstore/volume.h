@@ -32,6 +32,9 @@ struct VolumeContext {
   uint32_t block_size;
 };
 
+// Of a clone: is what is copied read back and compared? kDone: it was, all of it.
+enum class Verification : uint8_t { kNone, kWanted, kDone };
+
 // One volume: a size and a live map from blocks to layers, of which the head is written.
 //
 // It behaves like a disk with a volatile write cache: Sync makes durable what was written before
@@ -68,6 +71,8 @@ class Volume {
   [[nodiscard]] uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
   [[nodiscard]] VolumeRecord record() const VOLFS_EXCLUDES(meta_mu_);
   [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] Verification verification() const { return verification_.load(); }
+  void set_verification(Verification now) { verification_.store(now); }
 
   // --- the map -------------------------------------------------------------------------------
 
@@ -183,7 +188,15 @@ class Volume {
   // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
   // the call) to those blocks of `range` that are still inherited when their lock is held.
   // Blocks of zeros become kZero and take no space. Returns how many bytes were written.
-  Result<uint64_t> Hydrate(const BlockRange& range, std::span<const std::byte> data);
+  // With `read_back`, as large as `data`: what was written is read from the disk again before it is
+  // marked, and an error if it is not the same; nobody has seen it then.
+  Result<uint64_t> Hydrate(const BlockRange& range, std::span<const std::byte> data,
+                           std::span<std::byte> read_back = {});
+  // The same where the filesystem shares the source's blocks with the clone's file: nothing is
+  // read. Nothing if it does not; then Hydrate. Some of the blocks may be here by then.
+  Result<std::optional<uint64_t>> HydrateShared(const BlockRange& range);
+  // Returns when the disk has got what Hydrate wrote to `range`; an error is as one of Sync.
+  Status WaitHydrated(const BlockRange& range);
   // Sync, with `extra` in the same commit. `extra` must be true already of what was written
   // before the call.
   Status SyncWith(const CatalogChange& extra);
@@ -226,6 +239,13 @@ class Volume {
   Status DiscardInherited(const ByteRange& range);
   Status WriteZeros(const ByteRange& range);
   Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate
+  // Calls `bring` for each inherited run of `range` with what that is mapped to, under the locks of
+  // a first write, and marks it as it says; nothing, and no more calls: `bring` gave up.
+  using Bring = std::function<Result<std::optional<BlockState>>(const BlockRange&, const Lookup&)>;
+  Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const Bring& bring);
+  Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const Lookup& found,
+                                               std::span<const std::byte> bytes,
+                                               std::span<std::byte> read_back);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
   Status ReplaceHeadClosed(const NewHead& make);
   Status ShrinkClosed(uint64_t size_bytes);
@@ -248,6 +268,7 @@ class Volume {
   std::atomic<uint64_t> cache_epoch_{0};
   std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_
+  std::atomic<Verification> verification_{Verification::kNone};
 
   SyncSlot slot_;
   // Of the batch that runs in slot_: layers that a TakeInstant froze without being able to commit.

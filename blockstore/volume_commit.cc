@@ -172,7 +172,51 @@ Result<bool> Volume::AnyInherited(const BlockRange& range) {
   return false;
 }
 
-Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data) {
+Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data,
+                                 std::span<std::byte> read_back) {
+  const uint32_t bs = context_.block_size;
+  VOLFS_ASSIGN(const std::optional<uint64_t> wrote,
+               HydrateRuns(range, [&](const BlockRange& run, const Lookup& found) {
+                 const uint64_t from = (run.first - range.first) * bs;
+                 const uint64_t length = std::min<uint64_t>(run.count * bs, data.size() - from);
+                 return HydrateRun(run, found, data.subspan(from, length),
+                                   read_back.empty() ? read_back : read_back.subspan(from, length));
+               }));
+  return *wrote;
+}
+
+Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, const Lookup& found,
+                                                     std::span<const std::byte> bytes,
+                                                     std::span<std::byte> read_back) {
+  if (AllZero(bytes)) return std::optional(BlockState::kZero);
+  const uint64_t offset = run.first * context_.block_size;
+  VOLFS_TRY(found.head->WriteOnce(bytes, offset));
+  if (read_back.empty()) return std::optional(BlockState::kHere);
+  if (const Status written = found.head->WaitWritten({offset, bytes.size()}); !written.ok()) {
+    return Fail(written.error());
+  }
+  VOLFS_TRY(found.head->ReadBack(read_back, offset));
+  if (std::memcmp(bytes.data(), read_back.data(), bytes.size()) == 0) {
+    return std::optional(BlockState::kHere);
+  }
+  return Error{Errc::kIo, Text("bytes ", offset, " to ", offset + bytes.size(), " of ", name(),
+                               " on node ", node_.name(),
+                               " were read back as something else than what was written; look at "
+                               "its disk, then resume or cancel the clone")};
+}
+
+Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
+  const uint32_t bs = context_.block_size;
+  return HydrateRuns(
+      range, [&](const BlockRange& run, const Lookup& found) -> Result<std::optional<BlockState>> {
+        Layer& under = *context_.layers.Get(found.extent.layer);
+        VOLFS_ASSIGN(const bool shared,
+                     found.head->ShareFrom(under, {run.first * bs, run.count * bs}));
+        return shared ? std::optional(BlockState::kHere) : std::nullopt;
+      });
+}
+
+Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
   VOLFS_TRY(Load());
   VOLFS_TRY(CheckWritable());
   const uint32_t bs = context_.block_size;
@@ -192,21 +236,26 @@ Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::b
     if (here && !Sabotaged(Sabotage::kCopyOverNewer) && !Sabotaged(Sabotage::kAbsentAtCommit)) {
       continue;
     }
-    const uint64_t from = (run.first - range.first) * bs;
-    const auto bytes = data.subspan(from, std::min<uint64_t>(run.count * bs, data.size() - from));
-    if (AllZero(bytes)) {
-      Mark(run, found.head, BlockState::kZero);
-      continue;
-    }
-    if (const Status done = found.head->WriteAt(bytes, run.first * bs); !done.ok()) {
+    const Result<std::optional<BlockState>> brought = bring(run, found);
+    if (!brought.ok()) {
       (void)found.head->Punch({run.first * bs, run.count * bs});  // as in WriteFirst
-      return done.error();
+      return brought.error();
     }
-    if (here && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
-    Mark(run, found.head, BlockState::kHere);
-    wrote += bytes.size();
+    if (!brought.value()) return std::optional<uint64_t>();
+    const BlockState state = *brought.value();
+    if (here && state == BlockState::kHere && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
+    Mark(run, found.head, state);
+    if (state == BlockState::kHere) wrote += run.count * bs;
   }
-  return wrote;
+  return std::optional(wrote);
+}
+
+Status Volume::WaitHydrated(const BlockRange& range) {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load()) return OkStatus();
+  const uint32_t bs = context_.block_size;
+  const Status written = head()->WaitWritten({range.first * bs, range.count * bs});
+  return written.ok() ? written : Fail(written.error());
 }
 
 Result<bool> Volume::PunchGarbage(Id layer) {

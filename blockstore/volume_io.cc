@@ -4,7 +4,8 @@
 //            first write: besides, the range lock, two short exclusive locks, and for a partial
 //            block one pread and a copy of at most one block at each end.
 // Both enter the epoch, writes the gate too: an atomic increment and decrement each, on a counter
-// that few threads share. Neither allocates or touches the catalog.
+// that few threads share. Both are noted, which is one addition more (foreground.h). Neither
+// allocates or touches the catalog.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -24,6 +25,7 @@ constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, o
 
 Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   VOLFS_TRY(Load());
+  node_.foreground().Note();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) return size_t{0};
   out = out.first(std::min<uint64_t>(out.size(), size - offset_bytes));
@@ -45,6 +47,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
   VOLFS_TRY(Load());
   VOLFS_TRY(CheckWritable());
+  node_.foreground().Note();
   if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
     return Error{Errc::kFileTooBig, Text(name(), ": a write at byte ", offset_bytes,
                                          " is past the greatest size of a volume")};

@@ -35,6 +35,7 @@ Result<std::string> Clone(Store& store, const Request& request, const Caller& ca
   clone.type = request.type;
   clone.node = request.node;
   clone.linked = request.linked;
+  clone.verify = request.verify;
   clone.token = request.token;
   clone.words = Canonical(request);
   VOLFS_ASSIGN(const std::shared_ptr<Volume> volume, store.Clone(clone, caller));

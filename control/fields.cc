@@ -32,6 +32,18 @@ JsonValue CopyRate(const VolumeInfo& info) {
   return info.copy_rate;
 }
 
+JsonValue Verified(const VolumeInfo& info) {
+  switch (info.verification) {
+    case Verification::kNone:
+      return nullptr;
+    case Verification::kWanted:
+      return "pending";
+    case Verification::kDone:
+      return "ok";
+  }
+  return nullptr;
+}
+
 JsonValue TypeNames(const NodeInfo& info) {
   std::string names;
   for (const VolumeType& type : info.types) names += (names.empty() ? "" : " ") + type.name;
@@ -59,6 +71,7 @@ constexpr std::array kVolumeFields = {
                 [](const V& v) -> JsonValue { return v.progress.rate_bytes; }},
     VolumeField{kFile + 11, "eta_seconds", EtaSeconds, "unknown"},
     VolumeField{kFile + 18, "copy_rate", CopyRate, "max", true},
+    VolumeField{kFile + 19, "verified", Verified},
     VolumeField{kFile + 12, "allocated_bytes",
                 [](const V& v) -> JsonValue { return v.allocated_bytes; }},
     VolumeField{kFile + 16, "exclusive_bytes",

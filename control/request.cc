@@ -18,7 +18,7 @@ constexpr std::array<RequestSpec, kRequestKinds> kTable = {{
     {RequestKind::kClone,
      "clone",
      {{{WordRole::kVolumeOrSnapshot, "SRC"}, {WordRole::kNewName, "NAME", true}}},
-     {"size", "type", "node", "linked", "id", "resume"},
+     {"size", "type", "node", "linked", "verify", "id", "resume"},
      false,
      "makes the volume NAME (SRC-clone if not given) from what SRC is at this instant;\n"
      "    resume=1 goes on with a clone that is in error"},
@@ -31,7 +31,7 @@ constexpr std::array<RequestSpec, kRequestKinds> kTable = {{
     {RequestKind::kRestore,
      "restore",
      {{{WordRole::kSnapshot, "VOLUME@SNAP"}, {WordRole::kNewName, "NAME"}}},
-     {"size", "type", "node", "linked", "id"},
+     {"size", "type", "node", "linked", "verify", "id"},
      false,
      "makes the volume NAME from a snapshot"},
     {RequestKind::kRevert,
@@ -78,6 +78,7 @@ constexpr std::array<KeySpec, kMaxKeys> kKeys = {{
     {"type", "TYPE", "its volume type, if not the source's or the default; see control/types"},
     {"node", "NODE", "the node that it shall live on"},
     {"linked", "0|1", "1: on the source's own node, sharing its blocks; nothing is copied"},
+    {"verify", "0|1", "1: reads back from the disk what is copied, and compares"},
     {"id", "TOKEN", "asking again with the same words and token gives the first result again"},
     {"resume", "1", "tries again to copy; NAME is the clone", true},
 }};
@@ -278,12 +279,14 @@ Status Parser::TakeValue(std::string_view key, std::string_view value) {
 }
 
 Status Parser::TakeFlag(std::string_view key, std::string_view value) {
-  const bool zero_too = key == "linked";
+  const bool zero_too = key != "resume";
   if (value != "1" && !(zero_too && value == "0")) {
     return Invalid(
         Text("\"", key, "=", Printable(value), "\": write ", key, "=", KeyOf(key).shown));
   }
-  (zero_too ? request_.linked : request_.resume) = value == "1";
+  (key == "linked"   ? request_.linked
+   : key == "verify" ? request_.verify
+                     : request_.resume) = value == "1";
   return OkStatus();
 }
 
@@ -424,6 +427,7 @@ std::string Canonical(const Request& request) {
   AppendKey(line, "type", request.type);
   AppendKey(line, "node", request.node);
   AppendKey(line, "linked", request.linked ? "1" : "");
+  AppendKey(line, "verify", request.verify ? "1" : "");
   AppendKey(line, "id", request.token);
   AppendKey(line, "resume", request.resume ? "1" : "");
   return line;

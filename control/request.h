@@ -47,6 +47,7 @@ struct Request {
   std::string node;   // empty: not given
   std::string token;  // id=; empty: not given
   bool linked = false;
+  bool verify = false;
   bool resume = false;  // go on with the clone `volume`; everything else is empty
   friend bool operator==(const Request&, const Request&) = default;
 };
@@ -68,7 +69,7 @@ struct WordSpec {
 
 // The most of each in one kind of request; what is not used is empty.
 inline constexpr size_t kMaxWords = 2;
-inline constexpr size_t kMaxKeys = 6;
+inline constexpr size_t kMaxKeys = 7;
 
 struct RequestSpec {
   RequestKind kind;

@@ -173,6 +173,8 @@ class Builder {
     Option(command, "--node", options.node, "NODE", "The node that it shall live on");
     command->add_flag("--linked", options.linked,
                       "On the source's node, sharing its blocks: whole at once");
+    command->add_flag("--verify", options.verify,
+                      "Read back from the disk what is copied, and compare");
     command->add_flag("--wait", options.wait,
                       "Wait until it is whole, with a progress bar on a terminal");
     TakesJson(command);

@@ -32,6 +32,7 @@ struct CloneOptions {  // of `clone` and `restore`; what is empty was not given
   std::string type;
   std::string node;
   bool linked = false;
+  bool verify = false;
   bool freeze = false;  // of `clone` only
   bool wait = false;
 };

@@ -107,6 +107,7 @@ Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& opti
                 const std::string& file, const std::string& words) {
   VOLFS_ASSIGN(std::string keys, Keys(options.size, options.type, options.node));
   if (options.linked) keys += " linked=1";
+  if (options.verify) keys += " verify=1";
   VOLFS_ASSIGN(const Client client, targets.Mount());
   VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
   const Result<uint64_t> source_size = client.ImageSize(source);  // a refusal tells what is wrong

@@ -69,12 +69,12 @@ TEST(ProtocolTest, HelpHasEachUsageLineAndKey) {
 
 TEST(ProtocolTest, UsageLinesAreWhatTheContractSays) {
   EXPECT_EQ(UsageLine(RequestKind::kClone),
-            "clone: SRC [NAME] [size=SIZE] [type=TYPE] [node=NODE] [linked=0|1] [id=TOKEN] "
-            "| NAME resume=1");
+            "clone: SRC [NAME] [size=SIZE] [type=TYPE] [node=NODE] [linked=0|1] [verify=0|1] "
+            "[id=TOKEN] | NAME resume=1");
   EXPECT_EQ(UsageLine(RequestKind::kSnapshot), "snapshot: VOLUME NAME");
   EXPECT_EQ(UsageLine(RequestKind::kRestore),
             "restore: VOLUME@SNAP NAME [size=SIZE] [type=TYPE] [node=NODE] [linked=0|1] "
-            "[id=TOKEN]");
+            "[verify=0|1] [id=TOKEN]");
   EXPECT_EQ(UsageLine(RequestKind::kRevert), "revert: VOLUME@SNAP");
   EXPECT_EQ(UsageLine(RequestKind::kCreate), "create: NAME SIZE [type=TYPE] [node=NODE]");
   EXPECT_EQ(UsageLine(RequestKind::kResize), "resize: NAME SIZE");

@@ -64,7 +64,9 @@ TEST(RequestTest, CloneTakesKeysInAnyOrder) {
   EXPECT_TRUE(request.linked);
   EXPECT_FALSE(request.resume);
   EXPECT_EQ(request, Parsed(kClone, "db@monday copy type=ssd size=1024 id=a=b/c node=n2 linked=1"));
-  EXPECT_EQ(Parsed(kClone, "db linked=0"), Parsed(kClone, "db"));
+  EXPECT_EQ(Parsed(kClone, "db linked=0 verify=0"), Parsed(kClone, "db"));
+  EXPECT_TRUE(Parsed(kClone, "db verify=1").verify);
+  EXPECT_EQ(Canonical(Parsed(kClone, "db c id=t verify=1")), "db c verify=1 id=t");
 }
 
 TEST(RequestTest, ResumeStandsAlone) {

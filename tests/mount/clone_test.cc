@@ -199,6 +199,41 @@ TEST_F(CloneTest, IsTheInstantAndItsOwnWritesWhileItIsCopiedAndIndependentThen) 
   EXPECT_FALSE(Exists(Volume("db.img")));
 }
 
+// verify=1: what is copied was read back and compared, and that is known after a remount (5.10).
+TEST_F(CloneTest, CanBeVerified) {
+  Mount();
+  const std::vector<std::byte> bytes = MakeVolume("db.img", 4 * kMiB, kMiB);
+  SetCopyRate("0");
+  MustAsk("clone", "db.img x verify=1");
+  EXPECT_EQ(Field("x", "verified"), "pending");
+  Remount();
+  EXPECT_EQ(Field("x", "verified"), "pending");
+  SetCopyRate("max");
+  ASSERT_TRUE(WaitForStatus("x", "available"));
+  EXPECT_EQ(Field("x", "verified"), "ok");
+  EXPECT_THAT(Field("x", "info.json"), HasSubstr("\"verified\":\"ok\""));
+  EXPECT_EQ(Field("db.img", "verified"), "");
+  EXPECT_TRUE(ReadBytes(Volume("x")) == bytes);
+  EXPECT_EQ(Ask("clone", "db.img y verify=1 linked=1"), EINVAL);
+}
+
+// Cancelled at any moment of the copy, whatever it does just then, nothing is left (5.9).
+TEST_F(CloneTest, CanBeCancelledAtAnyMoment) {
+  Mount();
+  MakeVolume("db.img", 32 * kMiB, 32 * kMiB);
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 30; ++round) {
+    MustAsk("clone", "db.img x");
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 60'000));
+    const int cancelled = Ask("cancel", "x");
+    if (cancelled == EINVAL)
+      MustAsk("delete", "x");  // it was whole by then
+    else
+      ASSERT_EQ(cancelled, 0);
+    ASSERT_THAT(Layers("b"), testing::IsEmpty()) << "round " << round;
+  }
+}
+
 // Without the node of its source an unfinished clone is `error` with a reason and no zeros are read
 // in place of what is missing (T10, T38).
 TEST_F(CloneTest, OfAnAbsentNodeIsInErrorAndInventsNothing) {

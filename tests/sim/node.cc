@@ -41,6 +41,28 @@ class SimFile final : public NodeFile {
     return OkStatus();
   }
 
+  // An error is a sync's, success is less than one.
+  Status WaitWritten(const ByteRange& range) override {
+    const auto verdict =
+        machine_.BeforeCall(disk_, Call::kSync, name_, range.offset_bytes, range.length_bytes);
+    if (verdict == Machine::Verdict::kGoOn) return OkStatus();
+    if (disk().powered()) file_->LosePending(machine_.random());
+    return Failed(Machine::Verdict::kIo, "sync_file_range", name_);
+  }
+
+  void DropWritten(const ByteRange& range) override { DropCache(range); }
+
+  // Files of one disk share; what is written is what the other file has there.
+  Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) override {
+    const auto* const from = dynamic_cast<const SimFile*>(&source);
+    if (from == nullptr || from->disk_ != disk_) return false;
+    const auto& bytes = from->file_->now().bytes;
+    if (range.end() > bytes.size()) return false;
+    VOLFS_TRY(WriteAt(std::span(bytes).subspan(range.offset_bytes, range.length_bytes),
+                      range.offset_bytes));
+    return true;
+  }
+
   Status SyncData() override {
     const auto verdict = machine_.BeforeCall(disk_, Call::kSync, name_, 0, 0);
     if (verdict != Machine::Verdict::kGoOn) {

@@ -51,6 +51,9 @@ class HookedFile final : public NodeFile {
     return file_->NextData(offset_bytes);
   }
   void DropCache(const ByteRange& range) override { file_->DropCache(range); }
+  Status WaitWritten(const ByteRange& range) override { return file_->WaitWritten(range); }
+  void DropWritten(const ByteRange& range) override { file_->DropWritten(range); }
+  Result<bool> ShareFrom(NodeFile&, const ByteRange&) override { return false; }
 
  private:
   const std::unique_ptr<NodeFile> file_;

@@ -1,0 +1,178 @@
+// Goal: what a failing disk does to copying is told, hurts nothing else, and is over when the disk
+// works again (interface.md 5.11, T36, T37). The disks are real ones to the kernel: a filesystem on
+// a loop device, over a file that nbdkit serves through FUSE and into which it injects errors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::HasSubstr;
+
+class FaultyDisk {
+ public:
+  // Mounted at `path`, which is made. Its own files are beside it, with other endings.
+  explicit FaultyDisk(std::string path) : path_(std::move(path)) {
+    std::filesystem::create_directories(path_);
+    std::filesystem::create_directory(path_ + ".served");
+    MustRun("truncate -s 64M " + path_ + ".img && mkfs.ext4 -q " + path_ + ".img");
+    MustRun("nbdfuse " + path_ + ".served/disk --command nbdkit -s -P " + path_ +
+            ".pid --filter=error file " + path_ + ".img error=EIO error-rate=100%" +
+            " error-pread-file=" + path_ + ".pread error-pwrite-file=" + path_ + ".pwrite >" +
+            path_ + ".log 2>&1 </dev/null &");
+    const std::string disk = path_ + ".served/disk";
+    for (int i = 0; i < 500 && !std::filesystem::exists(disk); ++i) ::usleep(20'000);
+    device_ = MustRun("losetup --find --show " + disk);
+    device_.pop_back();  // its LF
+    MountIt();
+  }
+  ~FaultyDisk() {
+    MendAll();
+    (void)RunShell("umount " + path_ + "; losetup -d " + device_ + "; umount " + path_ + ".served");
+  }
+  FaultyDisk(const FaultyDisk&) = delete;
+  FaultyDisk& operator=(const FaultyDisk&) = delete;
+
+  // `what`: pread or pwrite.
+  void Break(const std::string& what) const { std::ofstream(path_ + "." + what).put('x'); }
+  void MendAll() const {
+    std::filesystem::remove(path_ + ".pread");
+    std::filesystem::remove(path_ + ".pwrite");
+    Signal(SIGCONT);
+  }
+  void Signal(int number) const {
+    int pid = 0;
+    std::ifstream(path_ + ".pid") >> pid;
+    if (pid > 0) ::kill(pid, number);
+  }
+  // Nothing that was read is cached any more.
+  void Forget() const {
+    MustRun("for f in " + path_ + "/layers/*; do dd of=$f oflag=nocache conv=notrunc,fdatasync " +
+            "count=0 status=none; done; blockdev --flushbufs " + device_);
+  }
+  // As after a restart: what the kernel made of the errors is forgotten.
+  void MountAgain() const {
+    MustRun("umount " + path_);
+    MountIt();
+  }
+
+ private:
+  void MountIt() const {
+    MustRun("mount " + device_ + " " + path_ + " && rm -rf " + path_ + "/lost+found && chmod 700 " +
+            path_);
+  }
+
+  const std::string path_;
+  std::string device_;
+};
+
+class DeviceTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    disk_ = std::make_unique<FaultyDisk>(NodePath("bad"));
+  }
+  void TearDown() override {
+    disk_->MendAll();
+    if (pid() > 0) Unmount();
+    disk_.reset();
+    MountTest::TearDown();
+  }
+  void MakeVolume(const std::string& name, const std::string& node) {
+    MustAsk("create", name + " 8M node=" + node);
+    const CommandResult made = RunShell("dd if=/dev/urandom of=" + Volume(name) +
+                                        " bs=1M count=8 conv=notrunc,fsync status=none");
+    if (made.exit_code != 0) throw std::runtime_error(made.output);
+  }
+  std::string Differs(const std::string& one, const std::string& other) {
+    return RunShell("cmp " + Volume(one) + " " + Volume(other)).output;
+  }
+  bool WaitForError(const std::string& volume, const std::string& words) {
+    for (int i = 0; i < 1500; ++i) {
+      if (Field(volume, "error").find(words) != std::string::npos) return true;
+      ::usleep(20'000);
+    }
+    return false;
+  }
+
+  std::unique_ptr<FaultyDisk> disk_;
+};
+
+// R7, T36: tried again a few times, then `error` with range, node and cause; what is not copied is
+// EIO and never zeros; what else there is goes on; resume=1 goes on when the disk is well.
+TEST_F(DeviceTest, ThatCannotBeReadStopsTheCopyAndResumeGoesOn) {
+  Mount({"b", "bad"});  // limits are remembered on the first one
+  MakeVolume("db", "bad");
+  MakeVolume("other", "b");
+  SetCopyRate("0");
+  MustAsk("clone", "db x node=b");
+  disk_->Forget();
+  disk_->Break("pread");
+  SetCopyRate("max");
+  ASSERT_TRUE(WaitForStatus("x", "error"));
+  EXPECT_THAT(Field("x", "error"), HasSubstr("bytes 0 to "));
+  EXPECT_THAT(Field("x", "error"), HasSubstr("of db on node bad"));
+  EXPECT_THAT(Field("x", "error"), HasSubstr("Input/output error"));
+  std::vector<std::byte> bytes(4096);
+  EXPECT_EQ(TestFile(Volume("x"), O_RDONLY).ReadAt(4 << 20, bytes), EIO);
+  EXPECT_EQ(RunShell("cat " + Volume("other") + " > /dev/null").output, "");
+  disk_->MendAll();
+  EXPECT_EQ(Ask("clone", "x resume=1"), 0);
+  ASSERT_TRUE(WaitForStatus("x", "available"));
+  EXPECT_EQ(Differs("db", "x"), "");
+}
+
+// T37: the clone is `error` and says why, its source is untouched, and after a restart on a disk
+// that is well the copy goes on and is whole.
+TEST_F(DeviceTest, ThatCannotBeWrittenStopsTheCopyUntilTheNextMount) {
+  Mount({"a", "bad"});
+  MakeVolume("db", "a");
+  SetCopyRate("0");
+  MustAsk("clone", "db x node=bad");
+  disk_->Break("pwrite");
+  SetCopyRate("max");
+  ASSERT_TRUE(WaitForStatus("x", "error"));
+  EXPECT_THAT(Field("x", "error"), HasSubstr("node"));
+  EXPECT_THAT(Field("x", "error"), HasSubstr("bad"));
+  EXPECT_EQ(RunShell("dd if=/dev/zero of=" + Volume("db") +
+                     " bs=4k count=1 conv=notrunc,fsync status=none")
+                .output,
+            "");
+  Kill();
+  disk_->MendAll();
+  disk_->MountAgain();
+  Mount({"a", "bad"});
+  SetCopyRate("max");
+  ASSERT_TRUE(WaitForStatus("x", "available"));
+  EXPECT_EQ(RunShell("cmp -i 4096 " + Volume("db") + " " + Volume("x")).output, "");
+}
+
+// A server that answers nothing: the clone stays `creating`, says for whom it waits and that nobody
+// knows how long; it goes on by itself.
+TEST_F(DeviceTest, ThatDoesNotAnswerIsToldAndWaitedFor) {
+  Mount({"b", "bad"});  // limits are remembered on the first one
+  MakeVolume("db", "bad");
+  SetCopyRate("0");
+  MustAsk("clone", "db x node=b");
+  disk_->Forget();
+  disk_->Signal(SIGSTOP);
+  SetCopyRate("max");
+  EXPECT_TRUE(WaitForError("x", "copying waits for node bad")) << Field("x", "error");
+  EXPECT_EQ(Field("x", "status"), "creating");
+  EXPECT_EQ(Field("x", "eta_seconds"), "unknown");
+  disk_->Signal(SIGCONT);
+  ASSERT_TRUE(WaitForStatus("x", "available"));
+  EXPECT_EQ(Differs("db", "x"), "");
+}
+
+}  // namespace
+}  // namespace volfs
