@@ -165,6 +165,11 @@ Status Folder::FoldFrozen(const Pair& pair) {
   std::unique_ptr<Fold> fold;
   for (bool merged = false; !merged;) {
     if (stopping_.load()) return OkStatus();
+    if (const Nanoseconds wait = node_.foreground().TryStep(); wait != Nanoseconds{0}) {
+      SleepFor(std::min(wait, kTick));
+      continue;
+    }
+    const Nanoseconds began = MonotonicNow();
     uint64_t moved_bytes = 0;
     const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
       VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
@@ -178,11 +183,12 @@ Status Folder::FoldFrozen(const Pair& pair) {
         VOLFS_TRY(fold->Find());
       }
       // Who began when the places that are written to were still somebody's.
-      layers.under->node()->epoch().Synchronize();
+      node_.epoch().Synchronize();
       if (fold->found_any()) return FoldSlice(*fold, &moved_bytes);
       merged = true;
       return fold->from() == layers.over ? MergeDown(*fold) : MergeUp(*fold);
     });
+    node_.foreground().EndStep(MonotonicNow() - began);
     VOLFS_TRY(done);
     const auto stop = [&] { return stopping_.load(); };
     if (!store_.hydrator_->throttle().Take(moved_bytes, stop)) return OkStatus();
@@ -209,7 +215,7 @@ Status Folder::FoldSlice(Fold& fold, uint64_t* moved_bytes) {
   });
   if (!done.ok() && RefusedCleanly(done.error())) fold.Abandon();
   VOLFS_TRY(done);
-  fold.from()->node()->epoch().Synchronize();
+  if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
   store_.reclaimer_->NotePunched(fold.from()->id());
   const uint64_t bs = store_.block_size_;
   for (const PresenceRun& run : slice.moved) {
@@ -320,7 +326,7 @@ Status Folder::MergeUp(Fold& fold) {
 }
 
 void Folder::Remove(Layer* gone) {
-  gone->node()->epoch().Synchronize();
+  if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
   if (const Status removed = gone->RemoveFile(); !removed.ok()) {
     LogWarning(Text("the next mount will remove a file that is no longer used: ",
                     removed.error().message));
@@ -358,7 +364,7 @@ Status Folder::SinkHead(const Pair& pair, Volume& volume) {
   return store_.reclaimer_->Alone(node_, [&]() -> Status {
     VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
     Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
-    layers.under->node()->epoch().Synchronize();
+    node_.epoch().Synchronize();
     const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume || !volume.Recorded()) return Busy("it has another head");
       VOLFS_TRY(volume.SinkHead(fold));

@@ -24,7 +24,8 @@ namespace volfs {
 //
 // What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
 // commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the
-// limits of hydration, and nothing while copying is paused. Of layers that somebody uses
+// limits of hydration, gives way to people as that does (foreground.h), and copies nothing while
+// copying is paused. Of layers that somebody uses
 // (reclaim.h) nothing is folded until he has left.
 //
 // Thread-safety: a thread of its own, from construction to destruction. Locks, in order:

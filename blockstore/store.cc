@@ -487,20 +487,4 @@ Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
   return std::make_shared<OpenSnapshot>(*reclaimer_, layer, image.value());
 }
 
-// --- settings ------------------------------------------------------------------------------------
-
-std::string Store::Setting(const std::string& key) {
-  MutexLock lock(mu_);
-  const auto found = settings_.find(key);
-  return found == settings_.end() ? "" : found->second;
-}
-
-Status Store::SetSetting(const std::string& key, const std::string& value) {
-  MutexLock setting(settings_mu_);
-  VOLFS_TRY(nodes_.front()->catalog().Commit({PutSetting{key, value}}));
-  MutexLock lock(mu_);
-  settings_[key] = value;
-  return OkStatus();
-}
-
 }  // namespace volfs

@@ -324,7 +324,8 @@ Status Store::ReleaseHold(const CloneEntry& entry, Id clone, Node& clone_node, L
   if (entry.source_node == nullptr) return OkStatus();
   VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{clone}}));
   if (entry.held == nullptr) return OkStatus();
-  clone_node.epoch().Synchronize();  // its readers may still be in the source's layers
+  // Its readers may still be in the source's layers.
+  if (!Sabotaged(Sabotage::kFreeUnderReaders)) clone_node.epoch().Synchronize();
   if (head != nullptr) reclaimer_->RemoveChild(entry.held, head);
   return reclaimer_->RemoveUse(entry.held);
 }

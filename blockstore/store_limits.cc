@@ -1,9 +1,23 @@
-// A clone's own limit of copying.
+// Settings that are remembered, and a clone's own limit of copying.
 #include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
 #include "blockstore/store.h"
 
 namespace volfs {
+
+std::string Store::Setting(const std::string& key) {
+  MutexLock lock(mu_);
+  const auto found = settings_.find(key);
+  return found == settings_.end() ? "" : found->second;
+}
+
+Status Store::SetSetting(const std::string& key, const std::string& value) {
+  MutexLock setting(settings_mu_);
+  VOLFS_TRY(nodes_.front()->catalog().Commit({PutSetting{key, value}}));
+  MutexLock lock(mu_);
+  settings_[key] = value;
+  return OkStatus();
+}
 
 Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
   MutexLock setting(settings_mu_);

@@ -1,6 +1,7 @@
 #include "fusefs/daemon.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -87,6 +88,23 @@ int RunAsDaemon(const std::string& log_file, const std::function<void(StartRepor
   return exit_code;
 }
 
+namespace {
+
+// A write to an image may be what the kernel needs to get memory back, so what serves it must not
+// have to be swapped in first. All of the daemon, as it comes into use: maps, buffers, stacks. Only
+// where the limit lets all of it be locked: past it, allocations would fail.
+void LockMemory() {
+  const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+  rlimit now{};
+  const bool unlimited = ::setrlimit(RLIMIT_MEMLOCK, &all) == 0 ||
+                         (::getrlimit(RLIMIT_MEMLOCK, &now) == 0 && now.rlim_cur == RLIM_INFINITY);
+  if (!unlimited || ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
+    LogRefused("locked memory");
+  }
+}
+
+}  // namespace
+
 void PrepareProcess() {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -97,6 +115,7 @@ void PrepareProcess() {
     }
   }
   if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) LogRefused("PR_SET_IO_FLUSHER");
+  LockMemory();
   std::ofstream score("/proc/self/oom_score_adj");
   score << kOomScore << std::flush;
   if (!score) LogRefused("a low oom_score_adj");

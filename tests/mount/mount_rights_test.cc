@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <fstream>
 #include <string>
 
 #include "tests/mount/mount_fixture.h"
@@ -69,6 +70,19 @@ TEST_F(MountRightsTest, TheDaemonIsAnIoFlusherOrSaysThatItIsNot) {
     EXPECT_EQ(Flags() & kNoIo, 0U);
     EXPECT_THAT(Log(), HasSubstr("not granted: PR_SET_IO_FLUSHER"));
   }
+}
+
+// Nor wait for its own pages to come back from where they were swapped to (T52).
+TEST_F(MountRightsTest, TheDaemonsMemoryIsLockedOrItSaysThatItIsNot) {
+  Mount();
+  std::ifstream status("/proc/" + std::to_string(pid()) + "/status");
+  uint64_t locked_kib = 0;
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmLck:")) locked_kib = std::stoull(line.substr(6));
+  }
+  const bool refused = Log().find("not granted: locked memory") != std::string::npos;
+  EXPECT_EQ(locked_kib == 0, refused);
+  EXPECT_LT(locked_kib, 512U * 1024);  // what is in use, not what is reserved
 }
 
 }  // namespace

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "blockstore/node_directory.h"
+
+namespace volfs {
+
+// What posix_node.cc and posix_file.cc share; nobody else needs it.
+
+// Calls `call` until it is not interrupted by a signal.
+template <typename Call>
+auto Retry(Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result != -1 || errno != EINTR) return result;
+  }
+}
+
+// An open file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    // Nothing is lost if this fails: who needs durability has synced.
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+// "pread layers/0123456789abcd00 on node directory /data/a: Input/output error"
+Error SystemError(int os_errno, std::string_view what, std::string_view where);
+// Not tried, as the node does not answer: nothing has happened.
+Error NotTried(const NodeCalls& calls, std::string_view what, std::string_view where);
+
+// One file of a real directory: a system call for each method, made inside of a NodeCalls::Call.
+class PosixFile final : public NodeFile {
+ public:
+  PosixFile(Descriptor fd, std::string name, std::string where, std::shared_ptr<NodeCalls> calls);
+
+  Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) override;
+  Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) override;
+  Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) override;
+  Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) override;
+  Status WaitWritten(const ByteRange& range) override;
+  void DropWritten(const ByteRange& range) override;
+  Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) override;
+  Status SyncData() override;
+  Status Punch(const ByteRange& range) override;
+  Status SetSize(uint64_t size_bytes) override;
+  Result<uint64_t> Size() override;
+  Result<uint64_t> AllocatedBytes() override;
+  Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override;
+  void DropCache(const ByteRange& range) override;
+
+ private:
+  [[nodiscard]] Error Failed(std::string_view call) const;
+  [[nodiscard]] Error FailedAt(std::string_view call, uint64_t offset_bytes) const;
+  Status WriteZeros(const ByteRange& range);
+  Status Read(std::span<std::byte> out, uint64_t offset_bytes, int flags);
+  Status Write(std::span<const std::byte> data, uint64_t offset_bytes, int flags);
+
+  std::atomic<int> once_flags_;  // of ReadOnce and WriteOnce: what the filesystem can
+  const Descriptor fd_;
+  const std::string name_;
+  const std::string where_;
+  const std::shared_ptr<NodeCalls> calls_;  // the directory's
+};
+
+}  // namespace volfs
