@@ -141,10 +141,16 @@ Status Fold::MoveChunkUp(uint64_t chunk) {
   return OkStatus();
 }
 
-// Whole blocks, clipped to the end of the file that they are written to.
+// Whole blocks, clipped to the end of the file that they are written to; shared where the host can.
 Status Fold::CopyRun(const BlockRange& run) {
   buffer_.resize(kPieceBytes);
   const uint64_t to_bytes = over_->record().size_bytes;  // of both directions
+  const ByteRange whole{run.first * block_size_,
+                        std::min(run.end() * block_size_, to_bytes) - run.first * block_size_};
+  const Result<bool> shared = to()->ShareFrom(*from(), whole);
+  if (!shared.ok() || shared.value()) Note(run, BlockState::kHere);  // a part of it, if it failed
+  if (!shared.ok()) return shared.error();
+  if (shared.value()) return OkStatus();
   const uint64_t step = kPieceBytes / block_size_;
   for (uint64_t block = run.first; block < run.end(); block += step) {
     const BlockRange piece{block, std::min(step, run.end() - block)};

@@ -33,7 +33,8 @@ class MountRightsTest : public MountTest {
 };
 
 // A user without the rights of root mounts for himself, and one line tells him so and what to do.
-// In a namespace of mounts of its own, where everybody may open /dev/fuse, as on most machines.
+// In a namespace of mounts of its own, where everybody may open /dev/fuse, as on most machines, and
+// enter the test's folder.
 TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   if (RunShell("grep -q '^user_allow_other' /etc/fuse.conf").ok()) {
     GTEST_SKIP() << "/etc/fuse.conf lets users ask for allow_other";
@@ -44,6 +45,7 @@ TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   const CommandResult result = RunShell("cd " + folder() +
                                         R"sh( && exec unshare --mount sh -c '
       mount --bind fuse /dev/fuse
+      mount --bind . /mnt && cd /mnt
       user="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$PWD"
       $user ./volfs mount a mnt || exit 1
       ls mnt/control 2> /dev/null && echo "root may look"
