@@ -135,6 +135,7 @@ void CloneJob::SetCopyRate(uint64_t bytes_per_second) {
 CloneJob::Next CloneJob::RunSlice() {
   if (interrupted_.load()) return Next::kOver;
   resume_at_ = Nanoseconds{0};
+  moved_ = false;
   Status done = OkStatus();
   const State now = state();
   switch (now) {
@@ -151,9 +152,11 @@ CloneJob::Next CloneJob::RunSlice() {
       return Next::kOver;
   }
   if (!done.ok()) return OnError(done.error());
-  attempts_.store(0);
+  // A slice that only rested has not shown that what failed before can be copied now.
+  const bool rested = now == State::kCopying && !moved_;
+  if (!rested) attempts_.store(0);
   MutexLock lock(mu_);
-  paused_.clear();
+  if (!rested) paused_.clear();
   if (state_ == State::kDone || state_ == State::kCancelled) return Next::kOver;
   return resume_at_ == Nanoseconds{0} ? Next::kAgain : Next::kLater;
 }
@@ -188,6 +191,7 @@ Status CloneJob::CopySlice() {
     VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_));
     if (!data) {
       VOLFS_TRY(CommitProgress());
+      moved_ = true;
       MutexLock lock(mu_);
       if (state_ == State::kCopying) TransitionLocked(State::kFinishing);
       return OkStatus();
@@ -196,6 +200,7 @@ Status CloneJob::CopySlice() {
     const uint64_t end = std::min(data->end(), start + StepBytes());
     VOLFS_ASSIGN(const bool copied, CopyPiece({start, end - start}, over));
     if (!copied) break;
+    moved_ = true;
     passed_bytes_ += end - data->offset_bytes;
     cursor_bytes_ = end;
   }
@@ -280,6 +285,7 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   if (!wrote.ok()) return wrote.error();
   VOLFS_TRY(written);
   uncommitted_bytes_ += wrote.value();
+  moved_ = true;
   return true;
 }
 

@@ -125,6 +125,7 @@ class CloneJob {
   std::vector<std::byte> read_back_;
   bool shares_ = true;  // as far as we know
   Nanoseconds resume_at_{0};
+  bool moved_ = false;  // the slice came forward
 
   const bool verifies_;
   Throttle own_throttle_;
@@ -133,7 +134,7 @@ class CloneJob {
   std::atomic<Nanoseconds> step_began_{Nanoseconds{0}};  // 0: none runs
   std::atomic<bool> step_reads_{false};                  // the source; else it writes or syncs
   std::atomic<bool> interrupted_{false};
-  std::atomic<int> attempts_{0};  // failures in a row
+  std::atomic<int> attempts_{0};  // failures in a row, with nothing copied between them
 
   mutable Mutex mu_;
   State state_ VOLFS_GUARDED_BY(mu_);

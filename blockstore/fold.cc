@@ -4,6 +4,7 @@
 #include <cstring>
 #include <optional>
 
+#include "blockstore/log.h"
 #include "blockstore/node.h"
 #include "blockstore/sabotage.h"
 
@@ -73,6 +74,9 @@ void Fold::Abandon() {
     (void)to()->Punch({run.first * block_size_, run.count * block_size_});
   }
   slice_ = {};
+  // Else its record would wait for a commit that nobody makes.
+  const uint64_t committed_bytes = under_->committed().size_bytes;
+  if (under_->record().size_bytes != committed_bytes) (void)under_->SetSize(committed_bytes);
 }
 
 // `under` gets the size of `over`, which then shows all of it: what it did not show is cut out.
@@ -214,11 +218,14 @@ CatalogChange Fold::Change() const {
   return change;
 }
 
-Status Fold::Settle() {
+void Fold::Settle() {
   over_->Relink(OverAfter());
   tail_.Clear();
-  if (direction_ == Direction::kUp) return OkStatus();
-  return under_->Shrink(UnderAfter());
+  if (direction_ == Direction::kUp) return;
+  if (const Status cut = under_->Shrink(UnderAfter()); !cut.ok()) {
+    // What is past its size is zeros (Level), and cut off when the file is opened next.
+    LogWarning(Text("a folded layer's file keeps its length: ", cut.error().message));
+  }
 }
 
 }  // namespace volfs

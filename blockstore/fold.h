@@ -60,7 +60,7 @@ class Fold {
   // What makes the slice durable.
   [[nodiscard]] CatalogChange Change() const;
   // That commit is durable: the layers know it.
-  Status Settle();
+  void Settle();
   // Nothing of it is in the catalog: what was copied is freed. The fold is of no use any more.
   void Abandon();
 

@@ -14,6 +14,7 @@ constexpr Nanoseconds kTick = std::chrono::milliseconds(200);
 // copying and one sync. Zeros are punched, not copied.
 constexpr uint64_t kSinkPart = 16;
 constexpr uint64_t kZerosAsCopied = 1024;
+constexpr Nanoseconds kMostWaiting = std::chrono::seconds(5);  // between two looks at a busy pair
 constexpr Nanoseconds kLeastPatience = std::chrono::seconds(2);
 constexpr Nanoseconds kMostPatience = std::chrono::minutes(5);
 
@@ -59,15 +60,26 @@ bool Folder::FoldAll() {
   std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
   overs_.clear();
   for (const Pair& pair : pairs) overs_.insert(pair.over);
+  std::map<Id, Patience> waiting;
+  std::swap(waiting, waiting_);  // without those that are pairs no more
   bool all = true;
   for (const Pair& pair : pairs) {
     if (stopping_.load()) return true;
+    Patience patience = waiting.try_emplace(pair.under, Patience{{}, kTick}).first->second;
+    if (MonotonicNow() < patience.not_before) {
+      waiting_[pair.under] = patience;
+      all = false;
+      continue;
+    }
     if (store_.hydrator_->throttle().rate() == 0) return false;
     const Status done = FoldPair(pair);
     if (done.ok()) continue;
     if (done.error().code == Errc::kBusy || done.error().code == Errc::kNoSpace ||
         done.error().code == Errc::kQuota) {
       all = false;
+      patience.not_before = MonotonicNow() + patience.next;
+      patience.next = std::min(patience.next * 2, kMostWaiting);
+      waiting_[pair.under] = patience;
       continue;
     }
     LogWarning(Text("two layers stay apart until the next mount: ", done.error().message));
@@ -204,7 +216,7 @@ Status Folder::FoldSlice(Fold& fold, uint64_t* moved_bytes) {
   *moved_bytes = slice.bytes;
   const Status done = Reshape(fold.over(), [&](const Users& users) -> Status {
     VOLFS_TRY(fold.over()->node()->catalog().Commit(fold.Change()));
-    VOLFS_TRY(fold.Settle());
+    fold.Settle();
     for (const auto& volume : users.volumes) {
       if (Sabotaged(Sabotage::kFoldOldMaps)) break;
       for (const PresenceRun& run : slice.moved) {
@@ -283,7 +295,7 @@ Status Folder::MergeDown(Fold& fold) {
       }
       change.emplace_back(DeleteLayer{over->id()});
       VOLFS_TRY(over->node()->catalog().Commit(std::move(change)));
-      VOLFS_TRY(fold.Settle());
+      fold.Settle();
       for (const auto& [child, record] : relinked) child->Relink(record);
       {
         MutexLock lock(store_.mu_);
@@ -340,13 +352,8 @@ Status Folder::FoldHead(const Pair& pair, Volume& volume) {
   // What was frozen to be moved on must not become a head again before it was.
   if (overs_.contains(pair.under)) return Busy("what is under it is folded first");
   VOLFS_TRY(volume.Load());
-  uint64_t here = volume.PendingWork();
-  uint64_t zero = 0;
-  VOLFS_TRY(volume.node().catalog().LoadPresence(pair.over, [&](const PresenceRun& run) {
-    (run.state == BlockState::kHere ? here : zero) += run.count;
-  }));
-  const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
-  if (bytes <= store_.options_.fold_slice_bytes / kSinkPart) {
+  VOLFS_ASSIGN(const bool small, IsSmall(pair.over, volume.PendingWork()));
+  if (small) {
     VOLFS_TRY(SinkHead(pair, volume));
     patience_.erase(volume.id());
     return OkStatus();
@@ -360,14 +367,26 @@ Status Folder::FoldHead(const Pair& pair, Volume& volume) {
   return FreezeHead(pair, volume);
 }
 
+// What a head has, with so many blocks that wait for a commit: can it be moved while writers wait?
+Result<bool> Folder::IsSmall(Id head, uint64_t pending_blocks) {
+  uint64_t here = pending_blocks;
+  uint64_t zero = 0;
+  VOLFS_TRY(node_.catalog().LoadPresence(head, [&](const PresenceRun& run) {
+    (run.state == BlockState::kHere ? here : zero) += run.count;
+  }));
+  const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
+  return bytes <= store_.options_.fold_slice_bytes / kSinkPart;
+}
+
 Status Folder::SinkHead(const Pair& pair, Volume& volume) {
+  VOLFS_TRY(volume.Sync());  // as in FreezeHead
   return store_.reclaimer_->Alone(node_, [&]() -> Status {
     VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
     Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
     node_.epoch().Synchronize();
     const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
-      if (users.head.get() != &volume || !volume.Recorded()) return Busy("it has another head");
-      VOLFS_TRY(volume.SinkHead(fold));
+      if (users.head.get() != &volume) return Busy("it has another head");
+      VOLFS_TRY(volume.SinkHead(fold, [&] { return IsSmall(layers.over->id(), 0); }));
       store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
       return OkStatus();
     });
@@ -379,12 +398,14 @@ Status Folder::SinkHead(const Pair& pair, Volume& volume) {
 
 // So that what it has can be moved: the next look finds two frozen layers.
 Status Folder::FreezeHead(const Pair& pair, Volume& volume) {
+  VOLFS_TRY(volume.Sync());  // before anybody has to wait for it
   Layer* frozen = nullptr;
   const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
     VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
     return Reshape(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
-      const auto image = volume.TakeInstant([](const Layer&) { return CatalogChange{}; });
+      const auto image =
+          volume.TakeInstant([](const Layer&) { return CatalogChange{}; }, Node::kShapePatience);
       store_.AdoptHead(volume, layers.over);
       if (volume.head() != layers.over) frozen = layers.over;
       return image.ok() ? OkStatus() : image.error();

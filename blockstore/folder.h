@@ -40,7 +40,7 @@ class Folder {
  private:
   using Pair = Reclaimer::Pair;
   using Volumes = std::vector<std::shared_ptr<Volume>>;
-  struct Patience {  // with a volume that is written all the time
+  struct Patience {  // with a pair that is busy, a volume that is written all the time
     Nanoseconds not_before{0};
     Nanoseconds next;
   };
@@ -54,6 +54,7 @@ class Folder {
   Status MergeDown(Fold& fold);
   Status MergeUp(Fold& fold);
   Status FoldHead(const Pair& pair, Volume& volume);
+  Result<bool> IsSmall(Id head, uint64_t pending_blocks);
   Status SinkHead(const Pair& pair, Volume& volume);
   Status FreezeHead(const Pair& pair, Volume& volume);
 
@@ -85,6 +86,7 @@ class Folder {
   Condition wake_;
   // Of the thread alone.
   std::set<Id> given_up_;            // by the layer under; until the next mount
+  std::map<Id, Patience> waiting_;   // busy pairs, by the layer under
   std::set<Id> overs_;               // of all pairs that are looked at now
   std::map<Id, Patience> patience_;  // by volume
   Thread thread_;

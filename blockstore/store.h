@@ -352,6 +352,9 @@ class Store {
       VOLFS_EXCLUDES(naming_mu_, mu_);
   Result<std::shared_ptr<const FrozenImage>> SnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] uint64_t ExclusiveBytes(Volume& volume);
+  // All of DeleteSnapshot but freeing its space: of the layer that this returns.
+  Result<Id> DropSnapshot(const std::string& volume, const std::string& name, const Caller& caller)
+      VOLFS_EXCLUDES(naming_mu_, mu_);
   void FillCloneInfo(VolumeInfo& info) VOLFS_EXCLUDES(mu_);
   // What is cloned, as it is called now; while its node is away, as it was called at the request.
   [[nodiscard]] std::string SourceNameLocked(const CloneEntry& entry) const VOLFS_REQUIRES(mu_);

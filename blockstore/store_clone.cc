@@ -217,11 +217,9 @@ Result<std::shared_ptr<Volume>> Store::CloneLinked(ClonePlan& plan) {
   Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
   reclaimer_->AddPoint(head);
   reclaimer_->AddChild(plan.frozen, head);
-  // Its head keeps the frozen layer now; the point that Freeze left on it stood for that.
-  if (const Status freed = reclaimer_->RemovePoint(plan.frozen); !freed.ok()) {
-    LogWarning(Text("space under ", plan.source_words,
-                    " is freed at the next mount: ", freed.error().message));
-  }
+  // Its head keeps the frozen layer now; the point that Freeze left on it stood for that. Nothing
+  // of it is hidden from a head that has nothing yet.
+  reclaimer_->DropPoint(plan.frozen);
   return PublishClone(plan, head, volume);
 }
 

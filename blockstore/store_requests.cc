@@ -226,6 +226,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
 
 Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
                              const std::string& to) {
+  const Stay stay = StayWith(volume, from);  // its layer is the one that the record names
   MutexLock naming(naming_mu_);
   SnapshotEntry entry;
   {
@@ -234,6 +235,7 @@ Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
     if (found == nullptr) {
       return Error{Errc::kNotFound, Text(volume, "@", from, ": no such snapshot")};
     }
+    VOLFS_TRY(CheckStays(stay.node, *found->node, volume));
     if (from == to) return OkStatus();
     if (FindSnapshotLocked(volume, to) != nullptr) return Taken(Text(volume, "@", to));
     entry = *found;
@@ -346,7 +348,19 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
 
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
-  Stay stay = StayWith(volume_name, name);
+  VOLFS_ASSIGN(const Id layer, DropSnapshot(volume_name, name, caller));
+  // It is deleted, whatever comes of its space; and nobody waits for us while we wait for who
+  // folds.
+  if (const Status freed = reclaimer_->Reclaim(layer); !freed.ok()) {
+    LogWarning(Text(volume_name, "@", name,
+                    ": its space is freed at the next mount: ", freed.error().message));
+  }
+  return OkStatus();
+}
+
+Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string& name,
+                               const Caller& caller) {
+  const Stay stay = StayWith(volume_name, name);
   MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
   bool last_of_ghost = false;
@@ -379,7 +393,7 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
     MutexLock lock(mu_);
     snapshot_names_[entry.record.volume][name] = entry.record.id;
     snapshots_[entry.record.id] = entry;
-    return done;
+    return done.error();
   }
   if (last_of_ghost) {
     MutexLock lock(mu_);
@@ -387,16 +401,8 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
   }
   Emit("snapshot-deleted", volume_name, entry.record.id, name);
   Layer* const layer = layers_.Find(entry.record.layer);
-  if (layer == nullptr) return OkStatus();
-  const Id id = layer->id();
-  reclaimer_->DropPoint(layer);
-  stay.passage.Leave();  // before it waits for who folds
-  // It is deleted, whatever comes of its space.
-  if (const Status freed = reclaimer_->Reclaim(id); !freed.ok()) {
-    LogWarning(Text(volume_name, "@", name,
-                    ": its space is freed at the next mount: ", freed.error().message));
-  }
-  return OkStatus();
+  if (layer != nullptr) reclaimer_->DropPoint(layer);
+  return entry.record.layer;
 }
 
 }  // namespace volfs

@@ -157,7 +157,9 @@ class Volume {
   // Sync records: look at head() whatever the result. One call at a time (Store's lock of the
   // source).
   using Extra = std::function<CatalogChange(const Layer& frozen)>;
-  Result<std::shared_ptr<const FrozenImage>> TakeInstant(const Extra& extra);
+  static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
+  Result<std::shared_ptr<const FrozenImage>> TakeInstant(const Extra& extra,
+                                                         Nanoseconds patience = kGatePatience);
 
   // Puts another head in the place of the present one, durably: `make` fills its record, which is
   // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
@@ -214,7 +216,8 @@ class Volume {
   // The layer under the head takes its place, with what the head has: `fold` is of the two. Nobody
   // writes meanwhile. An error leaves all as it was; kBusy as TakeInstant, but after
   // Node::kShapePatience.
-  Status SinkHead(Fold& fold);
+  // `small` is asked whether that is still so little that they can wait for it; else kBusy.
+  Status SinkHead(Fold& fold, const std::function<Result<bool>()>& small);
   // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.
   [[nodiscard]] bool Recorded();
 
@@ -224,7 +227,6 @@ class Volume {
   [[nodiscard]] uint64_t PendingWork() const;
 
  private:
-  static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
   struct Lookup {
     Extent extent;
     Layer* head;
@@ -249,7 +251,7 @@ class Volume {
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
   Status ReplaceHeadClosed(const NewHead& make);
   Status ShrinkClosed(uint64_t size_bytes);
-  Status SinkHeadClosed(Fold& fold);
+  Status SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small);
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra);

@@ -120,14 +120,15 @@ Status Volume::CloseGate(Nanoseconds patience) {
                                  "look at the node's disk")};
 }
 
-Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extra) {
+Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extra,
+                                                               Nanoseconds patience) {
   VOLFS_TRY(Load());
   VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
   std::shared_ptr<const FrozenImage> image;
   VOLFS_TRY(slot_.RunAlone([&]() -> Status {
     const bool drains = !Sabotaged(Sabotage::kSkipDrain);
     if (drains) {
-      if (const Status closed = CloseGate(); !closed.ok()) return closed;
+      if (const Status closed = CloseGate(patience); !closed.ok()) return closed;
     }
     const uint64_t size = size_bytes();
     Layer* const old = head();

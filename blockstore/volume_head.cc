@@ -133,29 +133,37 @@ Status Volume::ShrinkClosed(uint64_t size_bytes) {
 }
 
 void Volume::Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
-  WriterLock lock(map_mu_);
-  for (uint64_t block = range.first; block < std::min(range.end(), map_.size());) {
-    const Extent extent = map_.Find(block);
-    const uint64_t end = std::min({extent.end(), range.end(), map_.size()});
-    if (extent.layer == from) map_.Assign({block, end - block}, to);
-    block = end;
+  constexpr int kExtentsAtOnce = 4096;  // readers wait for so many
+  for (uint64_t block = range.first;;) {
+    WriterLock lock(map_mu_);
+    for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
+      if (block >= std::min(range.end(), map_.size())) return;
+      const Extent extent = map_.Find(block);
+      const uint64_t end = std::min({extent.end(), range.end(), map_.size()});
+      if (extent.layer == from) map_.Assign({block, end - block}, to);
+      block = end;
+    }
   }
 }
 
-Status Volume::SinkHead(Fold& fold) {
+Status Volume::SinkHead(Fold& fold, const std::function<Result<bool>()>& small) {
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());
     VOLFS_TRY(CommitBatch({}));  // with writers running: little is left for those whom it holds up
+    VOLFS_ASSIGN(const bool still_small, small());
+    if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
     const bool closes = !Sabotaged(Sabotage::kFoldHeadWritten);
     if (closes) VOLFS_TRY(CloseGate(Node::kShapePatience));
-    const Status done = SinkHeadClosed(fold);
+    const Status done = SinkHeadClosed(fold, small);
     if (closes) gate_.Open();
     return done;
   });
 }
 
-Status Volume::SinkHeadClosed(Fold& fold) {
+Status Volume::SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small) {
   VOLFS_TRY(CommitBatch({}));
+  VOLFS_ASSIGN(const bool still_small, small());
+  if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
   if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
   assert(head() == fold.from() && unrecorded_.empty());
   VOLFS_TRY(fold.Find());
@@ -179,7 +187,7 @@ Status Volume::SinkHeadClosed(Fold& fold) {
     record_.head = next.head;
     committed_ = std::move(next);
   }
-  if (const Status settled = fold.Settle(); !settled.ok()) return Fail(settled.error());
+  fold.Settle();
   for (const PresenceRun& run : fold.slice().moved) {
     Redirect({run.first, run.count}, fold.from()->ref(), fold.RefOf(run));
   }

@@ -156,9 +156,12 @@ Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, 
   auto& handle = static_cast<VolumeHandle&>(source);
   MutexLock lock(handle.mu);
   // Kept for as long as one copy goes on. The next one, to another target, is of another instant.
-  const bool goes_on =
-      handle.instant != nullptr && target.head()->record().parent == handle.instant->layer()->id();
-  if (!goes_on) {
+  const auto goes_on = [&] {
+    const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be folded away
+    return handle.instant != nullptr &&
+           target.head()->record().parent == handle.instant->layer()->id();
+  };
+  if (!goes_on()) {
     // Not for nothing: it puts a layer over the source's.
     if (!fs.store.MayShare(*handle.volume, target)) {
       return Error{Errc::kWrongRegion, "no block can be shared"};

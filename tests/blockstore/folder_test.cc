@@ -152,9 +152,9 @@ TEST_F(FolderTest, TheSmallerLayerIsMovedIntoTheLarger) {
 // T32: make one, delete the oldest, for ever: the chain is as long as there are snapshots, and one.
 TEST_F(FolderTest, UnderRollingSnapshotsTheChainStaysShort) {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-  constexpr int kRounds = 100;
+  constexpr int kRounds = 40;
 #else
-  constexpr int kRounds = 1000;
+  constexpr int kRounds = 200;
 #endif
   constexpr int kKept = 3;
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);

@@ -147,9 +147,11 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
     EXPECT_THAT(info.error, HasSubstr(" node a"));
     EXPECT_THAT(info.error, HasSubstr(source.name));
   }
-  EXPECT_EQ(bad.hits, kTries);
+  // More often, if something else was copied between two of them.
+  const int hits = bad.hits;
+  EXPECT_GE(hits, kTries);
   SleepFor(seconds(60));
-  EXPECT_EQ(bad.hits, kTries) << "it tries for ever";
+  EXPECT_EQ(bad.hits, hits) << "it tries for ever";
 
   // The clone is served all the same: what was copied, what the source can still give, and what is
   // written to it; so is the source.
@@ -175,7 +177,7 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
   bad.hits = 0;
   ASSERT_TRUE(store.Resume(clone.name, Caller{}).ok());
   SleepFor(seconds(20));
-  EXPECT_EQ(bad.hits, kTries);
+  EXPECT_GE(bad.hits, kTries);
   EXPECT_EQ(InfoOf(store, clone).status, "error");
   bad.reads = bad.writes = false;
   ASSERT_TRUE(store.Resume(clone.name, Caller{}).ok());
