@@ -1,12 +1,12 @@
 #include "blockstore/fold.h"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "blockstore/log.h"
 #include "blockstore/node.h"
 #include "blockstore/sabotage.h"
+#include "blockstore/zeros.h"
 
 namespace volfs {
 namespace {
@@ -15,11 +15,6 @@ namespace {
 constexpr uint64_t kPieceBytes = uint64_t{128} << 10;
 // So that a slice that moves nothing but zeros ends, too.
 constexpr uint64_t kSliceChunks = 256;
-
-bool AllZero(std::span<const std::byte> data) {
-  return data.empty() || (data[0] == std::byte{0} &&
-                          std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
-}
 
 }  // namespace
 

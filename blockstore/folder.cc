@@ -1,6 +1,7 @@
 #include "blockstore/folder.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "blockstore/log.h"
 #include "blockstore/node.h"
@@ -102,9 +103,7 @@ Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
       layers.under->failed() || layers.over->failed()) {
     return busy;
   }
-  for (const Layer* const layer : store_.reclaimer_->Subtree(layers.over)) {
-    if (store_.reclaimer_->InUse(layer) && !Sabotaged(Sabotage::kFoldInUse)) return busy;
-  }
+  if (store_.reclaimer_->InUse(layers.over) && !Sabotaged(Sabotage::kFoldInUse)) return busy;
   return layers;
 }
 
@@ -123,12 +122,9 @@ Folder::Users Folder::UsersOf(const std::vector<const Layer*>& subtree) {
 Status Folder::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
   Gate& shape = node_.shape();
   if (!shape.Close(MonotonicNow() + Node::kShapePatience)) return Busy("requests are at work");
-  const auto subtree = store_.reclaimer_->Subtree(over);
-  const bool used = std::any_of(subtree.begin(), subtree.end(), [&](const Layer* layer) {
-    return store_.reclaimer_->InUse(layer);
-  });
   Status done = Busy("somebody reads it");
-  if (!used || Sabotaged(Sabotage::kFoldInUse)) {
+  if (!store_.reclaimer_->InUse(over) || Sabotaged(Sabotage::kFoldInUse)) {
+    const auto subtree = store_.reclaimer_->Subtree(over);
     done = change(UsersOf(subtree));
     if (done.ok()) ForgetImages(subtree);
   }
@@ -164,9 +160,7 @@ Status Folder::FoldPair(const Pair& pair) {
   // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
   // it could not be committed yet.
   for (const auto& volume : users.volumes) {
-    if (!volume->Recorded()) {
-      return Busy("a commit is outstanding");
-    }
+    if (!volume->Recorded()) return Busy("a commit is outstanding");
   }
   return FoldFrozen(pair);
 }
@@ -339,11 +333,7 @@ Status Folder::MergeUp(Fold& fold) {
 
 void Folder::Remove(Layer* gone) {
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
-  if (const Status removed = gone->RemoveFile(); !removed.ok()) {
-    LogWarning(Text("the next mount will remove a file that is no longer used: ",
-                    removed.error().message));
-  }
-  store_.layers_.Remove(gone);
+  store_.reclaimer_->Discard(gone);
 }
 
 // --- a head --------------------------------------------------------------------------------------

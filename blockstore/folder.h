@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <set>
-#include <unordered_set>
 #include <vector>
 
 #include "blockstore/fold.h"
@@ -23,10 +22,9 @@ namespace volfs {
 // writers wait. A volume that is written faster than that is left alone for longer and longer.
 //
 // What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
-// commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the
-// limits of hydration, gives way to people as that does (foreground.h), and copies nothing while
-// copying is paused. Of layers that somebody uses
-// (reclaim.h) nothing is folded until he has left.
+// commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the limits
+// of hydration, gives way to people as that does (foreground.h), and copies nothing while copying
+// is paused. Of layers that somebody uses (reclaim.h) nothing is folded until he has left.
 //
 // Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
 // Reclaimer's > a volume's slot > shape (closed, for kShapePatience at most) > Store::mu_.

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <unistd.h>
-
 #include <atomic>
 #include <cerrno>
 #include <memory>
@@ -12,6 +10,7 @@
 #include <utility>
 
 #include "blockstore/node_directory.h"
+#include "blockstore/posix_descriptor.h"
 
 namespace volfs {
 
@@ -25,26 +24,6 @@ auto Retry(Call call) {
     if (result != -1 || errno != EINTR) return result;
   }
 }
-
-// An open file descriptor.
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() {
-    // Nothing is lost if this fails: who needs durability has synced.
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 // "pread layers/0123456789abcd00 on node directory /data/a: Input/output error"
 Error SystemError(int os_errno, std::string_view what, std::string_view where);

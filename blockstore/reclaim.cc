@@ -120,7 +120,11 @@ std::vector<Layer*> Reclaimer::Children(const Layer* layer) const {
   return PlaceOf(layer).children;
 }
 
-bool Reclaimer::InUse(const Layer* layer) const { return PlaceOf(layer).uses > 0; }
+bool Reclaimer::InUse(const Layer* layer) const {
+  const std::vector<const Layer*> subtree = Subtree(layer);
+  return std::any_of(subtree.begin(), subtree.end(),
+                     [this](const Layer* over) { return PlaceOf(over).uses > 0; });
+}
 
 uint64_t Reclaimer::version() const {
   MutexLock lock(tree_mu_);
@@ -379,23 +383,24 @@ Status Reclaimer::Carry(Plan plan) {
       VOLFS_TRY(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
     }
   }
-  for (Layer* const layer : plan.dead) {
-    const Id parent = layer->record().parent;
-    if (const Status removed = layer->RemoveFile(); !removed.ok()) {
-      LogWarning(Text("the next mount will remove a file that is no longer used: ",
-                      removed.error().message));
-    }
-    {
-      MutexLock lock(tree_mu_);
-      places_.erase(layer);
-      ++version_;
-      if (Layer* const under = parent == kNoId ? nullptr : layers_.Find(parent)) {
-        std::erase(places_[under].children, layer);
-      }
-    }
-    layers_.Remove(layer);
-  }
+  for (Layer* const layer : plan.dead) Discard(layer);
   return OkStatus();
+}
+
+void Reclaimer::Discard(Layer* layer) {
+  const Id parent = layer->record().parent;
+  if (const Status removed = layer->RemoveFile(); !removed.ok()) {
+    LogWarning(Text("the next mount will remove a file that is no longer used: ",
+                    removed.error().message));
+  }
+  {
+    MutexLock lock(tree_mu_);
+    places_.erase(layer);
+    ++version_;
+    const auto under = places_.find(parent == kNoId ? nullptr : layers_.Find(parent));
+    if (under != places_.end()) std::erase(under->second.children, layer);
+  }
+  layers_.Remove(layer);
 }
 
 }  // namespace volfs

@@ -68,7 +68,8 @@ class Reclaimer {
   [[nodiscard]] std::vector<const Layer*> Subtree(const Layer* layer) const
       VOLFS_EXCLUDES(tree_mu_);
   [[nodiscard]] std::vector<Layer*> Children(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
-  [[nodiscard]] bool InUse(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);  // it, alone
+  // It, or a layer over it.
+  [[nodiscard]] bool InUse(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
   // Grows with every change of the tree that can make a pair, or let one be folded.
   [[nodiscard]] uint64_t version() const VOLFS_EXCLUDES(tree_mu_);
   // Runs `work` while nothing is reclaimed on the node.
@@ -76,6 +77,9 @@ class Reclaimer {
   // Inside Alone, of a pair whose layers are one now: `stays` has the points, the children and the
   // parent of both.
   void Merge(Layer* under, Layer* over, Layer* stays) VOLFS_EXCLUDES(tree_mu_);
+  // Inside Alone, of a layer that nobody can find any more, after the last reader: its file and all
+  // that is known of it go.
+  void Discard(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   // PunchGarbage, inside Alone.
   Status PunchGarbageAlone(Layer* layer);
   // SyncPunched will sync it.

@@ -8,16 +8,9 @@
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
 #include "blockstore/volume.h"
+#include "blockstore/zeros.h"
 
 namespace volfs {
-namespace {
-
-bool AllZero(std::span<const std::byte> data) {
-  return data.empty() || (data[0] == std::byte{0} &&
-                          std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
-}
-
-}  // namespace
 
 Status Volume::Sync() {
   if (Sabotaged(Sabotage::kSyncDoesNotWait) && PendingWork() == 0) return head()->SyncFile();

@@ -9,10 +9,10 @@
 #include <cstring>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 #include "control/cli/image_loops.h"
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
@@ -88,7 +88,7 @@ Result<LoopDevice> AttachImage(const Client& client, const std::string& name, bo
   if (!snapshot) VOLFS_TRY(client.CheckVolume(name));
   if (!read_only) VOLFS_TRY(CheckNoWriter(client, name));
   const std::string path = client.ImagePath(name);
-  const Fd fd(::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
+  const Descriptor fd(::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
   if (!fd.ok()) return OpenFailure(name, errno);
   if (!read_only) VOLFS_TRY(LockForWriting(client, name, fd.get()));
   WarnOfOddSize(name, fd.get());

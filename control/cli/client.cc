@@ -8,8 +8,8 @@
 #include <cstring>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 #include "control/cli/files.h"
 
 namespace volfs::cli {
@@ -79,7 +79,7 @@ std::string Client::ImagePath(std::string_view name) const {
 }
 
 Result<Reply> Client::Ask(std::string_view file, std::string_view line) const {
-  const Fd fd(::open(PathOf(Text("control/", file)).c_str(), O_RDWR | O_CLOEXEC));
+  const Descriptor fd(::open(PathOf(Text("control/", file)).c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.ok()) return OpenFailure(*this, file, errno);
   const std::string request = Text(line, "\n");
   // One write is one request, and is not repeated: nobody knows what an interrupted one has done.

@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 #include "control/cli/output.h"
 #include "control/cli/progress.h"
 
@@ -78,7 +78,7 @@ void Wait(int fd, bool after_nothing) {
 // The status that the watch file gives once the clone is not `creating`.
 Result<std::string> AwaitStatus(const Client& client, const std::string& volume) {
   const std::string path = client.PathOf(Text("control/watch/volumes/", volume));
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!fd.ok()) return SystemFailure(path);
   ProgressLine progress;
   bool nothing = false;

@@ -14,9 +14,9 @@
 #include <optional>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 #include "control/cli/files.h"
 #include "control/size.h"
 
@@ -33,7 +33,7 @@ Finding Ok(std::string subject, std::string says) {
 
 Finding ExamineFuse() {
   constexpr const char* kDevice = "/dev/fuse";
-  const Fd fd(::open(kDevice, O_RDWR | O_CLOEXEC));
+  const Descriptor fd(::open(kDevice, O_RDWR | O_CLOEXEC));
   if (fd.ok()) return Ok(kDevice, "can be opened");
   const int os_errno = errno;
   std::string remedy = "modprobe fuse";
@@ -103,7 +103,7 @@ int ProbeMount(const std::string& mountpoint) {
   if (child == 0) {
     std::_Exit(::open(file.c_str(), O_RDONLY | O_CLOEXEC) >= 0 ? 0 : errno);
   }
-  const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+  const Descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
   pollfd ended{pidfd.get(), POLLIN, 0};
   if (::poll(&ended, 1, kPatienceMs) <= 0) {
     ::kill(child, SIGKILL);  // and not waited for: it may never end
@@ -137,7 +137,7 @@ Finding ExamineDaemon(const std::string& mountpoint) {
 // be tried here (another machine's, not our right).
 std::optional<bool> CanPunch(const std::string& folder) {
   constexpr off_t kBytes = 65536;
-  const Fd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  const Descriptor fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!fd.ok()) return std::nullopt;
   const std::string data(kBytes, 'x');
   if (::write(fd.get(), data.data(), data.size()) != kBytes) return std::nullopt;

@@ -9,13 +9,13 @@
 #include <climits>
 #include <filesystem>
 
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 
 namespace volfs::cli {
 
 Result<std::string> ReadFile(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.ok()) return SystemFailure(path);
   std::string text;
   std::array<char, 16384> buffer;

@@ -31,13 +31,13 @@ constexpr std::string_view kFailed = "failed";
 
 struct Filesystem {
   std::string mountpoint;
-  Fd fd;
+  Descriptor fd;
 };
 
 // The first of its mountpoints that no other mount hides.
 Result<Filesystem> OpenVisible(const FilesystemMounts& mounts) {
   for (const MountEntry& mount : mounts) {
-    Fd fd(::open(mount.mountpoint.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    Descriptor fd(::open(mount.mountpoint.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     struct statx info {};
     if (!fd.ok() || ::statx(fd.get(), "", AT_EMPTY_PATH, STATX_MNT_ID, &info) != 0) continue;
     const bool told = (info.stx_mask & STATX_MNT_ID) != 0;  // since Linux 5.8
@@ -53,7 +53,8 @@ Result<Filesystem> OpenVisible(const FilesystemMounts& mounts) {
 // The child. Nothing here may touch what is frozen, but by these descriptors.
 class Keeper {
  public:
-  Keeper(std::vector<Filesystem>& filesystems, const Fd& image, const Fd& words, const Fd& lifeline)
+  Keeper(std::vector<Filesystem>& filesystems, const Descriptor& image, const Descriptor& words,
+         const Descriptor& lifeline)
       : filesystems_(filesystems), image_(image), words_(words), lifeline_(lifeline) {}
 
   void Run() {
@@ -115,9 +116,9 @@ class Keeper {
   }
 
   std::vector<Filesystem>& filesystems_;
-  const Fd& image_;
-  const Fd& words_;
-  const Fd& lifeline_;
+  const Descriptor& image_;
+  const Descriptor& words_;
+  const Descriptor& lifeline_;
   size_t frozen_ = 0;
 };
 
@@ -174,23 +175,23 @@ Result<Freeze> Freeze::Begin(const std::vector<FilesystemMounts>& filesystems,
     VOLFS_ASSIGN(Filesystem one, OpenVisible(mounts));
     open.push_back(std::move(one));
   }
-  const Fd image_fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor image_fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
   std::array<int, 2> words{};
   std::array<int, 2> lifeline{};
   if (::pipe2(words.data(), O_CLOEXEC) != 0) return SystemFailure("a pipe to freeze");
-  Fd words_out(words[0]);
-  Fd words_in(words[1]);
+  Descriptor words_out(words[0]);
+  Descriptor words_in(words[1]);
   if (::pipe2(lifeline.data(), O_CLOEXEC) != 0) return SystemFailure("a pipe to freeze");
-  Fd lifeline_out(lifeline[0]);
-  Fd lifeline_in(lifeline[1]);
+  Descriptor lifeline_out(lifeline[0]);
+  Descriptor lifeline_in(lifeline[1]);
   const pid_t child = ::fork();
   if (child < 0) return SystemFailure("a process to freeze");
   if (child == 0) {
-    lifeline_in = Fd();  // or it would never end
+    lifeline_in = Descriptor();  // or it would never end
     Keeper(open, image_fd, words_in, lifeline_out).Run();
     ::_exit(0);
   }
-  words_in = Fd();
+  words_in = Descriptor();
   Freeze freeze(child, std::move(words_out), std::move(lifeline_in));
   const std::string word = freeze.NextWord();
   if (word == kFrozen) return freeze;
@@ -217,7 +218,7 @@ std::string Freeze::NextWord() const {
 }
 
 Status Freeze::End() {
-  lifeline_ = Fd();
+  lifeline_ = Descriptor();
   const std::string word = NextWord();
   while (::waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
   }

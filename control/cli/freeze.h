@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "blockstore/error.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/client.h"
-#include "control/cli/fd.h"
 #include "control/cli/mountinfo.h"
 
 namespace volfs::cli {
@@ -43,13 +43,13 @@ class Freeze {
   Status End();
 
  private:
-  Freeze(pid_t child, Fd words, Fd lifeline)
+  Freeze(pid_t child, Descriptor words, Descriptor lifeline)
       : child_(child), words_(std::move(words)), lifeline_(std::move(lifeline)) {}
   [[nodiscard]] std::string NextWord() const;
 
   pid_t child_;
-  Fd words_;     // what the child says, a line each
-  Fd lifeline_;  // the child thaws when this is closed
+  Descriptor words_;     // what the child says, a line each
+  Descriptor lifeline_;  // the child thaws when this is closed
 };
 
 }  // namespace volfs::cli

@@ -10,8 +10,8 @@
 #include <cstring>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 #include "control/cli/files.h"
 #include "control/cli/loop.h"
 
@@ -23,21 +23,21 @@ constexpr int kLoopMajor = 7;
 void SleepMs(int milliseconds) { ::poll(nullptr, 0, milliseconds); }
 
 // Opens /dev/loopN. Where nobody makes device nodes (a container) it makes it.
-Fd OpenLoop(const std::string& path, int number, int flags) {
-  Fd fd(::open(path.c_str(), flags | O_CLOEXEC));
+Descriptor OpenLoop(const std::string& path, int number, int flags) {
+  Descriptor fd(::open(path.c_str(), flags | O_CLOEXEC));
   if (fd.ok() || errno != ENOENT) return fd;
   const dev_t device = makedev(kLoopMajor, static_cast<unsigned>(number));
   if (::mknod(path.c_str(), S_IFBLK | 0660, device) != 0 && errno != EEXIST) {
     errno = ENOENT;
     return fd;
   }
-  return Fd(::open(path.c_str(), flags | O_CLOEXEC));
+  return Descriptor(::open(path.c_str(), flags | O_CLOEXEC));
 }
 
 }  // namespace
 
 std::optional<bool> IsOver(const LoopDevice& device, const std::string& image) {
-  const Fd fd(OpenLoop(device.path(), device.number, O_RDONLY | O_NONBLOCK));
+  const Descriptor fd(OpenLoop(device.path(), device.number, O_RDONLY | O_NONBLOCK));
   if (!fd.ok()) return std::nullopt;
   loop_info64 info{};
   if (::ioctl(fd.get(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
@@ -50,7 +50,7 @@ namespace {
 
 Result<int> FreeLoop() {
   constexpr const char* kControl = "/dev/loop-control";
-  const Fd control(::open(kControl, O_RDWR | O_CLOEXEC));
+  const Descriptor control(::open(kControl, O_RDWR | O_CLOEXEC));
   if (!control.ok()) {
     const int os_errno = errno;
     return Failure(os_errno, Text(kControl, ": ", std::strerror(os_errno),
@@ -88,7 +88,7 @@ Result<LoopDevice> ConfigureLoop(int image_fd, const LoopOptions& options) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     VOLFS_ASSIGN(const int number, FreeLoop());
     const LoopDevice device{number, options.path, options.read_only};
-    const Fd loop = OpenLoop(device.path(), number, options.read_only ? O_RDONLY : O_RDWR);
+    const Descriptor loop = OpenLoop(device.path(), number, options.read_only ? O_RDONLY : O_RDWR);
     if (!loop.ok()) return SystemFailure(device.path());
     if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return device;
     if (errno != EBUSY) return SystemFailure(Text(device.path(), ": attaching ", options.path));
@@ -102,7 +102,7 @@ Status ClearLoop(const LoopDevice& device) {
   constexpr int kStepMs = 20;
   // O_EXCL is refused while the device or a partition of it is mounted, also where we cannot see
   // it: LOOP_CLR_FD would succeed there, and only take effect when the last user is gone.
-  Fd loop = OpenLoop(device.path(), device.number, O_RDONLY | O_EXCL);
+  Descriptor loop = OpenLoop(device.path(), device.number, O_RDONLY | O_EXCL);
   for (int waited = 0; !loop.ok() && errno == EBUSY && waited < kPatienceMs / 5;
        waited += kStepMs) {
     SleepMs(kStepMs);
@@ -110,7 +110,7 @@ Status ClearLoop(const LoopDevice& device) {
   }
   if (!loop.ok()) return SystemFailure(device.path());
   if (::ioctl(loop.get(), LOOP_CLR_FD) != 0 && errno != ENXIO) return SystemFailure(device.path());
-  loop = Fd();
+  loop = Descriptor();
   for (int waited = 0; waited < kPatienceMs; waited += kStepMs) {
     if (!IsAttached(device)) return OkStatus();
     SleepMs(kStepMs);

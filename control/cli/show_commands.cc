@@ -9,10 +9,10 @@
 #include <functional>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 #include "control/cli/files.h"
 #include "control/cli/flat_json.h"
 #include "control/cli/output.h"
@@ -229,7 +229,7 @@ Status ShowEvents(const Common& common) {
   Targets targets(common.mount);
   VOLFS_ASSIGN(const Client client, targets.Mount());
   const std::string path = client.PathOf("control/watch/events");
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.ok()) return SystemFailure(path);
   std::string pending;  // the beginning of a line
   std::array<char, 65536> buffer;

@@ -11,9 +11,9 @@
 #include <filesystem>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
-#include "control/cli/fd.h"
 #include "control/cli/files.h"
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
@@ -88,11 +88,17 @@ Status UnmountByHelper(const std::string& mountpoint) {
 
 Status UnmountNow(const std::string& mountpoint, bool dead) {
   if (::geteuid() != 0) return UnmountByHelper(mountpoint);
-  // Of a dead mount nothing can be lost any more.
-  if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (dead ? MNT_DETACH : 0)) == 0) {
-    return OkStatus();
+  constexpr int kStepMs = 20;
+  constexpr int kPatienceMs = 2000;
+  // Who has just ended or been killed cannot be seen any more and still has it for a moment.
+  for (int waited = 0; waited < kPatienceMs; waited += kStepMs) {
+    // Of a dead mount nothing can be lost any more.
+    if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (dead ? MNT_DETACH : 0)) == 0) {
+      return OkStatus();
+    }
+    if (errno != EBUSY) return SystemFailure(mountpoint);
+    ::poll(nullptr, 0, kStepMs);
   }
-  if (errno != EBUSY) return SystemFailure(mountpoint);
   return Failure(EBUSY, Text(mountpoint,
                              ": is in use by somebody who cannot be seen from here (an "
                              "NFS export, another mount namespace?)"));
@@ -101,7 +107,7 @@ Status UnmountNow(const std::string& mountpoint, bool dead) {
 struct Daemon {
   bool dead = false;  // nobody answers at the mount
   int pid = 0;        // 0: unknown
-  Fd pidfd;
+  Descriptor pidfd;
 };
 
 // Its pid is held by a descriptor before the mount goes, so that no other process of that number
@@ -119,7 +125,7 @@ Daemon FindDaemon(const std::string& mountpoint) {
     daemon.pid = static_cast<int>(ParseNumber(line.substr(kKey.size())).value_or(0));
   }
   if (daemon.pid > 0) {
-    daemon.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, daemon.pid, 0)));
+    daemon.pidfd = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, daemon.pid, 0)));
   }
   return daemon;
 }

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/standing_time.h"
+
 namespace volfs {
 namespace {
 
@@ -19,15 +21,12 @@ using std::chrono::seconds;
 
 bool Never() { return false; }
 
-// A world with one thread whose clock moves only while it waits, so that times are exact.
-class VirtualTime : public Runtime {
+// Its clock moves while the thread waits, too, so that times are exact.
+class VirtualTime final : public StandingTime {
  public:
-  VirtualTime() { SetRuntime(this); }
-  ~VirtualTime() override { SetRuntime(nullptr); }
   // Calls `action` in the middle of the wait that spans `time`.
   void At(Nanoseconds time, std::function<void()> action) { actions_[time] = std::move(action); }
 
-  Nanoseconds MonotonicNow() override { return now_; }
   bool Wait(const void*, const void*, Nanoseconds deadline) override {
     if (!actions_.empty() && actions_.begin()->first <= deadline) {
       auto action = actions_.extract(actions_.begin());
@@ -38,20 +37,8 @@ class VirtualTime : public Runtime {
     now_ = std::max(now_, deadline);
     return false;
   }
-  void Lock(const void*) override {}
-  void Unlock(const void*) override {}
-  void LockShared(const void*) override {}
-  void UnlockShared(const void*) override {}
-  void Notify(const void*) override {}
-  uint64_t Spawn(std::string, std::function<void()>) override { return 0; }
-  void Join(uint64_t) override {}
-  Nanoseconds WallNow() override { return now_; }
-  void Sleep(Nanoseconds duration) override { now_ += duration; }
-  void Yield() override {}
-  uint64_t Random64() override { return 4; }
 
  private:
-  Nanoseconds now_ = seconds(1);
   std::map<Nanoseconds, std::function<void()>> actions_;
 };
 

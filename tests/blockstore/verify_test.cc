@@ -8,6 +8,7 @@
 
 #include "blockstore/posix_node.h"
 #include "blockstore/store.h"
+#include "tests/support/forwarding_node.h"
 #include "tests/support/store_fixture.h"
 #include "tests/support/temp_dir.h"
 
@@ -17,57 +18,30 @@ namespace {
 using testing::HasSubstr;
 
 // A disk that, when told to, changes a bit of what copying writes.
-class LyingFile final : public NodeFile {
+class LyingFile final : public ForwardingFile {
  public:
   LyingFile(std::unique_ptr<NodeFile> file, const std::atomic<bool>& lies)
-      : file_(std::move(file)), lies_(lies) {}
-  Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) override {
-    return file_->ReadAt(out, offset_bytes);
-  }
-  Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) override {
-    return file_->WriteAt(data, offset_bytes);
-  }
+      : ForwardingFile(std::move(file)), lies_(lies) {}
   Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) override {
     std::vector<std::byte> written(data.begin(), data.end());
     if (lies_) written.back() ^= std::byte{1};
     return file_->WriteOnce(written, offset_bytes);
   }
-  Status WaitWritten(const ByteRange& range) override { return file_->WaitWritten(range); }
-  void DropWritten(const ByteRange& range) override { file_->DropWritten(range); }
-  Result<bool> ShareFrom(NodeFile&, const ByteRange&) override { return false; }
-  Status SyncData() override { return file_->SyncData(); }
-  Status Punch(const ByteRange& range) override { return file_->Punch(range); }
-  Status SetSize(uint64_t size_bytes) override { return file_->SetSize(size_bytes); }
-  Result<uint64_t> Size() override { return file_->Size(); }
-  Result<uint64_t> AllocatedBytes() override { return file_->AllocatedBytes(); }
-  Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override {
-    return file_->NextData(offset_bytes);
-  }
-  void DropCache(const ByteRange& range) override { file_->DropCache(range); }
 
  private:
-  const std::unique_ptr<NodeFile> file_;
   const std::atomic<bool>& lies_;
 };
 
-class LyingNode final : public NodeDirectory {
+class LyingNode final : public ForwardingNode {
  public:
   LyingNode(std::unique_ptr<NodeDirectory> node, const std::atomic<bool>& lies)
-      : node_(std::move(node)), lies_(lies) {}
+      : ForwardingNode(std::move(node)), lies_(lies) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
     VOLFS_ASSIGN(auto file, node_->Open(name, mode));
     return std::unique_ptr<NodeFile>(std::make_unique<LyingFile>(std::move(file), lies_));
   }
-  Status Remove(const std::string& name) override { return node_->Remove(name); }
-  Status SyncNames() override { return node_->SyncNames(); }
-  Result<std::vector<std::string>> ListLayers() override { return node_->ListLayers(); }
-  Result<SpaceInfo> Space() override { return node_->Space(); }
-  std::string catalog_path() const override { return node_->catalog_path(); }
-  const char* sqlite_vfs() const override { return node_->sqlite_vfs(); }
-  const std::string& display_path() const override { return node_->display_path(); }
 
  private:
-  const std::unique_ptr<NodeDirectory> node_;
   const std::atomic<bool>& lies_;
 };
 

@@ -227,7 +227,7 @@ TEST_F(HangTest, WhoWaitsCanBeKilled) {
   MustRun("head -c 1M /dev/urandom > " + Path("nodes/b/on-b") + " && sync " + Volume("on-b"));
   Freeze();
   const int writer = Fork([&] { (void)WriteBlock("on-b", 'h'); });
-  const int maker = Fork([&] { (void)RunShell("exec touch " + Path("nodes/b/new")); });
+  const int maker = Fork([&] { (void)TestFile(Path("nodes/b/new"), O_CREAT | O_WRONLY); });
   ::usleep(300'000);
   EXPECT_LT(Kill9(writer), 2500);
   EXPECT_LT(Kill9(maker), 2500);

@@ -13,6 +13,7 @@
 #include "tests/sim/node.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/vfs.h"
+#include "tests/support/forwarding_node.h"
 
 namespace volfs::sim {
 namespace {
@@ -30,10 +31,10 @@ constexpr unsigned kBothNodes = 3;
 // What stands between the store and a node's disk: the error of a call to a layer's file, if any.
 using Hook = std::function<Status(Call call, const std::string& name, const ByteRange& range)>;
 
-class HookedFile final : public NodeFile {
+class HookedFile final : public ForwardingFile {
  public:
   HookedFile(std::unique_ptr<NodeFile> file, std::string name, const Hook& hook)
-      : file_(std::move(file)), name_(std::move(name)), hook_(hook) {}
+      : ForwardingFile(std::move(file)), name_(std::move(name)), hook_(hook) {}
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) override {
     VOLFS_TRY(hook_(Call::kRead, name_, {offset_bytes, out.size()}));
     return file_->ReadAt(out, offset_bytes);
@@ -42,44 +43,24 @@ class HookedFile final : public NodeFile {
     VOLFS_TRY(hook_(Call::kWrite, name_, {offset_bytes, data.size()}));
     return file_->WriteAt(data, offset_bytes);
   }
-  Status SyncData() override { return file_->SyncData(); }
-  Status Punch(const ByteRange& range) override { return file_->Punch(range); }
-  Status SetSize(uint64_t size_bytes) override { return file_->SetSize(size_bytes); }
-  Result<uint64_t> Size() override { return file_->Size(); }
-  Result<uint64_t> AllocatedBytes() override { return file_->AllocatedBytes(); }
-  Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override {
-    return file_->NextData(offset_bytes);
-  }
-  void DropCache(const ByteRange& range) override { file_->DropCache(range); }
-  Status WaitWritten(const ByteRange& range) override { return file_->WaitWritten(range); }
-  void DropWritten(const ByteRange& range) override { file_->DropWritten(range); }
-  Result<bool> ShareFrom(NodeFile&, const ByteRange&) override { return false; }
 
  private:
-  const std::unique_ptr<NodeFile> file_;
   const std::string name_;
   const Hook& hook_;
 };
 
-class HookedNode final : public NodeDirectory {
+class HookedNode final : public ForwardingNode {
  public:
   // `hook` must outlive it. `vfs`: for its catalog.
   HookedNode(std::unique_ptr<NodeDirectory> node, const Hook& hook, const char* vfs)
-      : node_(std::move(node)), hook_(hook), vfs_(vfs) {}
+      : ForwardingNode(std::move(node)), hook_(hook), vfs_(vfs) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
     VOLFS_ASSIGN(auto file, node_->Open(name, mode));
     return std::unique_ptr<NodeFile>(std::make_unique<HookedFile>(std::move(file), name, hook_));
   }
-  Status Remove(const std::string& name) override { return node_->Remove(name); }
-  Status SyncNames() override { return node_->SyncNames(); }
-  Result<std::vector<std::string>> ListLayers() override { return node_->ListLayers(); }
-  Result<SpaceInfo> Space() override { return node_->Space(); }
-  std::string catalog_path() const override { return node_->catalog_path(); }
   const char* sqlite_vfs() const override { return vfs_; }
-  const std::string& display_path() const override { return node_->display_path(); }
 
  private:
-  const std::unique_ptr<NodeDirectory> node_;
   const Hook& hook_;
   const char* const vfs_;
 };
