@@ -149,6 +149,13 @@ Result<uint64_t> Seek(Handle& handle, uint64_t offset_bytes, int whence) {
   return whence == SEEK_DATA ? volume.SeekData(offset_bytes) : volume.SeekHole(offset_bytes);
 }
 
+// Is `target` being made out of `instant` already?
+bool GoesOn(Volume& target, const OpenSnapshot* instant) {
+  if (instant == nullptr) return false;
+  const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be folded away
+  return target.head()->record().parent == instant->layer()->id();
+}
+
 // The image that `source` shows to who copies from it to `target`.
 Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, Volume& target) {
   if (source.kind == Handle::Kind::kSnapshot) return static_cast<SnapshotHandle&>(source).open;
@@ -156,12 +163,7 @@ Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, 
   auto& handle = static_cast<VolumeHandle&>(source);
   MutexLock lock(handle.mu);
   // Kept for as long as one copy goes on. The next one, to another target, is of another instant.
-  const auto goes_on = [&] {
-    const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be folded away
-    return handle.instant != nullptr &&
-           target.head()->record().parent == handle.instant->layer()->id();
-  };
-  if (!goes_on()) {
+  if (!GoesOn(target, handle.instant.get())) {
     // Not for nothing: it puts a layer over the source's.
     if (!fs.store.MayShare(*handle.volume, target)) {
       return Error{Errc::kWrongRegion, "no block can be shared"};
