@@ -4,9 +4,9 @@
 #include <cassert>
 #include <cmath>
 
-#include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
+#include "blockstore/volume_settings.h"
 
 namespace volfs {
 namespace {
@@ -378,7 +378,7 @@ Status CloneJob::Finish() {
   CatalogChange change{PutClone{next}};
   if (verifies_) {
     change.emplace_back(
-        PutSetting{CloneSetting(kVerifyPrefix, clone_->id()), std::string(kVerifyDone)});
+        PutSetting{VolumeSetting(kVerifyPrefix, clone_->id()), std::string(kVerifyDone)});
   }
   VOLFS_TRY(clone_->Flatten(change));
   if (verifies_) clone_->set_verification(Verification::kDone);

@@ -57,6 +57,14 @@ Status FrozenImage::Read(std::span<std::byte> out, uint64_t offset_bytes, LayerR
   return OkStatus();
 }
 
+Layer* FrozenImage::RawLayer() const {
+  if (map_.size() == 0) return nullptr;
+  const Extent all = map_.Find(0);
+  if (all.layer == LayerRef::kHole || all.end() < map_.size()) return nullptr;
+  Layer* const layer = layers_.Get(all.layer);
+  return layer->flat() && layer->record().size_bytes == size_bytes_ ? layer : nullptr;
+}
+
 Result<std::optional<ByteRange>> FrozenImage::NextData(uint64_t offset_bytes) const {
   while (offset_bytes < size_bytes_) {
     const Extent extent = map_.Find(offset_bytes / block_size_);

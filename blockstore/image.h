@@ -32,6 +32,9 @@ class FrozenImage {
   // The same for who copies and does not come back (node_directory.h).
   Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) const;
 
+  // The layer whose file is this image, byte for byte; null if there is none.
+  [[nodiscard]] Layer* RawLayer() const;
+
   // The first range at or after `offset_bytes` that may hold something else than zeros; nothing if
   // only zeros follow. May call zeros data, never data zeros.
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) const;

@@ -164,6 +164,13 @@ Result<bool> Layer::ShareFrom(Layer& source, const ByteRange& range) {
   return file->ShareFrom(*from, range);
 }
 
+Result<bool> Layer::CloneFrom(Layer& source) {
+  VOLFS_ASSIGN(NodeFile* const from, source.FileForRead());
+  if (from == nullptr) return false;
+  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  return file->CloneFrom(*from);
+}
+
 Status Layer::Punch(const ByteRange& range) {
   VOLFS_ASSIGN(NodeFile* const file, FileForRead());
   return file == nullptr ? OkStatus() : file->Punch(range);
@@ -179,6 +186,33 @@ Result<uint64_t> Layer::AllocatedBytes() {
   VOLFS_ASSIGN(NodeFile* const file, FileForRead());
   if (file == nullptr) return uint64_t{0};
   return file->AllocatedBytes();
+}
+
+Result<Descriptor> Layer::Duplicate() {
+  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
+  if (file == nullptr) return Descriptor();
+  return file->Duplicate();
+}
+
+Result<NodeFile::State> Layer::AdoptFile() {
+  assert(flat());
+  MutexLock lock(mu_);
+  NodeFile* file = file_.load(std::memory_order_relaxed);
+  std::unique_ptr<NodeFile> opened;
+  if (file == nullptr) {  // not OpenLocked, which cuts what is too long
+    VOLFS_ASSIGN(opened, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+    file = opened.get();
+  }
+  VOLFS_ASSIGN(const NodeFile::State state, file->Look());
+  record_.size_bytes = std::max(record_.size_bytes, state.size_bytes);
+  return state;
+}
+
+Result<bool> Layer::WrittenElsewhere() {
+  MutexLock lock(mu_);
+  assert(owned_file_ == nullptr);
+  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+  return file->WrittenElsewhere();
 }
 
 void Layer::DropWritten(const ByteRange& range) {

@@ -77,10 +77,18 @@ class Layer {
   Status ReadBack(std::span<std::byte> out, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   Result<bool> ShareFrom(Layer& source, const ByteRange& range) VOLFS_EXCLUDES(mu_);
+  Result<bool> CloneFrom(Layer& source) VOLFS_EXCLUDES(mu_);
   Status Punch(const ByteRange& range) VOLFS_EXCLUDES(mu_);
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   // 0 if there is no file.
   Result<uint64_t> AllocatedBytes() VOLFS_EXCLUDES(mu_);
+  // As NodeFile's; none if there is no file.
+  Result<Descriptor> Duplicate() VOLFS_EXCLUDES(mu_);
+  // Of a flat layer whose file others may have made longer: it has that size from now on. A shorter
+  // file is an error.
+  Result<NodeFile::State> AdoptFile() VOLFS_EXCLUDES(mu_);
+  // As NodeFile's; before anything else opens the file.
+  Result<bool> WrittenElsewhere() VOLFS_EXCLUDES(mu_);
   void DropWritten(const ByteRange& range) VOLFS_EXCLUDES(mu_);
   // Sets the file's and the layer's size; durable with the commit of record() after SyncFile().
   Status SetSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);

@@ -10,6 +10,7 @@
 
 #include "blockstore/error.h"
 #include "blockstore/node_calls.h"
+#include "blockstore/posix_descriptor.h"
 
 namespace volfs {
 
@@ -60,6 +61,11 @@ class NodeFile {
   // after WriteAt.
   virtual Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) = 0;
 
+  // The file becomes all that `source` is at one instant, whoever writes that meanwhile, by sharing
+  // its blocks. False, and nothing has changed, if the filesystem cannot, or if it would hold up
+  // the writers for long, as `source` is in too many pieces. Durable as after WriteAt.
+  virtual Result<bool> CloneFrom(NodeFile& /*source*/) { return false; }
+
   // Makes all that was written, punched and truncated before the call durable; not the name.
   // After an error what was written since the last success is of unknown state, for ever: the
   // caller must never report it as durable, whatever later calls return.
@@ -72,6 +78,12 @@ class NodeFile {
 
   virtual Status SetSize(uint64_t size_bytes) = 0;
   virtual Result<uint64_t> Size() = 0;
+  // What the kernel changes when it serves the file itself.
+  struct State {
+    uint64_t size_bytes = 0;
+    int64_t mtime_ns = 0;  // since 1970; 0: not known
+  };
+  virtual Result<State> Look();
   virtual Result<uint64_t> AllocatedBytes() = 0;  // what the file takes on the backing filesystem
 
   // The first range of data at or after `offset_bytes` as the backing filesystem reports it;
@@ -82,12 +94,25 @@ class NodeFile {
   // push other people's data out of the page cache; and so that after a mount that may have ended
   // with a failed sync nobody reads pages that are clean, but never reached the disk.
   virtual void DropCache(const ByteRange& range) = 0;
+
+  // A descriptor of its own, for the kernel to serve the file's readers and writers without us
+  // (FUSE passthrough); none where there is no file that the kernel knows.
+  virtual Descriptor Duplicate() { return Descriptor(); }
+  // Has anybody the file open for writing, whatever process it is? Of a file that was opened with
+  // kReadOnly and that this process has not open otherwise. False where that cannot be told.
+  virtual bool WrittenElsewhere() { return false; }
 };
 
 struct SpaceInfo {
   uint64_t size_bytes = 0;
   uint64_t free_bytes = 0;  // what an ordinary user may still allocate
 };
+
+inline Result<NodeFile::State> NodeFile::Look() {
+  Result<uint64_t> size = Size();
+  if (!size.ok()) return size.error();
+  return State{size.value(), 0};
+}
 
 enum class OpenMode { kCreateNew, kReadWrite, kReadOnly };
 

@@ -1,6 +1,7 @@
 #include "blockstore/posix_file.h"
 
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -129,9 +130,29 @@ Status PosixFile::Write(std::span<const std::byte> data, uint64_t offset_bytes, 
 // FICLONERANGE, as copy_file_range would copy where it cannot share, and not say so.
 Result<bool> PosixFile::ShareFrom(NodeFile& source, const ByteRange& range) {
   const auto* const from = dynamic_cast<const PosixFile*>(&source);
-  if (from == nullptr) return false;
-  const file_clone_range request{from->fd_.get(), range.offset_bytes, range.length_bytes,
+  return from == nullptr ? Result<bool>(false) : Share(*from, range);
+}
+
+// FICLONERANGE with a length of 0 is up to the end, wherever that is when it has the file's locks.
+Result<bool> PosixFile::CloneFrom(NodeFile& source) {
+  const auto* const from = dynamic_cast<const PosixFile*>(&source);
+  if (from == nullptr || from->InManyPieces()) return false;
+  return Share(*from, {0, 0});
+}
+
+// XFS takes 27 us for each (measured), and writes of the file wait for all of them.
+bool PosixFile::InManyPieces() const {
+  constexpr uint32_t kMany = 4096;
+  fiemap request{};
+  request.fm_length = FIEMAP_MAX_OFFSET;
+  const Call call(*calls_, kLook);
+  return ::ioctl(fd_.get(), FS_IOC_FIEMAP, &request) == 0 && request.fm_mapped_extents > kMany;
+}
+
+Result<bool> PosixFile::Share(const PosixFile& source, const ByteRange& range) {
+  const file_clone_range request{source.fd_.get(), range.offset_bytes, range.length_bytes,
                                  range.offset_bytes};
+  const Call call(*calls_, kSync);
   if (Retry([&] { return ::ioctl(fd_.get(), FICLONERANGE, &request); }) == 0) return true;
   switch (errno) {
     case EXDEV:  // two filesystems, or two disks of one
@@ -198,6 +219,14 @@ Result<uint64_t> PosixFile::Size() {
   return static_cast<uint64_t>(info.st_size);
 }
 
+Result<NodeFile::State> PosixFile::Look() {
+  const Call call(*calls_, kLook);
+  struct stat info {};
+  if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
+  return State{static_cast<uint64_t>(info.st_size),
+               int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+}
+
 Result<uint64_t> PosixFile::AllocatedBytes() {
   if (calls_->stuck()) return NotTried(*calls_, Text("fstat ", name_), where_);
   const Call call(*calls_, kLook);
@@ -236,5 +265,14 @@ void PosixFile::DropCache(const ByteRange& range) {
   (void)::sync_file_range(fd_.get(), offset, length, SYNC_FILE_RANGE_WRITE);
   (void)::posix_fadvise(fd_.get(), offset, length, POSIX_FADV_DONTNEED);
 }
+
+// The kernel gives a lease for reading only while nobody has the file open for writing.
+bool PosixFile::WrittenElsewhere() {
+  if (::fcntl(fd_.get(), F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
+  (void)::fcntl(fd_.get(), F_SETLEASE, F_UNLCK);
+  return false;
+}
+
+Descriptor PosixFile::Duplicate() { return Descriptor(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0)); }
 
 }  // namespace volfs

@@ -42,18 +42,24 @@ class PosixFile final : public NodeFile {
   Status WaitWritten(const ByteRange& range) override;
   void DropWritten(const ByteRange& range) override;
   Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) override;
+  Result<bool> CloneFrom(NodeFile& source) override;
   Status SyncData() override;
   Status Punch(const ByteRange& range) override;
   Status SetSize(uint64_t size_bytes) override;
   Result<uint64_t> Size() override;
+  Result<State> Look() override;
   Result<uint64_t> AllocatedBytes() override;
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override;
   void DropCache(const ByteRange& range) override;
+  Descriptor Duplicate() override;
+  bool WrittenElsewhere() override;
 
  private:
   [[nodiscard]] Error Failed(std::string_view call) const;
   [[nodiscard]] Error FailedAt(std::string_view call, uint64_t offset_bytes) const;
   Status WriteZeros(const ByteRange& range);
+  [[nodiscard]] bool InManyPieces() const;
+  Result<bool> Share(const PosixFile& source, const ByteRange& range);
   Status Read(std::span<std::byte> out, uint64_t offset_bytes, int flags);
   Status Write(std::span<const std::byte> data, uint64_t offset_bytes, int flags);
 

@@ -4,9 +4,9 @@
 #include <charconv>
 #include <set>
 
-#include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
+#include "blockstore/volume_settings.h"
 
 namespace volfs {
 namespace {
@@ -84,7 +84,7 @@ Status Recovery::Run() {
   for (const auto& node : store_.nodes_) VOLFS_TRY(ReconcileHolds(*node));
   VOLFS_TRY(DropEmptyGhosts());
   for (const auto& node : store_.nodes_) {
-    VOLFS_TRY(LoadCloneSettings(*node));
+    VOLFS_TRY(LoadVolumeSettings(*node));
     VOLFS_TRY(RemoveOrphans(*node));
     if (!WasClean(node->contents())) ListUnpunched(*node);
     MutexLock lock(store_.mu_);
@@ -316,12 +316,14 @@ Status Recovery::ReconcileHolds(Node& a) {
 }
 
 // Those that mean nothing any more are removed: the clone became whole, or was deleted.
-Status Recovery::LoadCloneSettings(Node& node) {
+Status Recovery::LoadVolumeSettings(Node& node) {
   CatalogChange stale;
   for (const auto& [key, value] : node.contents().settings) {
     bool taken = true;
     if (key.starts_with(kCopyRatePrefix)) {
       taken = TakeCopyRate(IdFromFileName(key.substr(kCopyRatePrefix.size())), value);
+    } else if (key.starts_with(kIoPrefix)) {
+      taken = TakeIo(IdFromFileName(key.substr(kIoPrefix.size())), value);
     } else if (key.starts_with(kVerifyPrefix)) {
       taken = TakeVerification(IdFromFileName(key.substr(kVerifyPrefix.size())), value);
     }
@@ -350,6 +352,21 @@ bool Recovery::TakeVerification(Id clone, const std::string& value) {
   const bool wanted = value == kVerifyWanted && store_.clones_.contains(clone);
   if (!wanted && value != kVerifyDone) return false;
   volume->second->set_verification(wanted ? Verification::kWanted : Verification::kDone);
+  return true;
+}
+
+bool Recovery::TakeIo(Id id, const std::string& value) {
+  std::shared_ptr<Volume> volume;
+  {
+    MutexLock lock(store_.mu_);
+    const auto found = store_.by_id_.find(id);
+    if (found == store_.by_id_.end() || value != kIoNative) return false;
+    volume = found->second;
+  }
+  volume->set_wants_native(true);
+  if (const Status adopted = volume->AdoptAfterCrash(); !adopted.ok()) {
+    LogWarning(Text(volume->name(), ": ", adopted.error().message));
+  }
   return true;
 }
 

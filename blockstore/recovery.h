@@ -46,9 +46,10 @@ class Recovery {
   Status KeepClone(Node& b, const CloneRecord& clone);
   Status ForgetClone(Node& b, const CloneRecord& clone);
   Status ReconcileHolds(Node& a);
-  Status LoadCloneSettings(Node& node);
+  Status LoadVolumeSettings(Node& node);
   bool TakeCopyRate(Id clone, const std::string& value);
   bool TakeVerification(Id clone, const std::string& value);
+  bool TakeIo(Id id, const std::string& value);
   Status RemoveOrphans(Node& node);
   void ListUnpunched(Node& node);
   void FindAbsent();

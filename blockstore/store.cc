@@ -292,6 +292,7 @@ VolumeInfo Store::Info(Volume& volume) {
   info.attachments = volume.readers() + volume.writers();
   info.error = volume.failure();
   info.verification = volume.verification();
+  info.native = volume.wants_native();
   if (const Result<uint64_t> bytes = volume.AllocatedBytes(); bytes.ok()) {
     info.allocated_bytes = bytes.value();
   }

@@ -51,6 +51,7 @@ struct VolumeInfo {
   CloneProgress progress;        // of a clone that is not whole yet; 100 per cent otherwise
   uint64_t copy_rate = Throttle::kUnlimited;  // its own limit, bytes a second
   Verification verification = Verification::kNone;
+  bool native = false;  // io=native was asked for
 };
 
 struct SnapshotInfo {
@@ -76,6 +77,7 @@ struct CreateRequest {
   std::string type;                    // empty: the default
   std::string node;                    // empty: the first that offers the type
   uint32_t mode = 0600;
+  std::optional<bool> native;  // io=native; none: as StoreOptions says
 };
 
 struct CloneRequest {
@@ -138,6 +140,7 @@ struct StoreOptions {
   // request: a user waits for one piece at most. A multiple of the block size.
   uint64_t copy_piece_bytes = uint64_t{1} << 20;
   bool allow_shrink = false;  // may volumes be made smaller?
+  bool native = false;        // do new volumes have io=native?
   bool fold = true;           // false: layers stay as they are (tests)
   // What one commit of folding moves; the sixteenth part of it while writers wait. A multiple of
   // 16 blocks.
@@ -192,6 +195,8 @@ class Store {
   Result<SnapshotInfo> TakeSnapshot(const std::string& volume, const std::string& name,
                                     const Caller& caller);
   Status Resize(const std::string& name, uint64_t size_bytes, const Caller& caller);
+  // Volume::wants_native, durably. kBusy while it is open.
+  Status SetNative(Volume& volume, bool native);
   // As Volume::Shrink. kProtected unless options allow it; kBusy for a clone that is not whole.
   Status Shrink(Volume& volume, uint64_t size_bytes);
   // The volume is what it was at the snapshot, its size too; its other snapshots stay.
@@ -347,6 +352,8 @@ class Store {
   // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or
   // hold's.
   void AdoptHead(Volume& volume, Layer* old);
+  // Volume::TakeInstant; the point of what it froze is the caller's. The volume is reserved.
+  Result<Volume::Instant> TakeInstant(Volume& volume, const Volume::Extra& extra);
   // `held`: a layer whose point goes with the last reader too; null: none.
   Status Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held)
       VOLFS_EXCLUDES(naming_mu_, mu_);

@@ -8,11 +8,11 @@
 #include <cassert>
 
 #include "blockstore/clone_plan.h"
-#include "blockstore/clone_settings.h"
 #include "blockstore/log.h"
 #include "blockstore/map_loader.h"
 #include "blockstore/sabotage.h"
 #include "blockstore/store.h"
+#include "blockstore/volume_settings.h"
 
 namespace volfs {
 namespace {
@@ -189,19 +189,12 @@ Status Store::Freeze(ClonePlan& plan, const Volume::Extra& extra) {
     reclaimer_->AddPoint(plan.frozen);
     return OkStatus();
   }
-  Layer* const old = plan.source->head();
-  Result<std::shared_ptr<const FrozenImage>> image =
-      plan.source->TakeInstant([&](const Layer& frozen) {
-        plan.attributes.mtime_ns = plan.source->attributes().mtime_ns;
-        return extra(frozen);
-      });
-  AdoptHead(*plan.source, old);
-  if (!image.ok()) {
-    if (plan.source->head() != old) (void)reclaimer_->RemovePoint(old);
-    return image.error();
-  }
-  plan.image = image.value();
-  plan.frozen = old;
+  VOLFS_ASSIGN(const Volume::Instant instant, TakeInstant(*plan.source, [&](const Layer& frozen) {
+                 plan.attributes.mtime_ns = plan.source->attributes().mtime_ns;
+                 return extra(frozen);
+               }));
+  plan.image = instant.image;
+  plan.frozen = instant.frozen;
   return OkStatus();
 }
 
@@ -257,7 +250,8 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   clone.source_bytes = plan.image->size_bytes();
   CatalogChange make{PutLayer{layer}, PutVolume{volume}, PutClone{clone}};
   if (plan.verify) {
-    make.emplace_back(PutSetting{CloneSetting(kVerifyPrefix, plan.id), std::string(kVerifyWanted)});
+    make.emplace_back(
+        PutSetting{VolumeSetting(kVerifyPrefix, plan.id), std::string(kVerifyWanted)});
   }
   if (const Status made = b.Commit(std::move(make)); !made.ok()) {
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();

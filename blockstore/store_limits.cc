@@ -1,7 +1,7 @@
-// Settings that are remembered, and a clone's own limit of copying.
-#include "blockstore/clone_settings.h"
+// Settings that are remembered: of the mount, and those of one volume.
 #include "blockstore/log.h"
 #include "blockstore/store.h"
+#include "blockstore/volume_settings.h"
 
 namespace volfs {
 
@@ -27,7 +27,7 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
                       ": it is not a clone that is being copied, so there is nothing "
                       "to limit; limits/copy_rate holds for all clones")};
   }
-  const std::string key = CloneSetting(kCopyRatePrefix, clone.id());
+  const std::string key = VolumeSetting(kCopyRatePrefix, clone.id());
   CatalogChange change;
   if (bytes_per_second == Throttle::kUnlimited) {
     change.emplace_back(DeleteSetting{key});
@@ -40,6 +40,29 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
   if (found == clones_.end()) return OkStatus();  // whole by now
   found->second.copy_rate = bytes_per_second;
   if (found->second.job != nullptr) found->second.job->SetCopyRate(bytes_per_second);
+  return OkStatus();
+}
+
+Status Store::SetNative(Volume& volume, bool native) {
+  MutexLock setting(settings_mu_);
+  VOLFS_TRY(Patiently([&]() -> Status {
+    if (volume.readers() + volume.writers() == 0) return OkStatus();
+    return Error{Errc::kBusy, Text(volume.name(),
+                                   ": it is open, and who has it open stays with one mode; close "
+                                   "or detach it first (`volfs status ",
+                                   volume.name(), "` and `fuser` tell who has it)")};
+  }));
+  const std::string key = VolumeSetting(kIoPrefix, volume.id());
+  CatalogChange change;
+  if (native) {
+    change.emplace_back(PutSetting{key, std::string(kIoNative)});
+  } else {
+    // What was written past the committed size would be cut off without the setting.
+    VOLFS_TRY(volume.Sync());
+    change.emplace_back(DeleteSetting{key});
+  }
+  VOLFS_TRY(volume.node().catalog().Commit(std::move(change)));
+  volume.set_wants_native(native);
   return OkStatus();
 }
 

@@ -4,6 +4,7 @@
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
 #include "blockstore/store.h"
+#include "blockstore/volume_settings.h"
 
 namespace volfs {
 namespace {
@@ -57,7 +58,14 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   if (done.ok() && !Sabotaged(Sabotage::kCreateUnsynced)) done = head->SyncFile();
   layer_record = head->record();
   const bool has_file = done.ok();
-  if (has_file) done = node->catalog().Commit({PutLayer{layer_record}, PutVolume{record}});
+  const bool native = request.native.value_or(options_.native);
+  if (has_file) {
+    CatalogChange change{PutLayer{layer_record}, PutVolume{record}};
+    if (native) {
+      change.emplace_back(PutSetting{VolumeSetting(kIoPrefix, record.id), std::string(kIoNative)});
+    }
+    done = node->catalog().Commit(std::move(change));
+  }
   if (!done.ok()) {
     // If nobody knows whether the commit happened the next mount decides about the file.
     if (has_file && !RefusedCleanly(done.error())) {
@@ -73,6 +81,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   // shared_ptr: see store.h, "looking".
   auto volume = std::make_shared<Volume>(VolumeContext{layers_, node->epoch(), block_size_}, *node,
                                          record, head);
+  volume->set_wants_native(native);
   {
     MutexLock lock(mu_);
     by_name_[record.name] = volume;
@@ -108,29 +117,35 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
   record.id = NewId();
   record.volume = volume->id();
   record.name = name;
-  Layer* const old = volume->head();
-  const Result<std::shared_ptr<const FrozenImage>> image =
-      volume->TakeInstant([&](const Layer& frozen) -> CatalogChange {
-        record.layer = frozen.id();
-        record.size_bytes = frozen.record().size_bytes;
-        record.created_ns = WallNow().count();
-        record.attributes = volume->attributes();
-        record.attributes.mode &= 0444;
-        return {PutSnapshot{record}};
-      });
-  AdoptHead(*volume, old);
-  if (!image.ok()) {
-    if (volume->head() != old) (void)reclaimer_->RemovePoint(old);
-    return image.error();
-  }
+  VOLFS_ASSIGN(const Volume::Instant instant,
+               TakeInstant(*volume, [&](const Layer& frozen) -> CatalogChange {
+                 record.layer = frozen.id();
+                 record.size_bytes = frozen.record().size_bytes;
+                 record.created_ns = WallNow().count();
+                 record.attributes = volume->attributes();
+                 record.attributes.mode &= 0444;
+                 return {PutSnapshot{record}};
+               }));
   {
     MutexLock lock(mu_);
-    snapshots_[record.id] = {record, &volume->node(), image.value()};
+    snapshots_[record.id] = {record, &volume->node(), instant.image};
     snapshot_names_[record.volume][name] = record.id;
   }
   Emit("snapshot", volume->name(), record.id, name);
   // Nothing if somebody has deleted it already.
   return FindSnapshot(record.id).value_or(SnapshotInfo{});
+}
+
+Result<Volume::Instant> Store::TakeInstant(Volume& volume, const Volume::Extra& extra) {
+  Layer* const old = volume.head();
+  Result<Volume::Instant> instant = volume.TakeInstant(extra);
+  AdoptHead(volume, old);
+  if (!instant.ok()) {
+    if (volume.head() != old) (void)reclaimer_->RemovePoint(old);
+    return instant;
+  }
+  if (volume.head() == old) reclaimer_->AddPoint(instant.value().frozen);
+  return instant;
 }
 
 void Store::AdoptHead(Volume& volume, Layer* old) {

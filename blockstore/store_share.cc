@@ -25,16 +25,11 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Vo
     ReserveSourceLocked(reservation, source->id());
   }
   VOLFS_TRY(CheckNotFenced(source->node()));
-  Layer* const old = source->head();
-  const auto image = source->TakeInstant([](const Layer&) { return CatalogChange{}; });
-  AdoptHead(*source, old);
-  if (!image.ok()) {
-    if (source->head() != old) (void)reclaimer_->RemovePoint(old);
-    return image.error();
-  }
-  reclaimer_->PointIsUse(old);
+  VOLFS_ASSIGN(const Volume::Instant instant,
+               TakeInstant(*source, [](const Layer&) { return CatalogChange{}; }));
+  reclaimer_->PointIsUse(instant.frozen);
   // shared_ptr: the source's descriptor and each target that it was copied to keep it.
-  return std::make_shared<OpenSnapshot>(*reclaimer_, old, image.value());
+  return std::make_shared<OpenSnapshot>(*reclaimer_, instant.frozen, instant.image);
 }
 
 Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,

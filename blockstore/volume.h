@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blockstore/catalog.h"
@@ -73,6 +74,9 @@ class Volume {
   [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(meta_mu_);
   [[nodiscard]] Verification verification() const { return verification_.load(); }
   void set_verification(Verification now) { verification_.store(now); }
+  // May the kernel serve it by itself from the next open on (io=native)?
+  [[nodiscard]] bool wants_native() const { return wants_native_.load(); }
+  void set_wants_native(bool wants) { wants_native_.store(wants); }
 
   // --- the map -------------------------------------------------------------------------------
 
@@ -134,6 +138,21 @@ class Volume {
   void CacheDropped(uint64_t epoch) { dropped_cache_epoch_.store(epoch); }
   [[nodiscard]] uint64_t dropped_cache_epoch() const { return dropped_cache_epoch_.load(); }
 
+  // The kernel reads and writes the volume's file by itself from now until EndNative (one each):
+  // none if it is not one raw file. Meanwhile the file's size is the volume's, and no instant is
+  // taken but by sharing all of the file's blocks at once (TakeInstant), and no other head.
+  Result<Descriptor> BeginNative();
+  void EndNative();
+  [[nodiscard]] bool native() const { return native_.load() != 0; }
+  // Learns what the kernel has changed by itself: size and time. Cost if it serves nobody: one
+  // load.
+  void FollowFile() VOLFS_EXCLUDES(grow_mu_);
+  // Of one with io=native, at a mount, before anything else: what was written past the size that
+  // was committed is kept, as its fsync may have been acknowledged. An error makes it read-only.
+  Status AdoptAfterCrash() VOLFS_EXCLUDES(grow_mu_);
+  // kBusy while the kernel serves it; `what` is named as what has to wait.
+  [[nodiscard]] Status CheckNotNative(std::string_view what) const;
+
   // Deleting: nobody may open it from now on; kBusy while it is open for writing.
   Status BeginDelete() VOLFS_EXCLUDES(open_mu_);
   void AbortDelete() VOLFS_EXCLUDES(open_mu_);
@@ -156,10 +175,17 @@ class Volume {
   // now. If the commit fails for want of space the volume goes on with the new head, which the next
   // Sync records: look at head() whatever the result. One call at a time (Store's lock of the
   // source).
+  //
+  // While the kernel serves it (native) no layer can be put over the head: what is frozen is a new
+  // flat layer instead, to which the host gives all blocks of the head's file at once; kBusy where
+  // it cannot.
   using Extra = std::function<CatalogChange(const Layer& frozen)>;
+  struct Instant {
+    std::shared_ptr<const FrozenImage> image;
+    Layer* frozen;  // the head of before, or a layer that nobody else knows
+  };
   static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
-  Result<std::shared_ptr<const FrozenImage>> TakeInstant(const Extra& extra,
-                                                         Nanoseconds patience = kGatePatience);
+  Result<Instant> TakeInstant(const Extra& extra, Nanoseconds patience = kGatePatience);
 
   // Puts another head in the place of the present one, durably: `make` fills its record, which is
   // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
@@ -248,6 +274,10 @@ class Volume {
   Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const Lookup& found,
                                                std::span<const std::byte> bytes,
                                                std::span<std::byte> read_back);
+  enum class Time { kTaken, kIgnored };  // the file's, if it has changed since it was looked at
+  Status AdoptFile(Time time) VOLFS_EXCLUDES(grow_mu_);
+  Result<Instant> PutLayerOver(const Extra& extra, Nanoseconds patience);
+  Result<Instant> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
   Status ReplaceHeadClosed(const NewHead& make);
   Status ShrinkClosed(uint64_t size_bytes);
@@ -270,6 +300,9 @@ class Volume {
   std::atomic<uint64_t> cache_epoch_{0};
   std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_
+  std::atomic<int> native_{0};        // BeginNative; grows only inside the gate
+  std::atomic<int64_t> followed_mtime_ns_{0};
+  std::atomic<bool> wants_native_{false};
   std::atomic<Verification> verification_{Verification::kNone};
 
   SyncSlot slot_;

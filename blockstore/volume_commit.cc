@@ -32,6 +32,7 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
   const Epoch::Reader reader = context_.epoch.Enter();
   if (deleted_.load()) return OkStatus();
   VOLFS_TRY(CheckWritable());
+  FollowFile();
   struct Taken {
     Layer* layer;
     PresenceRuns runs;
@@ -113,39 +114,47 @@ Status Volume::CloseGate(Nanoseconds patience) {
                                  "look at the node's disk")};
 }
 
-Result<std::shared_ptr<const FrozenImage>> Volume::TakeInstant(const Extra& extra,
-                                                               Nanoseconds patience) {
+Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds patience) {
   VOLFS_TRY(Load());
   VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
-  std::shared_ptr<const FrozenImage> image;
+  Instant instant{};
   VOLFS_TRY(slot_.RunAlone([&]() -> Status {
-    const bool drains = !Sabotaged(Sabotage::kSkipDrain);
-    if (drains) {
-      if (const Status closed = CloseGate(patience); !closed.ok()) return closed;
-    }
-    const uint64_t size = size_bytes();
-    Layer* const old = head();
-    LayerRecord record;
-    record.id = NewId();
-    record.parent = old->id();
-    record.size_bytes = size;
-    record.parent_bytes = size;
-    Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
-    {
-      WriterLock lock(map_mu_);
-      head_ = fresh;
-      // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
-      image = std::make_shared<FrozenImage>(context_.layers, map_, size, context_.block_size);
-    }
-    {
-      MutexLock lock(meta_mu_);
-      record_.head = fresh->id();
-    }
-    unrecorded_.push_back(old);
-    if (drains) gate_.Open();
-    return CommitBatch(extra(*old));
+    VOLFS_ASSIGN(instant, PutLayerOver(extra, patience));
+    return OkStatus();
   }));
-  return image;
+  return instant;
+}
+
+Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds patience) {
+  const bool drains = !Sabotaged(Sabotage::kSkipDrain);
+  if (drains) VOLFS_TRY(CloseGate(patience));
+  if (native()) {
+    gate_.Open();
+    return CloneFile(extra);
+  }
+  const uint64_t size = size_bytes();
+  Layer* const old = head();
+  LayerRecord record;
+  record.id = NewId();
+  record.parent = old->id();
+  record.size_bytes = size;
+  record.parent_bytes = size;
+  Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
+  Instant instant{nullptr, old};
+  {
+    WriterLock lock(map_mu_);
+    head_ = fresh;
+    // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
+    instant.image = std::make_shared<FrozenImage>(context_.layers, map_, size, context_.block_size);
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.head = fresh->id();
+  }
+  unrecorded_.push_back(old);
+  if (drains) gate_.Open();
+  VOLFS_TRY(CommitBatch(extra(*old)));
+  return instant;
 }
 
 WantedReads& Volume::NoteWantedReads() {

@@ -26,6 +26,7 @@ Status Volume::ReplaceHead(const NewHead& make) {
 
 Status Volume::ReplaceHeadClosed(const NewHead& make) {
   if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  VOLFS_TRY(CheckNotNative("this change"));
   LayerRecord layer;
   ExtentMap map;
   VOLFS_TRY(make(layer, map));

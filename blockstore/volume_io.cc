@@ -127,6 +127,7 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 
 Status Volume::Discard(ByteRange range) {
   VOLFS_TRY(Load());
+  FollowFile();
   VOLFS_TRY(CheckWritable());
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
@@ -200,6 +201,7 @@ Status Volume::WriteZeros(const ByteRange& range) {
 
 Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
   VOLFS_TRY(Load());
+  FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
   for (uint64_t at = offset_bytes; at < size;) {
@@ -214,6 +216,7 @@ Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
 
 Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
   VOLFS_TRY(Load());
+  FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) {

@@ -6,6 +6,7 @@
 
 #include "blockstore/log.h"
 #include "control/executor.h"
+#include "control/io.h"
 #include "control/request_file.h"
 
 namespace volfs {
@@ -175,6 +176,16 @@ std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_p
   };
   return std::make_unique<LimitFile>(state, LimitFile::What{LimitName(Limit::kCopyRate), name, set},
                                      std::move(text));
+}
+
+std::unique_ptr<ControlFile> OpenIoFile(ControlState& state, std::shared_ptr<Volume> volume,
+                                        std::string text) {
+  const std::string name = volume->name();
+  const auto set = [&state, volume = std::move(volume)](std::string_view value) -> Status {
+    VOLFS_ASSIGN(const bool native, ParseIo(value));
+    return state.store.SetNative(*volume, native);
+  };
+  return std::make_unique<LimitFile>(state, LimitFile::What{"io", name, set}, std::move(text));
 }
 
 std::unique_ptr<ControlFile> OpenEventsFile(ControlState& state) {

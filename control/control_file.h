@@ -25,6 +25,10 @@ std::unique_ptr<ControlFile> OpenLimitFile(ControlState& state, Limit limit, std
 std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_ptr<Volume> clone,
                                               std::string text);
 
+// Reads as `text`; takes who shall serve a volume: "native" or "daemon" (io.h).
+std::unique_ptr<ControlFile> OpenIoFile(ControlState& state, std::shared_ptr<Volume> volume,
+                                        std::string text);
+
 // The events from now on. Offsets mean nothing; one reader's events go to this open file only.
 std::unique_ptr<ControlFile> OpenEventsFile(ControlState& state);
 

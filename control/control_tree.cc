@@ -276,10 +276,10 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place)
   if (const auto* node = std::get_if<NodePlace>(&place)) return OpenTextFile(TextOf(*node, view));
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
     if (volume->facet == kVolumeWatch) return OpenVolumeWatch(state_, volume->volume->id());
-    if (IsWritable(*volume)) {
-      return OpenCopyRateFile(state_, volume->volume, TextOf(*volume, view));
-    }
-    return OpenTextFile(TextOf(*volume, view));
+    std::string text = TextOf(*volume, view);
+    if (!IsWritable(*volume)) return OpenTextFile(std::move(text));
+    if (NameOf(*volume) == "io") return OpenIoFile(state_, volume->volume, std::move(text));
+    return OpenCopyRateFile(state_, volume->volume, std::move(text));
   }
   return OpenFixed(*std::get<const FixedEntry*>(place));
 }

@@ -58,6 +58,7 @@ Result<std::string> Create(Store& store, const Request& request, const Caller& c
   create.size_bytes = request.size_bytes;
   create.type = request.type;
   create.node = request.node;
+  create.native = request.native;
   VOLFS_ASSIGN(const std::shared_ptr<Volume> volume, store.Create(create, caller));
   return VolumeWords(store.Info(*volume));
 }

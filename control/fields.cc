@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "control/control_tree.h"
+#include "control/io.h"
 #include "control/name.h"
 #include "control/time_text.h"
 
@@ -72,6 +73,8 @@ constexpr std::array kVolumeFields = {
     VolumeField{kFile + 11, "eta_seconds", EtaSeconds, "unknown"},
     VolumeField{kFile + 18, "copy_rate", CopyRate, "max", true},
     VolumeField{kFile + 19, "verified", Verified},
+    VolumeField{kFile + 20, "io",
+                [](const V& v) -> JsonValue { return std::string(IoText(v.native)); }, "", true},
     VolumeField{kFile + 12, "allocated_bytes",
                 [](const V& v) -> JsonValue { return v.allocated_bytes; }},
     VolumeField{kFile + 16, "exclusive_bytes",

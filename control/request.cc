@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "blockstore/log.h"
+#include "control/io.h"
 #include "control/name.h"
 #include "control/size.h"
 
@@ -43,7 +44,7 @@ constexpr std::array<RequestSpec, kRequestKinds> kTable = {{
     {RequestKind::kCreate,
      "create",
      {{{WordRole::kNewName, "NAME"}, {WordRole::kSize, "SIZE"}}},
-     {"type", "node"},
+     {"type", "node", "io"},
      false,
      "makes an empty volume"},
     {RequestKind::kResize,
@@ -79,6 +80,8 @@ constexpr std::array<KeySpec, kMaxKeys> kKeys = {{
     {"node", "NODE", "the node that it shall live on"},
     {"linked", "0|1", "1: on the source's own node, sharing its blocks; nothing is copied"},
     {"verify", "0|1", "1: reads back from the disk what is copied, and compares"},
+    {"io", "native|daemon",
+     "native: the kernel reads and writes the file by itself, as fast as any"},
     {"id", "TOKEN", "asking again with the same words and token gives the first result again"},
     {"resume", "1", "tries again to copy; NAME is the clone", true},
 }};
@@ -168,6 +171,7 @@ class Parser {
   Status TakeValue(std::string_view key, std::string_view value);
   Status TakeFlag(std::string_view key, std::string_view value);
   Status TakeToken(std::string_view value);
+  Status TakeIo(std::string_view value);
   Status TakeName(std::string_view word, std::string_view what, std::string& name);
   Status TakeSize(std::string_view word);
   Status CheckWordCount();
@@ -275,6 +279,7 @@ Status Parser::TakeValue(std::string_view key, std::string_view value) {
   if (key == "type") return TakeName(value, "type", request_.type);
   if (key == "node") return TakeName(value, "node", request_.node);
   if (key == "id") return TakeToken(value);
+  if (key == "io") return TakeIo(value);
   return TakeFlag(key, value);
 }
 
@@ -287,6 +292,11 @@ Status Parser::TakeFlag(std::string_view key, std::string_view value) {
   (key == "linked"   ? request_.linked
    : key == "verify" ? request_.verify
                      : request_.resume) = value == "1";
+  return OkStatus();
+}
+
+Status Parser::TakeIo(std::string_view value) {
+  VOLFS_ASSIGN(request_.native, ParseIo(value));
   return OkStatus();
 }
 
@@ -428,6 +438,7 @@ std::string Canonical(const Request& request) {
   AppendKey(line, "node", request.node);
   AppendKey(line, "linked", request.linked ? "1" : "");
   AppendKey(line, "verify", request.verify ? "1" : "");
+  AppendKey(line, "io", request.native ? std::string(IoText(*request.native)) : "");
   AppendKey(line, "id", request.token);
   AppendKey(line, "resume", request.resume ? "1" : "");
   return line;

@@ -48,7 +48,8 @@ struct Request {
   std::string token;  // id=; empty: not given
   bool linked = false;
   bool verify = false;
-  bool resume = false;  // go on with the clone `volume`; everything else is empty
+  std::optional<bool> native;  // io=; none: not given
+  bool resume = false;         // go on with the clone `volume`; everything else is empty
   friend bool operator==(const Request&, const Request&) = default;
 };
 
@@ -69,7 +70,7 @@ struct WordSpec {
 
 // The most of each in one kind of request; what is not used is empty.
 inline constexpr size_t kMaxWords = 2;
-inline constexpr size_t kMaxKeys = 7;
+inline constexpr size_t kMaxKeys = 8;
 
 struct RequestSpec {
   RequestKind kind;

@@ -42,11 +42,7 @@ void Filesystem::Stop() {
   invalidator.Stop();
   for (auto& [node, lane] : lanes_) lane.overflow().Stop();
   names.Stop();  // its requests use handles; what is submitted from here on runs at once
-  for (const std::unique_ptr<Handle>& handle : handles.RemoveAll()) {
-    if (handle->kind == Handle::Kind::kVolume) {
-      CloseVolume(static_cast<const VolumeHandle&>(*handle));
-    }
-  }
+  for (const std::unique_ptr<Handle>& handle : handles.RemoveAll()) CloseImage(*handle);
 }
 
 Lane* Filesystem::LaneOf(const Node* node) {
@@ -57,11 +53,14 @@ Lane* Filesystem::LaneOf(const Node* node) {
 void Filesystem::Close(Handle* handle) {
   if (watchdog.KeepOpen(handle)) return;  // it comes again
   const std::unique_ptr<Handle> owned = handles.Remove(handle);
-  if (owned->kind == Handle::Kind::kVolume) {
-    CloseVolume(static_cast<const VolumeHandle&>(*owned));
-  } else if (owned->kind == Handle::Kind::kControl) {
-    parked.Unwatch(owned.get());
-  }
+  if (owned->kind == Handle::Kind::kControl) parked.Unwatch(owned.get());
+  CloseImage(*owned);
+}
+
+void Filesystem::CloseImage(const Handle& handle) {
+  if (handle.kind != Handle::Kind::kVolume && handle.kind != Handle::Kind::kSnapshot) return;
+  backings.Remove(handle.ino);
+  if (handle.kind == Handle::Kind::kVolume) CloseVolume(static_cast<const VolumeHandle&>(handle));
 }
 
 void Filesystem::CloseVolume(const VolumeHandle& handle) {

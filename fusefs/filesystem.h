@@ -8,6 +8,7 @@
 
 #include "blockstore/store.h"
 #include "control/control_tree.h"
+#include "fusefs/backing_table.h"
 #include "fusefs/handle.h"
 #include "fusefs/invalidator.h"
 #include "fusefs/parked_reads.h"
@@ -57,6 +58,7 @@ class Filesystem {
   const FilesystemOptions options;
 
   HandleTable handles;
+  BackingTable backings;
   Invalidator invalidator;
   ParkedReads parked;
   Watchdog watchdog;
@@ -74,6 +76,7 @@ class Filesystem {
 
  private:
   void OnEvent(const StoreEvent& event);
+  void CloseImage(const Handle& handle);
   void CloseVolume(const VolumeHandle& handle);
 
   std::map<const Node*, Lane> lanes_;  // constant after construction

@@ -224,9 +224,10 @@ Status Run(const Plan& plan, StartReport& report) {
   ControlConfig config = ConfigOf(plan, nodes);
   FilesystemOptions options{config.uid, config.gid, config.control_gid};
   options.node_timeout = plan.options.node_timeout;
-  VOLFS_ASSIGN(
-      std::unique_ptr<Store> store,
-      Store::Open(std::move(nodes), {.copy_rate = 0, .allow_shrink = plan.options.allow_shrink}));
+  VOLFS_ASSIGN(std::unique_ptr<Store> store,
+               Store::Open(std::move(nodes), {.copy_rate = 0,
+                                              .allow_shrink = plan.options.allow_shrink,
+                                              .native = plan.options.native}));
   auto control = std::make_unique<ControlTree>(*store, std::move(config));
   Filesystem fs(*store, *control, options);
   fs.on_ready = [&] {

@@ -24,8 +24,23 @@ void SetCaching(fuse_file_info& fi, bool keep) {
 #endif
 }
 
-Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi, bool keep_cache) {
-  SetCaching(fi, keep_cache);
+// The kernel goes to the layer's file, with the flags of the open.
+void SetBacking(fuse_file_info& fi, [[maybe_unused]] int backing) {
+  fi.keep_cache = 0;  // what it has of the image: nobody uses that meanwhile
+  fi.direct_io = 0;   // or it would come to us
+  fi.noflush = 1;     // there is nothing of ours to write out at a close
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  fi.backing_id = backing;
+#endif
+}
+
+Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi, bool keep_cache,
+            int backing) {
+  if (backing == BackingTable::kNone) {
+    SetCaching(fi, keep_cache);
+  } else {
+    SetBacking(fi, backing);
+  }
   handle->lane = fs.LaneOf(handle->node);
   handle->source_lane = fs.LaneOf(handle->source);
   Handle* const added = fs.handles.Add(std::move(handle));
@@ -44,7 +59,8 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
                            bool creates) {
   const auto access = ForWrite(fi) ? Volume::Access::kWrite : Volume::Access::kRead;
   VOLFS_TRY(volume->AddOpen(access, creates));
-  // The invalidator tells the kernel of a revert too, but perhaps after this open.
+  // Read before the table is asked: an EndNative after this makes it old. The invalidator tells the
+  // kernel of a revert too, but perhaps after this open.
   const uint64_t epoch = volume->cache_epoch();
   const bool keep_cache = volume->dropped_cache_epoch() == epoch;
   auto handle = std::make_unique<VolumeHandle>(std::move(volume), access);
@@ -52,7 +68,18 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
   handle->node = &handle->volume->node();
   handle->source = fs.store.SourceNodeOf(handle->volume->id());
   if (handle->source == handle->node) handle->source = nullptr;
-  return Add(fs, std::move(handle), fi, keep_cache);
+  const BackingTable::Image image{handle->ino, handle->node,
+                                  [file = handle->volume]() -> Result<Descriptor> {
+                                    if (!file->wants_native()) return Descriptor();
+                                    return file->BeginNative();
+                                  },
+                                  [file = handle->volume] { file->EndNative(); }};
+  const Result<int> backing = fs.backings.Add(image);
+  if (!backing.ok()) {
+    handle->volume->RemoveOpen(access);
+    return backing.error();
+  }
+  return Add(fs, std::move(handle), fi, keep_cache, backing.value());
 }
 
 Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi) {
@@ -64,7 +91,15 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
   VOLFS_ASSIGN(std::shared_ptr<OpenSnapshot> open, fs.store.OpenSnapshotImage(info.id));
   auto handle = std::make_unique<SnapshotHandle>(info, std::move(open));
   handle->node = handle->open->layer()->node();
-  return Add(fs, std::move(handle), fi, true);
+  // `open` keeps the layer, and folding and freeing off its file, for as long as the handle lives.
+  const BackingTable::Image image{handle->ino, handle->node,
+                                  [raw = handle->open->image().RawLayer()]() -> Result<Descriptor> {
+                                    if (raw == nullptr) return Descriptor();
+                                    return raw->Duplicate();
+                                  },
+                                  [] {}};
+  VOLFS_ASSIGN(const int backing, fs.backings.Add(image));
+  return Add(fs, std::move(handle), fi, true, backing);
 }
 
 Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {

@@ -7,6 +7,7 @@
 
 #include "blockstore/hydrator.h"
 #include "blockstore/log.h"
+#include "control/io.h"
 #include "control/size.h"
 
 namespace volfs {
@@ -72,6 +73,10 @@ Status SetValue(std::string_view word, std::string_view key, std::string_view va
       return BadOption(word, Text("at most ", Hydrator::kMaxJobs, " are expected"));
     }
     options.copy_jobs = value;
+  } else if (key == "io") {
+    const Result<bool> native = ParseIo(value);
+    if (!native.ok()) return BadOption(word, native.error().message);
+    options.native = native.value();
   } else if (key == "node_timeout") {
     VOLFS_ASSIGN(const uint32_t seconds, ParseNumber(word, value));
     if (seconds == 0) return BadOption(word, "at least 1 second is expected");

@@ -92,6 +92,10 @@ void OnInit(void* userdata, fuse_conn_info* conn) {
   conn->congestion_threshold = kCongestion;
   conn->time_gran = 1;
   auto& fs = *static_cast<Filesystem*>(userdata);
+#ifdef FUSE_CAP_PASSTHROUGH
+  Want(conn, FUSE_CAP_PASSTHROUGH);
+  if ((conn->capable_ext & FUSE_CAP_PASSTHROUGH) != 0) fs.backings.Enable();
+#endif
   if (fs.on_ready) fs.on_ready();
 }
 
@@ -168,6 +172,7 @@ Result<std::unique_ptr<Session>> Session::Mount(Filesystem& fs, const SessionOpt
     return Error{Errc::kIo, Text("cannot mount on ", options.mountpoint, ": ", LastWords(),
                                  "; `volfs doctor` looks for the cause")};
   }
+  fs.backings.SetDevice(fuse_session_fd(raw));
   return std::unique_ptr<Session>(new Session(raw, options.most_threads));
 }
 

@@ -153,6 +153,7 @@ StatResult StatVolume(Filesystem& fs, Volume& volume) {
   StatResult result;
   result.lifetime = kNoLifetime;
   struct stat& st = result.st;
+  volume.FollowFile();
   const Attributes attributes = volume.attributes();
   const uint64_t size_bytes = volume.size_bytes();
   const Result<uint64_t> allocated = volume.AllocatedBytes();

@@ -161,6 +161,7 @@ class Builder {
     Word(command, "SIZE", line_.create.size, "Bytes, or with K M G T P (1024) or KB MB ... (1000)");
     Option(command, "--type", line_.create.type, "TYPE", "Its volume type");
     Option(command, "--node", line_.create.node, "NODE", "The node that it shall live on");
+    Option(command, "--io", line_.create.io, "native|daemon", "Who serves it; see volfs-create(1)");
     TakesJson(command);
     TakesMount(command);
     Does(command, "create", [&line = line_] { return Create(line.common, line.create); });

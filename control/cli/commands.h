@@ -22,6 +22,7 @@ struct CreateOptions {
   std::string size;
   std::string type;
   std::string node;
+  std::string io;
 };
 Status Create(const Common& common, const CreateOptions& options);
 

@@ -15,6 +15,7 @@
 #include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
 #include "control/cli/target.h"
+#include "control/io.h"
 #include "control/json.h"
 #include "control/name.h"
 #include "control/size.h"
@@ -172,7 +173,11 @@ Status Create(const Common& common, const CreateOptions& options) {
   Targets targets(common.mount);
   VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
   VOLFS_ASSIGN(const uint64_t size, ParseSize(options.size));
-  VOLFS_ASSIGN(const std::string keys, Keys("", options.type, options.node));
+  VOLFS_ASSIGN(std::string keys, Keys("", options.type, options.node));
+  if (!options.io.empty()) {
+    VOLFS_ASSIGN(const bool native, ParseIo(options.io));
+    keys += Text(" io=", IoText(native));
+  }
   VOLFS_ASSIGN(const Client client, targets.Mount());
   VOLFS_ASSIGN(const Reply reply, client.Ask("create", Text(name, " ", size, keys)));
   PrintMade(common, reply);

@@ -255,7 +255,7 @@ TEST_F(ControlTreeTest, ARequestIsAnsweredOnTheSameOpenFile) {
   EXPECT_EQ(create->Read(kWholeFile, 6).value(),
             "ok volume=db status=available size=1048576 node=a\n");
   EXPECT_EQ(create->Read(kWholeFile, 6).value(), "");
-  EXPECT_EQ(Cat("create"), Text("create: NAME SIZE [type=TYPE] [node=NODE]\n"))
+  EXPECT_EQ(Cat("create"), Text("create: NAME SIZE [type=TYPE] [node=NODE] [io=native|daemon]\n"))
       << "somebody else's open file";
 }
 

@@ -76,7 +76,8 @@ TEST(ProtocolTest, UsageLinesAreWhatTheContractSays) {
             "restore: VOLUME@SNAP NAME [size=SIZE] [type=TYPE] [node=NODE] [linked=0|1] "
             "[verify=0|1] [id=TOKEN]");
   EXPECT_EQ(UsageLine(RequestKind::kRevert), "revert: VOLUME@SNAP");
-  EXPECT_EQ(UsageLine(RequestKind::kCreate), "create: NAME SIZE [type=TYPE] [node=NODE]");
+  EXPECT_EQ(UsageLine(RequestKind::kCreate),
+            "create: NAME SIZE [type=TYPE] [node=NODE] [io=native|daemon]");
   EXPECT_EQ(UsageLine(RequestKind::kResize), "resize: NAME SIZE");
   EXPECT_EQ(UsageLine(RequestKind::kDelete), "delete: NAME|VOLUME@SNAP");
   EXPECT_EQ(UsageLine(RequestKind::kCancel), "cancel: NAME");

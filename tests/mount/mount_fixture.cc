@@ -233,6 +233,10 @@ CommandResult MountTest::TryMount(const std::vector<std::string>& nodes,
   for (const std::string& node : nodes) words.push_back(NodePath(node));
   words.push_back(Mnt());
   if (!options.empty()) words.insert(words.end(), {"-o", options});
+  // So that all tests can be run in both modes (PROTOCOL.md, section 11).
+  if (const char* io = std::getenv("VOLFS_TEST_IO")) {
+    words.insert(words.end(), {"-o", "io=" + std::string(io)});
+  }
   return RunProgram(words);
 }
 

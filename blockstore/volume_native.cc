@@ -1,0 +1,120 @@
+// Volumes whose file the kernel reads and writes by itself (io=native).
+#include <algorithm>
+
+#include "blockstore/log.h"
+#include "blockstore/volume.h"
+
+namespace volfs {
+
+Result<Descriptor> Volume::BeginNative() {
+  VOLFS_TRY(Load());
+  // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
+  const Gate::Passage passage = gate_.Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  Layer* const raw = head();
+  if (!raw->flat()) return Descriptor();
+  VOLFS_TRY(raw->CreateFile());
+  VOLFS_ASSIGN(Descriptor file, raw->Duplicate());
+  if (!file.ok()) return file;
+  if (native_.load() == 0) VOLFS_TRY(AdoptFile(Time::kIgnored));
+  native_.fetch_add(1);
+  return file;
+}
+
+void Volume::EndNative() {
+  FollowFile();
+  // The kernel's own cache of the image knows nothing of what was written.
+  cache_epoch_.fetch_add(1);
+  native_.fetch_sub(1);
+}
+
+void Volume::FollowFile() {
+  if (!native()) return;
+  if (const Status done = AdoptFile(Time::kTaken); !done.ok()) {
+    LogWarning(Text(name(), ": its size is not known: ", done.error().message));
+  }
+}
+
+Status Volume::AdoptFile(Time time) {
+  MutexLock growing(grow_mu_);
+  Layer* const raw = head();
+  VOLFS_ASSIGN(const NodeFile::State file, raw->AdoptFile());
+  {
+    WriterLock lock(map_mu_);
+    const uint64_t old_blocks = map_.size();
+    const uint64_t blocks = BlocksFor(file.size_bytes, context_.block_size);
+    if (loaded_ && blocks > old_blocks) {
+      map_.Resize(blocks);
+      map_.Assign({old_blocks, blocks - old_blocks}, raw->ref());
+    }
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.size_bytes = std::max(record_.size_bytes, file.size_bytes);
+  }
+  if (file.size_bytes > size_bytes()) size_bytes_.store(file.size_bytes, std::memory_order_release);
+  // Only what is new: utimensat may have set an older one.
+  const bool changed = followed_mtime_ns_.exchange(file.mtime_ns) != file.mtime_ns;
+  if (changed && time == Time::kTaken) mtime_ns_.store(file.mtime_ns);
+  return OkStatus();
+}
+
+Status Volume::AdoptAfterCrash() {
+  if (!head()->flat() || !head()->record().has_file) return OkStatus();
+  VOLFS_TRY(AdoptFile(Time::kIgnored));
+  VOLFS_ASSIGN(const bool written, head()->WrittenElsewhere());
+  if (!written) return OkStatus();
+  return Fail({Errc::kBusy,
+               "who had it open with io=native when the last mount died still has: end that "
+               "process (`fuser`, `losetup`), then unmount and mount again"});
+}
+
+Status Volume::CheckNotNative(std::string_view what) const {
+  if (!native()) return OkStatus();
+  return Error{Errc::kBusy,
+               Text(name(),
+                    ": it is open with io=native, where the kernel writes it without "
+                    "asking: ",
+                    what,
+                    " has to wait until it is closed (or, once closed, ask for the other "
+                    "mode: `echo daemon > control/volumes/",
+                    name(), "/io`)")};
+}
+
+// Inside slot_. What is written from here on may be in it or not: the instant is the host's.
+Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
+  VOLFS_TRY(AdoptFile(Time::kTaken));
+  LayerRecord record;
+  record.id = NewId();
+  record.size_bytes = size_bytes();
+  Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
+  const auto clone = [&]() -> Status {
+    VOLFS_TRY(fresh->CreateFile());
+    VOLFS_ASSIGN(const bool cloned, fresh->CloneFrom(*head()));
+    if (!cloned) return CheckNotNative("a snapshot or clone of what its node cannot share at once");
+    VOLFS_TRY(fresh->AdoptFile());  // it may have grown meanwhile
+    VOLFS_TRY(fresh->SyncFile());
+    CatalogChange change = extra(*fresh);
+    change.insert(change.begin(), PutLayer{fresh->record()});
+    return CommitBatch(change);
+  };
+  if (const Status done = clone(); !done.ok()) {
+    // If what became of the commit is not known, the next mount tells whether it is needed.
+    if (RefusedCleanly(done.error())) {
+      (void)fresh->RemoveFile();
+      context_.layers.Remove(fresh);
+    }
+    return done.error();
+  }
+  fresh->Committed(fresh->record());
+  const uint64_t size = fresh->record().size_bytes;
+  ExtentMap map;
+  map.Resize(BlocksFor(size, context_.block_size));
+  map.Assign({0, map.size()}, fresh->ref());
+  // shared_ptr: as of every instant.
+  return Instant{
+      std::make_shared<FrozenImage>(context_.layers, std::move(map), size, context_.block_size),
+      fresh};
+}
+
+}  // namespace volfs

@@ -1,0 +1,252 @@
+// Goal: images whose reads and writes the kernel serves by itself (io=native, and snapshots that
+// are one raw file) keep what PROTOCOL.md section 11 promises of them. Method: what works while the
+// daemon is stopped is the kernel's own. Where the machine's kernel cannot, the tests are skipped.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <string>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int kBlock = 4096;
+constexpr off_t kMib = off_t{1} << 20;
+
+class NativeTest : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    Mount();
+    MustAsk("create", "probe 1M io=native");
+    if (!ServedByKernel(Volume("probe"), O_RDWR)) GTEST_SKIP() << "no FUSE passthrough here";
+    MustAsk("delete", "probe");
+  }
+  void TearDown() override {
+    Go();
+    MountTest::TearDown();
+  }
+
+  // In a process of its own: nobody can be helped who waits for a daemon that is stopped.
+  bool ServedByKernel(const std::string& path, int flags) {
+    const TestFile file(path, flags);
+    if (!file.ok()) throw std::runtime_error("cannot open " + path);
+    char byte = 0;
+    (void)::posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED);
+    Stop();
+    const int child = ::fork();
+    if (child == 0) ::_exit(::pread(file.fd(), &byte, 1, 0) == 1 ? 0 : 1);
+    int status = -1;
+    for (int i = 0; i < 30 && ::waitpid(child, &status, WNOHANG) == 0; ++i) ::usleep(10'000);
+    const bool answered = status != -1;
+    Go();
+    if (!answered) ::waitpid(child, &status, 0);
+    return answered && status == 0;
+  }
+  void Stop() { ::kill(stopped_ = pid(), SIGSTOP); }
+  void Go() {
+    if (stopped_ != 0) ::kill(stopped_, SIGCONT);
+    stopped_ = 0;
+  }
+
+  static void Write(const TestFile& file, const std::string& text, off_t offset) {
+    ASSERT_EQ(::pwrite(file.fd(), text.data(), text.size(), offset),
+              static_cast<ssize_t>(text.size()));
+  }
+  static std::string Read(const std::string& path, off_t offset, size_t size) {
+    const TestFile file(path, O_RDONLY);
+    std::string text(size, '\0');
+    const ssize_t got = ::pread(file.fd(), text.data(), size, offset);
+    text.resize(got < 0 ? 0 : static_cast<size_t>(got));
+    return text;
+  }
+  static off_t SizeOf(const std::string& path) {
+    struct stat info {};
+    return ::stat(path.c_str(), &info) == 0 ? info.st_size : -1;
+  }
+  void Make(const std::string& name) {
+    MustAsk("create", name + " 4M io=native");
+    EXPECT_EQ(Field(name, "io"), "native");
+  }
+
+ private:
+  int stopped_ = 0;
+};
+
+TEST_F(NativeTest, SnapshotsThatAreOneRawFileAreServedByTheKernel) {
+  MustAsk("create", "v 4M");
+  MustRun("head -c 4M /dev/urandom > " + folder() + "/data && dd if=" + folder() +
+          "/data bs=1M conv=notrunc status=none of=" + Volume("v"));
+  MustAsk("snapshot", "v s");
+  EXPECT_TRUE(ServedByKernel(Path("snapshots/v/s"), O_RDONLY));
+  MustRun("dd if=/dev/zero of=" + Volume("v") + " bs=1M count=1 conv=notrunc status=none");
+  MustRun("cmp " + folder() + "/data " + Path("snapshots/v/s"));
+  MustAsk("snapshot", "v over");  // two layers: nobody but us knows what is where
+  EXPECT_FALSE(ServedByKernel(Path("snapshots/v/over"), O_RDONLY));
+}
+
+TEST_F(NativeTest, VolumesAreServedByTheKernelOnlyWhereThatWasAskedFor) {
+  Make("fast");
+  MustAsk("create", "plain 4M");
+  EXPECT_EQ(Field("plain", "io"), "daemon");
+  EXPECT_TRUE(ServedByKernel(Volume("fast"), O_RDWR));
+  EXPECT_TRUE(ServedByKernel(Volume("fast"), O_RDONLY));
+  EXPECT_FALSE(ServedByKernel(Volume("plain"), O_RDWR));
+  Unmount();
+  Mount({"a", "b"}, "io=native");
+  EXPECT_TRUE(ServedByKernel(Volume("fast"), O_RDWR)) << "it is remembered";
+  MustRun("truncate -s 4M " + Volume("later"));
+  EXPECT_TRUE(ServedByKernel(Volume("later"), O_RDWR)) << "the option is for new volumes";
+  EXPECT_FALSE(ServedByKernel(Volume("plain"), O_RDWR));
+}
+
+TEST_F(NativeTest, TheFilesSizeAndTimeAreTheVolumes) {
+  Make("v");
+  {
+    const TestFile file(Volume("v"), O_RDWR);
+    Write(file, "end", 10 * kMib - 3);
+    EXPECT_EQ(SizeOf(Volume("v")), 10 * kMib);
+    EXPECT_EQ(Field("v", "size"), std::to_string(10 * kMib));
+    EXPECT_EQ(::ftruncate(file.fd(), 12 * kMib), 0);
+    EXPECT_EQ(SizeOf(Volume("v")), 12 * kMib);
+    EXPECT_EQ(Ask("resize", "v 16M"), 0);
+    EXPECT_EQ(SizeOf(Volume("v")), 16 * kMib);
+  }
+  struct stat before {
+  }, after{};
+  ASSERT_EQ(::stat(Volume("v").c_str(), &before), 0);
+  ::usleep(20'000);
+  Write(TestFile(Volume("v"), O_RDWR), "x", 0);
+  ASSERT_EQ(::stat(Volume("v").c_str(), &after), 0);
+  EXPECT_NE(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+  Remount();
+  EXPECT_EQ(SizeOf(Volume("v")), 16 * kMib);
+  EXPECT_EQ(Read(Volume("v"), 10 * kMib - 3, 3), "end");
+}
+
+// The kernel does not tell us that it writes past the end; an O_SYNC write is acknowledged all the
+// same, and an fsync anyhow.
+TEST_F(NativeTest, WhatWasAcknowledgedPastTheEndSurvivesAKill) {
+  Make("v");
+  {
+    const TestFile file(Volume("v"), O_RDWR | O_SYNC);
+    Write(file, "acknowledged", 8 * kMib);
+    KillAndMount();
+  }
+  EXPECT_EQ(SizeOf(Volume("v")), 8 * kMib + 12);
+  EXPECT_EQ(Read(Volume("v"), 8 * kMib, 12), "acknowledged");
+}
+
+TEST_F(NativeTest, NoInstantIsTakenOfAnOpenOneThatCannotBeShared) {
+  MustRun("truncate -s 256M " + folder() + "/a.ext4 && mkfs.ext4 -q -F " + folder() + "/a.ext4");
+  Unmount();
+  MustRun("mkdir " + NodePath("e") + " && mount -o loop " + folder() + "/a.ext4 " + NodePath("e"));
+  Mount({"e", "b"});
+  Make("v");
+  {
+    const TestFile file(Volume("v"), O_RDWR);
+    Write(file, "before", 0);
+    EXPECT_EQ(Ask("snapshot", "v s"), EBUSY);
+    EXPECT_THAT(ReadText(Path("control/last_error")), HasSubstr("io=native"));
+    EXPECT_EQ(Ask("clone", "v c"), EBUSY);
+    EXPECT_NE(::access(Path("snapshots/v/s").c_str(), F_OK), 0);
+  }
+  MustAsk("snapshot", "v s");
+  {
+    const TestFile file(Volume("v"), O_RDWR);  // two layers by now: we serve it
+    Write(file, "after!", 0);
+    MustAsk("snapshot", "v t");
+  }
+  EXPECT_EQ(Read(Path("snapshots/v/s"), 0, 6), "before");
+  EXPECT_EQ(Read(Path("snapshots/v/t"), 0, 6), "after!");
+  Unmount();
+  MustRun("umount " + NodePath("e"));
+}
+
+// The host shares all blocks of the file at once: what is frozen does not change, the volume stays
+// one raw file of the kernel's, and both are whole.
+TEST_F(NativeTest, InstantsOfAnOpenOneAreSharedWhereTheHostCan) {
+  MustRun("truncate -s 512M " + folder() + "/x.xfs && mkfs.xfs -q " + folder() + "/x.xfs");
+  Unmount();
+  MustRun("mkdir " + NodePath("x") + " && mount -o loop " + folder() + "/x.xfs " + NodePath("x"));
+  Mount({"x", "b"});
+  Make("v");
+  {
+    const TestFile file(Volume("v"), O_RDWR);
+    Write(file, "first", 0);
+    MustAsk("snapshot", "v s");
+    Write(file, "other", 0);
+    MustAsk("clone", "v c node=b");
+    EXPECT_TRUE(WaitForStatus("c", "available"));
+    MustAsk("clone", "v l linked=1");
+    Write(file, "third", 0);
+    EXPECT_TRUE(ServedByKernel(Volume("v"), O_RDWR));
+  }
+  const auto check = [&] {
+    EXPECT_EQ(Read(Path("snapshots/v/s"), 0, 5), "first");
+    EXPECT_EQ(Read(Volume("c"), 0, 5), "other");
+    EXPECT_EQ(Read(Volume("l"), 0, 5), "other");
+    EXPECT_EQ(Read(Volume("v"), 0, 5), "third");
+  };
+  check();
+  Remount();
+  check();
+  MustAsk("delete", "v@s");
+  EXPECT_TRUE(ServedByKernel(Volume("v"), O_RDWR));
+  Unmount();
+  EXPECT_EQ(Volfs("check " + NodePath("x") + " " + NodePath("b")).exit_code, 0);
+  MustRun("umount " + NodePath("x"));
+}
+
+TEST_F(NativeTest, TheModeChangesOnlyWhileItIsClosed) {
+  Make("v");
+  {
+    const TestFile file(Volume("v"), O_RDONLY);
+    EXPECT_EQ(Ask("volumes/v/io", "daemon"), EBUSY);
+  }
+  EXPECT_EQ(Ask("volumes/v/io", "fast"), EINVAL);
+  EXPECT_EQ(Ask("create", "w 1M io=fast"), EINVAL);
+  // Each mode sees what was written in the other.
+  const char* words[] = {"daemon", "native"};
+  std::string before(1, '\0');
+  for (int i = 0; i < 6; ++i) {
+    MustAsk("volumes/v/io", words[i % 2]);
+    EXPECT_EQ(ServedByKernel(Volume("v"), O_RDWR), i % 2 == 1);
+    const std::string text(1, static_cast<char>('a' + i));
+    EXPECT_EQ(Read(Volume("v"), 0, 1), before);
+    Write(TestFile(Volume("v"), O_RDWR), text, 0);
+    EXPECT_EQ(Read(Volume("v"), 0, 1), text);
+    before = text;
+  }
+}
+
+// Nobody can take a file away from who has it open; so nobody else writes it, and no instant is
+// taken, until he has gone (T56).
+TEST_F(NativeTest, WhoStillWritesAfterTheDaemonsDeathIsAlone) {
+  Make("v");
+  {
+    const TestFile file(Volume("v"), O_RDWR);
+    KillAndMount();
+    Write(file, "late", 0);  // the dead mount's: it does not need the daemon
+    EXPECT_EQ(TestFile(Volume("v"), O_RDWR).open_error(), EROFS);
+    EXPECT_NE(Ask("snapshot", "v s"), 0);
+    EXPECT_THAT(Field("v", "error"), HasSubstr("when the last mount died still has"));
+  }
+  Remount();
+  EXPECT_EQ(TestFile(Volume("v"), O_RDWR).open_error(), 0);
+  EXPECT_EQ(Read(Volume("v"), 0, 4), "late");
+  MustAsk("snapshot", "v s");
+}
+
+}  // namespace
+}  // namespace volfs
