@@ -143,7 +143,8 @@ Result<bool> PosixFile::CloneFrom(NodeFile& source) {
 // XFS takes 27 us for each (measured), and writes of the file wait for all of them.
 bool PosixFile::InManyPieces() const {
   constexpr uint32_t kMany = 4096;
-  fiemap request{};
+  fiemap request;
+  std::memset(&request, 0, sizeof request);  // it ends in an array of no size: {} will not do
   request.fm_length = FIEMAP_MAX_OFFSET;
   const Call call(*calls_, kLook);
   return ::ioctl(fd_.get(), FS_IOC_FIEMAP, &request) == 0 && request.fm_mapped_extents > kMany;

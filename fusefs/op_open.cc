@@ -27,20 +27,27 @@ void ReplyOpen(fuse_req_t req, const Result<Handle*>& opened, const std::string&
   if (volume != nullptr) volume->CacheDropped(cache_epoch);
 }
 
+// `open` may open a file of the node, and load a map.
+template <typename OpenT>
+void OpenFile(fuse_req_t req, const fuse_file_info& fi, const std::string& path,
+              const OpenT& open) {
+  Filesystem& fs = FilesystemOf(req);
+  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "open"});
+  const Result<Handle*> opened = open();
+  if (guard.Finish()) return ReplyOpen(req, opened, path, fi);
+  if (opened.ok()) fs.Close(opened.value());
+}
+
 void OpenImage(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
   if (fs.closing) return ReplyClosing(req);
   if (std::shared_ptr<Volume> volume = FindVolume(fs, ino)) {
     const std::string path = Text("volumes/", volume->name());
-    return ReplyOpen(req, OpenVolume(fs, std::move(volume), *fi), path, *fi);
+    return OpenFile(req, *fi, path, [&] { return OpenVolume(fs, std::move(volume), *fi); });
   }
   if (const std::optional<SnapshotInfo> info = FindSnapshot(fs, ino)) {
     const std::string path = Text("snapshots/", info->volume, "/", info->name);
-    Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "open a snapshot"});
-    const Result<Handle*> opened = OpenSnapshotFile(fs, *info, *fi);  // loads its map
-    if (guard.Finish()) return ReplyOpen(req, opened, path, *fi);
-    if (opened.ok()) fs.Close(opened.value());
-    return;
+    return OpenFile(req, *fi, path, [&] { return OpenSnapshotFile(fs, *info, *fi); });
   }
   fuse_reply_err(req, ENOENT);
 }
