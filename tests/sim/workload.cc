@@ -555,7 +555,7 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   if (place == Place::kOther) machine_.CloneBegins(disk);
   std::string line = Text(model.name, ' ', clone.name);
   if (size_bytes > model.image.size()) line += Text(" size=", size_bytes);
-  line += place == Place::kLinked ? std::string(" linked=1") : Text(" node=", NodeName(disk));
+  line += PlaceKeys(place, disk);
   const auto reply = Ask(RequestKind::kClone, line);
   // It may have grown since we chose a size.
   const bool too_small =
@@ -575,6 +575,11 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   }
   DecideClone(clone);
   return true;
+}
+
+std::string Workload::PlaceKeys(Place place, int disk) {
+  if (place == Place::kLinked) return " linked=1";
+  return Text(" node=", NodeName(disk), random_.OneIn(4) ? " verify=1" : "");
 }
 
 void Workload::DecideClone(VolumeModel& clone) {
@@ -606,10 +611,8 @@ bool Workload::Restore(SnapshotModel& model, Place place) {
   clone.image = model.image;
   oracle_.Tick();
   const Claim claim(model.claims);
-  const auto reply = Ask(
-      RequestKind::kRestore,
-      Text(source, ' ', clone.name,
-           place == Place::kLinked ? std::string(" linked=1") : Text(" node=", NodeName(disk))));
+  const auto reply =
+      Ask(RequestKind::kRestore, Text(source, ' ', clone.name, PlaceKeys(place, disk)));
   Answered(reply, clone.existence, Text("restore ", source), was_copied || !claim.alone());
   if (!reply.ok()) return true;
   clone.id = store_.Find(clone.name)->id();
