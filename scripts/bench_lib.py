@@ -36,6 +36,18 @@ def end_on_signals():
         signal.signal(number, end)
 
 
+def sweep(top):
+    """What is still mounted below a folder, or a loop device of a file there: a signal or a failure
+    may have come between its making and the note that it is to be removed."""
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    for path in reversed([line.split()[4] for line in mounts]):
+        if path.startswith(f"{top}/"):
+            subprocess.run(["umount", "-l", path], check=False)
+    for loop in json.loads(run("losetup", "--list", "--json") or "{}").get("loopdevices", []):
+        if loop["back-file"].startswith(f"{top}/"):
+            subprocess.run(["losetup", "-d", loop["name"]], check=False)
+
+
 def need_root():
     if os.geteuid() != 0:
         sys.exit("scripts/bench: only root can make loop devices and mount them: use sudo")
@@ -112,8 +124,8 @@ class Mount:
         for folder in (*nodes, mnt):
             folder.mkdir()
         run(BUILD / "volfs", "mount", *nodes, mnt)
-        config = dict(line.split("=", 1) for line in self.read("config").splitlines() if "=" in line)
-        self.pid = int(config["pid"])
+        lines = self.read("config").splitlines()
+        self.pid = int(dict(line.split("=", 1) for line in lines if "=" in line)["pid"])
 
     def unmount(self):
         subprocess.run([BUILD / "volfs", "umount", self.mnt], check=False)

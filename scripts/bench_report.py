@@ -113,9 +113,10 @@ class Report:
             return (f'<text x="{at_x:.1f}" y="{at_y:.1f}" text-anchor="{anchor}"{more}>'
                     f"{html.escape(words)}</text>")
 
-        out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 70} {height}" '
+        box = left + width + 70
+        out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {box} {height}" '
                'font-family="sans-serif" font-size="12">',
-               f'<rect width="{left + width + 70}" height="{height}" fill="#fff"/>',
+               f'<rect width="{box}" height="{height}" fill="#fff"/>',
                text(10, 20, "volfs and its peers: ratio of medians (bar), of single rounds (line), "
                     "and what it must be at least (mark)", more=' font-weight="bold"')]
         bottom = height - 30
@@ -136,7 +137,7 @@ class Report:
                 f'fill="{colour}" fill-opacity="0.75"/>',
                 f'<line x1="{x(v["ratio_min"]):.1f}" x2="{x(v["ratio_max"]):.1f}" y1="{y + 5}" '
                 f'y2="{y + 5}" stroke="#222"/>',
-                f'<line x1="{x(v["limit"]):.1f}" x2="{x(v["limit"]):.1f}" y1="{y - 5}" y2="{y + 15}" '
-                'stroke="#000" stroke-width="2"/>',
+                f'<line x1="{x(v["limit"]):.1f}" x2="{x(v["limit"]):.1f}" y1="{y - 5}" '
+                f'y2="{y + 15}" stroke="#000" stroke-width="2"/>',
                 text(left + width + 12, y + 9, f"{v['ratio']:.2f}")]
         return "\n".join([*out, "</svg>"]) + "\n"
