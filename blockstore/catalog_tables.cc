@@ -1,7 +1,7 @@
 #include "blockstore/catalog_tables.h"
 
-#include <algorithm>
 #include <cassert>
+#include <unordered_set>
 
 #include "blockstore/catalog_format.h"
 #include "blockstore/log.h"
@@ -189,9 +189,10 @@ Status Tables::Verify() {
   }
   VOLFS_ASSIGN(const CatalogContents contents, Load());
   VOLFS_ASSIGN(const std::vector<Id> with_presence, presence_.Layers());
+  std::unordered_set<Id> known;
+  for (const LayerRecord& record : contents.layers) known.insert(record.id);
   for (const Id layer : with_presence) {
-    const auto has_id = [layer](const LayerRecord& record) { return record.id == layer; };
-    if (std::none_of(contents.layers.begin(), contents.layers.end(), has_id)) {
+    if (!known.contains(layer)) {
       return connection_.Corrupt(Text("table presence has rows of no layer, layer=", layer));
     }
     VOLFS_ASSIGN(const PresenceImage image, presence_.Read(layer));

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "blockstore/check_pass.h"
+#include "blockstore/layer.h"
 #include "blockstore/log.h"
 
 namespace volfs {
@@ -79,7 +80,7 @@ void CheckPass::CheckParent(const LayerView& layer) {
     if (on != &member && (!layer.reached || IsBeingCancelled(layer))) return;
     Damage(Finding::Kind::kParentMissing, member,
            Text("node ", member.name(), ": ", layer.name, " lies over ",
-                LayerFileName(layer.record.parent), " of node ", on->name(),
+                Layer::FileName(layer.record.parent), " of node ", on->name(),
                 ", which is not in that catalog; what was only there is lost: restore node ",
                 on->name(), " from a backup"));
     return;

@@ -155,7 +155,4 @@ class CheckPass {
   std::vector<Item> items_;
 };
 
-// "layers/0123456789abcd00"
-std::string LayerFileName(Id id);
-
 }  // namespace volfs

@@ -2,16 +2,10 @@
 #include <algorithm>
 
 #include "blockstore/check_pass.h"
+#include "blockstore/layer.h"
 #include "blockstore/log.h"
 
 namespace volfs {
-
-std::string LayerFileName(Id id) {
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string name = "layers/";
-  for (int shift = 60; shift >= 0; shift -= 4) name.push_back(kHex[(id >> shift) & 15]);
-  return name;
-}
 
 CheckPass::LayerView* CheckPass::FindLayer(const Member* member, Id id) {
   if (member == nullptr) return nullptr;
@@ -29,7 +23,7 @@ void CheckPass::LinkLayers() {
       LayerView& layer = layers_[{member.place, record.id}];
       layer.member = &member;
       layer.record = record;
-      layer.name = LayerFileName(record.id);
+      layer.name = Layer::FileName(record.id);
     }
   }
   for (auto& [key, layer] : layers_) {

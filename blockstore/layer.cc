@@ -10,31 +10,35 @@
 
 namespace volfs {
 
-Layer::Layer(Node* node, LayerRef ref, LayerRecord record, LayerRecord committed)
+Layer::Layer(OpenFiles& files, Node* node, LayerRef ref, LayerRecord record, LayerRecord committed)
     : node_(node),
       ref_(ref),
       id_(record.id),
       flat_(record.parent == kNoId),
+      files_(files),
       record_(std::move(record)),
       committed_(std::move(committed)),
       name_durable_(committed_.has_file) {}
 
-Layer::Layer(LayerRef ref, Id id, std::string missing_node, std::string why)
+Layer::Layer(OpenFiles& files, LayerRef ref, Id id, std::string missing_node, std::string why)
     : node_(nullptr),
       ref_(ref),
       id_(id),
       missing_node_(std::move(missing_node)),
       why_missing_(std::move(why)),
-      flat_(false) {
+      flat_(false),
+      files_(files) {
   record_.id = id;
 }
 
+Layer::~Layer() { files_.Close(slot_); }
+
 std::string Layer::NodeName() const { return node_ == nullptr ? missing_node_ : node_->name(); }
 
-std::string Layer::FileName() const {
+std::string Layer::FileName(Id id) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string name = "layers/";
-  for (int shift = 60; shift >= 0; shift -= 4) name.push_back(kHex[(id_ >> shift) & 15]);
+  for (int shift = 60; shift >= 0; shift -= 4) name.push_back(kHex[(id >> shift) & 15]);
   return name;
 }
 
@@ -52,8 +56,8 @@ Status Layer::MissingError() const {
   return Error{Errc::kIo, Text("node ", missing_node_, " ", why_missing_)};
 }
 
-Result<NodeFile*> Layer::OpenLocked(OpenMode mode) {
-  if (NodeFile* open = file_.load(std::memory_order_relaxed)) return open;
+Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
+  if (Use open = files_.FindOpen(slot_, what)) return open;
   VOLFS_ASSIGN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
   if (mode == OpenMode::kCreateNew) {
     if (const Status sized = file->SetSize(record_.size_bytes); !sized.ok()) {
@@ -64,58 +68,75 @@ Result<NodeFile*> Layer::OpenLocked(OpenMode mode) {
     name_durable_ = false;
     record_.has_file = true;
   } else {
-    VOLFS_TRY(CheckSizeLocked(*file));
+    VOLFS_ASSIGN(const bool cut, CheckSizeLocked(*file));
+    // Else it could be closed before that, or what the last mount wrote, is durable.
+    if (cut || unsynced_before_) what = OpenFiles::For::kWrite;
+    unsynced_before_ = false;
     if (distrust_cache_) file->DropCache({0, record_.size_bytes});
     distrust_cache_ = false;
   }
-  owned_file_ = std::move(file);
-  file_.store(owned_file_.get(), std::memory_order_release);
-  return owned_file_.get();
+  allocated_bytes_.reset();
+  return files_.Opened(slot_, std::move(file), what);
 }
 
 // A file is as long as the last commit said, or longer if a crash came before the commit of a
 // growth: what is past the size was never acknowledged and must not be seen after growing again.
-Status Layer::CheckSizeLocked(NodeFile& file) {
+Result<bool> Layer::CheckSizeLocked(NodeFile& file) {
   VOLFS_ASSIGN(const uint64_t size, file.Size());
-  if (size > record_.size_bytes && Sabotaged(Sabotage::kTailNotCut)) return OkStatus();
-  if (size > record_.size_bytes) return file.SetSize(record_.size_bytes);
-  if (size == record_.size_bytes) return OkStatus();
+  if (size == record_.size_bytes) return false;
+  if (size > record_.size_bytes && Sabotaged(Sabotage::kTailNotCut)) return false;
+  if (size > record_.size_bytes) {
+    VOLFS_TRY(file.SetSize(record_.size_bytes));
+    return true;
+  }
   return Error{Errc::kCorrupt, Text("layer file ", FileName(), " on node ", node_->name(), " has ",
                                     size, " bytes where the catalog says ", record_.size_bytes,
                                     "; restore it from a backup")};
 }
 
-Result<NodeFile*> Layer::FileForRead() {
-  if (NodeFile* open = file_.load(std::memory_order_acquire)) return open;
-  if (node_ == nullptr && Sabotaged(Sabotage::kMissingIsZero)) {
-    return static_cast<NodeFile*>(nullptr);
-  }
+Result<Layer::Use> Layer::FileForRead(OpenFiles::For what) {
+  if (Use open = slot_.TryUse(what)) return open;
+  if (node_ == nullptr && Sabotaged(Sabotage::kMissingIsZero)) return Use();
   if (node_ == nullptr) return MissingError().error();
+  files_.MakeRoom(*node_);
   MutexLock lock(mu_);
-  if (!record_.has_file) return static_cast<NodeFile*>(nullptr);
-  return OpenLocked(OpenMode::kReadWrite);
+  if (!record_.has_file) return Use();
+  return OpenLocked(OpenMode::kReadWrite, what);
 }
 
-Result<NodeFile*> Layer::FileForWrite() {
+Result<Layer::Use> Layer::FileForWrite() {
   if (failed_.load(std::memory_order_acquire)) {
     return Error{Errc::kReadOnly, Text("layer ", FileName(), " on node ", node_->name(),
                                        " failed to sync; it is read-only until the next mount")};
   }
-  if (NodeFile* open = file_.load(std::memory_order_acquire)) return open;
+  if (Use open = slot_.TryUse(OpenFiles::For::kWrite)) return open;
   if (node_ == nullptr) return MissingError().error();
+  files_.MakeRoom(*node_);
   MutexLock lock(mu_);
-  return OpenLocked(record_.has_file ? OpenMode::kReadWrite : OpenMode::kCreateNew);
+  return OpenLocked(record_.has_file ? OpenMode::kReadWrite : OpenMode::kCreateNew,
+                    OpenFiles::For::kWrite);
+}
+
+Layer::Use Layer::FileIfOpen() {
+  if (Use open = slot_.TryUse(OpenFiles::For::kRead)) return open;
+  return files_.FindOpen(slot_, OpenFiles::For::kRead);
 }
 
 void Layer::DistrustCache() {
   MutexLock lock(mu_);
-  distrust_cache_ = true;
+  distrust_cache_ = unsynced_before_ = true;
 }
 
 Status Layer::ForgetCache() {
   MutexLock lock(mu_);
   if (!distrust_cache_ || !record_.has_file) return OkStatus();
-  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadWrite));
+  // One that is too short is an error of who reads it.
+  VOLFS_ASSIGN(const uint64_t size, file->Size());
+  if (size > record_.size_bytes && !Sabotaged(Sabotage::kTailNotCut)) {
+    VOLFS_TRY(file->SetSize(record_.size_bytes));
+    VOLFS_TRY(file->SyncData());
+  }
   file->DropCache({0, record_.size_bytes});
   distrust_cache_ = false;
   return OkStatus();
@@ -127,103 +148,111 @@ Status Layer::CreateFile() {
 }
 
 Status Layer::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
-  if (file != nullptr) return file->ReadAt(out, offset_bytes);
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (file) return file->ReadAt(out, offset_bytes);
   std::memset(out.data(), 0, out.size());
   return OkStatus();
 }
 
 Status Layer::ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
-  if (file != nullptr) return file->ReadOnce(out, offset_bytes);
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (file) return file->ReadOnce(out, offset_bytes);
   std::memset(out.data(), 0, out.size());
   return OkStatus();
 }
 
 Status Layer::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  VOLFS_ASSIGN(const Use file, FileForWrite());
   return file->WriteAt(data, offset_bytes);
 }
 
 Status Layer::WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  VOLFS_ASSIGN(const Use file, FileForWrite());
   return file->WriteOnce(data, offset_bytes);
 }
 
 Status Layer::ReadBack(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  VOLFS_ASSIGN(const Use file, FileForWrite());
   file->DropCache({offset_bytes, out.size()});
   return file->ReadOnce(out, offset_bytes);
 }
 
 // What has no file reads as zeros: the caller's copying finds that out.
 Result<bool> Layer::ShareFrom(Layer& source, const ByteRange& range) {
-  VOLFS_ASSIGN(NodeFile* const from, source.FileForRead());
-  if (from == nullptr) return false;
-  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  VOLFS_ASSIGN(const Use from, source.FileForRead());
+  if (!from) return false;
+  VOLFS_ASSIGN(const Use file, FileForWrite());
   return file->ShareFrom(*from, range);
 }
 
 Result<bool> Layer::CloneFrom(Layer& source) {
-  VOLFS_ASSIGN(NodeFile* const from, source.FileForRead());
-  if (from == nullptr) return false;
-  VOLFS_ASSIGN(NodeFile* const file, FileForWrite());
+  VOLFS_ASSIGN(const Use from, source.FileForRead());
+  if (!from) return false;
+  VOLFS_ASSIGN(const Use file, FileForWrite());
   return file->CloneFrom(*from);
 }
 
 Status Layer::Punch(const ByteRange& range) {
-  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
-  return file == nullptr ? OkStatus() : file->Punch(range);
+  VOLFS_ASSIGN(const Use file, FileForRead(OpenFiles::For::kWrite));
+  return file ? file->Punch(range) : OkStatus();
 }
 
 Result<std::optional<ByteRange>> Layer::NextData(uint64_t offset_bytes) {
-  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
-  if (file == nullptr) return std::optional<ByteRange>();
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (!file) return std::optional<ByteRange>();
   return file->NextData(offset_bytes);
 }
 
 Result<uint64_t> Layer::AllocatedBytes() {
-  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
-  if (file == nullptr) return uint64_t{0};
-  return file->AllocatedBytes();
+  if (const Use open = FileIfOpen()) return open->AllocatedBytes();
+  if (node_ == nullptr) return MissingError().error();
+  MutexLock lock(mu_);
+  if (!record_.has_file) return uint64_t{0};
+  if (!allocated_bytes_) {
+    VOLFS_ASSIGN(const uint64_t bytes, node_->directory().AllocatedBytes(FileName()));
+    allocated_bytes_ = bytes;
+  }
+  return *allocated_bytes_;
 }
 
-Result<Descriptor> Layer::Duplicate() {
-  VOLFS_ASSIGN(NodeFile* const file, FileForRead());
-  if (file == nullptr) return Descriptor();
-  return file->Duplicate();
+Result<Layer::Lent> Layer::Lend(OpenFiles::For what) {
+  const bool writes = what == OpenFiles::For::kWrite;
+  VOLFS_ASSIGN(Use file, writes ? FileForWrite() : FileForRead());
+  if (!file) return Lent{};
+  Descriptor descriptor = file->Duplicate();
+  return Lent{std::move(descriptor), std::move(file)};
 }
 
 Result<NodeFile::State> Layer::AdoptFile() {
   assert(flat());
   MutexLock lock(mu_);
-  NodeFile* file = file_.load(std::memory_order_relaxed);
-  std::unique_ptr<NodeFile> opened;
-  if (file == nullptr) {  // not OpenLocked, which cuts what is too long
-    VOLFS_ASSIGN(opened, node_->directory().Open(FileName(), OpenMode::kReadOnly));
-    file = opened.get();
+  NodeFile::State state;
+  if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
+    VOLFS_ASSIGN(state, open->Look());
+  } else {  // not OpenLocked, which cuts what is too long
+    VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+    VOLFS_ASSIGN(state, file->Look());
   }
-  VOLFS_ASSIGN(const NodeFile::State state, file->Look());
   record_.size_bytes = std::max(record_.size_bytes, state.size_bytes);
   return state;
 }
 
 Result<bool> Layer::WrittenElsewhere() {
   MutexLock lock(mu_);
-  assert(owned_file_ == nullptr);
   VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
   return file->WrittenElsewhere();
 }
 
 void Layer::DropWritten(const ByteRange& range) {
-  if (NodeFile* open = file_.load(std::memory_order_acquire)) open->DropWritten(range);
+  if (const Use open = FileIfOpen()) open->DropWritten(range);
 }
 
 Status Layer::SetSize(uint64_t size_bytes) {
   if (failed()) return FileForWrite().error();
+  files_.MakeRoom(*node_);
   MutexLock lock(mu_);
   if (record_.has_file) {
-    VOLFS_ASSIGN(NodeFile* const file, OpenLocked(OpenMode::kReadWrite));
+    VOLFS_ASSIGN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
     VOLFS_TRY(file->SetSize(size_bytes));
   }
   record_.size_bytes = size_bytes;
@@ -231,11 +260,12 @@ Status Layer::SetSize(uint64_t size_bytes) {
 }
 
 Status Layer::Shrink(const LayerRecord& committed) {
+  files_.MakeRoom(*node_);
   MutexLock lock(mu_);
   assert(committed.id == id_ && committed.size_bytes <= record_.size_bytes);
   record_ = committed_ = committed;
   if (!record_.has_file) return OkStatus();
-  VOLFS_ASSIGN(NodeFile* const file, OpenLocked(OpenMode::kReadWrite));
+  VOLFS_ASSIGN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
   return file->SetSize(record_.size_bytes);
 }
 
@@ -272,17 +302,19 @@ uint64_t Layer::pending_blocks() const {
 }
 
 Status Layer::SyncFile() {
-  NodeFile* const file = file_.load(std::memory_order_acquire);
-  if (file == nullptr) return OkStatus();  // never opened, so never written since the mount
   if (failed()) return FileForWrite().error();
+  const Use file = FileIfOpen();
+  if (!file) return OkStatus();
   bool sync_name = false;
   {
     MutexLock lock(mu_);
     sync_name = !name_durable_ && !Sabotaged(Sabotage::kSkipNameSync);
   }
+  slot_.BeginSync();
   Status synced = file->SyncData();
   if (synced.ok() && sync_name) synced = node_->directory().SyncNames();
   if (!synced.ok()) {
+    slot_.SyncFailed();
     // The kernel may have dropped the dirty pages and will report success next time: what this
     // layer holds is unknown from here on (ATC'20, "Can applications recover from fsync
     // failures?").
@@ -297,9 +329,9 @@ Status Layer::SyncFile() {
 }
 
 Status Layer::WaitWritten(const ByteRange& range) {
-  NodeFile* const file = file_.load(std::memory_order_acquire);
-  if (file == nullptr) return OkStatus();
   if (failed()) return FileForWrite().error();
+  const Use file = FileIfOpen();
+  if (!file) return OkStatus();
   Status written = file->WaitWritten(range);
   if (!written.ok()) Fail();
   return written;
@@ -340,9 +372,8 @@ void Layer::BecomeFlat(const LayerRecord& committed) {
 }
 
 Status Layer::RemoveFile() {
+  files_.Close(slot_);
   MutexLock lock(mu_);
-  file_.store(nullptr, std::memory_order_release);
-  owned_file_.reset();
   if (!record_.has_file) return OkStatus();
   record_.has_file = false;
   return node_->directory().Remove(FileName());

@@ -2,7 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
-#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -10,6 +10,7 @@
 #include "blockstore/error.h"
 #include "blockstore/extent_map.h"
 #include "blockstore/node_directory.h"
+#include "blockstore/open_files.h"
 #include "blockstore/presence.h"
 #include "blockstore/runtime.h"
 #include "blockstore/units.h"
@@ -35,20 +36,27 @@ class Node;
 //   L2  a layer over another has a file before any of its blocks is here;
 //   L3  pending blocks are in the file (kHere) or need no file (kZero).
 //
+// The file is open when it is used, and as long as OpenFiles leaves it open: what has unsynced
+// writes is not closed.
+//
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf but for opening the file.
-// Cost of ReadAt, WriteAt once the file is open: one atomic load and one system call.
+// Cost of ReadAt, WriteAt once the file is open: that of an OpenFiles::Use, and one system call.
 class Layer {
  public:
   // `committed` is the record as it is in the catalog: all default if it is not there yet.
-  Layer(Node* node, LayerRef ref, LayerRecord record, LayerRecord committed);
+  Layer(OpenFiles& files, Node* node, LayerRef ref, LayerRecord record, LayerRecord committed);
   // Stands for layer `id` of a node where it cannot be read: why, is told by every access.
-  Layer(LayerRef ref, Id id, std::string missing_node, std::string why);
+  Layer(OpenFiles& files, LayerRef ref, Id id, std::string missing_node, std::string why);
+  ~Layer();
+  Layer(const Layer&) = delete;
+  Layer& operator=(const Layer&) = delete;
 
   [[nodiscard]] Id id() const { return id_; }
   [[nodiscard]] LayerRef ref() const { return ref_; }
   [[nodiscard]] Node* node() const { return node_; }
   [[nodiscard]] std::string NodeName() const;  // of one that is not mounted too
-  [[nodiscard]] std::string FileName() const;  // "layers/0123456789abcd00"
+  [[nodiscard]] std::string FileName() const { return FileName(id_); }
+  static std::string FileName(Id id);  // "layers/0123456789abcd00"
 
   // What stands for a parent that nobody held: what that has now is not what it had. Set by
   // recovery, before anything else runs; null: nothing was lost.
@@ -62,7 +70,7 @@ class Layer {
   // The last mount did not end in order, perhaps with a failed sync: when the file is opened, what
   // the page cache has of it and the disk may not is forgotten.
   void DistrustCache() VOLFS_EXCLUDES(mu_);
-  // ... now, if nobody has opened it yet. Keeps no descriptor.
+  // ... now, if nobody has opened it yet, and cuts what is past its size. Keeps no descriptor.
   Status ForgetCache() VOLFS_EXCLUDES(mu_);
 
   // Makes the file of a new flat layer, of size_bytes. The name is durable after SyncFile().
@@ -80,10 +88,16 @@ class Layer {
   Result<bool> CloneFrom(Layer& source) VOLFS_EXCLUDES(mu_);
   Status Punch(const ByteRange& range) VOLFS_EXCLUDES(mu_);
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
-  // 0 if there is no file.
+  // 0 if there is no file. Opens none: of one that is not open it asks once.
   Result<uint64_t> AllocatedBytes() VOLFS_EXCLUDES(mu_);
-  // As NodeFile's; none if there is no file.
-  Result<Descriptor> Duplicate() VOLFS_EXCLUDES(mu_);
+  // For the kernel to serve the file by itself: NodeFile::Duplicate, none if there is no file. Who
+  // lets it write keeps `use` for as long as that may be: a file that we have not open counts as
+  // one that has nothing to sync.
+  struct Lent {
+    Descriptor file;
+    OpenFiles::Use use;
+  };
+  Result<Lent> Lend(OpenFiles::For what) VOLFS_EXCLUDES(mu_);
   // Of a flat layer whose file others may have made longer: it has that size from now on. A shorter
   // file is an error.
   Result<NodeFile::State> AdoptFile() VOLFS_EXCLUDES(mu_);
@@ -132,10 +146,15 @@ class Layer {
   Status RemoveFile() VOLFS_EXCLUDES(mu_);
 
  private:
-  Result<NodeFile*> FileForRead() VOLFS_EXCLUDES(mu_);   // null: there is none yet
-  Result<NodeFile*> FileForWrite() VOLFS_EXCLUDES(mu_);  // makes it
-  Result<NodeFile*> OpenLocked(OpenMode mode) VOLFS_REQUIRES(mu_);
-  Status CheckSizeLocked(NodeFile& file) VOLFS_REQUIRES(mu_);
+  using Use = OpenFiles::Use;
+  // Empty: there is none yet. kWrite: of who changes what is there, but need not make it.
+  Result<Use> FileForRead(OpenFiles::For what = OpenFiles::For::kRead) VOLFS_EXCLUDES(mu_);
+  Result<Use> FileForWrite() VOLFS_EXCLUDES(mu_);  // makes it
+  // What is open, and nothing else: what is closed has nothing to sync.
+  Use FileIfOpen() VOLFS_EXCLUDES(mu_);
+  Result<Use> OpenLocked(OpenMode mode, OpenFiles::For what) VOLFS_REQUIRES(mu_);
+  // True if it was too long, and was cut.
+  Result<bool> CheckSizeLocked(NodeFile& file) VOLFS_REQUIRES(mu_);
   [[nodiscard]] Status MissingError() const;
 
   // Constant after construction.
@@ -148,7 +167,8 @@ class Layer {
 
   std::atomic<bool> flat_;
   std::atomic<bool> failed_{false};
-  std::atomic<NodeFile*> file_{nullptr};  // opened once, closed by the destructor or RemoveFile
+  OpenFiles& files_;
+  OpenFiles::Slot slot_{*this};
 
   mutable Mutex mu_;
   LayerRecord record_ VOLFS_GUARDED_BY(mu_);
@@ -156,7 +176,10 @@ class Layer {
   PresenceRuns pending_ VOLFS_GUARDED_BY(mu_);
   bool name_durable_ VOLFS_GUARDED_BY(mu_) = false;
   bool distrust_cache_ VOLFS_GUARDED_BY(mu_) = false;
-  std::unique_ptr<NodeFile> owned_file_ VOLFS_GUARDED_BY(mu_);
+  // The last mount may have written what nobody has synced: who reads and syncs it relies on that.
+  bool unsynced_before_ VOLFS_GUARDED_BY(mu_) = false;
+  // What the file takes, if that was asked and it was not opened since.
+  std::optional<uint64_t> allocated_bytes_ VOLFS_GUARDED_BY(mu_);
 };
 
 }  // namespace volfs

@@ -27,22 +27,27 @@ Layer* LayerTable::PlaceAndName(std::unique_ptr<Layer> layer) {
   return placed;
 }
 
+void LayerTable::Expect(size_t layers) {
+  MutexLock lock(mu_);
+  by_id_.reserve(by_id_.size() + layers);
+}
+
 Layer* LayerTable::Add(Node* node, LayerRecord record, Origin origin) {
   MutexLock lock(mu_);
   LayerRecord committed = origin == Origin::kCatalog ? record : LayerRecord{};
-  return PlaceAndName(
-      std::make_unique<Layer>(node, LayerRef{next_++}, std::move(record), std::move(committed)));
+  return PlaceAndName(std::make_unique<Layer>(files_, node, LayerRef{next_++}, std::move(record),
+                                              std::move(committed)));
 }
 
 Layer* LayerTable::AddMissing(Id id, std::string node_name) {
   MutexLock lock(mu_);
-  return PlaceAndName(
-      std::make_unique<Layer>(LayerRef{next_++}, id, std::move(node_name), "is not mounted"));
+  return PlaceAndName(std::make_unique<Layer>(files_, LayerRef{next_++}, id, std::move(node_name),
+                                              "is not mounted"));
 }
 
 Layer* LayerTable::AddLost(Id id, std::string node_name) {
   MutexLock lock(mu_);
-  return Place(std::make_unique<Layer>(LayerRef{next_++}, id, std::move(node_name),
+  return Place(std::make_unique<Layer>(files_, LayerRef{next_++}, id, std::move(node_name),
                                        "did not keep this for its clone"));
 }
 

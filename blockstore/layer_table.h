@@ -21,10 +21,14 @@ namespace volfs {
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf.
 class LayerTable {
  public:
-  LayerTable() = default;
+  // Keeps at most about `open_files` files of them open.
+  explicit LayerTable(size_t open_files) : files_(open_files) {}
   ~LayerTable();
   LayerTable(const LayerTable&) = delete;
   LayerTable& operator=(const LayerTable&) = delete;
+
+  // So many are about to be added.
+  void Expect(size_t layers) VOLFS_EXCLUDES(mu_);
 
   enum class Origin { kNew, kCatalog };
   Layer* Add(Node* node, LayerRecord record, Origin origin) VOLFS_EXCLUDES(mu_);
@@ -44,6 +48,8 @@ class LayerTable {
   // Null if this process does not know it. Ids are unique over all nodes.
   [[nodiscard]] Layer* Find(Id id) const VOLFS_EXCLUDES(mu_);
 
+  [[nodiscard]] const OpenFiles& files() const { return files_; }
+
   // Of a layer that may be removed meanwhile; null: of none, or of one that is not mounted.
   [[nodiscard]] Node* NodeOf(Id id) const VOLFS_EXCLUDES(mu_);
 
@@ -55,6 +61,7 @@ class LayerTable {
   Layer* Place(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
   Layer* PlaceAndName(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
 
+  OpenFiles files_;  // before the layers: they close theirs
   std::array<std::atomic<Segment*>, kSegments> segments_{};
   mutable Mutex mu_;
   uint32_t next_ VOLFS_GUARDED_BY(mu_) = 1;  // 0 is LayerRef::kHole

@@ -126,6 +126,8 @@ class NodeDirectory {
   virtual Status SyncNames() = 0;  // makes creations and removals of files in layers/ durable
   virtual Result<std::vector<std::string>> ListLayers() = 0;  // names below layers/, no order
   virtual Result<SpaceInfo> Space() = 0;
+  // What the file takes on the backing filesystem; it need not be open, and is not opened.
+  virtual Result<uint64_t> AllocatedBytes(const std::string& name) = 0;
 
   // Where SQLite finds this node's catalog: a path for, and the name of, one of its VFSes.
   virtual std::string catalog_path() const = 0;

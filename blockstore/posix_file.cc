@@ -233,7 +233,7 @@ Result<uint64_t> PosixFile::AllocatedBytes() {
   const Call call(*calls_, kLook);
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
-  return static_cast<uint64_t>(info.st_blocks) * 512;  // st_blocks: always units of 512 bytes
+  return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
 }
 
 // The file's own position is moved by lseek, which harms nobody: all I/O names its offset.

@@ -16,6 +16,8 @@ namespace volfs {
 
 // What posix_node.cc and posix_file.cc share; nobody else needs it.
 
+inline constexpr uint64_t kStatBlockBytes = 512;  // of st_blocks, always on Linux
+
 // Calls `call` until it is not interrupted by a signal.
 template <typename Call>
 auto Retry(Call call) {

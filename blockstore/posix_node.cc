@@ -54,12 +54,15 @@ class PosixNode final : public NodeDirectory {
   Status SyncNames() override;
   Result<std::vector<std::string>> ListLayers() override;
   Result<SpaceInfo> Space() override;
+  Result<uint64_t> AllocatedBytes(const std::string& name) override;
   std::string catalog_path() const override { return catalog_path_; }
   const char* sqlite_vfs() const override { return nullptr; }
   const std::string& display_path() const override { return display_path_; }
 
  private:
   Status CheckPlainFile(int fd, const std::string& name) const;
+  // The directory that has the file, and the last part of its name: the only other is layers/.
+  std::pair<int, std::string> Place(const std::string& name) const;
   void NoteChange(const std::string& name) {
     if (name.find('/') == std::string::npos) root_changed_ = true;
   }
@@ -116,14 +119,30 @@ Status PosixNode::CheckPlainFile(int fd, const std::string& name) const {
   return OkStatus();
 }
 
-Status PosixNode::Remove(const std::string& name) {
-  // unlinkat follows no link in the last part, and the only other part a name has is layers/.
+std::pair<int, std::string> PosixNode::Place(const std::string& name) const {
   const std::string prefix = std::string(kLayersDirectory) + "/";
   const bool layer = name.starts_with(prefix);
-  const std::string last = layer ? name.substr(prefix.size()) : name;
+  std::string last = layer ? name.substr(prefix.size()) : name;
   assert(last.find('/') == std::string::npos);
+  return {layer ? layers_.get() : root_.get(), std::move(last)};
+}
+
+Result<uint64_t> PosixNode::AllocatedBytes(const std::string& name) {
+  if (calls()->stuck()) return NotTried(*calls(), Text("stat ", name), display_path_);
+  const auto [folder, last] = Place(name);
+  const Call call(*calls(), kLook);
+  struct stat info {};
+  if (::fstatat(folder, last.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    return SystemError(errno, Text("stat ", name), display_path_);
+  }
+  return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
+}
+
+Status PosixNode::Remove(const std::string& name) {
+  // unlinkat follows no link in the last part.
+  const auto [folder, last] = Place(name);
   const Call call(*calls(), kFree);
-  if (::unlinkat(layer ? layers_.get() : root_.get(), last.c_str(), 0) != 0) {
+  if (::unlinkat(folder, last.c_str(), 0) != 0) {
     return SystemError(errno, Text("unlink ", name), display_path_);
   }
   NoteChange(name);

@@ -29,6 +29,11 @@ Reclaimer::Reclaimer(LayerTable& layers, const std::vector<std::unique_ptr<Node>
   for (const auto& node : nodes) reclaim_mu_[node.get()];
 }
 
+void Reclaimer::Expect(size_t layers) {
+  MutexLock lock(tree_mu_);
+  places_.reserve(places_.size() + layers);
+}
+
 void Reclaimer::Add(Layer* layer) {
   MutexLock lock(tree_mu_);
   places_[layer];

@@ -42,6 +42,7 @@ class Reclaimer {
   // Every layer of the catalogs: one that has neither point nor child nor parent is to be freed
   // too.
   void Add(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
+  void Expect(size_t layers) VOLFS_EXCLUDES(tree_mu_);  // so many are about to be added
   void AddPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void AddChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
   // `child` became flat.

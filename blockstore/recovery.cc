@@ -126,6 +126,8 @@ Status Recovery::DropEmptyGhosts() {
 
 Status Recovery::LoadLayers(Node& node) {
   const bool clean = WasClean(node.contents());
+  store_.layers_.Expect(node.contents().layers.size());
+  store_.reclaimer_->Expect(node.contents().layers.size());
   for (const LayerRecord& record : node.contents().layers) {
     if (store_.layers_.Find(record.id) != nullptr) {
       return Error{Errc::kCorrupt, Text("node ", node.name(),

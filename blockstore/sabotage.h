@@ -58,6 +58,7 @@
   X(kFoldOldMaps, "fold-old-maps", "a fold leaves the maps of the volumes as they were")         \
   X(kFoldHeadWritten, "fold-head-written", "a head is folded while it is written")               \
   X(kFoldKeepsSnapshot, "fold-keeps-snapshot", "a snapshot still names the layer that went")     \
+  X(kCloseUnsynced, "close-unsynced", "a file is closed with writes that were not synced")       \
   X(kProgressUncommitted, "progress-uncommitted", "progress counts what is not committed")
 
 namespace volfs {

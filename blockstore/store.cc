@@ -45,7 +45,7 @@ OpenSnapshot::~OpenSnapshot() {
 // --- life ----------------------------------------------------------------------------------------
 
 Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options)
-    : nodes_(std::move(nodes)), options_(options) {
+    : nodes_(std::move(nodes)), options_(options), layers_(options.open_files) {
   if (!nodes_.empty()) block_size_ = nodes_.front()->block_size();
   reclaimer_ = std::make_unique<Reclaimer>(layers_, nodes_, block_size_);
   hydrator_ =

@@ -145,6 +145,8 @@ struct StoreOptions {
   // What one commit of folding moves; the sixteenth part of it while writers wait. A multiple of
   // 16 blocks.
   uint64_t fold_slice_bytes = uint64_t{16} << 20;
+  // Of layers, open at once. What else the process has open is not counted.
+  size_t open_files = OpenFiles::kDefaultMost;
 };
 
 // All volumes of the nodes of one mount: names, requests, and what runs in the background.

@@ -332,6 +332,7 @@ class Volume {
   VolumeRecord record_ VOLFS_GUARDED_BY(meta_mu_);     // as it is
   VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
   std::string failure_ VOLFS_GUARDED_BY(meta_mu_);
+  std::vector<OpenFiles::Use> lent_ VOLFS_GUARDED_BY(meta_mu_);  // one for each of native_
   // What ShowThrough keeps until the catalog knows that it is needed, and what it kept until then.
   std::vector<std::shared_ptr<const void>> pins_ VOLFS_GUARDED_BY(meta_mu_);
   std::vector<std::shared_ptr<const void>> released_pins_ VOLFS_GUARDED_BY(meta_mu_);

@@ -13,12 +13,13 @@ Result<Descriptor> Volume::BeginNative() {
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
   if (!raw->flat()) return Descriptor();
-  VOLFS_TRY(raw->CreateFile());
-  VOLFS_ASSIGN(Descriptor file, raw->Duplicate());
-  if (!file.ok()) return file;
-  if (native_.load() == 0) VOLFS_TRY(AdoptFile(Time::kIgnored));
+  VOLFS_ASSIGN(Layer::Lent lent, raw->Lend(OpenFiles::For::kWrite));
+  if (!lent.file.ok()) return Descriptor();
+  if (!native()) VOLFS_TRY(AdoptFile(Time::kIgnored));
   native_.fetch_add(1);
-  return file;
+  MutexLock lock(meta_mu_);
+  lent_.push_back(std::move(lent.use));
+  return std::move(lent.file);
 }
 
 void Volume::EndNative() {
@@ -26,6 +27,10 @@ void Volume::EndNative() {
   // The kernel's own cache of the image knows nothing of what was written.
   cache_epoch_.fetch_add(1);
   native_.fetch_sub(1);
+  OpenFiles::Use ended;  // outlives the lock
+  MutexLock lock(meta_mu_);
+  ended = std::move(lent_.back());
+  lent_.pop_back();
 }
 
 void Volume::FollowFile() {

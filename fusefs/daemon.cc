@@ -105,6 +105,17 @@ void LockMemory() {
 
 }  // namespace
 
+// The others are the session's, one a thread (32, and 32 more a node), catalogs, directories, logs.
+// More than some ten thousand gain nothing, and each keeps an inode in the kernel's memory.
+size_t MostLayerFiles(size_t nodes) {
+  constexpr size_t kLeast = 16;
+  constexpr size_t kMost = 32768;
+  const size_t others = 64 + 48 * nodes;
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < others + kLeast) return kLeast;
+  return std::min<size_t>(files.rlim_cur - others, kMost);
+}
+
 void PrepareProcess() {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {

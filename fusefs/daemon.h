@@ -17,4 +17,7 @@ int RunAsDaemon(const std::string& log_file, const std::function<void(StartRepor
 // What is not granted (CAP_SYS_RESOURCE may lack even to root) is logged. Before any thread.
 void PrepareProcess();
 
+// How many files of layers a daemon with so many nodes may have open at once. After PrepareProcess.
+size_t MostLayerFiles(size_t nodes);
+
 }  // namespace volfs

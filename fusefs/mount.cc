@@ -224,10 +224,12 @@ Status Run(const Plan& plan, StartReport& report) {
   ControlConfig config = ConfigOf(plan, nodes);
   FilesystemOptions options{config.uid, config.gid, config.control_gid};
   options.node_timeout = plan.options.node_timeout;
-  VOLFS_ASSIGN(std::unique_ptr<Store> store,
-               Store::Open(std::move(nodes), {.copy_rate = 0,
-                                              .allow_shrink = plan.options.allow_shrink,
-                                              .native = plan.options.native}));
+  StoreOptions store_options;
+  store_options.copy_rate = 0;
+  store_options.allow_shrink = plan.options.allow_shrink;
+  store_options.native = plan.options.native;
+  store_options.open_files = MostLayerFiles(nodes.size());
+  VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), store_options));
   auto control = std::make_unique<ControlTree>(*store, std::move(config));
   Filesystem fs(*store, *control, options);
   fs.on_ready = [&] {

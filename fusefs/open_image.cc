@@ -95,7 +95,9 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
   const BackingTable::Image image{handle->ino, handle->node,
                                   [raw = handle->open->image().RawLayer()]() -> Result<Descriptor> {
                                     if (raw == nullptr) return Descriptor();
-                                    return raw->Duplicate();
+                                    VOLFS_ASSIGN(Layer::Lent lent,
+                                                 raw->Lend(OpenFiles::For::kRead));
+                                    return std::move(lent.file);
                                   },
                                   [] {}};
   VOLFS_ASSIGN(const int backing, fs.backings.Add(image));

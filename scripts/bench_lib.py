@@ -82,6 +82,13 @@ def fio(path, **options):
     return json.loads(told[told.index("{"):])["jobs"][0]
 
 
+def random_fio(path, what, depth, seconds, size="256m"):
+    """4 KiB, direct: operations a second, and the 99th percentile of their time in ms."""
+    side = fio(path, rw=f"rand{what}", bs="4k", size=size, iodepth=depth, ioengine="libaio",
+               direct=1, time_based=1, runtime=seconds, ramp_time=1)[what]
+    return side["iops"], side["clat_ns"]["percentile"]["99.000000"] / 1e6
+
+
 class Loop:
     """A loop device. Direct I/O: blocks are cached once."""
 
@@ -124,6 +131,9 @@ class Mount:
         for folder in (*nodes, mnt):
             folder.mkdir()
         run(BUILD / "volfs", "mount", *nodes, mnt)
+        self.find_daemon()
+
+    def find_daemon(self):
         lines = self.read("config").splitlines()
         self.pid = int(dict(line.split("=", 1) for line in lines if "=" in line)["pid"])
 
@@ -139,3 +149,14 @@ class Mount:
 
     def image(self, name):
         return self.mnt / "volumes" / name
+
+    def make(self, name, size_bytes, pieces):
+        """`pieces`: offsets and lengths of random data."""
+        self.ask("create", f"{name} {size_bytes} node=a")
+        fill(self.image(name), pieces)
+
+    def resident_bytes(self):
+        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        sys.exit("scripts/bench: the daemon is gone")

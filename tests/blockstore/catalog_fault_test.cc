@@ -125,6 +125,9 @@ class FaultyNode final : public NodeDirectory {
   Status SyncNames() override { return real_.SyncNames(); }
   Result<std::vector<std::string>> ListLayers() override { return real_.ListLayers(); }
   Result<SpaceInfo> Space() override { return real_.Space(); }
+  Result<uint64_t> AllocatedBytes(const std::string& name) override {
+    return real_.AllocatedBytes(name);
+  }
   std::string catalog_path() const override { return real_.catalog_path(); }
   const char* sqlite_vfs() const override { return FaultyVfs(); }
   const std::string& display_path() const override { return real_.display_path(); }

@@ -16,6 +16,12 @@ Error Failed(Machine::Verdict verdict, std::string_view call, const std::string&
                Text(call, " ", name, no_room ? ": no space (simulated)" : ": failed (simulated)")};
 }
 
+uint64_t AllocatedBytesOf(const DiskFile& file) {
+  uint64_t sectors = 0;
+  for (const bool there : file.now().allocated) sectors += there ? 1 : 0;
+  return sectors * kSectorBytes;
+}
+
 class SimFile final : public NodeFile {
  public:
   SimFile(Machine& machine, int disk, std::string name, std::shared_ptr<DiskFile> file)
@@ -93,9 +99,7 @@ class SimFile final : public NodeFile {
 
   Result<uint64_t> AllocatedBytes() override {
     VOLFS_TRY(Before(Call::kLook, 0, 0));
-    uint64_t sectors = 0;
-    for (const bool there : file_->now().allocated) sectors += there ? 1 : 0;
-    return sectors * kSectorBytes;
+    return AllocatedBytesOf(*file_);
   }
 
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override {
@@ -175,6 +179,13 @@ class SimNode final : public NodeDirectory {
   Result<SpaceInfo> Space() override {
     VOLFS_TRY(Before(Call::kLook, "statfs"));
     return SpaceInfo{kDiskBytes, kDiskBytes / 2};
+  }
+
+  Result<uint64_t> AllocatedBytes(const std::string& name) override {
+    VOLFS_TRY(Before(Call::kLook, name));
+    const std::shared_ptr<DiskFile> file = disk().Find(name);
+    if (file == nullptr) return Error{Errc::kNotFound, Text("stat ", name, ": no such file")};
+    return AllocatedBytesOf(*file);
   }
 
   std::string catalog_path() const override { return catalog_path_; }

@@ -95,6 +95,7 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   options.copy_piece_bytes = 4 * kBlockBytes;
   options.allow_shrink = true;
   options.fold_slice_bytes = 16 * kBlockBytes;
+  options.open_files = 3;  // fewer than there are layers
   VOLFS_ASSIGN(store_, Store::Open(std::move(nodes), options));
   mounted_ = mask;
   return OkStatus();

@@ -50,6 +50,9 @@ class ForwardingNode : public NodeDirectory {
   Status SyncNames() override { return node_->SyncNames(); }
   Result<std::vector<std::string>> ListLayers() override { return node_->ListLayers(); }
   Result<SpaceInfo> Space() override { return node_->Space(); }
+  Result<uint64_t> AllocatedBytes(const std::string& name) override {
+    return node_->AllocatedBytes(name);
+  }
   std::string catalog_path() const override { return node_->catalog_path(); }
   const char* sqlite_vfs() const override { return node_->sqlite_vfs(); }
   const std::string& display_path() const override { return node_->display_path(); }
