@@ -26,6 +26,10 @@ struct FilesystemOptions {
   uint32_t gid = 0;
   std::optional<uint32_t> control_gid;      // volumes/ and nodes/N/ open to a group: 1775
   Nanoseconds node_timeout = kNodeTimeout;  // a node that has not answered for so long hangs
+  // The kernel is told at the first poll(2) of whatever file that there is none, and asks no more.
+  // io_uring polls an image up to 128 times for each request (io_uring/poll.c of Linux,
+  // APOLL_MAX_RETRY), as FUSE files cannot say "would block"; buffered I/O crawls with that.
+  bool no_poll = false;
 };
 
 // What the handlers of all requests (operations.h) work with. There is no table of inodes: numbers

@@ -224,6 +224,7 @@ Status Run(const Plan& plan, StartReport& report) {
   ControlConfig config = ConfigOf(plan, nodes);
   FilesystemOptions options{config.uid, config.gid, config.control_gid};
   options.node_timeout = plan.options.node_timeout;
+  options.no_poll = plan.options.no_poll;
   StoreOptions store_options;
   store_options.copy_rate = 0;
   store_options.allow_shrink = plan.options.allow_shrink;

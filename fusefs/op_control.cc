@@ -102,6 +102,10 @@ void Poll(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi, fuse_pollhandl
   const std::shared_ptr<fuse_pollhandle> keeper(
       poll_handle, [](fuse_pollhandle* p) { fuse_pollhandle_destroy(p); });
   Handle& handle = HandleOf(*fi);
+  if (FilesystemOf(req).options.no_poll) {
+    fuse_reply_err(req, ENOSYS);
+    return;
+  }
   if (handle.kind != Handle::Kind::kControl) {
     fuse_reply_poll(req, kReadEvents | kWriteEvents);
     return;

@@ -16,6 +16,7 @@ struct MountOptions {
   bool allow_other = false;  // asked for by name; without it: whenever it is possible
   bool init = false;         // an empty directory may become a node even through mount(8)
   bool native = false;       // new volumes have io=native
+  bool no_poll = false;      // FilesystemOptions::no_poll
   bool read_only = false;
   Nanoseconds node_timeout = kNodeTimeout;
   std::optional<uint32_t> control_gid;

@@ -22,6 +22,10 @@ constexpr uint32_t kMaxRequestBytes = 1U << 20;
 // keeps back that of every image, so one that hangs must not reach it alone.
 constexpr uint32_t kMaxBackground = 256;
 constexpr uint32_t kCongestion = 192;
+// Threads that wait for requests; more come when these are at work, and end after it. The kernel
+// wakes the one that has slept longest, so with many of them none finds its caches warm: 8 instead
+// of 64 made 4 KiB direct I/O at depth 32 on tmpfs, 2 cores, 1.15 times as fast (medians of 5).
+constexpr unsigned kIdleThreads = 8;
 constexpr Nanoseconds kKickPause = std::chrono::milliseconds(20);
 
 // --- what libfuse has to say ---------------------------------------------------------------------
@@ -189,7 +193,7 @@ Status Session::Serve() {
   fuse_loop_cfg_set_clone_fd(config, 1);
   const auto threads = static_cast<unsigned>(most_threads_);
   fuse_loop_cfg_set_max_threads(config, threads);
-  fuse_loop_cfg_set_idle_threads(config, threads);  // their buffers are worth keeping
+  fuse_loop_cfg_set_idle_threads(config, kIdleThreads);
   serving_thread_ = pthread_self();
   serving_ = true;
   const int result = fuse_session_loop_mt(session_, config);

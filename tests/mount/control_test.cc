@@ -1,7 +1,10 @@
 // Goal: the control files work with the tools that people have, and a refusal reaches who asked.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -255,6 +258,37 @@ TEST_F(ControlTest, ManyWritersDoNotMix) {
   for (int w = 0; w < kWriters; ++w) {
     EXPECT_EQ(Field("w" + std::to_string(w) + "-4", "size"), std::to_string(5 << 20));
   }
+}
+
+// io_uring polls an image many times for each request: with `nopoll` the kernel does not ask us, as
+// a daemon that is stopped shows.
+TEST_F(ControlTest, WithNopollTheKernelPollsByItself) {
+  Unmount();
+  Mount({"a", "b"}, "nopoll");
+  MustRun("truncate -s 1M " + Volume("v"));
+  const TestFile image(Volume("v"), O_RDWR);
+  const TestFile events(Path("control/watch/events"), O_RDONLY | O_NONBLOCK);
+  sigset_t told;  // before the child that tells
+  sigemptyset(&told);
+  sigaddset(&told, SIGUSR1);
+  sigaddset(&told, SIGUSR2);
+  ::pthread_sigmask(SIG_BLOCK, &told, nullptr);
+  pollfd polled{image.fd(), POLLIN | POLLOUT, 0};
+  ASSERT_EQ(::poll(&polled, 1, 0), 1);
+  ::kill(pid(), SIGSTOP);
+  const int child = ::fork();
+  if (child == 0) {
+    for (int i = 0; i < 1000; ++i) (void)::poll(&polled, 1, 0);
+    ::kill(::getppid(), ::poll(&polled, 1, 0) == 1 ? SIGUSR1 : SIGUSR2);
+    ::pause();  // its end closes descriptors, which is for the daemon to answer
+  }
+  const timespec patience{5, 0};
+  EXPECT_EQ(::sigtimedwait(&told, nullptr, &patience), SIGUSR1);
+  ::kill(pid(), SIGCONT);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  polled = {events.fd(), POLLIN, 0};
+  EXPECT_EQ(::poll(&polled, 1, 0), 1) << "always ready, as the manual says";
 }
 
 // What waits does not hold up others: with more blocked readers than the daemon has threads,

@@ -45,7 +45,7 @@ class Workload {
   bool Clone(VolumeModel& model, Place place, uint64_t size_bytes);
   bool Restore(SnapshotModel& model, Place place);
   std::string PlaceKeys(Place place, int disk);  // of a request
-  bool Look(VolumeModel& model);  // at its progress
+  bool Look(VolumeModel& model);                 // at its progress
   void Wait(Nanoseconds duration);
   // Until no clone is being copied; false if that takes longer than any should.
   bool WaitUntilWhole();
