@@ -139,6 +139,11 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
 Result<Volume::Instant> Store::TakeInstant(Volume& volume, const Volume::Extra& extra) {
   Layer* const old = volume.head();
   Result<Volume::Instant> instant = volume.TakeInstant(extra);
+  if (!instant.ok() && instant.error().code == Errc::kBusy && volume.native()) {
+    // Perhaps who had it open has just closed it: close(2) returns before its release reaches us.
+    const Status closed = Patiently([&] { return volume.CheckNotNative("this"); });
+    if (closed.ok()) instant = volume.TakeInstant(extra);
+  }
   AdoptHead(volume, old);
   if (!instant.ok()) {
     if (volume.head() != old) (void)reclaimer_->RemovePoint(old);
