@@ -277,8 +277,10 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   const Nanoseconds began = MonotonicNow();
   step_began_.store(began);
   const Result<uint64_t> wrote = Bring(blocks, piece);
-  // The time that the disk takes counts: or it is full of what was written in a moment.
-  const bool waits = wrote.ok() && wrote.value() > 0 && clone_use_.Busy();
+  // The time that the disk takes counts: or it is full of what was written in a moment, and whoever
+  // works on the source shares the processors with the kernel's writing of that.
+  const bool busy = source_use_.Busy() || clone_use_.Busy();
+  const bool waits = wrote.ok() && wrote.value() > 0 && busy;
   const Status written = waits ? clone_->WaitHydrated(blocks) : OkStatus();
   step_began_.store(Nanoseconds{0});
   EndStep(began);
