@@ -11,6 +11,13 @@ namespace volfs {
 namespace {
 
 constexpr Nanoseconds kTick = std::chrono::milliseconds(200);
+// With more pairs than that all who open, freeze or delete are slowed down by the chains' length
+// more than by folding: snapshots come and go faster than they are folded at leisure. What is soon
+// done does not give way then. Without this, 1,000 snapshots made and deleted in a loop took 279 s
+// and had chains of 460 layers; with it 6 s and 64.
+constexpr size_t kBehind = 8;
+constexpr uint64_t kSoonDoneBytes = 1 << 20;
+constexpr Nanoseconds kTickBehind = std::chrono::milliseconds(20);
 // What of a head is moved while its writers wait, as a part of a slice: some milliseconds of
 // copying and one sync. Zeros are punched, not copied.
 constexpr uint64_t kSinkPart = 16;
@@ -46,7 +53,7 @@ void Folder::Work() {
       all = FoldAll();
     }
     MutexLock lock(mu_);
-    const Nanoseconds deadline = MonotonicNow() + kTick;
+    const Nanoseconds deadline = MonotonicNow() + (behind_ ? kTickBehind : kTick);
     while (!stopping_.load() && MonotonicNow() < deadline) (void)wake_.WaitUntil(mu_, deadline);
   }
 }
@@ -59,6 +66,7 @@ bool Folder::FoldAll() {
   }
   std::vector<Pair> pairs = store_.reclaimer_->Pairs(node_);
   std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
+  behind_ = pairs.size() > kBehind;
   overs_.clear();
   for (const Pair& pair : pairs) overs_.insert(pair.over);
   std::map<Id, Patience> waiting;
@@ -169,6 +177,7 @@ Status Folder::FoldPair(const Pair& pair) {
 
 Status Folder::FoldFrozen(const Pair& pair) {
   std::unique_ptr<Fold> fold;
+  bool gives_way = true;
   for (bool merged = false; !merged;) {
     if (stopping_.load()) return OkStatus();
     if (const Nanoseconds wait = node_.foreground().TryStep(); wait != Nanoseconds{0}) {
@@ -183,6 +192,7 @@ Status Folder::FoldFrozen(const Pair& pair) {
         VOLFS_ASSIGN(const uint64_t under_bytes, layers.under->AllocatedBytes());
         VOLFS_ASSIGN(const uint64_t over_bytes, layers.over->AllocatedBytes());
         const bool up = layers.under->flat() && under_bytes < over_bytes;
+        gives_way = !behind_ || (up ? under_bytes : over_bytes) > kSoonDoneBytes;
         fold = std::make_unique<Fold>(layers.under, layers.over,
                                       up ? Fold::Direction::kUp : Fold::Direction::kDown,
                                       store_.block_size_);
@@ -194,7 +204,7 @@ Status Folder::FoldFrozen(const Pair& pair) {
       merged = true;
       return fold->from() == layers.over ? MergeDown(*fold) : MergeUp(*fold);
     });
-    node_.foreground().EndStep(MonotonicNow() - began);
+    node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
     VOLFS_TRY(done);
     const auto stop = [&] { return stopping_.load(); };
     if (!store_.hydrator_->throttle().Take(moved_bytes, stop)) return OkStatus();

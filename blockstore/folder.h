@@ -23,8 +23,9 @@ namespace volfs {
 //
 // What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
 // commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the limits
-// of hydration, gives way to people as that does (foreground.h), and copies nothing while copying
-// is paused. Of layers that somebody uses (reclaim.h) nothing is folded until he has left.
+// of hydration, gives way to people as that does (foreground.h; not where many layers with little
+// in them wait, as those are in the way themselves), and copies nothing while copying is paused. Of
+// layers that somebody uses (reclaim.h) nothing is folded until he has left.
 //
 // Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
 // Reclaimer's > a volume's slot > shape (closed, for kShapePatience at most) > Store::mu_.
@@ -86,6 +87,7 @@ class Folder {
   std::set<Id> given_up_;            // by the layer under; until the next mount
   std::map<Id, Patience> waiting_;   // busy pairs, by the layer under
   std::set<Id> overs_;               // of all pairs that are looked at now
+  bool behind_ = false;              // they are many
   std::map<Id, Patience> patience_;  // by volume
   Thread thread_;
 };
