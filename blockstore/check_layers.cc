@@ -4,6 +4,7 @@
 #include "blockstore/check_pass.h"
 #include "blockstore/layer.h"
 #include "blockstore/log.h"
+#include "blockstore/volume_settings.h"
 
 namespace volfs {
 namespace {
@@ -128,7 +129,7 @@ Status CheckPass::CheckFile(LayerView& layer) {
                                  " bytes where the catalog says ", layer.record.size_bytes);
   if (size.value() < layer.record.size_bytes) {
     Damage(Finding::Kind::kFileShort, member, sizes + "; restore it from a backup");
-  } else if (size.value() > layer.record.size_bytes) {
+  } else if (size.value() > layer.record.size_bytes && !MayOutgrow(*layer.member, layer.record)) {
     Tidy(Finding::Kind::kFileLong, member,
          sizes + ", as a growth that was never committed leaves it; its next use cuts it",
          [&directory = member.directory(), name = layer.name,
@@ -143,6 +144,17 @@ Status CheckPass::CheckFile(LayerView& layer) {
   if (!data.ok()) return unusable(data.error());
   CheckGarbage(layer, data.value());
   return OkStatus();
+}
+
+bool CheckPass::MayOutgrow(const Member& member, const LayerRecord& layer) {
+  return std::any_of(
+      member.contents.volumes.begin(), member.contents.volumes.end(), [&](const auto& volume) {
+        const std::pair<std::string, std::string> native{VolumeSetting(kIoPrefix, volume.id),
+                                                         std::string(kIoNative)};
+        return volume.head == layer.id &&
+               std::find(member.contents.settings.begin(), member.contents.settings.end(),
+                         native) != member.contents.settings.end();
+      });
 }
 
 // The record says that the layer needs no file.

@@ -112,6 +112,7 @@ void CheckPass::CheckVolume(Member& member, const VolumeRecord& volume) {
   // The larger one wins: nothing that was acknowledged is cut off. What a file has past the size
   // in its record was never committed, and must not be seen in the grown tail.
   Repair equalize = [&node = *member.node, layer = head->record, name = head->name,
+                     outgrows = MayOutgrow(*head->member, head->record),
                      record = volume]() mutable -> Status {
     const uint64_t larger = std::max(layer.size_bytes, record.size_bytes);
     if (layer.has_file && larger > layer.size_bytes) {
@@ -120,8 +121,8 @@ void CheckPass::CheckVolume(Member& member, const VolumeRecord& volume) {
       if (size < layer.size_bytes) {
         return Error{Errc::kCorrupt, Text(name, " is shorter than either says")};
       }
-      if (size > layer.size_bytes) VOLFS_TRY(file->SetSize(layer.size_bytes));
-      VOLFS_TRY(file->SetSize(larger));
+      if (size > layer.size_bytes && !outgrows) VOLFS_TRY(file->SetSize(layer.size_bytes));
+      if (size < larger || !outgrows) VOLFS_TRY(file->SetSize(larger));
       VOLFS_TRY(file->SyncData());
     }
     layer.size_bytes = record.size_bytes = larger;

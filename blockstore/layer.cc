@@ -84,6 +84,7 @@ Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
 Result<bool> Layer::CheckSizeLocked(NodeFile& file) {
   VOLFS_ASSIGN(const uint64_t size, file.Size());
   if (size == record_.size_bytes) return false;
+  if (size > record_.size_bytes && written_elsewhere_) return false;  // who appends is not cut
   if (size > record_.size_bytes && Sabotaged(Sabotage::kTailNotCut)) return false;
   if (size > record_.size_bytes) {
     VOLFS_TRY(file.SetSize(record_.size_bytes));
@@ -133,7 +134,7 @@ Status Layer::ForgetCache() {
   VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadWrite));
   // One that is too short is an error of who reads it.
   VOLFS_ASSIGN(const uint64_t size, file->Size());
-  if (size > record_.size_bytes && !Sabotaged(Sabotage::kTailNotCut)) {
+  if (size > record_.size_bytes && !written_elsewhere_ && !Sabotaged(Sabotage::kTailNotCut)) {
     VOLFS_TRY(file->SetSize(record_.size_bytes));
     VOLFS_TRY(file->SyncData());
   }
@@ -209,6 +210,10 @@ Result<uint64_t> Layer::AllocatedBytes() {
   MutexLock lock(mu_);
   if (!record_.has_file) return uint64_t{0};
   if (!allocated_bytes_) {
+    // Opened since: what is asked by name now would be kept although it changes.
+    if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
+      return open->AllocatedBytes();
+    }
     VOLFS_ASSIGN(const uint64_t bytes, node_->directory().AllocatedBytes(FileName()));
     allocated_bytes_ = bytes;
   }
@@ -240,7 +245,8 @@ Result<NodeFile::State> Layer::AdoptFile() {
 Result<bool> Layer::WrittenElsewhere() {
   MutexLock lock(mu_);
   VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
-  return file->WrittenElsewhere();
+  written_elsewhere_ = file->WrittenElsewhere();
+  return written_elsewhere_;
 }
 
 void Layer::DropWritten(const ByteRange& range) {
@@ -310,6 +316,10 @@ Status Layer::SyncFile() {
     MutexLock lock(mu_);
     sync_name = !name_durable_ && !Sabotaged(Sabotage::kSkipNameSync);
   }
+  // One at a time: the host tells an error once, and who finds that it was told to another must not
+  // believe that all is well.
+  MutexLock syncing(sync_mu_);
+  if (failed()) return FileForWrite().error();
   slot_.BeginSync();
   Status synced = file->SyncData();
   if (synced.ok() && sync_name) synced = node_->directory().SyncNames();

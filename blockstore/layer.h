@@ -39,7 +39,8 @@ class Node;
 // The file is open when it is used, and as long as OpenFiles leaves it open: what has unsynced
 // writes is not closed.
 //
-// Thread-safety: all methods from any thread. Locks: mu_, a leaf but for opening the file.
+// Thread-safety: all methods from any thread. Locks, in order: sync_mu_ > mu_, a leaf but for
+// opening the file.
 // Cost of ReadAt, WriteAt once the file is open: that of an OpenFiles::Use, and one system call.
 class Layer {
  public:
@@ -98,10 +99,11 @@ class Layer {
     OpenFiles::Use use;
   };
   Result<Lent> Lend(OpenFiles::For what) VOLFS_EXCLUDES(mu_);
-  // Of a flat layer whose file others may have made longer: it has that size from now on. A shorter
-  // file is an error.
+  // Of a flat layer whose file others may have made longer: it has that size from now on. Of a
+  // shorter one it keeps its own: that is an error of who opens the file.
   Result<NodeFile::State> AdoptFile() VOLFS_EXCLUDES(mu_);
-  // As NodeFile's; before anything else opens the file.
+  // As NodeFile's; before anything else opens the file. If so, it may become longer, and is not
+  // cut.
   Result<bool> WrittenElsewhere() VOLFS_EXCLUDES(mu_);
   void DropWritten(const ByteRange& range) VOLFS_EXCLUDES(mu_);
   // Sets the file's and the layer's size; durable with the commit of record() after SyncFile().
@@ -122,7 +124,7 @@ class Layer {
 
   // Makes the file's bytes, and its name if it is new, durable. An error is final: this layer
   // then refuses every write and sync until the next mount (failed()).
-  Status SyncFile() VOLFS_EXCLUDES(mu_);
+  Status SyncFile() VOLFS_EXCLUDES(mu_, sync_mu_);
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
   void Fail() { failed_.store(true, std::memory_order_release); }
 
@@ -170,6 +172,7 @@ class Layer {
   OpenFiles& files_;
   OpenFiles::Slot slot_{*this};
 
+  Mutex sync_mu_;  // one sync at a time
   mutable Mutex mu_;
   LayerRecord record_ VOLFS_GUARDED_BY(mu_);
   LayerRecord committed_ VOLFS_GUARDED_BY(mu_);
@@ -178,6 +181,7 @@ class Layer {
   bool distrust_cache_ VOLFS_GUARDED_BY(mu_) = false;
   // The last mount may have written what nobody has synced: who reads and syncs it relies on that.
   bool unsynced_before_ VOLFS_GUARDED_BY(mu_) = false;
+  bool written_elsewhere_ VOLFS_GUARDED_BY(mu_) = false;
   // What the file takes, if that was asked and it was not opened since.
   std::optional<uint64_t> allocated_bytes_ VOLFS_GUARDED_BY(mu_);
 };

@@ -280,6 +280,7 @@ Result<VolumeInfo> Store::Info(const std::string& name) {
 }
 
 VolumeInfo Store::Info(Volume& volume) {
+  if (!volume.node().directory().calls()->slow()) volume.FollowFile();
   const VolumeRecord record = volume.record();
   VolumeInfo info;
   info.id = record.id;

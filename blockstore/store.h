@@ -328,6 +328,7 @@ class Store {
   // Deleting, reverting. kProtected before kDenied.
   static Status CheckMayDestroy(const Caller& caller, const Volume& volume, const char* verb);
   [[nodiscard]] Status CheckMayShrink(const Volume& volume) const;
+  Status SetNativeClosed(Volume& volume, bool native);
   Status FindSourceLocked(const CloneRequest& request, ClonePlan& plan) VOLFS_REQUIRES(mu_);
   Result<std::shared_ptr<Volume>> Retried(const CloneRequest& request) VOLFS_EXCLUDES(mu_);
   Status Freeze(ClonePlan& plan, const Volume::Extra& extra);

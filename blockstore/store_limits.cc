@@ -45,6 +45,14 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
 
 Status Store::SetNative(Volume& volume, bool native) {
   MutexLock setting(settings_mu_);
+  const bool before = volume.wants_native();
+  volume.set_wants_native(false);  // who opens it meanwhile
+  const Status done = SetNativeClosed(volume, native);
+  volume.set_wants_native(done.ok() ? native : before);
+  return done;
+}
+
+Status Store::SetNativeClosed(Volume& volume, bool native) {
   VOLFS_TRY(Patiently([&]() -> Status {
     if (volume.readers() + volume.writers() == 0) return OkStatus();
     return Error{Errc::kBusy, Text(volume.name(),
@@ -61,9 +69,7 @@ Status Store::SetNative(Volume& volume, bool native) {
     VOLFS_TRY(volume.Sync());
     change.emplace_back(DeleteSetting{key});
   }
-  VOLFS_TRY(volume.node().catalog().Commit(std::move(change)));
-  volume.set_wants_native(native);
-  return OkStatus();
+  return volume.node().catalog().Commit(std::move(change));
 }
 
 }  // namespace volfs

@@ -139,8 +139,9 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
 Result<Volume::Instant> Store::TakeInstant(Volume& volume, const Volume::Extra& extra) {
   Layer* const old = volume.head();
   Result<Volume::Instant> instant = volume.TakeInstant(extra);
-  if (!instant.ok() && instant.error().code == Errc::kBusy && volume.native()) {
-    // Perhaps who had it open has just closed it: close(2) returns before its release reaches us.
+  if (!instant.ok() && instant.error().code == Errc::kBusy && volume.wants_native()) {
+    // Perhaps who had it open has just closed it: close(2) returns before its release reaches us,
+    // and that may have come meanwhile.
     const Status closed = Patiently([&] { return volume.CheckNotNative("this"); });
     if (closed.ok()) instant = volume.TakeInstant(extra);
   }
@@ -197,6 +198,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
 Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller& caller) {
   const std::shared_ptr<Volume> volume = Find(name);
   if (volume == nullptr) return NotFound(name);
+  volume->FollowFile();
   const VolumeRecord record = volume->record();
   if (!Allowed(caller, record.attributes, Right::kWrite)) return Denied(name, "resize");
   const bool shrinks = size_bytes < volume->size_bytes();

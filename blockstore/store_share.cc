@@ -12,10 +12,13 @@ bool Store::MayShare(const Volume& source, Volume& target) {
     if (locked_.contains(target.id()) || clones_.contains(target.id())) return false;
   }
   const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be replaced meanwhile
-  return &source.node() == &target.node() && source.id() != target.id() && target.Untouched();
+  return &source.node() == &target.node() && source.id() != target.id() && !target.native() &&
+         target.Untouched();
 }
 
 Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Volume>& source) {
+  // A file that the host would share whole, for a copy of perhaps a few blocks.
+  VOLFS_TRY(source->CheckNotNative("sharing its blocks with another volume"));
   const Gate::Passage stay = source->node().shape().Enter();
   Reservation reservation(*this);
   {

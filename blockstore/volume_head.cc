@@ -131,6 +131,10 @@ Status Volume::ShrinkClosed(uint64_t size_bytes) {
     return Fail({Errc::kIo, Text(name(), " has ", size_bytes,
                                  " bytes now, but its file was not cut: ", done.error().message)});
   }
+  // What a crash leaves past the size is cut, but of such a one it is kept (AdoptAfterCrash).
+  if (wants_native()) {
+    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
+  }
   return OkStatus();
 }
 

@@ -12,7 +12,7 @@ Result<Descriptor> Volume::BeginNative() {
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
-  if (!raw->flat()) return Descriptor();
+  if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
   VOLFS_ASSIGN(Layer::Lent lent, raw->Lend(OpenFiles::For::kWrite));
   if (!lent.file.ok()) return Descriptor();
   if (!native()) VOLFS_TRY(AdoptFile(Time::kIgnored));
@@ -42,7 +42,9 @@ void Volume::FollowFile() {
 
 Status Volume::AdoptFile(Time time) {
   MutexLock growing(grow_mu_);
+  const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
+  if (!raw->flat()) return OkStatus();  // closed since, and an instant was taken
   VOLFS_ASSIGN(const NodeFile::State file, raw->AdoptFile());
   {
     WriterLock lock(map_mu_);
@@ -96,7 +98,10 @@ Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
   const auto clone = [&]() -> Status {
     VOLFS_TRY(fresh->CreateFile());
     VOLFS_ASSIGN(const bool cloned, fresh->CloneFrom(*head()));
-    if (!cloned) return CheckNotNative("a snapshot or clone of what its node cannot share at once");
+    if (!cloned) {
+      VOLFS_TRY(CheckNotNative("a snapshot or clone of what its node cannot share at once"));
+      return Error{Errc::kBusy, Text(name(), ": it was closed just now; try again")};
+    }
     VOLFS_TRY(fresh->AdoptFile());  // it may have grown meanwhile
     VOLFS_TRY(fresh->SyncFile());
     CatalogChange change = extra(*fresh);

@@ -1,7 +1,9 @@
 #include "fusefs/backing_table.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -21,7 +23,34 @@ struct BackingMap {
 constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
 constexpr unsigned long kBackingClose = _IOW(229, 2, uint32_t);
 
+// Between two looks at what is only mapped. After a close(2) the kernel lets go of the file a
+// moment after it has told us, so the first look comes soon.
+constexpr Nanoseconds kFirstLook = std::chrono::milliseconds(1);
+constexpr Nanoseconds kLaterLook = std::chrono::milliseconds(100);
+
+enum class Others { kNone, kSome, kUnknown };
+
+// Who else has the file open, or maps it?
+Others OthersOf(const Descriptor& file) {
+  if (::fcntl(file.get(), F_SETLEASE, F_WRLCK) == 0) {
+    (void)::fcntl(file.get(), F_SETLEASE, F_UNLCK);
+    return Others::kNone;
+  }
+  return errno == EAGAIN || errno == EBUSY ? Others::kSome : Others::kUnknown;
+}
+
+bool IsLasting(int os_errno) {
+  return os_errno == EPERM || os_errno == ELOOP || os_errno == EOPNOTSUPP || os_errno == ENOTTY ||
+         os_errno == ENOSYS || os_errno == EINVAL;
+}
+
 }  // namespace
+
+BackingTable::BackingTable() {
+  thread_ = Thread("volfs-mapped", [this] { Work(); });
+}
+
+BackingTable::~BackingTable() { Stop(); }
 
 bool BackingTable::MayServe(const Node* node) {
   if (!enabled_) return false;
@@ -29,21 +58,26 @@ bool BackingTable::MayServe(const Node* node) {
   return !refused_.contains(node);
 }
 
-Result<int> BackingTable::Register(const Image& image) {
-  if (!MayServe(image.node)) return kNone;
-  VOLFS_ASSIGN(const Descriptor file, image.begin());
-  if (!file.ok()) return kNone;
-  const BackingMap map{file.get(), 0, 0};
-  if (const int id = ::ioctl(device_, kBackingOpen, &map); id > kNone) return id;
+Result<BackingTable::Entry> BackingTable::Register(const Image& image) {
+  if (!MayServe(image.node)) return Entry{};
+  VOLFS_ASSIGN(Descriptor file, image.begin());
+  if (!file.ok()) return Entry{};
+  const Others others = OthersOf(file);
+  if (others == Others::kNone) {
+    const BackingMap map{file.get(), 0, 0};
+    if (const int id = ::ioctl(device_, kBackingOpen, &map); id > kNone) {
+      return Entry{id, 0, std::move(file), image.end, {}};
+    }
+  }
   const int os_errno = errno;
   image.end();
+  if (others == Others::kSome || !IsLasting(os_errno)) return Entry{};
   LogInfo(Text("the kernel does not serve the files of node ", image.node->name(), " by itself (",
                std::strerror(os_errno),
-               "): it wants root, and a node that is on no FUSE or overlay "
-               "filesystem"));
+               "): it wants root, and a node that is on no FUSE, overlay or network filesystem"));
   MutexLock lock(mu_);
   refused_.insert(image.node);
-  return kNone;
+  return Entry{};
 }
 
 Result<int> BackingTable::Add(const Image& image) {
@@ -54,8 +88,7 @@ Result<int> BackingTable::Add(const Image& image) {
       return found->second.id;
     }
   }
-  VOLFS_ASSIGN(const int id, Register(image));
-  Entry mine{id, 0, id == kNone ? nullptr : image.end};
+  VOLFS_ASSIGN(Entry mine, Register(image));
   int decided = kNone;
   {
     MutexLock lock(mu_);
@@ -68,23 +101,83 @@ Result<int> BackingTable::Add(const Image& image) {
   return decided;
 }
 
-void BackingTable::Remove(uint64_t ino) {
+void BackingTable::Remove(uint64_t ino, std::function<void()> closed) {
   Entry last;
   {
     MutexLock lock(mu_);
     const auto found = entries_.find(ino);
-    if (found == entries_.end() || --found->second.opens > 0) return;
-    last = std::move(found->second);
-    entries_.erase(found);
+    if (found != entries_.end() && --found->second.opens == 0) {
+      Entry& entry = found->second;
+      entry.closed.push_back(std::move(closed));
+      if (entry.id != kNone && OthersOf(entry.file) == Others::kSome) {
+        mapped_ = true;
+        changed_.NotifyAll();
+        return;
+      }
+      last = std::move(entry);
+      entries_.erase(found);
+    } else {
+      last.closed.push_back(std::move(closed));
+    }
   }
   Release(last);
 }
 
-void BackingTable::Release(const Entry& entry) const {
-  if (entry.id == kNone) return;
-  uint32_t id = static_cast<uint32_t>(entry.id);
-  (void)::ioctl(device_, kBackingClose, &id);  // the connection may be gone, and it with it
-  entry.end();
+void BackingTable::Release(Entry& entry) const {
+  if (entry.id != kNone) {
+    uint32_t id = static_cast<uint32_t>(entry.id);
+    (void)::ioctl(device_, kBackingClose, &id);  // the connection may be gone, and it with it
+    entry.end();
+  }
+  for (const auto& closed : entry.closed) closed();
+}
+
+bool BackingTable::AnyMappedLocked() const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [](const auto& entry) { return entry.second.opens == 0; });
+}
+
+std::vector<BackingTable::Entry> BackingTable::TakeUnmapped(bool all) {
+  std::vector<Entry> taken;
+  MutexLock lock(mu_);
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    Entry& entry = it->second;
+    if (entry.opens != 0 || (!all && OthersOf(entry.file) == Others::kSome)) {
+      ++it;
+      continue;
+    }
+    taken.push_back(std::move(entry));
+    it = entries_.erase(it);
+  }
+  return taken;
+}
+
+void BackingTable::Work() {
+  for (Nanoseconds pause = kFirstLook;;) {
+    {
+      MutexLock lock(mu_);
+      if (mapped_) pause = kFirstLook;
+      mapped_ = false;
+      const Nanoseconds deadline = AnyMappedLocked() ? MonotonicNow() + pause : kForever;
+      while (!stopping_ && !mapped_ && MonotonicNow() < deadline) {
+        (void)changed_.WaitUntil(mu_, deadline);
+      }
+      if (stopping_) return;
+      if (mapped_) continue;
+    }
+    for (Entry& entry : TakeUnmapped(false)) Release(entry);
+    pause = std::min<Nanoseconds>(pause * 2, kLaterLook);
+  }
+}
+
+void BackingTable::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.Join();
+  for (Entry& entry : TakeUnmapped(true)) Release(entry);
 }
 
 }  // namespace volfs

@@ -42,7 +42,8 @@ void Filesystem::Stop() {
   invalidator.Stop();
   for (auto& [node, lane] : lanes_) lane.overflow().Stop();
   names.Stop();  // its requests use handles; what is submitted from here on runs at once
-  for (const std::unique_ptr<Handle>& handle : handles.RemoveAll()) CloseImage(*handle);
+  for (std::unique_ptr<Handle>& handle : handles.RemoveAll()) CloseImage(std::move(handle));
+  backings.Stop();
 }
 
 Lane* Filesystem::LaneOf(const Node* node) {
@@ -52,15 +53,20 @@ Lane* Filesystem::LaneOf(const Node* node) {
 
 void Filesystem::Close(Handle* handle) {
   if (watchdog.KeepOpen(handle)) return;  // it comes again
-  const std::unique_ptr<Handle> owned = handles.Remove(handle);
+  std::unique_ptr<Handle> owned = handles.Remove(handle);
   if (owned->kind == Handle::Kind::kControl) parked.Unwatch(owned.get());
-  CloseImage(*owned);
+  CloseImage(std::move(owned));
 }
 
-void Filesystem::CloseImage(const Handle& handle) {
-  if (handle.kind != Handle::Kind::kVolume && handle.kind != Handle::Kind::kSnapshot) return;
-  backings.Remove(handle.ino);
-  if (handle.kind == Handle::Kind::kVolume) CloseVolume(static_cast<const VolumeHandle&>(handle));
+void Filesystem::CloseImage(std::unique_ptr<Handle> handle) {
+  if (handle->kind != Handle::Kind::kVolume && handle->kind != Handle::Kind::kSnapshot) return;
+  const uint64_t ino = handle->ino;
+  // The handle is what keeps the image in use. shared_ptr: std::function wants to be copied.
+  backings.Remove(ino, [this, closed = std::shared_ptr<Handle>(std::move(handle))] {
+    if (closed->kind == Handle::Kind::kVolume) {
+      CloseVolume(static_cast<const VolumeHandle&>(*closed));
+    }
+  });
 }
 
 void Filesystem::CloseVolume(const VolumeHandle& handle) {

@@ -80,7 +80,7 @@ class Filesystem {
 
  private:
   void OnEvent(const StoreEvent& event);
-  void CloseImage(const Handle& handle);
+  void CloseImage(std::unique_ptr<Handle> handle);
   void CloseVolume(const VolumeHandle& handle);
 
   std::map<const Node*, Lane> lanes_;  // constant after construction

@@ -105,6 +105,7 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
 }
 
 Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {
+  volume.FollowFile();
   if (size_bytes == volume.size_bytes()) return OkStatus();
   if (!open) VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
   const bool shrinks = size_bytes < volume.size_bytes();

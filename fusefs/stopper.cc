@@ -32,6 +32,7 @@ void Stopper::BlockSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGHUP, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGIO, SIG_IGN);  // somebody opens a layer's file in the moment that we have its lease
 }
 
 Stopper::Stopper(Filesystem& fs, Session& session, std::string mountpoint)

@@ -114,59 +114,88 @@ TEST(OpenFilesTest, AskingWhatAVolumeTakesOpensNothing) {
   EXPECT_EQ(fixture.store().Info(NameOf(0)).value().allocated_bytes, kMiB);
 }
 
+// What the disk does with syncs.
+struct Disk {
+  std::string fails;                 // of this file
+  std::atomic<bool> failing{false};  // it was asked, and has not answered yet
+  Nanoseconds takes{0};
+};
+
 class UnsyncableFile final : public ForwardingFile {
  public:
-  UnsyncableFile(std::unique_ptr<NodeFile> file, const std::atomic<bool>& fails)
-      : ForwardingFile(std::move(file)), fails_(fails) {}
+  UnsyncableFile(std::unique_ptr<NodeFile> file, std::string name, Disk& disk)
+      : ForwardingFile(std::move(file)), name_(std::move(name)), disk_(disk) {}
   // Told once, as the kernel does it.
   Status SyncData() override {
-    if (!fails_ || told_.exchange(true)) return ForwardingFile::SyncData();
+    if (disk_.fails != name_ || told_.exchange(true)) return ForwardingFile::SyncData();
+    disk_.failing = true;
+    SleepFor(disk_.takes);
     return Error{Errc::kIo, "fdatasync: Input/output error (made up)"};
   }
 
  private:
-  const std::atomic<bool>& fails_;
+  const std::string name_;
+  Disk& disk_;
   std::atomic<bool> told_{false};
 };
 
 class UnsyncableNode final : public ForwardingNode {
  public:
-  UnsyncableNode(std::unique_ptr<NodeDirectory> node, const std::atomic<bool>& fails)
-      : ForwardingNode(std::move(node)), fails_(fails) {}
+  UnsyncableNode(std::unique_ptr<NodeDirectory> node, Disk& disk)
+      : ForwardingNode(std::move(node)), disk_(disk) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
     VOLFS_ASSIGN(auto file, node_->Open(name, mode));
-    return std::unique_ptr<NodeFile>(std::make_unique<UnsyncableFile>(std::move(file), fails_));
+    return std::unique_ptr<NodeFile>(
+        std::make_unique<UnsyncableFile>(std::move(file), name, disk_));
   }
 
  private:
-  const std::atomic<bool>& fails_;
+  Disk& disk_;
+};
+
+class UnsyncableTest : public ::testing::Test {
+ protected:
+  UnsyncableTest() : fixture_(Few()) {
+    for (int n = 0; n < kVolumes; ++n) fixture_.MakeVolume(NameOf(n), kMiB);
+    fixture_.Close();
+    auto directory = OpenPosixNode(fixture_.NodePath("a"));
+    auto node = Node::Open(std::make_unique<UnsyncableNode>(std::move(directory.value()), disk_));
+    std::vector<std::unique_ptr<Node>> nodes;
+    nodes.push_back(std::move(node.value()));
+    store_ = std::move(Store::Open(std::move(nodes), Few()).value());
+    victim_ = store_->Find(NameOf(0));
+    EXPECT_TRUE(victim_->WriteAt(Pattern(4096), 0).ok());
+    disk_.fails = victim_->head()->FileName();
+  }
+  // All are written, so that none is closed for nothing.
+  void WriteOthers() {
+    std::vector<std::byte> block(4096);
+    for (int n = 1; n < kVolumes; ++n) (void)store_->Find(NameOf(n))->WriteAt(block, 0);
+  }
+
+  StoreFixture fixture_;
+  Disk disk_;
+  std::unique_ptr<Store> store_;
+  std::shared_ptr<Volume> victim_;
 };
 
 // A file that is closed to make room is synced first. If that fails, who syncs the volume learns
 // it, although the file has told it already.
-TEST(OpenFilesTest, AnErrorOfAFileThatHadToGoIsTold) {
-  StoreFixture fixture(Few());
-  for (int n = 0; n < kVolumes; ++n) fixture.MakeVolume(NameOf(n), kMiB);
-  fixture.Close();
-  std::atomic<bool> fails{false};
-  std::vector<std::unique_ptr<Node>> nodes;
-  auto directory = OpenPosixNode(fixture.NodePath("a"));
-  ASSERT_TRUE(directory.ok());
-  auto node = Node::Open(std::make_unique<UnsyncableNode>(std::move(directory.value()), fails));
-  ASSERT_TRUE(node.ok());
-  nodes.push_back(std::move(node.value()));
-  auto store = Store::Open(std::move(nodes), Few());
-  ASSERT_TRUE(store.ok());
-  const auto victim = store.value()->Find(NameOf(0));
-  ASSERT_TRUE(victim->WriteAt(Pattern(4096), 0).ok());
-  fails = true;
-  std::vector<std::byte> block(4096);
-  for (int n = 1; n < kVolumes; ++n) {  // written, too, so that none is closed for nothing
-    (void)store.value()->Find(NameOf(n))->WriteAt(block, 0);
-  }
-  const Status synced = victim->Sync();
+TEST_F(UnsyncableTest, AnErrorOfAFileThatHadToGoIsTold) {
+  WriteOthers();
+  const Status synced = victim_->Sync();
   EXPECT_FALSE(synced.ok());
-  EXPECT_NE(victim->failure(), "");
+  EXPECT_NE(victim_->failure(), "");
+}
+
+// ... also while it is being told.
+TEST_F(UnsyncableTest, ASyncThatMeetsTheFailingOneIsNotAcknowledged) {
+  disk_.takes = std::chrono::milliseconds(200);
+  Thread others("others", [this] { WriteOthers(); });
+  while (!disk_.failing) SleepFor(std::chrono::milliseconds(1));
+  const bool synced = victim_->Sync().ok();
+  others.Join();
+  EXPECT_FALSE(synced && victim_->head()->failed()) << "acknowledged, and the file has failed";
 }
 
 }  // namespace

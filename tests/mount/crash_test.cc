@@ -127,7 +127,11 @@ TEST_F(CrashTest, FsyncedWritesAreThere) {
     SCOPED_TRACE("kill " + std::to_string(round));
     load.Start();
     KillAfter(10, 150);
-    EXPECT_NE(load.Stop(), 0) << "the writers did not notice the kill";
+    const int error = load.Stop();
+    // The kernel goes on by itself where it serves the volume.
+    if (!NativeByDefault()) {
+      EXPECT_NE(error, 0) << "the writers did not notice the kill";
+    }
     MountAgain();
     ASSERT_EQ(load.CheckAfterCrash(ReadBytes(Volume("db.img"))), "");
   }

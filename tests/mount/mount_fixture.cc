@@ -227,16 +227,18 @@ void MountTest::CleanUp(const std::string& folder) {
 
 // --- the daemon ----------------------------------------------------------------------------------
 
+bool MountTest::NativeByDefault() {
+  const char* const io = std::getenv("VOLFS_TEST_IO");
+  return io != nullptr && std::string_view(io) == "native";
+}
+
 CommandResult MountTest::TryMount(const std::vector<std::string>& nodes,
                                   const std::string& options) {
   std::vector<std::string> words = {Binary(), "mount"};
   for (const std::string& node : nodes) words.push_back(NodePath(node));
   words.push_back(Mnt());
   if (!options.empty()) words.insert(words.end(), {"-o", options});
-  // So that all tests can be run in both modes (PROTOCOL.md, section 11).
-  if (const char* io = std::getenv("VOLFS_TEST_IO")) {
-    words.insert(words.end(), {"-o", "io=" + std::string(io)});
-  }
+  if (NativeByDefault()) words.insert(words.end(), {"-o", "io=native"});
   return RunProgram(words);
 }
 

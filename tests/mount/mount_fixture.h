@@ -43,6 +43,9 @@ class MountTest : public ::testing::Test {
   }
 
   // --- the daemon
+  // VOLFS_TEST_IO=native: the kernel serves the volumes by itself (PROTOCOL.md, section 11), so
+  // that all tests can be run in both modes.
+  [[nodiscard]] static bool NativeByDefault();
   // Mounts the nodes of these names; `-o options` if there are any.
   void Mount(const std::vector<std::string>& nodes = {"a", "b"}, const std::string& options = "");
   CommandResult TryMount(const std::vector<std::string>& nodes, const std::string& options = "");

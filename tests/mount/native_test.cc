@@ -5,13 +5,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/mount/mount_fixture.h"
 
@@ -22,6 +26,26 @@ using testing::HasSubstr;
 
 constexpr int kBlock = 4096;
 constexpr off_t kMib = off_t{1} << 20;
+
+// Four MiB of a file, that outlive the descriptor they were made by.
+class Mapping {
+ public:
+  Mapping(const std::string& path, int flags)
+      : bytes_(static_cast<char*>(::mmap(nullptr, kBytes,
+                                         flags == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ,
+                                         MAP_SHARED, TestFile(path, flags).fd(), 0))) {
+    if (bytes_ == MAP_FAILED) throw std::runtime_error("cannot map " + path);
+  }
+  ~Mapping() { ::munmap(bytes_, kBytes); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  [[nodiscard]] std::string Get(size_t size) const { return {bytes_, size}; }
+  void Put(const std::string& text) { std::memcpy(bytes_, text.data(), text.size()); }
+
+ private:
+  static constexpr size_t kBytes = size_t{4} << 20;
+  char* const bytes_;
+};
 
 class NativeTest : public MountTest {
  protected:
@@ -230,6 +254,89 @@ TEST_F(NativeTest, TheModeChangesOnlyWhileItIsClosed) {
   }
 }
 
+// A mapping goes on when its descriptor is closed, and is of the layer's own file.
+TEST_F(NativeTest, AMappedVolumeIsInUseUntilItIsUnmapped) {
+  Make("v");
+  {
+    Mapping mapping(Volume("v"), O_RDWR);
+    mapping.Put("before");
+    EXPECT_EQ(Field("v", "status"), "in-use");
+    EXPECT_NE(Ask("volumes/v/io", "daemon"), 0);
+    EXPECT_NE(::unlink(Volume("v").c_str()), 0);
+    if (Ask("snapshot", "v s") == 0) {  // by reflink: else EBUSY
+      mapping.Put("after!");
+      EXPECT_EQ(Read(Path("snapshots/v/s"), 0, 6), "before");
+      MustAsk("delete", "v@s");
+    }
+    mapping.Put("mapped");
+    EXPECT_TRUE(ServedByKernel(Volume("v"), O_RDWR)) << "the next open joins";
+    EXPECT_EQ(Read(Volume("v"), 0, 6), "mapped");
+  }
+  EXPECT_TRUE(WaitForStatus("v", "available"));
+  MustAsk("volumes/v/io", "daemon");
+  MustAsk("snapshot", "v s");
+  EXPECT_EQ(Read(Volume("v"), 0, 6), "mapped");
+}
+
+TEST_F(NativeTest, AMappedSnapshotKeepsItsBytesWhenItIsDeleted) {
+  MustAsk("create", "v 4M");
+  MustRun("yes snapshot | dd bs=1M count=4 iflag=fullblock conv=notrunc status=none of=" +
+          Volume("v"));
+  MustAsk("snapshot", "v s");
+  ASSERT_TRUE(ServedByKernel(Path("snapshots/v/s"), O_RDONLY));
+  const Mapping mapping(Path("snapshots/v/s"), O_RDONLY);
+  MustRun("yes volume | dd bs=1M count=4 iflag=fullblock conv=notrunc,fsync status=none of=" +
+          Volume("v"));
+  MustAsk("delete", "v@s");
+  ::sleep(1);  // what nobody needs is freed by now, and the two layers are one
+  EXPECT_EQ(mapping.Get(9), "snapshot\n");
+}
+
+// The kernel asks for no size before ftruncate(2).
+TEST_F(NativeTest, ATruncationKnowsWhatTheKernelHasWritten) {
+  Unmount();
+  Mount({"a", "b"}, "allow_shrink");
+  MustAsk("create", "v 0 io=native");
+  const TestFile file(Volume("v"), O_RDWR);
+  Write(file, "gone", kMib - 4);
+  ASSERT_EQ(::ftruncate(file.fd(), 0), 0);
+  EXPECT_EQ(SizeOf(Volume("v")), 0);
+  Write(file, "gone", 10 * kMib - 4);
+  EXPECT_EQ(Ask("resize", "v 7M"), 0);
+  EXPECT_EQ(SizeOf(Volume("v")), 7 * kMib);
+  Write(file, "gone", 10 * kMib - 4);
+  EXPECT_EQ(Field("v", "size"), std::to_string(10 * kMib));
+}
+
+// What is acknowledged while it is closed just then is there.
+TEST_F(NativeTest, AnInstantThatMeetsACloseIsWholeOrRefused) {
+  constexpr int kRounds = 60;
+  std::vector<std::string> taken;
+  for (int i = 0; i < kRounds; ++i) {
+    const std::string name = "v" + std::to_string(i);
+    Make(name);
+    auto file = std::make_unique<TestFile>(Volume(name), O_RDWR);
+    Write(*file, name, 0);
+    std::thread closer([&] {
+      ::usleep(static_cast<unsigned>(i * 50));
+      file.reset();
+    });
+    const bool made = Ask("snapshot", name + " s") == 0;
+    closer.join();
+    if (made) taken.push_back(name);
+  }
+  EXPECT_FALSE(taken.empty());
+  const auto check = [&] {
+    for (const std::string& name : taken) {
+      EXPECT_EQ(Read(Path("snapshots/" + name + "/s"), 0, name.size()), name);
+      EXPECT_EQ(SizeOf(Path("snapshots/" + name + "/s")), 4 * kMib);
+    }
+  };
+  check();
+  Remount();
+  check();
+}
+
 // Nobody can take a file away from who has it open; so nobody else writes it, and no instant is
 // taken, until he has gone (T56).
 TEST_F(NativeTest, WhoStillWritesAfterTheDaemonsDeathIsAlone) {
@@ -241,10 +348,14 @@ TEST_F(NativeTest, WhoStillWritesAfterTheDaemonsDeathIsAlone) {
     EXPECT_EQ(TestFile(Volume("v"), O_RDWR).open_error(), EROFS);
     EXPECT_NE(Ask("snapshot", "v s"), 0);
     EXPECT_THAT(Field("v", "error"), HasSubstr("when the last mount died still has"));
+    Write(file, "longer", 8 * kMib);
+    EXPECT_EQ(Read(Volume("v"), 0, 4), "late");
+    ::sleep(1);  // what a crash left is tidied up by now
   }
   Remount();
   EXPECT_EQ(TestFile(Volume("v"), O_RDWR).open_error(), 0);
   EXPECT_EQ(Read(Volume("v"), 0, 4), "late");
+  EXPECT_EQ(Read(Volume("v"), 8 * kMib, 6), "longer");
   MustAsk("snapshot", "v s");
 }
 
