@@ -351,7 +351,8 @@ void Folder::Remove(Layer* gone) {
 Status Folder::FoldHead(const Pair& pair, Volume& volume) {
   // What was frozen to be moved on must not become a head again before it was.
   if (overs_.contains(pair.under)) return Busy("what is under it is folded first");
-  VOLFS_TRY(volume.Load());
+  // Kept until the end: with the shape closed none can be loaded.
+  VOLFS_ASSIGN(const MapUses::Use use, volume.UseMap());
   VOLFS_ASSIGN(const bool small, IsSmall(pair.over, volume.PendingWork()));
   if (small) {
     VOLFS_TRY(SinkHead(pair, volume));

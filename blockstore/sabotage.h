@@ -59,6 +59,7 @@
   X(kFoldHeadWritten, "fold-head-written", "a head is folded while it is written")               \
   X(kFoldKeepsSnapshot, "fold-keeps-snapshot", "a snapshot still names the layer that went")     \
   X(kCloseUnsynced, "close-unsynced", "a file is closed with writes that were not synced")       \
+  X(kGiveBackPending, "give-back-pending", "a map is given back with blocks that no commit has") \
   X(kProgressUncommitted, "progress-uncommitted", "progress counts what is not committed")
 
 namespace volfs {

@@ -172,6 +172,7 @@ void Store::MaintainOnce(Node& node, uint64_t tick) {
     if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1))
       warn(volume->Sync());
     if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
+    (void)volume->GiveBackMap(options_.map_idle);
   }
   if (tick % kCheckpointTicks != kCheckpointTicks - 1) return;
   if (!node.catalog().fenced()) warn(node.catalog().Checkpoint());
@@ -342,7 +343,7 @@ void Store::FillCloneInfo(VolumeInfo& info) {
 }
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
-  VOLFS_TRY(volume.Load());
+  VOLFS_ASSIGN(const MapUses::Use use, volume.UseMap());
   const Epoch::Reader reader = volume.node().epoch().Enter();
   const ExtentMap map = volume.MapCopy();
   const uint64_t size = volume.size_bytes();

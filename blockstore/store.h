@@ -145,6 +145,8 @@ struct StoreOptions {
   // What one commit of folding moves; the sixteenth part of it while writers wait. A multiple of
   // 16 blocks.
   uint64_t fold_slice_bytes = uint64_t{16} << 20;
+  // A map that nobody has used for so long is given back; it is loaded again at the next use.
+  Nanoseconds map_idle = std::chrono::minutes(1);
   // Of layers, open at once. What else the process has open is not counted.
   size_t open_files = OpenFiles::kDefaultMost;
 };

@@ -4,7 +4,6 @@
 #include <cassert>
 
 #include "blockstore/log.h"
-#include "blockstore/map_loader.h"
 #include "blockstore/sabotage.h"
 
 namespace volfs {
@@ -51,28 +50,8 @@ Layer* Volume::head() const {
   return head_;
 }
 
-ExtentMap Volume::MapCopy() {
-  ReaderLock lock(map_mu_);
-  return map_;
-}
-
-Status Volume::Load() {
-  if (loaded_.load(std::memory_order_acquire)) return OkStatus();
-  MutexLock loading(load_mu_);
-  if (loaded_.load(std::memory_order_relaxed)) return OkStatus();
-  const Gate::Passage stay = node_.shape().Enter();
-  VOLFS_ASSIGN(ExtentMap map, LoadMap(context_.layers, head(), context_.block_size));
-  SetMap(std::move(map));
-  return OkStatus();
-}
-
-void Volume::SetMap(ExtentMap map) {
-  WriterLock lock(map_mu_);
-  map_ = std::move(map);
-  loaded_.store(true, std::memory_order_release);
-}
-
 Volume::Lookup Volume::Find(uint64_t block) const {
+  assert(loaded());
   ReaderLock lock(map_mu_);
   // Who looked at the size before it shrank may ask for what is past the map's end.
   if (block >= map_.size()) {
@@ -124,7 +103,7 @@ Error Volume::Fail(const Error& error) {
 // --- size --------------------------------------------------------------------------------------
 
 Status Volume::Grow(uint64_t size_bytes) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(CheckWritable());
   const Gate::Passage passage = gate_.Enter();
   return GrowTo(size_bytes);

@@ -16,6 +16,7 @@
 #include "blockstore/gate.h"
 #include "blockstore/image.h"
 #include "blockstore/layer_table.h"
+#include "blockstore/map_uses.h"
 #include "blockstore/node.h"
 #include "blockstore/range_lock.h"
 #include "blockstore/runtime.h"
@@ -53,11 +54,14 @@ enum class Verification : uint8_t { kNone, kWanted, kDone };
 //   V1  every map entry names a layer of this volume's chain, or LayerRef::kHole;
 //   V2  a block is mapped to the head only after its bytes are in the head's file;
 //   V3  only blocks mapped to the head are overwritten in place;
-//   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes().
+//   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes();
+//   V5  whoever looks at the map or changes it has a MapUses::Use from before it was loaded for him
+//       until what he did is in it and, as pending, in its layers; so has a batch. Where the map is
+//       not in memory, the catalogs say all that it would.
 //
 // Thread-safety: all methods from any thread.
-// Locks, in order: slot_ (a batch runs) > gate_ > range_lock_ > map_mu_, meta_mu_ or open_mu_
-// (leaves).
+// Locks, in order: slot_ (a batch runs) > gate_ > load_mu_ > range_lock_ > map_mu_, meta_mu_ or
+// open_mu_ (leaves).
 class Volume {
  public:
   // `record` is in the catalog already, or is about to be.
@@ -78,12 +82,18 @@ class Volume {
   [[nodiscard]] bool wants_native() const { return wants_native_.load(); }
   void set_wants_native(bool wants) { wants_native_.store(wants); }
 
-  // --- the map -------------------------------------------------------------------------------
+  // --- the map (volume_map.cc) ---------------------------------------------------------------
 
-  // Builds the map from the catalogs if it is not in memory. Everything below that reads or writes
-  // bytes calls it itself.
-  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_);
+  // Builds the map from the catalogs if it is not in memory, and keeps it there. Everything below
+  // that reads or writes bytes calls it itself. kNotFound: it was deleted, and nobody has it open.
+  Result<MapUses::Use> UseMap() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
   void SetMap(ExtentMap map) VOLFS_EXCLUDES(map_mu_);  // of a volume just made
+  [[nodiscard]] bool loaded() const { return map_uses_.loaded(); }
+  // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
+  // this tell, and if the catalog of this volume's node says all that it does; true if it has.
+  // Waits for no request; for this node at most, as PendingWork. Cost where nothing is freed: some
+  // short locks if the map is in memory, else one load.
+  bool GiveBackMap(Nanoseconds idle) VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
 
   // --- bytes ---------------------------------------------------------------------------------
 
@@ -248,7 +258,7 @@ class Volume {
   [[nodiscard]] bool Recorded();
 
   [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(map_mu_);
-  [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1)
+  [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1); of who uses the map
   // Blocks made here or zero, or a new size, that wait for a commit; 0 if nothing does.
   [[nodiscard]] uint64_t PendingWork() const;
 
@@ -258,6 +268,9 @@ class Volume {
     Layer* head;
   };
   [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(map_mu_);
+  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);  // of who has entered map_uses_
+  [[nodiscard]] bool OpenOrChanging() const VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(map_mu_, meta_mu_);
   [[nodiscard]] Status CheckWritable() const;
   Error Fail(const Error& error);
   // A first write: up to all of `data`, which starts in a block that was not in the head; returns
@@ -296,7 +309,6 @@ class Volume {
   std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
   std::atomic<bool> read_only_{false};
-  std::atomic<bool> loaded_{false};
   std::atomic<uint64_t> cache_epoch_{0};
   std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_
@@ -314,9 +326,14 @@ class Volume {
 
   Gate gate_;
   RangeLock range_lock_;
-  Mutex load_mu_;  // one loader at a time
+  Mutex load_mu_;  // one loads the map, or gives it back, at a time
   Mutex grow_mu_;  // one change of size at a time
 
+  // As of the last look of GiveBackMap.
+  uint64_t last_uses_ VOLFS_GUARDED_BY(load_mu_) = 0;
+  Nanoseconds idle_since_ VOLFS_GUARDED_BY(load_mu_){0};
+
+  alignas(64) MapUses map_uses_;  // on the cache line of the lock that most users take next
   mutable SharedMutex map_mu_;
   ExtentMap map_ VOLFS_GUARDED_BY(map_mu_);
   Layer* head_ VOLFS_GUARDED_BY(map_mu_);

@@ -29,6 +29,8 @@ uint64_t Volume::PendingWork() const {
 }
 
 Status Volume::CommitBatch(const CatalogChange& extra) {
+  // What it has taken from the pending sets is not in the catalog yet.
+  const MapUses::Use use = map_uses_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   if (deleted_.load()) return OkStatus();
   VOLFS_TRY(CheckWritable());
@@ -115,7 +117,7 @@ Status Volume::CloseGate(Nanoseconds patience) {
 }
 
 Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds patience) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
   Instant instant{};
   VOLFS_TRY(slot_.RunAlone([&]() -> Status {
@@ -164,7 +166,7 @@ WantedReads& Volume::NoteWantedReads() {
 }
 
 Result<bool> Volume::AnyInherited(const BlockRange& range) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   ReaderLock lock(map_mu_);
   const uint64_t end = std::min(range.end(), map_.size());
   for (uint64_t block = range.first; block < end;) {
@@ -220,7 +222,7 @@ Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
 }
 
 Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(CheckWritable());
   const uint32_t bs = context_.block_size;
   const Gate::Passage passage = gate_.Enter();
@@ -265,11 +267,12 @@ Result<bool> Volume::PunchGarbage(Id layer) {
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes(), bs);
   for (uint64_t block = 0; block < blocks;) {
+    const Result<MapUses::Use> use = UseMap();
     // One step: a deletion elsewhere waits no longer than that for us.
     const Epoch::Reader reader = context_.epoch.Enter();
     // What froze of it since is for the reclaimer; the rest goes with it.
     if (deleted_.load()) return record().head == layer;
-    VOLFS_TRY(Load());
+    if (!use.ok()) return use.error();
     const Lookup found = Find(block);
     if (found.head->id() != layer) return false;
     const uint64_t end = std::min(found.extent.end(), blocks);
@@ -310,7 +313,7 @@ bool Volume::Recorded() {
 }
 
 Status Volume::Flatten(const CatalogChange& extra) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(head()->CreateFile());
   if (!Sabotaged(Sabotage::kFlatWithGarbage)) VOLFS_TRY(PunchGarbage(head()->id()));
   return slot_.RunAlone([&]() -> Status {

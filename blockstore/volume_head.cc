@@ -12,7 +12,7 @@
 namespace volfs {
 
 Status Volume::ReplaceHead(const NewHead& make) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());
     // What an earlier instant froze must be recorded before the head that does it is gone.
@@ -58,7 +58,7 @@ Status Volume::ReplaceHeadClosed(const NewHead& make) {
 }
 
 Status Volume::Shrink(uint64_t size_bytes) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(Sync());  // with writers running, as for an instant
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());
@@ -205,7 +205,7 @@ Status Volume::SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& s
 
 Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                            std::shared_ptr<const void> pin) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   // In the slot: a batch must see the presence and the record of one moment.
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());

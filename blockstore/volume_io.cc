@@ -1,4 +1,5 @@
 // The data path of Volume. What each request costs, once the file is open and the map loaded:
+//   all      a MapUses::Use, which keeps the map: an atomic addition and a subtraction.
 //   ReadAt   per extent: one shared lock for the lookup, one pread into the caller's buffer.
 //   WriteAt  in place, per extent: one shared lock, one pwrite from the caller's buffer.
 //            first write: besides, the range lock, two short exclusive locks, and for a partial
@@ -24,7 +25,7 @@ constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, o
 }  // namespace
 
 Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   node_.foreground().Note();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) return size_t{0};
@@ -45,7 +46,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 }
 
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(CheckWritable());
   node_.foreground().Note();
   if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
@@ -126,7 +127,7 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 }
 
 Status Volume::Discard(ByteRange range) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   FollowFile();
   VOLFS_TRY(CheckWritable());
   const Gate::Passage passage = gate_.Enter();
@@ -200,7 +201,7 @@ Status Volume::WriteZeros(const ByteRange& range) {
 }
 
 Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
@@ -215,7 +216,7 @@ Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
 }
 
 Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();

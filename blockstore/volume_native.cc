@@ -7,7 +7,7 @@
 namespace volfs {
 
 Result<Descriptor> Volume::BeginNative() {
-  VOLFS_TRY(Load());
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
@@ -35,6 +35,9 @@ void Volume::EndNative() {
 
 void Volume::FollowFile() {
   if (!native()) return;
+  // Its map was loaded before it was native, and stays: none is loaded with the size of before.
+  const MapUses::Use use = map_uses_.Enter();
+  if (!native()) return;
   if (const Status done = AdoptFile(Time::kTaken); !done.ok()) {
     LogWarning(Text(name(), ": its size is not known: ", done.error().message));
   }
@@ -50,7 +53,7 @@ Status Volume::AdoptFile(Time time) {
     WriterLock lock(map_mu_);
     const uint64_t old_blocks = map_.size();
     const uint64_t blocks = BlocksFor(file.size_bytes, context_.block_size);
-    if (loaded_ && blocks > old_blocks) {
+    if (loaded() && blocks > old_blocks) {
       map_.Resize(blocks);
       map_.Assign({old_blocks, blocks - old_blocks}, raw->ref());
     }

@@ -55,7 +55,7 @@ class Fragmented {
       (void)Value(volume().WriteAt(block, at * kBlock), "a write");
     }
     Settle();
-    if (volume().MapCopy().extent_count() != extents) std::abort();
+    if (ExtentsNow() != extents) std::abort();
     store().hydrator().throttle().SetRate(0);
   }
 
@@ -63,6 +63,10 @@ class Fragmented {
   Store& store() { return fixture_.store(); }
   Volume& volume() { return *store().Find(kVolume); }
   void Settle() { (void)Value(volume().Sync(), "a sync"); }
+  uint64_t ExtentsNow() {
+    const MapUses::Use use = Value(volume().UseMap(), "the map");
+    return volume().MapCopy().extent_count();
+  }
 
   // Transactions of nodes a and b. A request's own, if nothing else commits: so without hydration,
   // which counts the source's data as soon as there is a clone. Counted once.
@@ -97,7 +101,7 @@ class Fragmented {
     options.hydrate = hydrate;
     fixture_.Reopen(options);
     store().hydrator().throttle().SetRate(0);
-    (void)Value(volume().Load(), "the map");
+    (void)Value(volume().UseMap(), "the map");
   }
 
   const uint64_t extents_;
@@ -147,7 +151,7 @@ void Measure(benchmark::State& state, Fragmented::Step request, Fragmented::Step
     undo(f);
   }
   const Fragmented::Commits& commits = f.CommitsOf(request, undo);
-  state.counters["extents"] = static_cast<double>(f.volume().MapCopy().extent_count());
+  state.counters["extents"] = static_cast<double>(f.ExtentsNow());
   state.counters["commits_a"] = static_cast<double>(commits.a);
   state.counters["commits_b"] = static_cast<double>(commits.b);
 }

@@ -11,22 +11,18 @@
 #include <random>
 #include <vector>
 
-#include "blockstore/store.h"
+#include "tests/stress/stress_fixture.h"
 #include "tests/stress/told_blocks.h"
-#include "tests/support/store_fixture.h"
 
 namespace volfs {
 namespace {
 
-using Bytes = std::vector<std::byte>;
 using std::chrono::milliseconds;
 
 #if defined(__SANITIZE_THREAD__)
 constexpr milliseconds kBigTest(8000);
-constexpr milliseconds kSmallTest(3000);
 #else
 constexpr milliseconds kBigTest(4000);
-constexpr milliseconds kSmallTest(1000);
 #endif
 
 constexpr int kWriters = 3;
@@ -34,48 +30,6 @@ constexpr uint64_t kBlocksAtFirst = 256;
 constexpr uint64_t kBlocksAtLast = 1024;
 constexpr size_t kClonesKept = 6;
 constexpr char kVolume[] = "db.img";
-
-// Runs all at once, each in a thread of its own, and waits for them.
-void AllAtOnce(std::vector<std::function<void()>> bodies) {
-  std::vector<Thread> threads;
-  threads.reserve(bodies.size());
-  for (auto& body : bodies) threads.emplace_back("stress", std::move(body));
-  for (Thread& thread : threads) thread.Join();
-}
-
-// Refusals that are right when others are at work on the same things.
-bool MayHappen(const Status& status) {
-  if (status.ok()) return true;
-  const Errc code = status.error().code;
-  return code == Errc::kBusy || code == Errc::kNotFound || code == Errc::kExists ||
-         code == Errc::kInvalid;
-}
-
-template <typename T>
-Status StatusOf(const Result<T>& result) {
-  if (result.ok()) return OkStatus();
-  return result.error();
-}
-
-#define EXPECT_MAY_HAPPEN(expression)                                                  \
-  do {                                                                                 \
-    const Status may_status = StatusOf(expression);                                    \
-    EXPECT_TRUE(MayHappen(may_status))                                                 \
-        << #expression << ": " << (may_status.ok() ? "" : may_status.error().message); \
-  } while (false)
-
-class VolumeStressTest : public ::testing::Test {
- protected:
-  Store& store() { return fixture_.store(); }
-  Result<std::shared_ptr<Volume>> Clone(const CloneRequest& request) {
-    return store().Clone(request, Caller{});
-  }
-  [[nodiscard]] bool over() const { return MonotonicNow() >= end_; }
-  void RunFor(milliseconds duration) { end_ = MonotonicNow() + duration; }
-
-  StoreFixture fixture_;
-  Nanoseconds end_{0};
-};
 
 // --- the big test --------------------------------------------------------------------------------
 
@@ -101,6 +55,7 @@ class BigStressTest : public VolumeStressTest {
   void CloneAndLetGo();
   void UseOtherVolumes();
   void Look();
+  void GiveBackMaps();
 
   void OneClone(std::mt19937& random, int n);
   bool KeepClone(const std::string& name, const Instant& instant);
@@ -294,6 +249,13 @@ void BigStressTest::Look() {
   }
 }
 
+void BigStressTest::GiveBackMaps() {
+  while (!over()) {
+    for (const auto& volume : store().Volumes()) (void)volume->GiveBackMap(Nanoseconds{0});
+    YieldThread();
+  }
+}
+
 // --- the reckoning -------------------------------------------------------------------------------
 
 void BigStressTest::CheckVolume() {
@@ -361,6 +323,7 @@ TEST_F(BigStressTest, AllRequestsAtOnce) {
   bodies.emplace_back([this] { CloneAndLetGo(); });
   bodies.emplace_back([this] { UseOtherVolumes(); });
   bodies.emplace_back([this] { Look(); });
+  bodies.emplace_back([this] { GiveBackMaps(); });
   AllAtOnce(std::move(bodies));
   if (HasFatalFailure()) return;
 

@@ -1,0 +1,217 @@
+// Goal: a map that nobody needs takes no memory, and nobody notices: after it was given back a
+// volume is what it was, and a map that says more than the catalogs is never given back.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/store_fixture.h"
+
+namespace volfs {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+using std::chrono::milliseconds;
+
+constexpr Nanoseconds kAtOnce{0};
+constexpr uint64_t kBlock = kDefaultBlockSize;
+
+class VolumeMapTest : public ::testing::Test {
+ protected:
+  // What is given back is given back by the test alone.
+  VolumeMapTest() : db_(fixture_.MakeVolume("db", kMiB, kMiB)) {}
+
+  Store& store() { return fixture_.store(); }
+  void Snapshot(const std::string& name) {
+    ASSERT_TRUE(store().TakeSnapshot("db", name, Caller{}).ok());
+  }
+  void Write(uint64_t block, uint8_t fill) {
+    ASSERT_TRUE(db_->WriteAt(Bytes(kBlock, std::byte{fill}), block * kBlock).ok());
+  }
+  // `blocks` of Pattern() are overwritten.
+  Bytes Expected(std::initializer_list<std::pair<uint64_t, uint8_t>> blocks) {
+    Bytes bytes = Pattern(kMiB);
+    for (const auto& [block, fill] : blocks) {
+      std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(block * kBlock), kBlock, std::byte{fill});
+    }
+    return bytes;
+  }
+
+  StoreFixture fixture_{StoreOptions{.fold = false}};
+  std::shared_ptr<Volume> db_;
+};
+
+TEST_F(VolumeMapTest, IsLoadedAtTheFirstUseAndAgainAtTheNext) {
+  const auto idle = fixture_.MakeVolume("idle", kMiB);
+  EXPECT_FALSE(idle->loaded());
+  Snapshot("s");
+  Write(3, 7);
+  ASSERT_TRUE(db_->Discard({8 * kBlock, kBlock}).ok());
+  ASSERT_TRUE(db_->Sync().ok());
+  const Bytes expected = Expected({{3, 7}, {8, 0}});
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(db_->loaded());
+    ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+    EXPECT_FALSE(db_->loaded());
+    EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+    EXPECT_TRUE(ReadBack(*db_) == expected);
+  }
+}
+
+// Each of them as the first that comes.
+TEST_F(VolumeMapTest, IsLoadedByWhoeverNeedsIt) {
+  Snapshot("s");
+  const auto give_back = [&] {
+    ASSERT_TRUE(db_->Sync().ok());
+    ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+  };
+  give_back();
+  Write(3, 7);
+  give_back();
+  ASSERT_TRUE(db_->Discard({8 * kBlock, kBlock}).ok());
+  give_back();
+  EXPECT_EQ(db_->SeekHole(0).value(), 8 * kBlock);
+  give_back();
+  EXPECT_EQ(db_->SeekData(8 * kBlock).value(), 9 * kBlock);
+  give_back();
+  Snapshot("t");
+  give_back();
+  ASSERT_TRUE(db_->Grow(2 * kMiB).ok());
+  give_back();
+  EXPECT_EQ(store().Map(*db_).value().size(), 6U);
+  give_back();
+  ASSERT_TRUE(store().Clone({.source = "db", .name = "linked", .linked = true}, Caller{}).ok());
+  Bytes expected = Expected({{3, 7}, {8, 0}});
+  expected.resize(2 * kMiB);
+  give_back();
+  EXPECT_TRUE(ReadBack(*db_) == expected);
+  EXPECT_TRUE(ReadBack(*store().Find("linked")) == expected);
+  give_back();
+  ASSERT_TRUE(store().Revert("db", "s", Caller{}).ok());
+  EXPECT_TRUE(ReadBack(*db_) == Pattern(kMiB));
+}
+
+TEST_F(VolumeMapTest, StaysUntilAllOfItIsCommitted) {
+  Snapshot("s");
+  Write(3, 7);
+  EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(db_->Sync().ok());
+  ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(db_->Grow(2 * kMiB).ok());  // pending is a size, no block
+  EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(db_->Sync().ok());
+  EXPECT_TRUE(db_->GiveBackMap(kAtOnce));
+}
+
+TEST_F(VolumeMapTest, StaysWithWhoHasTheVolumeOpen) {
+  for (const auto access : {Volume::Access::kRead, Volume::Access::kWrite}) {
+    ASSERT_TRUE(db_->AddOpen(access).ok());
+    EXPECT_EQ(ReadBack(*db_).size(), kMiB);
+    EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+    db_->RemoveOpen(access);
+    EXPECT_TRUE(db_->GiveBackMap(kAtOnce));
+  }
+}
+
+TEST_F(VolumeMapTest, StaysWithWhoUsesIt) {
+  {
+    const auto use = db_->UseMap();
+    ASSERT_TRUE(use.ok());
+    EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+  }
+  EXPECT_TRUE(db_->GiveBackMap(kAtOnce));
+}
+
+TEST_F(VolumeMapTest, StaysForAsLongAsItIsNotIdle) {
+  constexpr milliseconds kIdle(200);
+  const Nanoseconds end = MonotonicNow() + 2 * kIdle;
+  while (MonotonicNow() < end) {
+    EXPECT_EQ(ReadBack(*db_).size(), kMiB);
+    EXPECT_FALSE(db_->GiveBackMap(kIdle));
+  }
+  SleepFor(kIdle);
+  EXPECT_TRUE(db_->GiveBackMap(kIdle));
+}
+
+// A node that hangs would be asked when it is loaded again.
+TEST_F(VolumeMapTest, StaysWhileAnotherNodeIsNeededForIt) {
+  store().hydrator().throttle().SetRate(0);
+  const auto clone = store().Clone({.source = "db", .name = "x"}, Caller{});
+  ASSERT_TRUE(clone.ok());
+  ASSERT_TRUE(clone.value()->Sync().ok());
+  EXPECT_FALSE(clone.value()->GiveBackMap(kAtOnce));
+  store().hydrator().throttle().SetRate(Throttle::kUnlimited);
+  ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
+  EXPECT_TRUE(clone.value()->GiveBackMap(kAtOnce));
+  EXPECT_TRUE(ReadBack(*clone.value()) == Pattern(kMiB));
+}
+
+// Its layers are gone, and whoever still has the object must not look for them.
+TEST_F(VolumeMapTest, OfADeletedVolumeIsNotLoaded) {
+  ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(store().Delete("db", Caller{}).ok());
+  EXPECT_EQ(store().Map(*db_).error().code, Errc::kNotFound);
+  EXPECT_EQ(db_->UseMap().error().code, Errc::kNotFound);
+}
+
+TEST_F(VolumeMapTest, OfADeletedVolumeIsLoadedForWhoHasItOpen) {
+  Snapshot("s");
+  Write(3, 7);
+  ASSERT_TRUE(db_->Sync().ok());
+  ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(db_->AddOpen(Volume::Access::kRead).ok());
+  ASSERT_TRUE(store().Delete("db", Caller{}).ok());
+  EXPECT_FALSE(db_->loaded());
+  EXPECT_TRUE(ReadBack(*db_) == Expected({{3, 7}}));
+  EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+  db_->RemoveOpen(Volume::Access::kRead);
+}
+
+// Many volumes, each used once: the background takes their maps, and only theirs.
+TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
+  constexpr int kVolumes = 50;
+  StoreFixture fixture{StoreOptions{.map_idle = milliseconds(300)}};
+  std::vector<std::shared_ptr<Volume>> volumes;
+  for (int n = 0; n < kVolumes; ++n) {
+    volumes.push_back(fixture.MakeVolume("v" + std::to_string(n), kMiB, 10'000));
+    EXPECT_TRUE(volumes.back()->loaded());
+  }
+  Volume& open = *volumes.front();
+  ASSERT_TRUE(open.AddOpen(Volume::Access::kRead).ok());
+  const auto loaded = [&] {
+    return std::count_if(volumes.begin(), volumes.end(), [](const auto& v) { return v->loaded(); });
+  };
+  const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(10);
+  while (loaded() > 1 && MonotonicNow() < deadline) SleepFor(milliseconds(20));
+  EXPECT_EQ(loaded(), 1);
+  EXPECT_TRUE(open.loaded());
+  Bytes expected = Pattern(10'000);
+  expected.resize(kMiB);
+  for (const auto& volume : volumes) EXPECT_TRUE(ReadBack(*volume) == expected);
+  open.RemoveOpen(Volume::Access::kRead);
+}
+
+// With the shape closed no map can be loaded: who folds must not need to.
+TEST(VolumeMapsTest, AreGivenBackWhileTheirLayersAreFolded) {
+  StoreFixture fixture;
+  const auto db = fixture.MakeVolume("db", 4 * kMiB, 4 * kMiB);
+  Bytes expected = Pattern(4 * kMiB);
+  for (int round = 0; round < 8; ++round) {
+    ASSERT_TRUE(fixture.store().TakeSnapshot("db", "s", Caller{}).ok());
+    const auto first = static_cast<uint64_t>(round) * 5;
+    const Bytes mine(40 * kBlock, std::byte(round + 1));
+    ASSERT_TRUE(db->WriteAt(mine, first * kBlock).ok());
+    std::copy(mine.begin(), mine.end(), expected.begin() + static_cast<ptrdiff_t>(first * kBlock));
+    ASSERT_TRUE(db->Sync().ok());
+    ASSERT_TRUE(fixture.store().DeleteSnapshot("db", "s", Caller{}).ok());
+    const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(10);
+    while (!db->head()->flat() && MonotonicNow() < deadline) (void)db->GiveBackMap(kAtOnce);
+    ASSERT_TRUE(db->head()->flat());
+    ASSERT_TRUE(ReadBack(*db) == expected);
+  }
+}
+
+}  // namespace
+}  // namespace volfs
