@@ -27,6 +27,7 @@ constexpr unsigned long kBackingClose = _IOW(229, 2, uint32_t);
 // moment after it has told us, so the first look comes soon.
 constexpr Nanoseconds kFirstLook = std::chrono::milliseconds(1);
 constexpr Nanoseconds kLaterLook = std::chrono::milliseconds(100);
+constexpr Nanoseconds kPatience = std::chrono::milliseconds(20);
 
 enum class Others { kNone, kSome, kUnknown };
 
@@ -81,13 +82,21 @@ Result<BackingTable::Entry> BackingTable::Register(const Image& image) {
 }
 
 Result<int> BackingTable::Add(const Image& image) {
+  Entry old;
   {
     MutexLock lock(mu_);
     if (const auto found = entries_.find(image.ino); found != entries_.end()) {
-      ++found->second.opens;
-      return found->second.id;
+      // It may have been let go of since it was closed. Whoever closed it counts as having it open
+      // for as long as the entry is there: perhaps very long, if it was now opened again.
+      if (!IsUnmapped(found->second)) {
+        ++found->second.opens;
+        return found->second.id;
+      }
+      old = std::move(found->second);
+      entries_.erase(found);
     }
   }
+  Release(old);
   VOLFS_ASSIGN(Entry mine, Register(image));
   int decided = kNone;
   {
@@ -137,35 +146,57 @@ bool BackingTable::AnyMappedLocked() const {
                      [](const auto& entry) { return entry.second.opens == 0; });
 }
 
-std::vector<BackingTable::Entry> BackingTable::TakeUnmapped(bool all) {
+bool BackingTable::IsUnmapped(const Entry& entry) const {
+  return entry.opens == 0 && OthersOf(entry.file) != Others::kSome;
+}
+
+void BackingTable::ReleaseUnmapped(bool all) {
   std::vector<Entry> taken;
-  MutexLock lock(mu_);
-  for (auto it = entries_.begin(); it != entries_.end();) {
-    Entry& entry = it->second;
-    if (entry.opens != 0 || (!all && OthersOf(entry.file) == Others::kSome)) {
-      ++it;
-      continue;
+  {
+    MutexLock lock(mu_);
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      if (!IsUnmapped(it->second) && !(all && it->second.opens == 0)) {
+        ++it;
+        continue;
+      }
+      taken.push_back(std::move(it->second));
+      it = entries_.erase(it);
     }
-    taken.push_back(std::move(entry));
-    it = entries_.erase(it);
   }
-  return taken;
+  for (Entry& entry : taken) Release(entry);
+}
+
+void BackingTable::Look() {
+  MutexLock lock(mu_);
+  if (!AnyMappedLocked() && !looking_) return;
+  const uint64_t mine = ++looks_asked_;
+  changed_.NotifyAll();
+  const Nanoseconds deadline = MonotonicNow() + kPatience;
+  while (looks_done_ < mine && !stopping_ && MonotonicNow() < deadline) {
+    (void)changed_.WaitUntil(mu_, deadline);
+  }
 }
 
 void BackingTable::Work() {
+  uint64_t asked = 0;
   for (Nanoseconds pause = kFirstLook;;) {
     {
       MutexLock lock(mu_);
+      looking_ = false;
+      if (looks_done_ < asked) changed_.NotifyAll();
+      looks_done_ = asked;
       if (mapped_) pause = kFirstLook;
       mapped_ = false;
       const Nanoseconds deadline = AnyMappedLocked() ? MonotonicNow() + pause : kForever;
-      while (!stopping_ && !mapped_ && MonotonicNow() < deadline) {
+      while (!stopping_ && !mapped_ && looks_asked_ == asked && MonotonicNow() < deadline) {
         (void)changed_.WaitUntil(mu_, deadline);
       }
       if (stopping_) return;
-      if (mapped_) continue;
+      if (mapped_ && looks_asked_ == asked) continue;
+      looking_ = true;
+      asked = looks_asked_;
     }
-    for (Entry& entry : TakeUnmapped(false)) Release(entry);
+    ReleaseUnmapped(false);
     pause = std::min<Nanoseconds>(pause * 2, kLaterLook);
   }
 }
@@ -177,7 +208,7 @@ void BackingTable::Stop() {
     changed_.NotifyAll();
   }
   if (thread_.joinable()) thread_.Join();
-  for (Entry& entry : TakeUnmapped(true)) Release(entry);
+  ReleaseUnmapped(true);
 }
 
 }  // namespace volfs

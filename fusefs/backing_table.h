@@ -58,6 +58,11 @@ class BackingTable {
   // more.
   void Remove(uint64_t ino, std::function<void()> closed) VOLFS_EXCLUDES(mu_);
 
+  // Returns when the thread has asked for all that are only mapped now, but no later than in 20 ms
+  // (`end` waits for a node): what a process closed before it asks us counts as closed. Cost: one
+  // lock if there are none.
+  void Look() VOLFS_EXCLUDES(mu_);
+
   // The mount is gone: ends what is still mapped, too, joins the thread. The next mount finds out
   // who writes it (Volume::AdoptAfterCrash).
   void Stop() VOLFS_EXCLUDES(mu_);
@@ -75,7 +80,8 @@ class BackingTable {
   Result<Entry> Register(const Image& image) VOLFS_EXCLUDES(mu_);
   void Release(Entry& entry) const;
   [[nodiscard]] bool AnyMappedLocked() const VOLFS_REQUIRES(mu_);
-  std::vector<Entry> TakeUnmapped(bool all) VOLFS_EXCLUDES(mu_);
+  bool IsUnmapped(const Entry& entry) const;
+  void ReleaseUnmapped(bool all) VOLFS_EXCLUDES(mu_);
   void Work() VOLFS_EXCLUDES(mu_);
 
   Mutex mu_;
@@ -83,6 +89,9 @@ class BackingTable {
   Entries entries_ VOLFS_GUARDED_BY(mu_);
   std::set<const Node*> refused_ VOLFS_GUARDED_BY(mu_);  // the kernel does not serve its files
   bool mapped_ VOLFS_GUARDED_BY(mu_) = false;            // one more was closed and is mapped
+  bool looking_ VOLFS_GUARDED_BY(mu_) = false;           // the thread is at it
+  uint64_t looks_asked_ VOLFS_GUARDED_BY(mu_) = 0;
+  uint64_t looks_done_ VOLFS_GUARDED_BY(mu_) = 0;  // answers all that were asked for before it
   bool stopping_ VOLFS_GUARDED_BY(mu_) = false;
   std::atomic<bool> enabled_{false};
   int device_ = -1;

@@ -58,6 +58,7 @@ void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
 
 void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
+  fs.backings.Look();
   Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "open a control file"});
   Result<std::unique_ptr<ControlFile>> opened = fs.control.Open(ino, ForWrite(*fi), CallerOf(req));
   if (!guard.Finish()) return;

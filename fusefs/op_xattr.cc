@@ -44,6 +44,7 @@ void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const ch
 
 void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   Filesystem& fs = FilesystemOf(req);
+  fs.backings.Look();
   Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "getxattr"});
   const std::optional<std::string> value = FindValue(fs, ino, name);
   if (!guard.Finish()) return;

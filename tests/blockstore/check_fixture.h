@@ -22,7 +22,6 @@ namespace volfs {
 // A closed store of nodes "a" and "b", into which a test plants what is wrong.
 class CheckFixture : public testing::Test {
  protected:
-  static constexpr uint64_t kMiB = uint64_t{1} << 20;
   static Id PlantedId(uint64_t n) { return n << kIdFacetBits; }  // never one of a real thing
 
   // Of 1 MiB, all of its parent showing through.

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/sizes.h"
 #include "tests/support/temp_dir.h"
 
 namespace volfs {
@@ -130,7 +131,6 @@ TEST_F(PosixNodeTest, PunchesWithinTheSizeOnly) {
 // A backing filesystem frees whole blocks only, but also the last one of a file that ends within
 // it: if the range goes to that block's end.
 TEST_F(PosixNodeTest, PunchPastTheEndFreesTheLastPartialBlock) {
-  constexpr uint64_t kBlock = 4096;
   constexpr uint64_t kSizeBytes = 2 * kBlock + 300;
   const auto file = Make();
   ASSERT_TRUE(file->WriteAt(MakeBytes(kSizeBytes, 5), 0).ok());

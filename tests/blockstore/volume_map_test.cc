@@ -16,7 +16,6 @@ using Bytes = std::vector<std::byte>;
 using std::chrono::milliseconds;
 
 constexpr Nanoseconds kAtOnce{0};
-constexpr uint64_t kBlock = kDefaultBlockSize;
 
 class VolumeMapTest : public ::testing::Test {
  protected:

@@ -19,11 +19,8 @@
 namespace volfs {
 namespace {
 
-using std::chrono::milliseconds;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 uint64_t CrcOf(const std::vector<std::byte>& bytes) {
   return ::crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size()));
@@ -130,7 +127,7 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   std::vector<Instant> instants;
   for (int round = 0; round < kRounds; ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
-    std::this_thread::sleep_for(milliseconds(50));
+    SleepMs(50);
     SetCopyRate("8M");
     const std::string number = std::to_string(round);
     Instant clone{Volume("c" + number), load.Now(), 0};
@@ -505,15 +502,15 @@ TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
   SetCopyRate("4M");
   const std::vector<std::byte> bytes = MakeVolume("db.img", 16 * kMiB, 16 * kMiB);
   ASSERT_EQ(Ask("clone", "db.img copy"), 0);
-  std::this_thread::sleep_for(milliseconds(1500));
+  SleepMs(1500);
   EXPECT_LT(Number("copy", "copied_bytes"), 10 * kMiB);
   EXPECT_GT(Number("copy", "rate_bytes"), kMiB);
   EXPECT_LT(Number("copy", "rate_bytes"), 16 * kMiB);
   SetCopyRate("0");
-  std::this_thread::sleep_for(milliseconds(1600));  // what was copied is told when it is committed
+  SleepMs(1600);  // what was copied is told when it is committed
   const uint64_t paused = Number("copy", "copied_bytes");
   EXPECT_GT(paused, 0U);
-  std::this_thread::sleep_for(milliseconds(500));
+  SleepMs(500);
   EXPECT_EQ(Number("copy", "copied_bytes"), paused) << "it does not pause";
   Remount();
   EXPECT_EQ(ReadText(Path("control/limits/copy_rate")), "0\n");
@@ -665,7 +662,7 @@ TEST_F(CloneTest, OfDifferentSourcesGoOnSideBySide) {
     return Number("one-clone", "copied_bytes") > 0 && Number("two-clone", "copied_bytes") > 0;
   };
   for (int i = 0; i < 500 && !both_are_under_way(); ++i) {
-    std::this_thread::sleep_for(milliseconds(20));
+    SleepMs(20);
   }
   EXPECT_EQ(Field("one-clone", "status"), "creating");
   EXPECT_EQ(Field("two-clone", "status"), "creating");

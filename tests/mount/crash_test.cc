@@ -26,11 +26,6 @@ namespace volfs {
 namespace {
 
 constexpr int kMountLimitMs = 10'000;
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-void SleepMs(uint64_t milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-}
 
 class CrashTest : public MountTest {
  protected:

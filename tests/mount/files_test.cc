@@ -21,9 +21,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-constexpr uint64_t kBlock = 4096;
-
 std::vector<std::byte> BytesOf(size_t size, char fill) {
   return std::vector<std::byte>(size, static_cast<std::byte>(fill));
 }

@@ -26,8 +26,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kBlock = 4096;
-
 int MsOf(const std::function<void()>& action) {
   const Clock::time_point start = Clock::now();
   action();

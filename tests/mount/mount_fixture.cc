@@ -28,10 +28,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPollMs = 5;
 
-void SleepMs(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-}
-
 bool IsBelow(const std::string& path, const std::string& folder) {
   return path == folder || path.starts_with(folder + "/");
 }
@@ -126,6 +122,10 @@ void MakeLoopNode(const std::string& device) {
 }
 
 }  // namespace
+
+void SleepMs(uint64_t milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+}
 
 // --- life ----------------------------------------------------------------------------------------
 

@@ -7,9 +7,12 @@
 
 #include "tests/support/mount_command.h"
 #include "tests/support/mount_file.h"
+#include "tests/support/sizes.h"
 #include "tests/support/temp_dir.h"
 
 namespace volfs {
+
+void SleepMs(uint64_t milliseconds);
 
 // What a request file answers.
 struct AskResult {

@@ -19,8 +19,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::MatchesRegex;
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
 class NodesTest : public MountTest {
  protected:
   void MakeNode(const std::string& node, const std::string& options) {

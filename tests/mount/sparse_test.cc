@@ -11,7 +11,6 @@
 namespace volfs {
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kTiB = uint64_t{1} << 40;
 
 class SparseTest : public MountTest {

@@ -45,7 +45,6 @@ class WalkTest : public MountTest {
 };
 
 TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
-  constexpr uint64_t kMiB = uint64_t{1} << 20;
   MustRun("mkdir " + NodePath("far"));
   for (const char* node : {"a --types ssd", "b --types ssd,sata", "far --region far --types ssd"}) {
     MustRun(Binary() + " node init " + folder() + "/" + node);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "blockstore/store.h"
+#include "tests/support/sizes.h"
 #include "tests/support/temp_dir.h"
 
 namespace volfs {
@@ -39,8 +40,6 @@ class StoreFixture {
   TempDir dir_;
   std::unique_ptr<Store> store_;
 };
-
-inline constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 // All of the volume; a failure of the test if it cannot be read.
 std::vector<std::byte> ReadBack(Volume& volume);
