@@ -26,10 +26,7 @@ struct FilesystemOptions {
   uint32_t gid = 0;
   std::optional<uint32_t> control_gid;      // volumes/ and nodes/N/ open to a group: 1775
   Nanoseconds node_timeout = kNodeTimeout;  // a node that has not answered for so long hangs
-  // The kernel is told at the first poll(2) of whatever file that there is none, and asks no more.
-  // io_uring polls an image up to 128 times for each request (io_uring/poll.c of Linux,
-  // APOLL_MAX_RETRY), as FUSE files cannot say "would block"; buffered I/O crawls with that.
-  bool no_poll = false;
+  bool no_poll = false;  // from the first poll(2) of whatever file on: Filesystem::image_polls
 };
 
 // What the handlers of all requests (operations.h) work with. There is no table of inodes: numbers
@@ -73,6 +70,14 @@ class Filesystem {
 
   // SIGTERM came: images that are open are served, new opens are refused with ESHUTDOWN.
   std::atomic<bool> closing{false};
+  // io_uring polls an image up to 128 times for each request (io_uring/poll.c of Linux,
+  // APOLL_MAX_RETRY), as FUSE files cannot say "would block", and hardly anybody else polls images.
+  // With a round trip each, buffered writes come to 200 a second. So when images have been polled
+  // often the kernel is told that there is no poll(2), once and for all files of the mount: it asks
+  // no more. Not if somebody has polled a file of control/watch: that would be always ready from
+  // then on.
+  std::atomic<uint32_t> image_polls{0};
+  std::atomic<bool> control_polled{false};
   // When volumes/ or snapshots/ last gained or lost a name.
   std::atomic<int64_t> names_changed_ns;
   // Called once, when the kernel has greeted: the mount is usable.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "blockstore/log.h"
 #include "fusefs/open_image.h"
 #include "fusefs/operations.h"
 #include "fusefs/reply.h"
@@ -54,6 +55,26 @@ void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
   if (!parked) fuse_reply_err(req, EAGAIN);
 }
 
+constexpr uint32_t kManyPolls = 1024;  // eight requests of io_uring
+
+// See Filesystem::image_polls.
+bool EndsPolling(Filesystem& fs, const Handle& handle) {
+  if (fs.options.no_poll) return true;
+  if (handle.kind == Handle::Kind::kControl) {
+    fs.control_polled = true;
+    return false;
+  }
+  if (fs.control_polled) return false;
+  const uint32_t polls = ++fs.image_polls;
+  if (polls == kManyPolls) {
+    LogInfo(
+        "images are used through io_uring: from now on the kernel polls by itself, and poll(2) "
+        "says "
+        "of all files that they are ready, those in control/watch too");
+  }
+  return polls >= kManyPolls;
+}
+
 }  // namespace
 
 void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
@@ -98,12 +119,12 @@ void WriteControl(fuse_req_t req, const char* data, size_t size, const fuse_file
 }
 
 // A poll handle is destroyed when its poller was told, when another takes its place, or when the
-// file is closed (T60). Images are always ready; ENOSYS here would end polling of control files.
+// file is closed (T60). Images are always ready. ENOSYS ends polling for all files.
 void Poll(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi, fuse_pollhandle* poll_handle) {
   const std::shared_ptr<fuse_pollhandle> keeper(
       poll_handle, [](fuse_pollhandle* p) { fuse_pollhandle_destroy(p); });
   Handle& handle = HandleOf(*fi);
-  if (FilesystemOf(req).options.no_poll) {
+  if (EndsPolling(FilesystemOf(req), handle)) {
     fuse_reply_err(req, ENOSYS);
     return;
   }
