@@ -23,6 +23,12 @@ namespace {
 using Call = NodeCalls::Call;
 using enum NodeCalls::Kind;
 
+// ext4 keeps what one write(2) brings in one folio of the page cache, up to 2 MiB, and a later
+// write of 4 KiB in there goes through all of its buffer heads, under the inode's lock (Linux 6.16
+// on, ext4_block_write_begin). Of this size at most, random writes after writes of 1 MiB are three
+// times as fast, for 0.88 of the speed of those on a disk, and the same on tmpfs (measured with
+// Linux 6.18).
+constexpr size_t kLargestCachedWrite = size_t{64} << 10;
 constexpr int kDontCache = 0x80;  // RWF_DONTCACHE of Linux 6.14, which older headers lack
 constexpr uint64_t kMaxOffset = std::numeric_limits<off_t>::max();
 
@@ -115,8 +121,10 @@ Status PosixFile::Write(std::span<const std::byte> data, uint64_t offset_bytes, 
   assert(offset_bytes <= kMaxOffset && data.size() <= kMaxOffset - offset_bytes);
   if (calls_->stuck()) return NotTried(*calls_, Text("pwrite ", name_), where_);
   const Call call(*calls_, kWrite);
+  const size_t most = flags == 0 ? kLargestCachedWrite : data.size();
   while (!data.empty()) {
-    const iovec part{const_cast<std::byte*>(data.data()), data.size()};  // which it only reads
+    const iovec part{const_cast<std::byte*>(data.data()),  // which it only reads
+                     std::min(data.size(), most)};
     const ssize_t put = Retry(
         [&] { return ::pwritev2(fd_.get(), &part, 1, static_cast<off_t>(offset_bytes), flags); });
     if (put == 0) errno = EIO;  // a filesystem that takes nothing and says so for ever

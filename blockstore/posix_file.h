@@ -32,7 +32,8 @@ Error SystemError(int os_errno, std::string_view what, std::string_view where);
 // Not tried, as the node does not answer: nothing has happened.
 Error NotTried(const NodeCalls& calls, std::string_view what, std::string_view where);
 
-// One file of a real directory: a system call for each method, made inside of a NodeCalls::Call.
+// One file of a real directory: a system call for each method (of WriteAt one for each 64 KiB),
+// made inside of a NodeCalls::Call.
 class PosixFile final : public NodeFile {
  public:
   PosixFile(Descriptor fd, std::string name, std::string where, std::shared_ptr<NodeCalls> calls);

@@ -128,6 +128,17 @@ TEST_F(PosixNodeTest, PunchesWithinTheSizeOnly) {
   EXPECT_EQ(Read(*file, 4096, 60 * 1024), MakeBytes(4096, 0));
 }
 
+TEST_F(PosixNodeTest, AWriteOfAnySizeAtAnyOffsetIsWhole) {
+  const auto file = Make();
+  std::vector<std::byte> bytes(300'001);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::byte(i * 7 + i / 256);
+  ASSERT_TRUE(file->WriteAt(bytes, 513).ok());
+  ASSERT_TRUE(file->WriteOnce(bytes, 1'000'003).ok());
+  EXPECT_EQ(Read(*file, bytes.size(), 513), bytes);
+  EXPECT_EQ(Read(*file, bytes.size(), 1'000'003), bytes);
+  EXPECT_EQ(file->Size().value(), 1'000'003 + bytes.size());
+}
+
 // A backing filesystem frees whole blocks only, but also the last one of a file that ends within
 // it: if the range goes to that block's end.
 TEST_F(PosixNodeTest, PunchPastTheEndFreesTheLastPartialBlock) {
