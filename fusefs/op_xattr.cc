@@ -32,6 +32,7 @@ std::optional<std::string> FindValue(Filesystem& fs, uint64_t ino, std::string_v
   if (!name.starts_with(kOurs) || KindOf(fs, ino) != InodeKind::kImage) return std::nullopt;
   const std::shared_ptr<Volume> volume = fs.store.Find(inode::IdOf(ino));
   if (volume == nullptr) return std::nullopt;
+  fs.backings.Look();
   return ValueOf(fs.store.Info(*volume), name.substr(kOurs.size()));
 }
 
@@ -44,7 +45,6 @@ void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const ch
 
 void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   Filesystem& fs = FilesystemOf(req);
-  fs.backings.Look();
   Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "getxattr"});
   const std::optional<std::string> value = FindValue(fs, ino, name);
   if (!guard.Finish()) return;
