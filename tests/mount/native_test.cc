@@ -281,7 +281,7 @@ TEST_F(NativeTest, AWriterThatClosedItIsGoneWhoeverOpensItNext) {
   for (int i = 0; i < 20; ++i) {
     Make("v");
     { const TestFile writer(Volume("v"), O_RDWR); }
-    EXPECT_EQ(Field("v", "status"), "available");
+    EXPECT_TRUE(WaitForStatus("v", "available", 5000));  // its release may be under way
     { const TestFile writer(Volume("v"), O_RDWR); }
     const TestFile reader(Volume("v"), O_RDONLY);
     ASSERT_EQ(ErrnoOf(::unlink(Volume("v").c_str())), 0) << "round " << i;
