@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-#include "tests/cuts/file_load.h"
+#include "tests/support/file_load.h"
 #include "tests/cuts/fio_load.h"
 #include "tests/cuts/request_load.h"
 #include "tests/cuts/tally.h"

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "tests/mount/faulty_disk.h"
 #include "tests/mount/mount_fixture.h"
 
 namespace volfs {
@@ -18,68 +19,11 @@ namespace {
 
 using testing::HasSubstr;
 
-class FaultyDisk {
- public:
-  // Mounted at `path`, which is made. Its own files are beside it, with other endings.
-  explicit FaultyDisk(std::string path) : path_(std::move(path)) {
-    std::filesystem::create_directories(path_);
-    std::filesystem::create_directory(path_ + ".served");
-    MustRun("truncate -s 64M " + path_ + ".img && mkfs.ext4 -q " + path_ + ".img");
-    MustRun("nbdfuse " + path_ + ".served/disk --command nbdkit -s -P " + path_ +
-            ".pid --filter=error file " + path_ + ".img error=EIO error-rate=100%" +
-            " error-pread-file=" + path_ + ".pread error-pwrite-file=" + path_ + ".pwrite >" +
-            path_ + ".log 2>&1 </dev/null &");
-    const std::string disk = path_ + ".served/disk";
-    for (int i = 0; i < 500 && !std::filesystem::exists(disk); ++i) ::usleep(20'000);
-    device_ = MustRun("losetup --find --show " + disk);
-    device_.pop_back();  // its LF
-    MountIt();
-  }
-  ~FaultyDisk() {
-    MendAll();
-    (void)RunShell("umount " + path_ + "; losetup -d " + device_ + "; umount " + path_ + ".served");
-  }
-  FaultyDisk(const FaultyDisk&) = delete;
-  FaultyDisk& operator=(const FaultyDisk&) = delete;
-
-  // `what`: pread or pwrite.
-  void Break(const std::string& what) const { std::ofstream(path_ + "." + what).put('x'); }
-  void MendAll() const {
-    std::filesystem::remove(path_ + ".pread");
-    std::filesystem::remove(path_ + ".pwrite");
-    Signal(SIGCONT);
-  }
-  void Signal(int number) const {
-    int pid = 0;
-    std::ifstream(path_ + ".pid") >> pid;
-    if (pid > 0) ::kill(pid, number);
-  }
-  // Nothing that was read is cached any more.
-  void Forget() const {
-    MustRun("for f in " + path_ + "/layers/*; do dd of=$f oflag=nocache conv=notrunc,fdatasync " +
-            "count=0 status=none; done; blockdev --flushbufs " + device_);
-  }
-  // As after a restart: what the kernel made of the errors is forgotten.
-  void MountAgain() const {
-    MustRun("umount " + path_);
-    MountIt();
-  }
-
- private:
-  void MountIt() const {
-    MustRun("mount " + device_ + " " + path_ + " && rm -rf " + path_ + "/lost+found && chmod 700 " +
-            path_);
-  }
-
-  const std::string path_;
-  std::string device_;
-};
-
 class DeviceTest : public MountTest {
  protected:
   void SetUp() override {
     MountTest::SetUp();
-    disk_ = std::make_unique<FaultyDisk>(NodePath("bad"));
+    disk_ = std::make_unique<FaultyDisk>(NodePath("bad"), "64M");
   }
   void TearDown() override {
     disk_->MendAll();

@@ -1,4 +1,4 @@
-#include "tests/cuts/file_load.h"
+#include "tests/support/file_load.h"
 
 #include <fcntl.h>
 #include <unistd.h>
