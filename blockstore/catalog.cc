@@ -51,6 +51,7 @@ class Catalog::Impl {
 
   [[nodiscard]] bool fenced() const { return fenced_; }
   [[nodiscard]] bool read_only() const { return read_only_; }
+  void BecomeReadOnly() { read_only_ = true; }
   [[nodiscard]] uint64_t commits() const { return commits_; }
 
  private:
@@ -218,7 +219,9 @@ Status Catalog::Impl::Commit(const CatalogChange& change) {
   VOLFS_TRY(CheckNotFenced());
   if (read_only_) {
     return Error{Errc::kReadOnly,
-                 Text(where_, ": it has a feature with which this volfs may only read it")};
+                 directory_.read_only()
+                     ? Text(where_, ": it is mounted for reading only; mount it without `ro`")
+                     : Text(where_, ": it has a feature with which this volfs may only read it")};
   }
   VOLFS_TRY(catalog::ValidateChange(change));
   if (change.empty()) return OkStatus();
@@ -399,6 +402,7 @@ Status Catalog::Commit(CatalogChange change) { return impl_->Commit(change); }
 Status Catalog::Checkpoint() { return impl_->Checkpoint(); }
 Status Catalog::Verify() { return impl_->Verify(); }
 bool Catalog::fenced() const { return impl_->fenced(); }
+void Catalog::BecomeReadOnly() { impl_->BecomeReadOnly(); }
 bool Catalog::read_only() const { return impl_->read_only(); }
 uint64_t Catalog::commits() const { return impl_->commits(); }
 

@@ -208,7 +208,10 @@ class Catalog {
   Status Verify();
 
   [[nodiscard]] bool fenced() const;
-  [[nodiscard]] bool read_only() const;    // it has a feature with which we may only read it
+  // From now on every Commit is refused with kReadOnly. Of a node that is open for reading only,
+  // whose recovery was committed to memory (read_only_node.h).
+  void BecomeReadOnly();
+  [[nodiscard]] bool read_only() const;    // ... or it has a feature with which we may only read it
   [[nodiscard]] uint64_t commits() const;  // transactions since it was opened; for benchmarks
 
  private:

@@ -75,6 +75,16 @@ Status Node::CheckAnswers() const {
                     "; its volumes can be used again when it has")};
 }
 
+Status Node::CheckChanges() const {
+  if (!catalog_->read_only()) return OkStatus();
+  return Error{Errc::kReadOnly,
+               directory_->read_only()
+                   ? Text("node ", name(), " (", path(),
+                          ") is mounted for reading only; mount it without `ro` to change anything")
+                   : Text("node ", name(), " (", path(),
+                          ") has a feature with which this volfs may only read it")};
+}
+
 std::string Node::State() const {
   if (directory_->calls()->stuck())
     return Text("does not answer: ", directory_->calls()->Trouble());

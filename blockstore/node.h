@@ -58,6 +58,12 @@ class Node {
   // kNodeDown while a call has been waiting for it for too long (node_calls.h).
   [[nodiscard]] Status CheckAnswers() const;
 
+  // kReadOnly if it was opened for reading only, or this program may only read its catalog.
+  [[nodiscard]] Status CheckChanges() const;
+
+  // The lock; null where nobody else can come.
+  NodeLock* lock() { return lock_.get(); }
+
   // "ok", or why nothing more can be written here.
   [[nodiscard]] std::string State() const;
 

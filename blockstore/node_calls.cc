@@ -58,6 +58,7 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
   const uint64_t now_ms = ms(now);
   bool stuck = false;
   uint64_t oldest = 0;
+  uint64_t waiting_ms = 0;
   for (Slot& slot : slots_) {
     uint64_t call = slot.call.load(std::memory_order_acquire);
     if (call == 0) continue;
@@ -69,11 +70,13 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
     const uint64_t limit_ms = ms(limit) * (MayTakeLong(KindOf(call)) ? kLongFactor : 1);
     stuck = stuck || AgeMs(call, now_ms) > limit_ms;
     if (oldest == 0 || call < oldest) oldest = call;
+    if (!MayTakeLong(KindOf(call))) waiting_ms = std::max(waiting_ms, AgeMs(call, now_ms));
   }
   const bool slow = oldest != 0 && AgeMs(oldest, now_ms) >= kSlowMs;
   oldest_ = slow || stuck ? oldest : 0;
   slow_ = slow || stuck;
   stuck_ = stuck;
+  waiting_ms_ = waiting_ms;
   now_ms_ = now_ms;
 }
 

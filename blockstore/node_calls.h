@@ -50,6 +50,8 @@ class NodeCalls {
   [[nodiscard]] bool stuck() const { return stuck_.load(std::memory_order_relaxed); }
   // A call has waited for kSlow: who only wants to know something should not join it.
   [[nodiscard]] bool slow() const { return slow_.load(std::memory_order_relaxed); }
+  // For how long the oldest brief call has not returned; 0: none is slow.
+  [[nodiscard]] uint64_t waiting_seconds() const { return waiting_ms_ / 1000; }
   // "a write has not returned for 31 s", of the call that has waited longest; empty: none is slow.
   [[nodiscard]] std::string Trouble() const;
 
@@ -65,6 +67,7 @@ class NodeCalls {
   std::atomic<uint64_t> now_ms_{0};
   std::atomic<bool> stuck_{false};
   std::atomic<bool> slow_{false};
+  std::atomic<uint64_t> waiting_ms_{0};
   std::atomic<uint64_t> oldest_{0};  // the call that has waited longest, as in its slot
   std::array<Slot, kSlots> slots_;
 };

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "blockstore/error.h"
@@ -116,8 +117,12 @@ inline Result<NodeFile::State> NodeFile::Look() {
 
 enum class OpenMode { kCreateNew, kReadWrite, kReadOnly };
 
+// What whoever opens a node is going to do with it.
+enum class NodeAccess { kReadWrite, kReadOnly };
+
 class NodeDirectory {
  public:
+  NodeDirectory() = default;
   virtual ~NodeDirectory() = default;
 
   // kCreateNew fails with kExists; the name is durable after SyncNames.
@@ -136,11 +141,18 @@ class NodeDirectory {
   // What people call this directory in messages.
   virtual const std::string& display_path() const = 0;
 
+  // True: every change is refused (read_only_node.h).
+  virtual bool read_only() const { return false; }
+
   // The calls that are at work on it: those of the files and of the catalog. While they are
   // stuck(), reads and writes are refused with kIo; everything else waits, as who makes something
   // durable, or frees it, must know the truth. While they are slow(), Space is what it last was.
   // shared_ptr: who looks at them must not keep the directory, nor be kept by it.
   [[nodiscard]] const std::shared_ptr<NodeCalls>& calls() const { return calls_; }
+
+ protected:
+  // One that stands before another, whose calls are its own.
+  explicit NodeDirectory(std::shared_ptr<NodeCalls> calls) : calls_(std::move(calls)) {}
 
  private:
   const std::shared_ptr<NodeCalls> calls_ = std::make_shared<NodeCalls>();

@@ -17,6 +17,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/posix_file.h"
+#include "blockstore/read_only_node.h"
 
 namespace volfs {
 namespace {
@@ -43,8 +44,10 @@ int OpenBeneath(int directory, const std::string& name, uint64_t flags, uint64_t
 
 class PosixNode final : public NodeDirectory {
  public:
-  PosixNode(Descriptor root, Descriptor layers, std::string display, std::string absolute)
-      : root_(std::move(root)),
+  PosixNode(Descriptor root, Descriptor layers, std::string display, std::string absolute,
+            NodeAccess access)
+      : access_(access),
+        root_(std::move(root)),
         layers_(std::move(layers)),
         display_path_(std::move(display)),
         catalog_path_(std::move(absolute) + "/catalog.db") {}
@@ -67,6 +70,7 @@ class PosixNode final : public NodeDirectory {
     if (name.find('/') == std::string::npos) root_changed_ = true;
   }
 
+  const NodeAccess access_;
   const Descriptor root_;
   const Descriptor layers_;
   const std::string display_path_;
@@ -84,7 +88,14 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
   flags |= mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR;
   if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
   const Call call(*calls(), kLook);
-  Descriptor fd(OpenBeneath(root_.get(), name, flags, mode == OpenMode::kCreateNew ? 0600 : 0));
+  Descriptor fd;
+  // Refused to all but the file's owner and root.
+  if (access_ == NodeAccess::kReadOnly) {
+    fd = Descriptor(OpenBeneath(root_.get(), name, flags | O_NOATIME, 0));
+  }
+  if (!fd.ok()) {
+    fd = Descriptor(OpenBeneath(root_.get(), name, flags, mode == OpenMode::kCreateNew ? 0600 : 0));
+  }
   if (fd.get() < 0) {
     const int os_errno = errno;
     switch (os_errno) {
@@ -204,9 +215,10 @@ Result<SpaceInfo> PosixNode::Space() {
 
 // Makes layers/ durable before anything is put into it: a synced file in a directory that a crash
 // forgets is lost.
-Result<Descriptor> OpenLayers(int root, const std::string& path) {
-  const bool made = ::mkdirat(root, kLayersDirectory, 0700) == 0;
-  if (!made && errno != EEXIST) return SystemError(errno, "mkdir layers", path);
+Result<Descriptor> OpenLayers(int root, const std::string& path, NodeAccess access) {
+  const bool may_make = access == NodeAccess::kReadWrite;
+  const bool made = may_make && ::mkdirat(root, kLayersDirectory, 0700) == 0;
+  if (may_make && !made && errno != EEXIST) return SystemError(errno, "mkdir layers", path);
   Descriptor layers(OpenBeneath(root, kLayersDirectory, O_RDONLY | O_DIRECTORY, 0));
   if (layers.get() < 0) {
     Error error = SystemError(errno, "open layers", path);
@@ -243,7 +255,7 @@ Errc ErrcFromErrno(int os_errno) {
   }
 }
 
-Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path) {
+Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path, NodeAccess access) {
   Descriptor root(
       static_cast<int>(Retry([&] { return ::open(path.c_str(), O_DIRECTORY | O_CLOEXEC); })));
   if (root.get() < 0) return SystemError(errno, "open", path);
@@ -255,12 +267,55 @@ Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path) {
     if (length >= 0) errno = ENAMETOOLONG;
     return SystemError(errno, "find the absolute path", path);
   }
-  VOLFS_ASSIGN(Descriptor layers, OpenLayers(root.get(), path));
-  auto node =
-      std::make_unique<PosixNode>(std::move(root), std::move(layers), path,
-                                  std::string(absolute.data(), static_cast<size_t>(length)));
+  VOLFS_ASSIGN(Descriptor layers, OpenLayers(root.get(), path, access));
+  auto node = std::make_unique<PosixNode>(std::move(root), std::move(layers), path,
+                                          std::string(absolute.data(), static_cast<size_t>(length)),
+                                          access);
   VOLFS_TRY(node->Space());  // so that there is an answer when it hangs
+  if (access == NodeAccess::kReadOnly) return MakeReadOnly(std::move(node));
   return std::unique_ptr<NodeDirectory>(std::move(node));
 }
+
+namespace {
+
+enum class Trust { kOwner, kOwnerAndMode };
+
+Status CheckFile(int root, const std::string& name, const std::string& path, Trust trust) {
+  struct stat info {};
+  if (::fstatat(root, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return OkStatus();
+    return SystemError(errno, Text("stat ", name), path);
+  }
+  const bool itself = name == ".";
+  const std::string file = itself ? path : Text(path, "/", name);
+  if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
+    return Error{Errc::kDenied,
+                 Text("node directory ", path, ": ", itself ? "it" : name, " belongs to user ",
+                      info.st_uid, ", who is neither root nor the user who mounts (", ::geteuid(),
+                      ") and could exchange every volume on it; if what is in it can be trusted, "
+                      "run `chown -R ",
+                      ::geteuid(), " ", path, "` first")};
+  }
+  const bool open = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && !S_ISLNK(info.st_mode);
+  if (!open || trust == Trust::kOwner) return OkStatus();
+  return Error{Errc::kDenied, Text("node directory ", path, ": group or others may write ",
+                                   itself ? "it" : name, "; run `chmod go-w ", file, "` first")};
+}
+
+Status CheckFiles(const std::string& path, Trust trust) {
+  const Descriptor root(static_cast<int>(
+      Retry([&] { return ::open(path.c_str(), O_DIRECTORY | O_PATH | O_CLOEXEC); })));
+  if (!root.ok()) return SystemError(errno, "open", path);
+  for (const char* name : {".", kLayersDirectory, "catalog.db", "catalog.db-wal"}) {
+    VOLFS_TRY(CheckFile(root.get(), name, path, trust));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Status CheckTrusted(const std::string& path) { return CheckFiles(path, Trust::kOwnerAndMode); }
+
+Status CheckOwners(const std::string& path) { return CheckFiles(path, Trust::kOwner); }
 
 }  // namespace volfs

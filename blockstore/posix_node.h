@@ -23,8 +23,17 @@ namespace volfs {
 // OpenPosixNode has returned.
 
 // Opens the existing directory `path` (made absolute, so that a later chdir changes nothing) and
-// makes `layers/` in it if it is missing. The files it opens may outlive it.
-Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path);
+// makes `layers/` in it if it is missing. The files it opens may outlive it. kReadOnly: nothing is
+// made, no time of access changes where the kernel lets us ask for that, and what comes back is
+// what read_only_node.h makes.
+Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path,
+                                                     NodeAccess access = NodeAccess::kReadWrite);
+
+// kDenied, with the remedy, if a third party could change or exchange what is in the node directory
+// `path`: the directory, `layers/`, the catalog or its log belongs to a user who is neither root
+// nor the one who asks, or may be written by group or others. What is not there is no reason.
+Status CheckTrusted(const std::string& path);
+Status CheckOwners(const std::string& path);  // only to whom they belong
 
 // The only table from errno to our own words for a file on a node.
 Errc ErrcFromErrno(int os_errno);

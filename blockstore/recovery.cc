@@ -95,6 +95,10 @@ Status Recovery::Run() {
     node->contents() = CatalogContents{};
     node->contents().node = std::move(kept);
   }
+  // What was to be undone or finished was, if only in memory.
+  for (const auto& node : store_.nodes_) {
+    if (node->directory().read_only()) node->catalog().BecomeReadOnly();
+  }
   for (const PeerRecord& peer : store_.absent_) {
     std::string clones;
     MutexLock lock(store_.mu_);
@@ -388,6 +392,7 @@ Status Recovery::RemoveOrphans(Node& node) {
     const Id id = IdFromFileName(name);
     Layer* const layer = id == kNoId ? nullptr : store_.layers_.Find(id);
     if (layer != nullptr && layer->node() == &node && layer->record().has_file) continue;
+    if (node.directory().read_only()) continue;
     if (id == kNoId) {
       LogWarning(
           Text("node ", node.name(), ": layers/", name, " is not a file of volfs; left alone"));

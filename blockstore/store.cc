@@ -60,6 +60,7 @@ Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> no
   std::unique_ptr<Store> store(new Store(std::move(nodes), options));
   VOLFS_TRY(Recovery(*store).Run());
   for (const auto& node : store->nodes_) {
+    if (node->catalog().read_only()) continue;
     VOLFS_TRY(node->catalog().Commit({PutSetting{kCleanKey, "0"}}));
   }
   store->Start();
@@ -70,9 +71,10 @@ void Store::Start() {
   notifier_ = Thread("notify", [this] { Notify(); });
   for (const auto& node : nodes_) {
     maintainers_.emplace_back("maintain", [this, &node = *node] { Maintain(node); });
-    if (options_.fold) folders_.push_back(std::make_unique<Folder>(*this, *node));
+    if (options_.fold && !options_.read_only)
+      folders_.push_back(std::make_unique<Folder>(*this, *node));
   }
-  if (!options_.hydrate) return;
+  if (!options_.hydrate || options_.read_only) return;
   std::vector<Id> dependent;
   {
     MutexLock lock(mu_);
@@ -141,7 +143,7 @@ Store::~Store() {
     LogWarning(Text("unmounting: ", synced.error().message));
   }
   // Only a stop that left nothing to tidy up is a clean one (recovery.h).
-  if (!clean) return;
+  if (!clean || options_.read_only) return;
   for (const auto& node : nodes_) {
     if (node->catalog().fenced()) continue;
     (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}});
@@ -183,7 +185,7 @@ void Store::TidyUp(bool first) {
   std::vector<Unpunched> todo;
   {
     MutexLock lock(mu_);
-    if (tidy_) return;
+    if (tidy_ || options_.read_only) return;
     std::swap(todo, unpunched_);
   }
   bool done = true;
@@ -335,6 +337,10 @@ void Store::FillCloneInfo(VolumeInfo& info) {
     info.copy_rate = found->second.copy_rate;
     job = found->second.job;
   }
+  if (job == nullptr && info.error.empty() && options_.read_only) {
+    info.error = "copying goes on at the next mount without `ro`";
+    info.paused = true;
+  }
   if (job == nullptr) return;
   info.progress = job->progress();
   if (!info.error.empty()) return;
@@ -369,6 +375,7 @@ std::vector<NodeInfo> Store::Nodes() {
   for (const auto& node : nodes_) {
     const NodeRecord& r = node->record();
     NodeInfo info{node->id(), r.uuid, r.name, node->path(), r.region, node->State(), r.types, {}};
+    info.waiting_seconds = node->directory().calls()->waiting_seconds();
     if (const Result<SpaceInfo> space = node->directory().Space(); space.ok()) {
       info.space = space.value();
     } else if (info.state == "ok") {

@@ -69,6 +69,7 @@ struct NodeInfo {
   std::string uuid, name, path, region, state;
   std::vector<VolumeType> types;
   SpaceInfo space;
+  uint64_t waiting_seconds = 0;  // NodeCalls::waiting_seconds
 };
 
 struct CreateRequest {
@@ -132,6 +133,10 @@ class OpenSnapshot {
 };
 
 struct StoreOptions {
+  // The nodes are open for reading only (NodeAccess::kReadOnly): all of them, and nothing is
+  // written in the background. What a crash left is shown as the next mount would, which tidies it
+  // up.
+  bool read_only = false;
   bool hydrate = true;  // false: clones stay creating (offline tools, tests)
   // The cap on copying at first. 0 where somebody applies the remembered limits right after
   // (control): nothing may be copied before a pause of the last mount is in force again.

@@ -33,6 +33,7 @@ Node* Store::FindNode(const std::string& name) const {
 
 Status Store::CheckNotFenced(Node& node) {
   VOLFS_TRY(node.CheckAnswers());
+  VOLFS_TRY(node.CheckChanges());
   if (!node.catalog().fenced()) return OkStatus();
   return Error{Errc::kReadOnly, Text("node ", node.name(),
                                      " is read-only until the next mount, as its catalog failed")};

@@ -113,7 +113,7 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     }
     ReserveSourceLocked(reservation, volume->id());
   }
-  VOLFS_TRY(volume->node().CheckAnswers());
+  VOLFS_TRY(CheckNotFenced(volume->node()));
   record.id = NewId();
   record.volume = volume->id();
   record.name = name;

@@ -75,7 +75,8 @@ void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
 
 Status Volume::CheckWritable() const {
   if (!read_only_.load(std::memory_order_acquire)) {
-    if (!node_.catalog().fenced()) return OkStatus();
+    if (!node_.catalog().fenced() && !node_.catalog().read_only()) return OkStatus();
+    VOLFS_TRY(node_.CheckChanges());
     // What became of the last commit is not known: nothing may be acknowledged any more.
     return Error{Errc::kReadOnly, Text(name(),
                                        ": read-only until the next mount, as the catalog of "

@@ -13,6 +13,7 @@
 namespace volfs {
 
 Status Volume::Sync() {
+  if (node_.catalog().read_only()) return OkStatus();  // nothing was written
   if (Sabotaged(Sabotage::kSyncDoesNotWait) && PendingWork() == 0) return head()->SyncFile();
   return slot_.Run([this] { return CommitBatch({}); });
 }
