@@ -28,18 +28,6 @@ Result<std::string> CheckDirectory(const std::string& path) {
   return real.string();
 }
 
-// Everybody who can write a node's files can read and change every volume on it.
-Status CheckPrivate(const std::string& path) {
-  std::error_code error;
-  const fs::perms bits = fs::status(path, error).permissions();
-  if (error) return PathError(Errc::kNotFound, path, error.message());
-  if ((bits & (fs::perms::group_write | fs::perms::others_write)) == fs::perms::none) {
-    return OkStatus();
-  }
-  return PathError(Errc::kDenied, path,
-                   "group or others may write it; run `chmod go-w` on it first");
-}
-
 std::string NameFromPath(const std::string& path, const std::set<std::string>& taken) {
   std::string base = fs::path(path).filename().string();
   for (char& c : base) {
@@ -77,10 +65,11 @@ Status CheckNotKnown(const std::string& path, const std::vector<std::unique_ptr<
   return OkStatus();
 }
 
-Result<std::unique_ptr<Node>> OpenOne(const std::string& path) {
-  VOLFS_TRY(CheckPrivate(path));
-  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(path));
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path));
+Result<std::unique_ptr<Node>> OpenOne(const std::string& path, const NodeOpenOptions& options) {
+  VOLFS_TRY(CheckTrusted(path));
+  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock,
+               NodeLock::Take(path, options.access, options.lock_wait));
+  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path, options.access));
   return Node::Open(std::move(directory), std::move(lock));
 }
 
@@ -132,8 +121,17 @@ Status WriteRegistry(const std::string& file,
   return Error{Errc::kIo, Text("cannot write ", file, ": ", error.message())};
 }
 
+// A directory that is gone for good (a test's, say). Not one that cannot be looked at, as its
+// filesystem was shut down.
+bool IsGone(const std::string& path) {
+  std::error_code error;
+  return !fs::exists(path, error) && !error;
+}
+
 // Losing it costs only a check, so a failure is a warning.
-void UpdateRegistry(const std::string& file, const std::vector<std::unique_ptr<Node>>& nodes) {
+void UpdateRegistry(const NodeOpenOptions& options,
+                    const std::vector<std::unique_ptr<Node>>& nodes) {
+  const std::string& file = options.registry;
   if (file.empty()) return;
   auto lines = ReadNodeRegistry(file);
   for (const auto& node : nodes) {
@@ -142,10 +140,12 @@ void UpdateRegistry(const std::string& file, const std::vector<std::unique_ptr<N
     });
     lines.emplace_back(node->uuid(), node->path());
   }
-  // A directory that is gone for good (a test's, say) needs no protection any more. One that cannot
-  // be looked at, as its filesystem was shut down, does.
-  std::error_code error;
-  std::erase_if(lines, [&](const auto& line) { return !fs::exists(line.second, error) && !error; });
+  std::erase_if(lines, [&](const auto& line) {
+    return options.is_gone ? options.is_gone(line.second) : IsGone(line.second);
+  });
+  if (lines.size() > kMostKnownNodes) {
+    lines.erase(lines.begin(), lines.end() - static_cast<ptrdiff_t>(kMostKnownNodes));
+  }
   if (const Status written = WriteRegistry(file, lines); !written.ok()) {
     LogWarning(written.error().message);
   }
@@ -199,6 +199,7 @@ Status InitNode(const std::string& path, NodeRecord record) {
   if (kind == DirectoryKind::kOther) {
     return PathError(Errc::kInvalid, path, "neither empty nor a node; use an empty directory");
   }
+  VOLFS_TRY(CheckOwners(path));
   std::error_code error;
   fs::permissions(path, fs::perms::owner_all, error);
   if (error) return PathError(Errc::kIo, path, error.message());
@@ -230,8 +231,16 @@ Status ForgetInRegistry(const std::string& file, const std::string& uuid) {
 
 Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::string>& paths,
                                                      const NodeOpenOptions& options) {
+  const auto touch = [&](const std::string& path) {
+    if (options.touching) options.touching(Text("node directory ", path), false);
+  };
+  const auto sync = [&](const std::string& path) {
+    if (options.touching) options.touching(Text("node directory ", path), true);
+  };
+  const bool reads = options.access == NodeAccess::kReadOnly;
   std::vector<std::string> real;
   for (const std::string& path : paths) {
+    touch(path);
     VOLFS_ASSIGN(std::string one, CheckDirectory(path));
     if (std::find(real.begin(), real.end(), one) != real.end()) {
       return PathError(Errc::kInvalid, path, "it is given twice");
@@ -243,13 +252,14 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
   std::vector<size_t> fresh;
   std::set<std::string> taken;
   for (size_t i = 0; i < real.size(); ++i) {
+    touch(real[i]);
     VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(real[i]));
     if (kind == DirectoryKind::kOther) {
       return PathError(Errc::kInvalid, real[i],
                        "neither empty nor a node; use an empty directory for a new node");
     }
     if (kind == DirectoryKind::kNode) {
-      auto node = OpenOne(real[i]);
+      auto node = OpenOne(real[i], options);
       if (node.ok()) {
         taken.insert(node.value()->name());
         nodes[i] = std::move(node.value());
@@ -264,8 +274,12 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     if (node) open.push_back(std::move(node));
   }
   for (const size_t i : fresh) {
-    VOLFS_TRY(CheckPrivate(real[i]));
+    VOLFS_TRY(CheckTrusted(real[i]));
     VOLFS_TRY(CheckNotKnown(real[i], open, options));
+    if (reads) {
+      return PathError(Errc::kNotFound, real[i],
+                       "there is no node in it, and a mount with `ro` makes none");
+    }
     if (!options.may_init) {
       return PathError(Errc::kInvalid, real[i],
                        "it is empty; a new node is made with `volfs node init` or `-o init`");
@@ -278,8 +292,9 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     record.name = NameFromPath(real[i], taken);
     record.types = options.new_types;
     taken.insert(record.name);
+    sync(real[i]);
     VOLFS_TRY(InitNode(real[i], std::move(record)));
-    VOLFS_ASSIGN(std::unique_ptr<Node> node, OpenOne(real[i]));
+    VOLFS_ASSIGN(std::unique_ptr<Node> node, OpenOne(real[i], options));
     open.push_back(std::move(node));
   }
   // In the order of the command: the first node is where new volumes go.
@@ -289,8 +304,10 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     };
     return place(a) < place(b);
   });
+  if (reads) return open;
+  sync(open.size() == 1 ? open.front()->path() : "of this mount");
   VOLFS_TRY(JoinNodes(open));
-  UpdateRegistry(options.registry, open);
+  UpdateRegistry(options, open);
   return open;
 }
 

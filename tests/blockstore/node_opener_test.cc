@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -74,6 +75,40 @@ TEST_F(NodeOpenerTest, TheRegistryForgetsOnlyWhatIsGone) {
   std::vector<std::string> paths;
   for (const auto& [uuid, path] : ReadNodeRegistry(Registry())) paths.push_back(path);
   EXPECT_THAT(paths, testing::UnorderedElementsAre(unknown, fs::canonical(dir_ / "a").string()));
+}
+
+TEST_F(NodeOpenerTest, TheRegistryKeepsThoseThatWereMountedLast) {
+  std::ofstream known(Registry());
+  for (size_t i = 0; i < 2 * kMostKnownNodes; ++i) known << "u" << i << " /nosuch/n" << i << "\n";
+  known.close();
+  const auto nodes = OpenNodes(
+      {dir_ / "a"}, {.registry = Registry(), .is_gone = [](const auto&) { return false; }});
+  ASSERT_TRUE(nodes.ok());
+  const auto lines = ReadNodeRegistry(Registry());
+  ASSERT_EQ(lines.size(), kMostKnownNodes);
+  EXPECT_EQ(lines.back().second, fs::canonical(dir_ / "a"));
+  EXPECT_EQ(lines.front().first, "u" + std::to_string(kMostKnownNodes + 1));
+}
+
+// Its owner could exchange the catalog, or a layer, for one that shows something else.
+TEST_F(NodeOpenerTest, WhatAThirdUserCouldChangeIsRefused) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files away";
+  constexpr uid_t kOther = 65'533;
+  ASSERT_EQ(Mount({"a"}), "");
+  for (const char* const name : {"a", "a/catalog.db", "a/layers"}) {
+    ASSERT_EQ(::chown((dir_ / name).c_str(), kOther, 0), 0);
+    EXPECT_THAT(Mount({"a"}),
+                testing::AllOf(HasSubstr("belongs to user 65533"), HasSubstr("chown -R 0 ")))
+        << name;
+    ASSERT_EQ(::chown((dir_ / name).c_str(), 0, 0), 0);
+  }
+  fs::permissions(dir_ / "a/layers", fs::perms::group_write, fs::perm_options::add);
+  EXPECT_THAT(Mount({"a"}), HasSubstr("chmod go-w " + dir_ / "a/layers"));
+  fs::permissions(dir_ / "a/layers", fs::perms::owner_all);
+  EXPECT_EQ(Mount({"a"}), "");
+  ASSERT_EQ(::chown((dir_ / "b").c_str(), kOther, 0), 0);
+  EXPECT_THAT(Mount({"b"}), HasSubstr("belongs to user 65533")) << "an empty one";
+  EXPECT_TRUE(fs::is_empty(dir_ / "b"));
 }
 
 }  // namespace
