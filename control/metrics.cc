@@ -95,6 +95,9 @@ constexpr std::array kNodeGauges = {
              [](const N& n) { return std::to_string(n.space.free_bytes); }},
     Gauge<N>{"volfs_node_up", "1 if the node can be read and written.",
              [](const N& n) { return std::string(n.state == "ok" ? "1" : "0"); }},
+    Gauge<N>{"volfs_node_waiting_seconds",
+             "For how long a read, write or look has not returned; 0: all return at once.",
+             [](const N& n) { return std::to_string(n.waiting_seconds); }},
 };
 
 void WriteVolumes(Writer& out, const MetricsInput& input) {

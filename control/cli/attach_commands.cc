@@ -17,6 +17,7 @@
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
+#include "control/cli/supervisor.h"
 #include "control/cli/target.h"
 #include "control/cli/users.h"
 #include "control/json.h"
@@ -95,6 +96,16 @@ Result<LoopDevice> AttachImage(const Client& client, const std::string& name, bo
   return ConfigureLoop(fd.get(), {path, read_only});
 }
 
+// Left over from a mount whose daemon has died.
+Result<std::vector<LoopDevice>> StaleLoopsOf(const std::string& image) {
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  std::vector<LoopDevice> devices;
+  for (const StaleLoop& stale : StaleLoops(mounts, {})) {
+    if (stale.image == image) devices.push_back(stale.device);
+  }
+  return devices;
+}
+
 // The device that `name` (a volume, a snapshot, /dev/loopN) means.
 Result<LoopDevice> AttachedDevice(const Common& common, const std::string& name) {
   if (const std::optional<int> number = LoopNumber(name); number && name.starts_with("/dev/")) {
@@ -102,6 +113,9 @@ Result<LoopDevice> AttachedDevice(const Common& common, const std::string& name)
     for (const LoopDevice& device : ReadLoopDevices()) {
       if (device.number != *number) continue;
       if (VolfsMountOf(mounts, device.backing_file)) return device;
+      for (const StaleLoop& stale : StaleLoops(mounts, {})) {
+        if (stale.device.number == *number) return device;
+      }
       return UsageFailure(Text(name, ": is of ", device.backing_file,
                                ", which is on no mounted volfs; see losetup -d"));
     }
@@ -110,7 +124,10 @@ Result<LoopDevice> AttachedDevice(const Common& common, const std::string& name)
   Targets targets(common.mount);
   VOLFS_ASSIGN(const std::string image, targets.Image(name));
   VOLFS_ASSIGN(const Client client, targets.Mount());
-  const std::vector<LoopDevice> devices = LoopsOf(client, image);
+  std::vector<LoopDevice> devices = LoopsOf(client, image);
+  if (devices.empty()) {
+    VOLFS_ASSIGN(devices, StaleLoopsOf(image));
+  }
   if (devices.size() == 1) return devices.front();
   if (devices.empty()) return Failure(ENOENT, Text(image, ": is not attached"));
   std::string message = Text(image, ": is attached more than once; name the device");
@@ -139,6 +156,9 @@ Status Detach(const Common& common, const std::string& name) {
   VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
   const std::vector<std::string> holders = LoopHolders(device, mounts);
   if (holders.empty()) {
+    const std::optional<MountEntry> mount = VolfsMountOf(mounts, device.backing_file);
+    const Touching touching(device.path());
+    const Waiting waiting(mount ? mount->mountpoint : "");  // for what it has not written yet
     Status cleared = ClearLoop(device);
     if (cleared.ok() || cleared.error().code != Errc::kBusy) return cleared;
     return Failure(EBUSY, Text(device.path(),

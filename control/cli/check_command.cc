@@ -10,6 +10,7 @@
 #include "control/cli/mount_helper.h"
 #include "control/cli/offline_node.h"
 #include "control/cli/output.h"
+#include "control/cli/supervisor.h"
 #include "control/json.h"
 
 namespace volfs::cli {
@@ -24,8 +25,8 @@ struct StoreToCheck {
 };
 
 // A node that is damaged is a finding.
-Status OpenToCheck(const std::string& path, StoreToCheck& store) {
-  Result<std::unique_ptr<Node>> node = OpenOffline(path);
+Status OpenToCheck(const std::string& path, NodeAccess access, StoreToCheck& store) {
+  Result<std::unique_ptr<Node>> node = OpenOffline(path, access);
   if (node.ok()) {
     store.names.push_back(node.value()->name());
     store.nodes.push_back(std::move(node.value()));
@@ -111,9 +112,11 @@ Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
     paths.push_back(path);
   }
   StoreToCheck store;
-  for (const std::string& path : paths) VOLFS_TRY(OpenToCheck(path, store));
+  const NodeAccess access = options.repair ? NodeAccess::kReadWrite : NodeAccess::kReadOnly;
+  for (const std::string& path : paths) VOLFS_TRY(OpenToCheck(path, access, store));
   std::vector<Node*> nodes;
   for (const auto& node : store.nodes) nodes.push_back(node.get());
+  const Waiting waiting(Waiting::For::kSync);
   CheckOptions how;
   // What a node says that cannot be read is not known: nothing can be called left over.
   how.repair = options.repair && store.findings.empty();

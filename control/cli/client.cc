@@ -11,6 +11,7 @@
 #include "blockstore/posix_descriptor.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
+#include "control/cli/supervisor.h"
 
 namespace volfs::cli {
 namespace {
@@ -40,6 +41,11 @@ Error OpenFailure(const Client& client, std::string_view file, int os_errno) {
     return Failure(os_errno, Text(client.mountpoint(),
                                   ": the daemon of this mount is gone; volfs "
                                   "umount it, then mount again"));
+  }
+  if (os_errno == EROFS) {
+    return Failure(os_errno, Text(client.mountpoint(),
+                                  ": is mounted for reading only; mount it without `ro` to change "
+                                  "anything"));
   }
   return Failure(os_errno, Text(path, ": ", std::strerror(os_errno)));
 }
@@ -79,6 +85,7 @@ std::string Client::ImagePath(std::string_view name) const {
 }
 
 Result<Reply> Client::Ask(std::string_view file, std::string_view line) const {
+  const Waiting waiting(mountpoint_);
   const Descriptor fd(::open(PathOf(Text("control/", file)).c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.ok()) return OpenFailure(*this, file, errno);
   const std::string request = Text(line, "\n");

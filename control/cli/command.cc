@@ -1,16 +1,19 @@
 #include "control/cli/command.h"
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 
 #include "blockstore/log.h"
+#include "control/cli/bounded.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
 #include "control/cli/mount_helper.h"
 #include "control/cli/output.h"
+#include "control/cli/supervisor.h"
 
 namespace volfs {
 namespace {
@@ -145,8 +148,19 @@ class Builder {
     }
     line_.mount.mountpoint = line_.mount_paths.back();
     line_.mount_paths.pop_back();
+    if (const Status answer = CheckAnswers(); !answer.ok()) return Report(line_.name, answer);
     line_.mount.nodes = SplitNodeDirectories(line_.mount_paths);
     return mount_(line_.mount);
+  }
+
+  // A daemon in the foreground has no watcher, so a child looks at its directories first.
+  Status CheckAnswers() {
+    constexpr auto kLimit = std::chrono::seconds(kPatienceSeconds);
+    if (!line_.mount.foreground) return OkStatus();
+    const PathsFound found = LookAtPaths(line_.mount_paths, kLimit, kLimit);
+    if (found.silent.empty()) return OkStatus();
+    return Error{Errc::kNodeDown, Text("node directory ", found.silent.front(),
+                                       " does not answer (", kPatienceSeconds, " s)")};
   }
 
   void AddUnmount() {
@@ -377,7 +391,7 @@ std::string CommandName(const CLI::App& app) {
   return name;
 }
 
-int RunVolfs(int argc, char** argv, const MountFunction& mount) {
+int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRunner& run) {
   CLI::App app;
   CommandLine line;
   Describe(app);
@@ -397,7 +411,14 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount) {
     PrintError(name, UsageFailure(Text(error.what(), "\n  see: ", name, " --help")));
     return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
   }
-  return line.run();
+  // A daemon in the foreground is what a user or systemd has started, and gets its signals.
+  if (line.mount.foreground) return line.run();
+  return run([&line] {
+    const bool checks = line.name == kCheckCommand;
+    SetSupervised(line.name,
+                  checks ? static_cast<int>(kFsckFailed) : static_cast<int>(kExitNodeNotThere));
+    return line.run();
+  });
 }
 
 std::string HelpBelow(const CLI::App& app, const std::string& parent) {
@@ -412,13 +433,16 @@ std::string HelpBelow(const CLI::App& app, const std::string& parent) {
 
 }  // namespace
 
-int RunCommand(int argc, char** argv, const MountFunction& mount) {
+int RunCommand(int argc, char** argv, const MountFunction& mount, const CommandRunner& run) {
   const std::string name = argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "";
-  if (name != kMountHelperName) return RunVolfs(argc, argv, mount);
-  const std::vector<std::string> words(argv + 1, argv + argc);
-  const Result<MountHelperCall> call = ParseMountHelper(words);
-  if (!call.ok()) return Report(name, call.error());
-  return call.value().fake ? kExitOk : mount(call.value().arguments);
+  if (name != kMountHelperName) return RunVolfs(argc, argv, mount, run);
+  return run([&] {
+    SetSupervised(kMountHelperName, kExitNodeNotThere);
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    const Result<MountHelperCall> call = ParseMountHelper(words);
+    if (!call.ok()) return Report(name, call.error());
+    return call.value().fake ? static_cast<int>(kExitOk) : mount(call.value().arguments);
+  });
 }
 
 std::string HelpOfAllCommands() {

@@ -1,23 +1,26 @@
 #include "control/cli/doctor.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <csignal>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
 
 #include "blockstore/log.h"
+#include "blockstore/node_opener.h"
 #include "blockstore/posix_descriptor.h"
+#include "control/cli/bounded.h"
 #include "control/cli/client.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
+#include "control/cli/image_loops.h"
+#include "control/cli/mountinfo.h"
+#include "control/cli/state_folder.h"
 #include "control/size.h"
 
 namespace volfs::cli {
@@ -93,38 +96,17 @@ Finding ExamineMountHelper() {
 
 // ---- a mount
 
-// Whether a file of the mount answers within a few seconds: 0, or the errno; ETIMEDOUT if not. A
-// child asks, as nobody can be called back from a mount that hangs.
-int ProbeMount(const std::string& mountpoint) {
-  constexpr int kPatienceMs = 5000;
-  const std::string file = mountpoint + "/control/status";
-  const pid_t child = ::fork();
-  if (child < 0) return errno;
-  if (child == 0) {
-    std::_Exit(::open(file.c_str(), O_RDONLY | O_CLOEXEC) >= 0 ? 0 : errno);
-  }
-  const Descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
-  pollfd ended{pidfd.get(), POLLIN, 0};
-  if (::poll(&ended, 1, kPatienceMs) <= 0) {
-    ::kill(child, SIGKILL);  // and not waited for: it may never end
-    return ETIMEDOUT;
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
-}
+constexpr const char* kDeadMount = "its daemon is gone: the mount is dead";
 
-Finding ExamineDaemon(const std::string& mountpoint) {
-  const int os_errno = ProbeMount(mountpoint);
+Finding DaemonFinding(const std::string& mountpoint, int os_errno) {
   switch (os_errno) {
     case 0:
       return Ok(mountpoint, "answers");
     case ENOTCONN:
-      return {Level::kProblem, mountpoint, "its daemon is gone: the mount is dead",
-              Text("volfs umount ", mountpoint, ", then mount again; no data is lost by it")};
-    case ETIMEDOUT:
-      return {Level::kProblem, mountpoint, "its daemon does not answer",
-              "see the log for a node that hangs; kill -9 of the daemon, then mount again"};
+      return {Level::kProblem, mountpoint, kDeadMount,
+              Text("volfs mount NODE_DIR... ", mountpoint,
+                   " takes its place; what fsync has acknowledged is there (volfs umount ",
+                   mountpoint, " only takes it away)")};
     case EACCES:
       return {Level::kNote, mountpoint, "is another user's, who did not mount with allow_other",
               ""};
@@ -157,7 +139,9 @@ void ExamineSpace(const Client& client, const std::string& node, std::vector<Fin
                       "delete volumes or snapshots, or add a node; clones pause when it is full"});
 }
 
-void ExamineNode(const Client& client, const std::string& node, std::vector<Finding>& findings) {
+// The node's path, if its filesystem can be asked and be written to.
+std::string ExamineNode(const Client& client, const std::string& node,
+                        std::vector<Finding>& findings) {
   const auto read = [&](const char* field) {
     const auto text = client.ReadControl(Text("nodes/", node, "/", field));
     return text.ok() ? text.value().substr(0, text.value().find('\n')) : std::string();
@@ -170,7 +154,14 @@ void ExamineNode(const Client& client, const std::string& node, std::vector<Find
     findings.push_back({Level::kProblem, subject, state, "see the daemon's log; mount again"});
   }
   ExamineSpace(client, node, findings);
-  const std::string path = read("path");
+  const auto config = client.ReadControl("config");
+  const bool may_write = config.ok() && config.value().find("\nro=") == std::string::npos;
+  return may_write && !state.starts_with("does not answer") ? read("path") : std::string();
+}
+
+// What the node's filesystem itself says.
+void ExaminePath(const std::string& subject, const std::string& path,
+                 std::vector<Finding>& findings) {
   if (!path.empty() && CanPunch(path) == false) {
     findings.push_back({Level::kWarning, subject,
                         Text("the filesystem of ", path,
@@ -194,6 +185,93 @@ void ExamineVolumes(const Client& client, std::vector<Finding>& findings) {
   }
 }
 
+// ---- questions: what is asked in a child comes back as text, a record a finding
+
+constexpr auto kPatience = std::chrono::milliseconds(1500);
+constexpr char kField = '\x1f';
+constexpr char kRecord = '\x1e';
+constexpr char kNodeRecord = 'N';  // in the place of a level: the name of a node
+
+void Say(const Question::Say& say, const std::vector<Finding>& findings) {
+  for (const Finding& finding : findings) {
+    const auto level = static_cast<char>('0' + static_cast<int>(finding.level));
+    say(Text(std::string(1, level), finding.subject, std::string(1, kField), finding.says,
+             std::string(1, kField), finding.remedy, std::string(1, kField),
+             std::string(1, kRecord)));
+  }
+}
+
+// The whole records of an answer that may have been cut off.
+std::vector<std::string> Records(std::string_view said) {
+  said = said.substr(0, said.rfind(kRecord) + 1);
+  return SplitAt(said, kRecord);
+}
+
+void AddSaid(std::string_view said, std::vector<Finding>& findings) {
+  for (const std::string& record : Records(said)) {
+    if (record[0] == kNodeRecord) continue;
+    Finding finding{static_cast<Level>(record[0] - '0'), "", "", ""};
+    size_t begin = 1;
+    for (std::string* const field : {&finding.subject, &finding.says, &finding.remedy}) {
+      const size_t end = record.find(kField, begin);
+      *field = record.substr(begin, end - begin);
+      begin = end + 1;
+    }
+    findings.push_back(std::move(finding));
+  }
+}
+
+std::vector<std::string> SaidNodes(std::string_view said) {
+  std::vector<std::string> nodes;
+  for (const std::string& record : Records(said)) {
+    if (record[0] == kNodeRecord) nodes.push_back(record.substr(1));
+  }
+  return nodes;
+}
+
+// The daemon, its volumes in error, the names of its nodes.
+void AskDaemon(const std::string& mountpoint, const Question::Say& say) {
+  const std::string status = mountpoint + "/control/status";
+  const Descriptor fd(::open(status.c_str(), O_RDONLY | O_CLOEXEC));
+  Say(say, {DaemonFinding(mountpoint, fd.ok() ? 0 : errno)});
+  if (!fd.ok()) return;
+  const Client client(mountpoint);
+  std::vector<Finding> findings;
+  ExamineVolumes(client, findings);
+  Say(say, findings);
+  const auto nodes = ListFolder(client.PathOf("control/nodes"));
+  if (!nodes.ok()) return;
+  for (const std::string& node : nodes.value()) {
+    say(Text(std::string(1, kNodeRecord), node, std::string(1, kRecord)));
+  }
+}
+
+// The way back, as commands: the filesystem that is on the device first.
+Finding LoopFinding(const StaleLoop& loop, const std::vector<MountEntry>& mounts) {
+  std::string remedy;
+  for (const std::string& command : WayOut(loop, mounts)) remedy += command + "; ";
+  return {Level::kProblem, loop.device.path(),
+          Text("is of ", loop.image, " of a mount whose daemon is gone: it answers with errors"),
+          Text(remedy, "and when the nodes are mounted again: volfs attach ", loop.image)};
+}
+
+struct NodeQuestion {
+  std::string subject;
+  Question question;
+};
+
+NodeQuestion AskNode(const std::string& mountpoint, const std::string& node) {
+  const std::string subject = "node " + node;
+  return {subject, Question([&](const Question::Say& say) {
+            std::vector<Finding> findings;
+            const std::string path = ExamineNode(Client(mountpoint), node, findings);
+            Say(say, findings);
+            findings.clear();
+            ExaminePath(subject, path, findings);
+            Say(say, findings);
+          })};
+}
+
 }  // namespace
 
 bool AllowsOther(std::string_view fuse_conf) {
@@ -208,15 +286,73 @@ std::vector<Finding> ExamineSystem() {
   return {ExamineFuse(), ExamineHelper(), ExamineFuseConf(), ExamineLoop(), ExamineMountHelper()};
 }
 
-std::vector<Finding> ExamineMount(const std::string& mountpoint) {
-  std::vector<Finding> findings = {ExamineDaemon(mountpoint)};
-  if (findings.front().level != Level::kOk) return findings;
-  const Client client(mountpoint);
-  const auto nodes = ListFolder(client.PathOf("control/nodes"));
-  if (nodes.ok()) {
-    for (const std::string& node : nodes.value()) ExamineNode(client, node, findings);
+std::vector<Finding> ExamineKnownNodes() {
+  constexpr auto kLimit = std::chrono::milliseconds(1000);
+  const auto known = ReadNodeRegistry(NodeRegistryFile());
+  std::vector<std::string> paths;
+  for (const auto& [uuid, path] : known) paths.push_back(path);
+  const PathsFound found = LookAtPaths(paths, kLimit);
+  std::vector<Finding> findings;
+  for (const auto& [uuid, path] : known) {
+    const auto silent = std::find(found.silent.begin(), found.silent.end(), path);
+    if (silent == found.silent.end()) continue;
+    findings.push_back(
+        {Level::kWarning, Text("node directory ", path),
+         "was mounted here before, and does not answer now",
+         Text("look at its disk or server; if it is lost for good: volfs node forget ", uuid)});
   }
-  ExamineVolumes(client, findings);
+  return findings;
+}
+
+std::vector<Finding> ExamineLoops(const std::vector<Finding>& of_mounts) {
+  const Result<std::vector<MountEntry>> mounts = ReadMountInfo();
+  if (!mounts.ok()) return {};
+  std::vector<std::string> dead;
+  for (const Finding& finding : of_mounts) {
+    if (finding.says == kDeadMount) dead.push_back(finding.subject);
+  }
+  const auto text = AnswerWithin(kPatience, [&] {
+    std::string said;
+    for (const StaleLoop& loop : StaleLoops(mounts.value(), dead)) {
+      Say([&said](std::string_view part) { said += part; }, {LoopFinding(loop, mounts.value())});
+    }
+    return said;
+  });
+  std::vector<Finding> findings;
+  if (text) AddSaid(*text, findings);
+  return findings;
+}
+
+std::vector<Finding> ExamineMounts(const std::vector<std::string>& mountpoints) {
+  const auto first = Question::Clock::now() + kPatience;
+  std::vector<Question> daemons;
+  for (const std::string& mountpoint : mountpoints) {
+    daemons.emplace_back([&](const Question::Say& say) { AskDaemon(mountpoint, say); });
+  }
+  std::vector<Finding> findings;
+  std::vector<NodeQuestion> nodes;
+  for (size_t i = 0; i < mountpoints.size(); ++i) {
+    const Question::Answer answer = daemons[i].Await(first);
+    AddSaid(answer.said, findings);
+    if (!answer.whole) {
+      findings.push_back({Level::kProblem, mountpoints[i], "its daemon does not answer",
+                          "see its log for a node that hangs; kill -9 of the daemon, then mount "
+                          "again"});
+      continue;
+    }
+    for (const std::string& node : SaidNodes(answer.said)) {
+      nodes.push_back(AskNode(mountpoints[i], node));
+    }
+  }
+  const auto second = Question::Clock::now() + kPatience;
+  for (NodeQuestion& node : nodes) {
+    const Question::Answer answer = node.question.Await(second);
+    AddSaid(answer.said, findings);
+    if (answer.whole) continue;
+    findings.push_back(
+        {Level::kProblem, node.subject, "its filesystem does not answer",
+         "look at its disk or server; its volumes can be used again when it answers"});
+  }
   return findings;
 }
 

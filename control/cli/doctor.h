@@ -20,8 +20,16 @@ struct Finding {
 // What a mount needs from this machine.
 std::vector<Finding> ExamineSystem();
 
-// One mount: whether its daemon answers, its nodes, and the volumes in error.
-std::vector<Finding> ExamineMount(const std::string& mountpoint);
+// Mounts: whether their daemons answer, the volumes in error, their nodes. Takes a few seconds at
+// most, whatever does not answer.
+std::vector<Finding> ExamineMounts(const std::vector<std::string>& mountpoints);
+
+// Loop devices that nobody serves any more, with the way back; `of_mounts`: what ExamineMounts
+// found.
+std::vector<Finding> ExamineLoops(const std::vector<Finding>& of_mounts);
+
+// Nodes that were mounted here before and do not answer now.
+std::vector<Finding> ExamineKnownNodes();
 
 // Whether fuse.conf's text lets users mount with allow_other.
 bool AllowsOther(std::string_view fuse_conf);

@@ -71,8 +71,8 @@ Result<std::vector<std::string>> MountsToExamine(const Common& common) {
 Status Doctor(const Common& common) {
   VOLFS_ASSIGN(const std::vector<std::string> mounts, MountsToExamine(common));
   std::vector<Finding> findings = ExamineSystem();
-  for (const std::string& mountpoint : mounts) {
-    const std::vector<Finding> more = ExamineMount(mountpoint);
+  const std::vector<Finding> of_mounts = ExamineMounts(mounts);
+  for (const auto& more : {of_mounts, ExamineLoops(of_mounts), ExamineKnownNodes()}) {
     findings.insert(findings.end(), more.begin(), more.end());
   }
   Print(common.json ? FindingsJson(findings) : FindingsText(findings));

@@ -27,8 +27,13 @@ std::vector<LoopDevice> ReadLoopDevices(const std::string& sys_block = "/sys/blo
 std::optional<int> LoopNumber(std::string_view name);
 
 // Is `image` what the device is over? By device and inode number: a path may be an old name, or be
-// another's by now. Nothing if the device may not be asked (not root).
+// another's by now. Nothing if the device may not be asked (not root), or the image does not answer
+// (its daemon is gone).
 std::optional<bool> IsOver(const LoopDevice& device, const std::string& image);
+
+// Whether the filesystem without a disk that the backing file is on serves nobody any more: its
+// daemon is gone, or it is mounted nowhere. False if the device may not be asked.
+bool IsOrphaned(const LoopDevice& device, const std::vector<MountEntry>& mounts);
 
 // Whether `path` is /dev/loopN or one of its partitions, /dev/loopNpM.
 bool IsDeviceOf(std::string_view path, const LoopDevice& device);

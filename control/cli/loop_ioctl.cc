@@ -14,6 +14,7 @@
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
 #include "control/cli/loop.h"
+#include "control/cli/supervisor.h"
 
 namespace volfs::cli {
 namespace {
@@ -34,16 +35,35 @@ Descriptor OpenLoop(const std::string& path, int number, int flags) {
   return Descriptor(::open(path.c_str(), flags | O_CLOEXEC));
 }
 
+std::optional<loop_info64> StatusOf(const LoopDevice& device) {
+  const Touching touching(device.path());
+  const Descriptor fd(OpenLoop(device.path(), device.number, O_RDONLY | O_NONBLOCK));
+  loop_info64 info{};
+  if (!fd.ok() || ::ioctl(fd.get(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
+  return info;
+}
+
 }  // namespace
 
 std::optional<bool> IsOver(const LoopDevice& device, const std::string& image) {
-  const Descriptor fd(OpenLoop(device.path(), device.number, O_RDONLY | O_NONBLOCK));
-  if (!fd.ok()) return std::nullopt;
-  loop_info64 info{};
-  if (::ioctl(fd.get(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
+  const std::optional<loop_info64> info = StatusOf(device);
+  if (!info) return std::nullopt;
   struct stat file {};
-  if (::stat(image.c_str(), &file) != 0) return false;
-  return info.lo_device == file.st_dev && info.lo_inode == file.st_ino;
+  if (::stat(image.c_str(), &file) != 0) {
+    if (errno == ENOENT) return false;
+    return std::nullopt;
+  }
+  return info->lo_device == file.st_dev && info->lo_inode == file.st_ino;
+}
+
+bool IsOrphaned(const LoopDevice& device, const std::vector<MountEntry>& mounts) {
+  errno = 0;
+  const std::optional<loop_info64> info = StatusOf(device);
+  if (!info) return errno == ENOTCONN || errno == ECONNABORTED;  // of the file, asked by the driver
+  if (major(info->lo_device) != 0) return false;
+  const std::string filesystem = Text("0:", minor(info->lo_device));
+  return std::none_of(mounts.begin(), mounts.end(),
+                      [&](const MountEntry& mount) { return mount.device == filesystem; });
 }
 
 namespace {

@@ -5,6 +5,7 @@
 #include "blockstore/log.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
+#include "control/cli/supervisor.h"
 
 namespace volfs::cli {
 namespace {
@@ -53,6 +54,7 @@ Result<MountHelperCall> ParseMountHelper(const std::vector<std::string>& words) 
 std::vector<std::string> SplitNodeDirectories(const std::vector<std::string>& words) {
   std::vector<std::string> directories;
   for (const std::string& word : words) {
+    const Touching touching(Text("node directory ", word));
     std::error_code error;
     if (std::filesystem::exists(word, error)) {
       directories.push_back(word);

@@ -65,6 +65,19 @@ Result<std::vector<MountEntry>> ReadMountInfo() {
   return ParseMountInfo(text);
 }
 
+std::optional<uint32_t> DeviceMinorOf(const std::string& mountpoint) {
+  constexpr std::string_view kNoDisk = "0:";
+  const Result<std::vector<MountEntry>> mounts = ReadMountInfo();
+  if (!mounts.ok()) return std::nullopt;
+  std::optional<uint64_t> minor;
+  for (const MountEntry& mount : mounts.value()) {
+    if (mount.mountpoint != mountpoint || !mount.device.starts_with(kNoDisk)) continue;
+    minor = ParseNumber(std::string_view(mount.device).substr(kNoDisk.size()));
+  }
+  if (!minor) return std::nullopt;
+  return static_cast<uint32_t>(*minor);
+}
+
 bool IsAtOrBelow(std::string_view path, std::string_view folder) {
   if (folder == "/") return path.starts_with('/');
   return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +29,10 @@ struct MountEntry {
 std::vector<MountEntry> ParseMountInfo(std::string_view text);
 
 Result<std::vector<MountEntry>> ReadMountInfo();
+
+// The number N of the device 0:N of the uppermost mount on exactly `mountpoint`, as a volfs has it;
+// nothing if there is none.
+std::optional<uint32_t> DeviceMinorOf(const std::string& mountpoint);
 
 // Whether `path` is `folder` or lies below it. Both absolute and without "." and "..".
 bool IsAtOrBelow(std::string_view path, std::string_view folder);

@@ -13,6 +13,7 @@
 #include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
 #include "control/cli/state_folder.h"
+#include "control/cli/supervisor.h"
 #include "control/cli/target.h"
 #include "control/cli/types_option.h"
 #include "control/json.h"
@@ -135,6 +136,7 @@ Status InitNodeDirectory(const NodeInitOptions& options) {
   if (!options.region.empty()) VOLFS_TRY(CheckName(options.region, "region"));
   VOLFS_ASSIGN(record.types, ParseTypes(options.types));
 
+  const Touching touching(Text("node directory ", options.directory));
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(options.directory, error);
   if (error) {
@@ -144,6 +146,7 @@ Status InitNodeDirectory(const NodeInitOptions& options) {
   }
   VOLFS_TRY(CheckNotOnVolfs(options.directory, real.string()));
   VOLFS_TRY(CheckFresh(options.directory, real.string()));
+  const Waiting waiting(Waiting::For::kSync);
   return InitNode(real.string(), std::move(record));
 }
 

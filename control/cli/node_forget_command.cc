@@ -1,17 +1,21 @@
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "blockstore/log.h"
 #include "blockstore/node_forget.h"
 #include "blockstore/node_opener.h"
+#include "control/cli/bounded.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/mount_helper.h"
 #include "control/cli/offline_node.h"
 #include "control/cli/output.h"
 #include "control/cli/state_folder.h"
+#include "control/cli/supervisor.h"
 #include "control/name.h"
 
 namespace volfs::cli {
@@ -30,7 +34,9 @@ class Forgetting {
       VOLFS_ASSIGN(const std::string path, NodeDirectoryOf(given));
       VOLFS_TRY(Open(path));
     }
-    for (const auto& [uuid, path] : ReadNodeRegistry(registry_)) VOLFS_TRY(OpenListed(uuid, path));
+    const auto listed = ReadNodeRegistry(registry_);
+    FindSilent(listed);
+    for (const auto& [uuid, path] : listed) VOLFS_TRY(OpenListed(uuid, path));
     VOLFS_TRY(LookWherePeersSawIt());
     VOLFS_TRY(CheckKnown());
     return Forget();
@@ -63,11 +69,25 @@ class Forgetting {
     return OkStatus();
   }
 
+  void FindSilent(const std::vector<std::pair<std::string, std::string>>& listed) {
+    constexpr auto kLimit = std::chrono::seconds(2);
+    std::vector<std::string> paths;
+    for (const auto& [uuid, path] : listed) paths.push_back(path);
+    silent_ = LookAtPaths(paths, kLimit).silent;
+  }
+
+  Result<std::string> ListedDirectory(const std::string& path) const {
+    if (std::find(silent_.begin(), silent_.end(), path) == silent_.end()) {
+      return NodeDirectoryOf(path);
+    }
+    return Error{Errc::kNodeDown, Text(path, ": does not answer")};
+  }
+
   // One that cannot be looked at is no reason to leave the others as they are, but for one that is
   // mounted: its daemon may know the lost node, too.
   Status OpenListed(const std::string& uuid, const std::string& listed) {
     if (uuid == options_.uuid) in_registry_ = true;
-    const Result<std::string> path = NodeDirectoryOf(listed);
+    const Result<std::string> path = ListedDirectory(listed);
     const Status opened = path.ok() ? Open(path.value()) : Status(path.error());
     if (opened.ok() || opened.error().code == Errc::kLocked ||
         opened.error().code == Errc::kProtected) {
@@ -122,6 +142,7 @@ class Forgetting {
 
   // The registry last: it makes the node known until all others have forgotten it.
   Status Forget() {
+    const Waiting waiting(Waiting::For::kSync);
     for (const auto& node : nodes_) {
       const NodeTraces traces = TracesOf(*node, options_.uuid);
       if (!traces.known) continue;
@@ -152,6 +173,7 @@ class Forgetting {
   const NodeForgetOptions& options_;
   const std::string registry_;
   bool in_registry_ = false;
+  std::vector<std::string> silent_;  // paths of the registry that did not answer
   std::vector<std::unique_ptr<Node>> nodes_;
 };
 

@@ -7,6 +7,7 @@
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/offline_node.h"
+#include "control/cli/supervisor.h"
 #include "control/cli/types_option.h"
 #include "control/name.h"
 
@@ -86,6 +87,7 @@ Status SetNode(const NodeSetOptions& options) {
   if (record.name != node->name()) {
     VOLFS_TRY(CheckNameAmongPeers(record.name, node->contents().peers));
   }
+  const Waiting waiting(Waiting::For::kSync);
   return node->catalog().Commit({PutNode{record}});
 }
 

@@ -1,5 +1,6 @@
 #include "control/cli/offline_node.h"
 
+#include <cstdio>
 #include <filesystem>
 
 #include "blockstore/log.h"
@@ -7,10 +8,12 @@
 #include "blockstore/node_opener.h"
 #include "blockstore/posix_node.h"
 #include "control/cli/failure.h"
+#include "control/cli/supervisor.h"
 
 namespace volfs::cli {
 
 Result<std::string> NodeDirectoryOf(const std::string& given) {
+  const Touching touching(Text("node directory ", given));
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(given, error);
   if (error) return Failure(error.value(), Text(given, ": ", error.message()));
@@ -29,9 +32,12 @@ Result<std::string> NodeDirectoryOf(const std::string& given) {
   return Error{Errc::kNotFound, Text(given, ": is not a node")};
 }
 
-Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path) {
-  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(real_path));
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(real_path));
+Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path, NodeAccess access) {
+  Touching::Note(Text("node directory ", real_path));  // what follows is about it, too
+  LockWait wait;
+  wait.tell = [](const std::string& text) { std::fprintf(stderr, "volfs: %s\n", text.c_str()); };
+  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(real_path, access, wait));
+  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(real_path, access));
   return Node::Open(std::move(directory), std::move(lock));
 }
 

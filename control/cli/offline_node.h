@@ -5,6 +5,7 @@
 
 #include "blockstore/error.h"
 #include "blockstore/node.h"
+#include "blockstore/node_directory.h"
 
 namespace volfs::cli {
 
@@ -14,9 +15,11 @@ namespace volfs::cli {
 // there, it is empty, or something else.
 Result<std::string> NodeDirectoryOf(const std::string& given);
 
-// Opens the node with its lock. Unlike a mount it grows no generation and makes nothing. kLocked
-// names the process that has it mounted; kCorrupt if its catalog is damaged.
+// Opens the node with its lock. Unlike a mount it grows no generation and makes nothing; kReadOnly
+// writes nothing at all, and works on a disk that cannot be written. kLocked names the process that
+// has it mounted; kCorrupt if its catalog is damaged.
 // A directory must not be open twice in one process: its locks are the process's.
-Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path);
+Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path,
+                                          NodeAccess access = NodeAccess::kReadWrite);
 
 }  // namespace volfs::cli

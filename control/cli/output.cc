@@ -10,6 +10,7 @@
 
 #include "blockstore/log.h"
 #include "control/cli/failure.h"
+#include "control/cli/supervisor.h"
 
 namespace volfs::cli {
 namespace {
@@ -75,9 +76,14 @@ std::string Table(const std::vector<Row>& rows, size_t painted, bool colour) {
   return out;
 }
 
-void Print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+// A terminal that is stopped, or a pager, may keep us waiting.
+void Print(std::string_view text) {
+  const Waiting waiting(Waiting::For::kEver);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
 Status FlushOutput() {
+  const Waiting waiting(Waiting::For::kEver);
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     return SystemFailure("standard output");
   }

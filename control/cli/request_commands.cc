@@ -14,6 +14,7 @@
 #include "control/cli/freeze.h"
 #include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
+#include "control/cli/supervisor.h"
 #include "control/cli/target.h"
 #include "control/io.h"
 #include "control/json.h"
@@ -96,6 +97,7 @@ Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
                         const std::string& source, const std::string& file, const std::string& line,
                         Status& unclean) {
   if (!options.freeze) return client.Ask(file, line);
+  const Waiting waiting(client.mountpoint());  // for what the filesystem has to write out
   VOLFS_ASSIGN(std::optional<Freeze> freeze, FreezeSource(client, source));
   Result<Reply> reply = client.Ask(file, line);
   if (freeze) unclean = freeze->End();

@@ -17,6 +17,7 @@
 #include "control/cli/flat_json.h"
 #include "control/cli/output.h"
 #include "control/cli/progress.h"
+#include "control/cli/supervisor.h"
 #include "control/cli/target.h"
 #include "control/json.h"
 #include "control/size.h"
@@ -233,6 +234,7 @@ Status ShowEvents(const Common& common) {
   if (!fd.ok()) return SystemFailure(path);
   std::string pending;  // the beginning of a line
   std::array<char, 65536> buffer;
+  const Waiting waiting(Waiting::For::kEver);
   for (;;) {
     const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;

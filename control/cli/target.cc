@@ -8,6 +8,7 @@
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
 #include "control/cli/mountinfo.h"
+#include "control/cli/supervisor.h"
 #include "control/name.h"
 
 namespace volfs::cli {
@@ -19,6 +20,7 @@ bool IsPath(std::string_view argument) { return argument.find('/') != argument.n
 // `path` is then that.
 std::optional<MountEntry> FindMount(const std::vector<MountEntry>& mounts, std::string& path) {
   if (auto mount = VolfsMountOf(mounts, path)) return mount;
+  const Touching touching(path);
   std::error_code error;
   const std::filesystem::path given(path);
   const std::filesystem::path folder = std::filesystem::canonical(given.parent_path(), error);
@@ -107,6 +109,15 @@ Result<std::string> Targets::NewVolume(const std::string& argument) {
 }
 
 Result<Client> Targets::Mount() {
+  Result<Client> client = FindClient();
+  // What follows is asked there.
+  if (client.ok()) {
+    Touching::Note(Text("the daemon of ", client.value().mountpoint()), "`volfs doctor` says more");
+  }
+  return client;
+}
+
+Result<Client> Targets::FindClient() {
   VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
   if (!mount_option_.empty()) {
     VOLFS_ASSIGN(const std::string mountpoint, MountOption(mounts, mount_option_));

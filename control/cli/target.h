@@ -34,6 +34,7 @@ class Targets {
   Result<Client> Mount();
 
  private:
+  Result<Client> FindClient();
   Result<std::string> NameFromPath(const std::string& argument);
 
   std::string mount_option_;

@@ -15,8 +15,10 @@
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
+#include "control/cli/image_loops.h"
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
+#include "control/cli/supervisor.h"
 #include "control/cli/target.h"
 #include "control/cli/users.h"
 
@@ -72,9 +74,12 @@ Status CheckUnused(const MountEntry& mount, const std::vector<MountEntry>& mount
   return Failure(EBUSY, message);
 }
 
+enum class Way { kWhenUnused, kDead };
+
 // Only the setuid helper may unmount for an ordinary user.
-Status UnmountByHelper(const std::string& mountpoint) {
-  const char* argv[] = {"fusermount3", "-u", "--", mountpoint.c_str(), nullptr};
+Status UnmountByHelper(const std::string& mountpoint, Way way) {
+  const char* argv[] = {"fusermount3", way == Way::kDead ? "-uz" : "-u", "--", mountpoint.c_str(),
+                        nullptr};
   pid_t pid = 0;
   const int failed =
       ::posix_spawnp(&pid, argv[0], nullptr, nullptr, const_cast<char* const*>(argv), environ);
@@ -86,14 +91,15 @@ Status UnmountByHelper(const std::string& mountpoint) {
   return Error{Errc::kIo, Text("fusermount3 -u ", mountpoint, " failed")};
 }
 
-Status UnmountNow(const std::string& mountpoint, bool dead) {
-  if (::geteuid() != 0) return UnmountByHelper(mountpoint);
+Status UnmountNow(const std::string& mountpoint, Way way) {
+  if (::geteuid() != 0) return UnmountByHelper(mountpoint, way);
   constexpr int kStepMs = 20;
   constexpr int kPatienceMs = 2000;
   // Who has just ended or been killed cannot be seen any more and still has it for a moment.
   for (int waited = 0; waited < kPatienceMs; waited += kStepMs) {
     // Of a dead mount nothing can be lost any more.
-    if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (dead ? MNT_DETACH : 0)) == 0) {
+    if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (way == Way::kDead ? MNT_DETACH : 0)) ==
+        0) {
       return OkStatus();
     }
     if (errno != EBUSY) return SystemFailure(mountpoint);
@@ -150,15 +156,39 @@ bool IsMountedElsewhere(const MountEntry& mount, const std::vector<MountEntry>& 
   return false;
 }
 
+// Nobody can use it any more, so whoever has it open is no reason to leave it there. What stays
+// behind of it is told.
+Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& mounts) {
+  const std::vector<StaleLoop> stale = StaleLoops(mounts, {mount.mountpoint});
+  VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kDead));
+  std::fprintf(stderr, "volfs umount: %s was dead, its daemon is gone; it was taken away\n",
+               mount.mountpoint.c_str());
+  for (const StaleLoop& loop : stale) {
+    std::string way;
+    for (const std::string& command : WayOut(loop, mounts)) {
+      way += (way.empty() ? "" : " && ") + command;
+    }
+    std::fprintf(stderr, "  %s, of %s, is of no use any more: %s\n", loop.device.path().c_str(),
+                 loop.image.c_str(), way.c_str());
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Status Unmount(const std::string& mountpoint) {
   VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  Touching::Note(Text("the way to ", mountpoint));
   VOLFS_ASSIGN(const MountEntry mount, MountAt(mounts, mountpoint));
   if (::chdir("/") != 0) return SystemFailure("/");  // our own working directory is no user of it
+  const Touching touching(Text("the daemon of ", mount.mountpoint),
+                          "`volfs doctor` says more; kill -9 of the daemon, then `volfs umount`, "
+                          "gives up what it has not committed");
   const Daemon daemon = FindDaemon(mount.mountpoint);
+  if (daemon.dead) return TakeDeadAway(mount, mounts);
   VOLFS_TRY(CheckUnused(mount, mounts, daemon.pid));
-  VOLFS_TRY(UnmountNow(mount.mountpoint, daemon.dead));
+  const Waiting waiting(Waiting::For::kEver);
+  VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kWhenUnused));
   if (!IsMountedElsewhere(mount, mounts)) AwaitEnd(daemon);
   return OkStatus();
 }
