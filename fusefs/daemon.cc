@@ -16,6 +16,7 @@
 #include <fstream>
 
 #include "blockstore/log.h"
+#include "control/cli/supervisor.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -83,6 +84,7 @@ int RunAsDaemon(const std::string& log_file, const std::function<void(StartRepor
     std::exit(0);
   }
   ::close(ends[1]);
+  cli::SetSupervisedProcess(child);  // it is what touches the nodes
   const int exit_code = StartReport::Await(ends[0]);
   ::close(ends[0]);
   return exit_code;

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <vector>
 
 namespace volfs {
 
@@ -9,5 +11,13 @@ std::string EscapePath(const std::string& absolute);
 
 // The log file of the daemon of one mount (its folder is made); empty if there is no place for it.
 std::string LogFileFor(const std::string& mountpoint);
+
+// A folder keeps the logs of so many mount paths, those that were written last; and of every path
+// where a volfs is mounted now.
+inline constexpr size_t kMostLogs = 128;
+
+// Removes the others, with what was rotated of them. `log_file` is kept. Never fails: what cannot
+// be removed stays.
+void RemoveOldLogs(const std::string& log_file, const std::vector<std::string>& mountpoints);
 
 }  // namespace volfs

@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +18,11 @@
 #include "blockstore/node_lock.h"
 #include "blockstore/node_opener.h"
 #include "blockstore/store.h"
+#include "control/cli/bounded.h"
 #include "control/cli/failure.h"
+#include "control/cli/mountinfo.h"
 #include "control/cli/state_folder.h"
+#include "control/cli/supervisor.h"
 #include "control/control_tree.h"
 #include "fusefs/config_file.h"
 #include "fusefs/daemon.h"
@@ -42,6 +48,7 @@ struct Plan {
   MountOptions options;
   bool may_init = true;
   bool allow_other = false;
+  std::vector<std::string> gone;  // paths of this machine's list of nodes where nothing is any more
 };
 
 // --- before the fork
@@ -59,13 +66,38 @@ bool FuseConfAllowsOther() {
   return false;
 }
 
+NodeAccess AccessOf(const MountOptions& options) {
+  return options.read_only ? NodeAccess::kReadOnly : NodeAccess::kReadWrite;
+}
+
+// What this machine remembers of other nodes: those that are gone are forgotten, and one that does
+// not answer is none of this mount's business.
+std::vector<std::string> LookAtKnownNodes(const Plan& plan) {
+  constexpr auto kLimit = std::chrono::seconds(2);
+  std::vector<std::string> paths;
+  for (const auto& [uuid, path] : ReadNodeRegistry(cli::NodeRegistryFile())) {
+    const bool asked_for =
+        std::find(plan.node_paths.begin(), plan.node_paths.end(), path) != plan.node_paths.end();
+    if (!asked_for) paths.push_back(path);
+  }
+  cli::PathsFound found = cli::LookAtPaths(paths, kLimit);
+  for (const std::string& path : found.silent) {
+    std::fprintf(stderr,
+                 "volfs: warning: node directory %s, which was mounted here before, does not "
+                 "answer; going on without it\n",
+                 path.c_str());
+  }
+  return std::move(found.gone);
+}
+
 // Somebody serves this mountpoint already. With the same nodes: their lock says who. Not tried by
 // opening them, as that would make nodes of empty directories.
 Error WhoServes(const Plan& plan) {
   for (const std::string& path : plan.node_paths) {
     const Result<DirectoryKind> kind = ClassifyDirectory(path);
     if (!kind.ok() || kind.value() != DirectoryKind::kNode) continue;
-    const auto lock = NodeLock::Take(path);
+    const cli::Touching touching(Text("node directory ", path));
+    const auto lock = NodeLock::Take(path, AccessOf(plan.options));
     if (!lock.ok()) return lock.error();
   }
   return Error{Errc::kBusy, Text("mountpoint ", plan.mountpoint.path,
@@ -89,6 +121,7 @@ Result<Plan> MakePlan(const MountArguments& arguments) {
   }
   plan.new_types = config.types;
   VOLFS_ASSIGN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, nodes));
+  cli::Touching::Note("");
   for (const std::string& node : nodes) {
     plan.node_paths.push_back(std::filesystem::absolute(node).lexically_normal().string());
   }
@@ -101,6 +134,27 @@ Result<Plan> MakePlan(const MountArguments& arguments) {
   plan.allow_other = possible;
   if (plan.mountpoint.state == MountpointState::kLiveVolfs) return WhoServes(plan);
   return plan;
+}
+
+std::vector<std::string> MountpointsOfVolfs() {
+  std::vector<std::string> paths;
+  const auto mounts = cli::ReadMountInfo();
+  if (!mounts.ok()) return paths;
+  for (const auto& mount : cli::VolfsMounts(mounts.value())) paths.push_back(mount.mountpoint);
+  return paths;
+}
+
+// Touches what a mount would, and changes nothing.
+Status Probe(const MountArguments& arguments) {
+  VOLFS_ASSIGN(const Plan plan, MakePlan(arguments));
+  for (const std::string& path : plan.node_paths) {
+    VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(path));
+    if (kind != DirectoryKind::kNode) continue;
+    LockWait not_at_all;
+    not_at_all.most = {};
+    VOLFS_TRY(NodeLock::Take(path, AccessOf(plan.options), not_at_all));
+  }
+  return OkStatus();
 }
 
 // --- the daemon
@@ -187,6 +241,28 @@ std::string ReadyText(const std::string& nodes, const std::string& mountpoint, s
 // more than half of them.
 int ThreadsFor(size_t nodes) { return Lane::kMost * (static_cast<int>(nodes) + 1); }
 
+// While it lives, the locks of the nodes say which mount they are served at; then, that it has
+// ended.
+class MountedNodes {
+ public:
+  MountedNodes(Store& store, const std::string& mountpoint) : store_(store) {
+    const std::optional<uint32_t> minor = cli::DeviceMinorOf(mountpoint);
+    for (const auto& node : store_.nodes()) {
+      if (minor && node->lock() != nullptr) node->lock()->Serve(*minor);
+    }
+  }
+  ~MountedNodes() {
+    for (const auto& node : store_.nodes()) {
+      if (node->lock() != nullptr) node->lock()->StopServing();
+    }
+  }
+  MountedNodes(const MountedNodes&) = delete;
+  MountedNodes& operator=(const MountedNodes&) = delete;
+
+ private:
+  Store& store_;
+};
+
 Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
   VOLFS_ASSIGN(std::unique_ptr<Session> session,
                Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
@@ -194,6 +270,7 @@ Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
                                    .read_only = plan.options.read_only,
                                    .kernel = plan.options.kernel,
                                    .most_threads = ThreadsFor(plan.node_paths.size())}));
+  const MountedNodes mounted(fs.store, plan.mountpoint.path);
   fs.invalidator.Start(session->raw());
   Status served = OkStatus();
   {
@@ -211,6 +288,16 @@ Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
   options.may_init = plan.may_init;
   options.new_types = plan.new_types;
   options.registry = cli::NodeRegistryFile();
+  options.access = AccessOf(plan.options);
+  options.is_gone = [&plan](const std::string& path) {
+    return std::find(plan.gone.begin(), plan.gone.end(), path) != plan.gone.end();
+  };
+  options.lock_wait.tell = [&report](const std::string& text) { report.Warn(text); };
+  std::optional<cli::Waiting> for_syncs;
+  options.touching = [&for_syncs](const std::string& what, bool syncs) {
+    cli::Touching::Note(what);
+    if (syncs && !for_syncs) for_syncs.emplace(cli::Waiting::For::kSync);
+  };
   VOLFS_ASSIGN(Nodes nodes, OpenNodes(plan.node_paths, options));
   const std::string absent = AbsentNodes(nodes);
   if (!absent.empty()) report.Warn(absent);
@@ -226,11 +313,15 @@ Status Run(const Plan& plan, StartReport& report) {
   options.node_timeout = plan.options.node_timeout;
   options.no_poll = plan.options.no_poll;
   StoreOptions store_options;
+  store_options.read_only = plan.options.read_only;
   store_options.copy_rate = 0;
   store_options.allow_shrink = plan.options.allow_shrink;
   store_options.native = plan.options.native;
   store_options.open_files = MostLayerFiles(nodes.size());
+  const cli::Waiting for_syncs(cli::Waiting::For::kSync);
+  cli::Touching::Note(Text("a node (", names, ")"));
   VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), store_options));
+  cli::Touching::Note(Text("the kernel, asked to mount on ", plan.mountpoint.path, ","));
   auto control = std::make_unique<ControlTree>(*store, std::move(config));
   Filesystem fs(*store, *control, options);
   fs.on_ready = [&] {
@@ -266,16 +357,28 @@ int RunAndReport(const Plan& plan, StartReport& report) {
 }  // namespace
 
 int Mount(const MountArguments& arguments) {
-  const Result<Plan> plan = MakePlan(arguments);
+  // One in the foreground has no watcher (supervisor.h), so it looks with a limit first.
+  if (arguments.foreground && !cli::AnswerWithin(std::chrono::seconds(cli::kPatienceSeconds), [&] {
+        (void)Probe(arguments);
+        return std::string();
+      })) {
+    std::fprintf(stderr, "volfs mount: a node directory or the mountpoint does not answer (%d s)\n",
+                 cli::kPatienceSeconds);
+    return cli::kExitNodeNotThere;
+  }
+  Result<Plan> plan = MakePlan(arguments);
   if (!plan.ok()) {
     std::fprintf(stderr, "volfs mount: %s\n", plan.error().message.c_str());
     return cli::ExitCodeOf(plan.error().code);
   }
+  plan.value().gone = LookAtKnownNodes(plan.value());
   if (arguments.foreground) {
     StartReport report(-1);
     return RunAndReport(plan.value(), report);
   }
-  return RunAsDaemon(LogFileFor(plan.value().mountpoint.path),
+  const std::string log_file = LogFileFor(plan.value().mountpoint.path);
+  if (!log_file.empty()) RemoveOldLogs(log_file, MountpointsOfVolfs());
+  return RunAsDaemon(log_file,
                      [&](StartReport& report) { (void)RunAndReport(plan.value(), report); });
 }
 

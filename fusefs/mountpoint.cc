@@ -17,6 +17,7 @@
 #include "blockstore/log.h"
 #include "blockstore/node_opener.h"
 #include "control/cli/mountinfo.h"
+#include "control/cli/supervisor.h"
 
 namespace volfs {
 namespace {
@@ -168,8 +169,13 @@ Status Unmount(const std::string& mountpoint, int flags, const char* fusermount_
 Result<Mountpoint> CheckMountpoint(const std::string& mountpoint,
                                    const std::vector<std::string>& nodes) {
   VOLFS_ASSIGN(const std::vector<MountEntry> mounts, cli::ReadMountInfo());
+  cli::Touching::Note(Text("mountpoint ", mountpoint));
   VOLFS_ASSIGN(const std::string path, Resolve(mountpoint));
-  for (const std::string& node : nodes) VOLFS_TRY(CheckNode(node, path, mounts));
+  for (const std::string& node : nodes) {
+    cli::Touching::Note(Text("node directory ", node));
+    VOLFS_TRY(CheckNode(node, path, mounts));
+  }
+  cli::Touching::Note(Text("mountpoint ", mountpoint));
   VOLFS_ASSIGN(const MountpointState state, StateOf(path, mounts));
   return Mountpoint{path, state};
 }
