@@ -1,0 +1,184 @@
+// Goal: every command answers within some seconds although a node, or a daemon, does not, and says
+// which (exit code 7). Method: a bindfs that is stopped stands for a dead server, a frozen ext4 for
+// a disk that takes no writes; nothing that waits for the latter can be killed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kSilent = 7;
+constexpr int kFsckFailed = 8;
+
+class SilentNodeTest : public MountTest {
+ protected:
+  // 5 s on a machine with time; what it is held against is waiting for ever.
+  static constexpr int kAtOnceMs = 20'000;
+
+  void TearDown() override {
+    Awaken();
+    if (thawer_ != 0) ::kill(-thawer_, SIGKILL);
+    (void)RunShell("fsfreeze -u " + NodePath("b"));
+    if (daemon_stopped_) ::kill(pid(), SIGCONT);
+    if (pid() != 0) Unmount();
+    (void)RunShell("umount " + NodePath("b") + "; umount " + Server());
+    MountTest::TearDown();
+  }
+
+  [[nodiscard]] std::string Server() const { return folder() + "/server"; }
+  // A node directory on it.
+  [[nodiscard]] std::string Far() const { return Server() + "/far"; }
+
+  void StartServer() {
+    MustRun("mkdir " + folder() + "/behind " + Server() + " && mkdir -m 700 " + folder() +
+            "/behind/far && bindfs -o attr_timeout=0,entry_timeout=0,negative_timeout=0 " +
+            folder() + "/behind " + Server());
+    server_ = std::stoi(MustRun("pgrep -f 'bindfs .*" + Server() + "'"));
+  }
+  void StopServer() {
+    ::kill(server_, SIGSTOP);
+    stopped_ = true;
+  }
+  void Awaken() {
+    if (stopped_) ::kill(server_, SIGCONT);
+    stopped_ = false;
+  }
+
+  void PutNodeOnADisk() {
+    MustRun("truncate -s 128M " + folder() + "/b.ext4 && mkfs.ext4 -q -F " + folder() +
+            "/b.ext4 && mount -o loop " + folder() + "/b.ext4 " + NodePath("b") + " && chmod 700 " +
+            NodePath("b"));
+  }
+  // Whatever becomes of the test, it is thawed in the end.
+  void Freeze() {
+    MustRun("fsfreeze -f " + NodePath("b"));
+    thawer_ = std::stoi(MustRun("setsid sh -c 'sleep 60; fsfreeze -u " + NodePath("b") +
+                                "' > /dev/null 2>&1 & echo $!"));
+  }
+  void StopDaemon() {
+    ::kill(pid(), SIGSTOP);
+    daemon_stopped_ = true;
+  }
+
+  struct Silent {
+    std::string words;
+    std::string named;
+    int exit_code = kSilent;
+  };
+  // All at once: each command ends in time with its exit code and names what was silent. Its output
+  // is a pipe, whose reader waits for the end of whoever has it open.
+  void ExpectSilence(const std::vector<Silent>& commands) {
+    std::vector<std::unique_ptr<BackgroundProgram>> running;
+    for (const Silent& command : commands) {
+      running.push_back(std::make_unique<BackgroundProgram>(
+          std::vector<std::string>{"sh", "-c", Binary() + " " + command.words}));
+    }
+    for (size_t i = 0; i < commands.size(); ++i) {
+      SCOPED_TRACE(commands[i].words);
+      const CommandResult result = running[i]->Finish(kAtOnceMs);
+      EXPECT_EQ(result.exit_code, commands[i].exit_code) << result.output;
+      EXPECT_THAT(result.output, AllOf(HasSubstr(commands[i].named), HasSubstr("does not answer")));
+    }
+  }
+
+ private:
+  int server_ = 0;
+  bool stopped_ = false;
+  bool daemon_stopped_ = false;
+  int thawer_ = 0;
+};
+
+// Mounted once; of no interest now.
+TEST_F(SilentNodeTest, MountGoesOnWithoutANodeThatIsOnlyKnown) {
+  StartServer();
+  MustRun(Binary() + " mount " + Far() + " " + Mnt() + " && " + Binary() + " umount " + Mnt());
+  StopServer();
+  const auto begin = Clock::now();
+  const CommandResult mounted = TryMount({"a"});
+  EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(kAtOnceMs));
+  ASSERT_EQ(mounted.exit_code, 0) << mounted.output;
+  EXPECT_THAT(mounted.output, AllOf(HasSubstr(Far()), HasSubstr("going on without it")));
+  FindDaemon();
+  EXPECT_THAT(Volfs("doctor").output, AllOf(HasSubstr(Far()), HasSubstr("volfs node forget")));
+  Unmount();
+  Awaken();
+  // It was not forgotten: the directory, if it were empty now, would be a disk that did not come
+  // up.
+  MustRun("rm -r " + folder() + "/behind/far && mkdir -m 700 " + folder() + "/behind/far");
+  const CommandResult empty = Volfs("mount " + Far() + " " + Mnt());
+  EXPECT_NE(empty.exit_code, 0);
+  EXPECT_THAT(empty.output, HasSubstr("was node"));
+}
+
+TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsSilent) {
+  StartServer();
+  MustRun(Binary() + " node init " + Far());
+  StopServer();
+  ExpectSilence({{"mount " + Far() + " " + Mnt(), Far()},
+                 {"mount " + NodePath("a") + " " + Far() + " " + Mnt(), Far()},
+                 {"mount -f " + Far() + " " + Mnt(), Far()},
+                 {"mount " + NodePath("a") + " " + Server() + "/mnt", "mountpoint"},
+                 {"check " + Far(), Far(), kFsckFailed},
+                 {"node set " + Far() + " region=x", Far()},
+                 {"node init " + Far(), Far()}});
+  EXPECT_FALSE(RunShell("mountpoint -q " + Mnt()).ok());
+}
+
+// Who opens a file for writing there cannot be killed, and must not be waited for either.
+TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsFrozen) {
+  PutNodeOnADisk();
+  MustRun(Binary() + " node init " + NodePath("b"));
+  Freeze();
+  EXPECT_EQ(Volfs("check " + NodePath("b")).exit_code, 0) << "it only reads";
+  ExpectSilence({{"mount " + NodePath("a") + " " + NodePath("b") + " " + Mnt(), NodePath("b")}});
+  ExpectSilence({{"node set " + NodePath("b") + " region=x", NodePath("b")}});
+}
+
+TEST_F(SilentNodeTest, CommandsNameADaemonThatIsSilent) {
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v"));
+  StopDaemon();
+  std::vector<Silent> commands = {{"umount " + Mnt(), Mnt()}};
+  for (const char* words :
+       {"ls", "status", "status v", "map v", "node ls", "create w 1M", "clone v", "snapshot v s",
+        "rm v", "resize v 2M", "mv v w", "cancel v", "attach v"}) {
+    commands.push_back({std::string(words) + " --mount " + Mnt(), "the daemon of " + Mnt()});
+  }
+  ExpectSilence(commands);
+  const CommandResult doctor = VolfsHere("doctor");
+  EXPECT_THAT(doctor.output, AllOf(HasSubstr(Mnt()), HasSubstr("does not answer")));
+}
+
+// The daemon answers all that is not about the node.
+TEST_F(SilentNodeTest, LookingAnswersAlthoughANodeOfTheMountDoesNot) {
+  PutNodeOnADisk();
+  Mount({"a", "b"}, "node_timeout=1");
+  MustRun("echo x > " + Volume("v") + " && truncate -s 1M " + Path("nodes/b/w"));
+  Freeze();
+  const auto begin = Clock::now();
+  EXPECT_NE(VolfsHere("create u 1M --node b").exit_code, 0);
+  for (const char* words : {"ls -l", "status", "status w", "map w", "node ls"}) {
+    EXPECT_EQ(VolfsHere(words).exit_code, 0) << words;
+  }
+  const CommandResult doctor = VolfsHere("doctor");
+  EXPECT_NE(doctor.exit_code, 0);
+  EXPECT_THAT(doctor.output, AllOf(HasSubstr("node b"), HasSubstr("does not answer")));
+  EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(3 * kAtOnceMs));
+  MustRun("fsfreeze -u " + NodePath("b"));
+}
+
+}  // namespace
+}  // namespace volfs

@@ -1,0 +1,187 @@
+// Goal: mounting again works right after an unmount, and after a daemon has died the commands that
+// doctor, umount and the README give lead back to a working filesystem.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "tests/mount/mount_fixture.h"
+
+namespace volfs {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kLocked = 8;
+
+class WayBackTest : public MountTest {
+ protected:
+  void TearDown() override {
+    (void)RunShell("umount " + Fs());
+    MountTest::TearDown();
+  }
+  [[nodiscard]] std::string Fs() const { return folder() + "/fs"; }
+  // Loop devices are the whole machine's: what another run has left over is not taken for ours.
+  const std::string image_ = "db-" + std::to_string(::getpid()) + ".img";
+
+  // An ext4 that is mounted from an attached volume; returns its device.
+  std::string MountFilesystem() {
+    MustRun("truncate -s 16M " + Volume(image_) + " && mkfs.ext4 -q -F " + Volume(image_) +
+            " && mkdir -p " + Fs());
+    std::string device = MustRun(Binary() + " attach " + image_ + " --mount " + Mnt());
+    device.pop_back();
+    MustRun("mount " + device + " " + Fs() + " && echo precious > " + Fs() + "/file && sync -f " +
+            Fs() + "/file");
+    return device;
+  }
+  static std::string DetachedSays(const std::string& device) {
+    return RunShell("losetup " + device).ok() ? "attached" : "free";
+  }
+  // The commands of the remedy that doctor gives for `subject`: those before ", and when".
+  static std::string RemedyOf(const std::string& doctor, const std::string& subject) {
+    const size_t at = doctor.find(subject + ": ");
+    const size_t begin = at == doctor.npos ? at : doctor.find("-> ", at);
+    if (begin == doctor.npos) return "";
+    return doctor.substr(begin + 3, doctor.find('\n', begin) - begin - 3);
+  }
+};
+
+// umount(8) and fusermount3 return when the mount is gone, which is before its daemon is.
+TEST_F(WayBackTest, MountsRightAfterUnmounting) {
+  for (int i = 0; i < 50; ++i) {
+    Mount();
+    MustRun("head -c 64K /dev/urandom > " + Volume("v" + std::to_string(i)));
+    MustRun((i % 2 == 0 ? "umount " : "fusermount3 -u ") + Mnt());
+    ExpectNoDaemon();
+  }
+  Mount();
+  EXPECT_EQ(MustRun("ls " + Path("volumes") + " | wc -l"), "50\n");
+}
+
+// The daemon is held up on its way out; a second later the mount says what it waits for.
+TEST_F(WayBackTest, WaitsForADaemonThatIsOnItsWayOutAndSaysSo) {
+  Mount();
+  const int old_daemon = pid();
+  ::kill(old_daemon, SIGSTOP);
+  MustRun("umount -l " + Mnt());
+  std::thread later([old_daemon] {
+    ::usleep(1'500'000);
+    ::kill(old_daemon, SIGCONT);
+  });
+  const CommandResult again = TryMount({"a", "b"});
+  later.join();
+  ASSERT_EQ(again.exit_code, 0) << again.output;
+  EXPECT_THAT(again.output, AllOf(HasSubstr("waiting for"), HasSubstr(std::to_string(old_daemon))));
+  FindDaemon();
+}
+
+// A daemon that serves a mount is not waited for.
+TEST_F(WayBackTest, RefusesALivingDaemonsNodeAtOnce) {
+  Mount();
+  MustRun("mkdir " + folder() + "/other");
+  const auto begin = Clock::now();
+  const CommandResult refused = Volfs("mount " + NodePath("a") + " " + folder() + "/other");
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_EQ(refused.exit_code, kLocked);
+  EXPECT_THAT(refused.output, HasSubstr(std::to_string(pid())));
+}
+
+// The way of the manual: mount over it, unmount what was on top, detach, attach.
+TEST_F(WayBackTest, DoctorsCommandsLeadBackAfterAKill) {
+  Mount();
+  const std::string device = MountFilesystem();
+  Kill();
+  const std::string before = Volfs("doctor").output;
+  EXPECT_THAT(before, AllOf(HasSubstr("the mount is dead"), HasSubstr("volfs mount")));
+  EXPECT_THAT(RemedyOf(before, device), AllOf(HasSubstr("umount " + Fs()), HasSubstr(device)));
+  Mount();
+  const std::string remedy = RemedyOf(Volfs("doctor").output, device);
+  ASSERT_THAT(remedy,
+              AllOf(HasSubstr("umount " + Fs() + "; "), HasSubstr("volfs detach " + device + "; "),
+                    HasSubstr("volfs attach " + image_)));
+  std::string commands = remedy.substr(0, remedy.find("and when"));
+  for (size_t at = 0; (at = commands.find("volfs detach", at)) != commands.npos; at += 1) {
+    commands.replace(at, 5, Binary());
+    at += Binary().size();
+  }
+  MustRun(commands);
+  EXPECT_EQ(DetachedSays(device), "free");
+  EXPECT_THAT(Volfs("doctor").output, Not(HasSubstr(device + ": ")));
+  std::string fresh = MustRun(Binary() + " attach " + image_ + " --mount " + Mnt());
+  fresh.pop_back();
+  MustRun("mount " + fresh + " " + Fs());
+  EXPECT_EQ(MustRun("cat " + Fs() + "/file"), "precious\n");
+  MustRun("umount " + Fs());
+  DetachLoop(fresh);
+}
+
+// The same by the README, with the names that are there.
+TEST_F(WayBackTest, TheReadmesCommandsLeadBack) {
+  Mount();
+  const std::string device = MountFilesystem();
+  Kill();
+  const std::string readme = MustRun("cat " VOLFS_SOURCE_DIR "/README.md");
+  const size_t section = readme.find("## When a daemon has died");
+  const size_t begin = readme.find("```\n", section) + 4;
+  std::string commands = readme.substr(begin, readme.find("```", begin) - begin);
+  const auto replace = [&commands](const std::string& from, const std::string& to) {
+    ASSERT_NE(commands.find(from), commands.npos) << from;
+    for (size_t at = 0; (at = commands.find(from, at)) != commands.npos; at += to.size()) {
+      commands.replace(at, from.size(), to);
+    }
+  };
+  replace("volfs ", Binary() + " ");
+  replace("/srv/a /srv/b", NodePath("a") + " " + NodePath("b"));
+  replace("attach db.img", "attach " + image_ + " --mount " + Mnt());
+  replace(" /mnt\n", " " + Mnt() + "\n");
+  replace("/var/lib/db", Fs());
+  replace("/dev/loop0", device);
+  MustRun("set -e\n" + commands);
+  FindDaemon();
+  EXPECT_EQ(MustRun("cat " + Fs() + "/file"), "precious\n");
+  const std::string fresh = MustRun("findmnt -n -o SOURCE " + Fs());
+  MustRun("umount " + Fs());
+  DetachLoop(fresh.substr(0, fresh.size() - 1));
+}
+
+// ... or by name.
+TEST_F(WayBackTest, DetachFindsTheDeviceOfADeadMountByTheVolumesName) {
+  Mount();
+  const std::string device = MountFilesystem();
+  Kill();
+  MustRun("umount " + Fs());
+  const CommandResult on_dead_mount = VolfsHere("detach " + image_);
+  EXPECT_EQ(on_dead_mount.exit_code, 0) << on_dead_mount.output;
+  EXPECT_EQ(DetachedSays(device), "free");
+  Mount();
+  const std::string second = MustRun(Binary() + " attach " + image_ + " --mount " + Mnt());
+  KillAndMount();
+  const CommandResult taken_over = VolfsHere("detach " + image_);
+  EXPECT_EQ(taken_over.exit_code, 0) << taken_over.output;
+  EXPECT_EQ(DetachedSays(second.substr(0, second.size() - 1)), "free");
+}
+
+// Whoever still has it open can do nothing with it: that is no reason to leave it there.
+TEST_F(WayBackTest, UmountTakesADeadMountAwayAndSaysWhatIsLeft) {
+  Mount();
+  const std::string device = MountFilesystem();
+  Kill();
+  ExpectNoDaemon();
+  const CommandResult gone = Volfs("umount " + Mnt());
+  EXPECT_EQ(gone.exit_code, 0) << gone.output;
+  EXPECT_THAT(gone.output, AllOf(HasSubstr("was dead"), HasSubstr("umount " + Fs()),
+                                 HasSubstr("volfs detach " + device)));
+  EXPECT_FALSE(RunShell("mountpoint -q " + Mnt()).ok());
+  MustRun("umount " + Fs() + " && " + Binary() + " detach " + device);
+  EXPECT_EQ(DetachedSays(device), "free");
+}
+
+}  // namespace
+}  // namespace volfs
