@@ -18,24 +18,27 @@ uint64_t BurstBytes(uint64_t rate) {
 
 Throttle::Throttle(uint64_t bytes_per_second) : rate_(bytes_per_second), paid_at_(MonotonicNow()) {}
 
-// Brings paid_ up to now. Requires: the rate is a limit.
-void Throttle::PayLocked() {
+// Brings paid_ up to now, as far as a burst or `wanted_bytes` in advance: a request that is larger
+// than the burst must come to be paid for, also if its caller asks again and again. Requires: the
+// rate is a limit.
+void Throttle::PayLocked(uint64_t wanted_bytes) {
   assert(rate_ != kUnlimited);
   const Nanoseconds now = std::max(MonotonicNow(), paid_at_);
   const auto elapsed_ns = static_cast<uint64_t>((now - paid_at_).count());
   const Wide total = Wide{rate_} * elapsed_ns + remainder_;
   const Wide bytes = total / kNanosPerSecond;
-  const uint64_t most = booked_ + BurstBytes(rate_) - std::min(paid_, booked_ + BurstBytes(rate_));
+  const uint64_t limit = booked_ + std::max(BurstBytes(rate_), wanted_bytes);
+  const uint64_t most = limit - std::min(paid_, limit);
   remainder_ = bytes < most ? static_cast<uint64_t>(total % kNanosPerSecond) : 0;
   paid_ += bytes < most ? static_cast<uint64_t>(bytes) : most;
   paid_at_ = now;
 }
 
-// How long until `place` is paid for, at most kLongestWait.
-Nanoseconds Throttle::PauseLocked(uint64_t place) const {
-  assert(paid_ < place);
+// How long until everything up to `end` is paid for, at most kLongestWait.
+Nanoseconds Throttle::PauseLocked(uint64_t end) const {
+  assert(paid_ < end);
   if (rate_ == 0) return kLongestWait;
-  const Wide owed = Wide{place - paid_} * kNanosPerSecond - remainder_;
+  const Wide owed = Wide{end - paid_} * kNanosPerSecond - remainder_;
   const Wide pause_ns = owed / rate_ + 1;
   const auto longest_ns = static_cast<uint64_t>(kLongestWait.count());
   if (pause_ns >= longest_ns) return kLongestWait;
@@ -49,7 +52,7 @@ void Throttle::SetRate(uint64_t bytes_per_second) {
     remainder_ = 0;
     paid_at_ = MonotonicNow();
   } else {
-    PayLocked();
+    PayLocked(0);
   }
   rate_ = bytes_per_second;
   // The burst of the new rate may be smaller (T1).
@@ -62,17 +65,22 @@ uint64_t Throttle::rate() const {
   return rate_;
 }
 
+uint64_t Throttle::burst_bytes() const {
+  MutexLock lock(mu_);
+  return rate_ == kUnlimited ? kUnlimited : BurstBytes(rate_);
+}
+
 bool Throttle::Take(uint64_t bytes, const std::function<bool()>& stop) {
   MutexLock lock(mu_);
   if (rate_ == kUnlimited) return true;
-  PayLocked();
-  const uint64_t place = booked_;
+  PayLocked(bytes);
   booked_ += bytes;
+  const uint64_t end = booked_;
   for (;;) {
     // At rate 0 a credit is worth nothing: paused is paused.
     if (rate_ == kUnlimited) return true;
-    PayLocked();
-    if (rate_ != 0 && paid_ >= place) return true;
+    PayLocked(0);
+    if (rate_ != 0 && paid_ >= end) return true;
 
     const uint64_t seen = interrupts_;
     mu_.Unlock();
@@ -84,7 +92,7 @@ bool Throttle::Take(uint64_t bytes, const std::function<bool()>& stop) {
       return false;
     }
     if (seen != interrupts_) continue;
-    const Nanoseconds pause = paid_ >= place ? kLongestWait : PauseLocked(place);
+    const Nanoseconds pause = paid_ >= end ? kLongestWait : PauseLocked(end);
     (void)changed_.WaitUntil(mu_, MonotonicNow() + pause);
   }
 }
@@ -92,9 +100,9 @@ bool Throttle::Take(uint64_t bytes, const std::function<bool()>& stop) {
 Nanoseconds Throttle::TryTake(uint64_t bytes) {
   MutexLock lock(mu_);
   if (rate_ == kUnlimited) return Nanoseconds{0};
-  PayLocked();
+  PayLocked(bytes);
   if (rate_ == 0) return kLongestWait;
-  if (paid_ < booked_) return PauseLocked(booked_);
+  if (paid_ < booked_ + bytes) return PauseLocked(booked_ + bytes);
   booked_ += bytes;
   return Nanoseconds{0};
 }
@@ -102,7 +110,7 @@ Nanoseconds Throttle::TryTake(uint64_t bytes) {
 void Throttle::GiveBack(uint64_t bytes) {
   MutexLock lock(mu_);
   if (rate_ == kUnlimited) return;
-  paid_ = std::min(paid_ + bytes, booked_ + BurstBytes(rate_));
+  paid_ = std::min(paid_ + bytes, booked_ + std::max(bytes, BurstBytes(rate_)));
   changed_.NotifyAll();
 }
 

@@ -7,15 +7,18 @@
 
 namespace volfs {
 
-// A limit on bytes per second that several jobs share (hydration): a token bucket.
+// A limit on bytes per second that several jobs share (hydration, folding): a token bucket.
 //
-// Units: bytes. A request passes as soon as everything that was asked for before it is paid for,
-// and is paid for afterwards. So one that is larger than the burst passes too, the next ones wait
-// longer, and requests pass in the order in which they came. Over any time t at most
-// rate * t + burst + one request pass, where the burst is kBurst's worth of the rate.
+// Units: bytes. A request passes when everything that was asked for before it, and the request
+// itself, is paid for; requests pass in the order in which they came. Nothing passes on credit: the
+// debt would be forgotten by an unmount, and each mount would grant one request more. Time in which
+// nothing is asked for is worth burst_bytes() at most. Over any time t at most
+// rate * t + burst_bytes() pass, in which a process, or a limit where there was none, begins with
+// an empty bucket. A caller that asks for no more than burst_bytes() at once waits kBurst at most
+// when it is alone.
 //
-// Invariants: T1  paid_ <= booked_ + the burst;
-//             T2  a request whose place is p has not passed before paid_ >= p (but for kUnlimited).
+// Invariants: T1  paid_ <= booked_ + the larger of the burst and the request that asked last;
+//             T2  a request whose end is e has not passed before paid_ >= e (but for kUnlimited).
 //
 // Thread-safety: all methods from any thread. Locks: mu_ is a leaf; `stop` is called without it.
 // Cost: one lock a request when it need not wait.
@@ -32,6 +35,8 @@ class Throttle {
   // owed remains owed, except when the old rate was kUnlimited: that leaves no debt and no credit.
   void SetRate(uint64_t bytes_per_second) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] uint64_t rate() const VOLFS_EXCLUDES(mu_);
+  // What kBurst is worth; kUnlimited without a limit.
+  [[nodiscard]] uint64_t burst_bytes() const VOLFS_EXCLUDES(mu_);
 
   // Waits until `bytes` may pass, and takes them; then true. False, and nothing taken, if `stop()`
   // said so first: it is asked before each wait, at least every 0.2 s, and after Interrupt.
@@ -47,13 +52,13 @@ class Throttle {
   void Interrupt() VOLFS_EXCLUDES(mu_);
 
  private:
-  void PayLocked() VOLFS_REQUIRES(mu_);
-  [[nodiscard]] Nanoseconds PauseLocked(uint64_t place) const VOLFS_REQUIRES(mu_);
+  void PayLocked(uint64_t wanted_bytes) VOLFS_REQUIRES(mu_);
+  [[nodiscard]] Nanoseconds PauseLocked(uint64_t end) const VOLFS_REQUIRES(mu_);
 
   mutable Mutex mu_;
   Condition changed_;  // the rate, or interrupts_
   uint64_t rate_ VOLFS_GUARDED_BY(mu_);
-  // Totals since the beginning. A request's place is booked_ before it was added.
+  // Totals since the beginning. A request's end is booked_ after it was added.
   uint64_t booked_ VOLFS_GUARDED_BY(mu_) = 0;
   uint64_t paid_ VOLFS_GUARDED_BY(mu_) = 0;
   uint64_t remainder_ VOLFS_GUARDED_BY(mu_) = 0;  // of paid_, in 1e-9 bytes
