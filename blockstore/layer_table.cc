@@ -11,6 +11,13 @@ LayerTable::~LayerTable() {
   }
 }
 
+LayerRef LayerTable::NewRef() {
+  if (free_.size() <= kRest) return LayerRef{next_++};
+  const LayerRef oldest = free_.front();
+  free_.pop_front();
+  return oldest;
+}
+
 Layer* LayerTable::Place(std::unique_ptr<Layer> layer) {
   const auto index = static_cast<uint32_t>(layer->ref());
   assert(index / kSegment < kSegments);
@@ -35,19 +42,19 @@ void LayerTable::Expect(size_t layers) {
 Layer* LayerTable::Add(Node* node, LayerRecord record, Origin origin) {
   MutexLock lock(mu_);
   LayerRecord committed = origin == Origin::kCatalog ? record : LayerRecord{};
-  return PlaceAndName(std::make_unique<Layer>(files_, node, LayerRef{next_++}, std::move(record),
-                                              std::move(committed)));
+  return PlaceAndName(
+      std::make_unique<Layer>(files_, node, NewRef(), std::move(record), std::move(committed)));
 }
 
 Layer* LayerTable::AddMissing(Id id, std::string node_name) {
   MutexLock lock(mu_);
-  return PlaceAndName(std::make_unique<Layer>(files_, LayerRef{next_++}, id, std::move(node_name),
-                                              "is not mounted"));
+  return PlaceAndName(
+      std::make_unique<Layer>(files_, NewRef(), id, std::move(node_name), "is not mounted"));
 }
 
 Layer* LayerTable::AddLost(Id id, std::string node_name) {
   MutexLock lock(mu_);
-  return Place(std::make_unique<Layer>(files_, LayerRef{next_++}, id, std::move(node_name),
+  return Place(std::make_unique<Layer>(files_, NewRef(), id, std::move(node_name),
                                        "did not keep this for its clone"));
 }
 
@@ -56,6 +63,7 @@ void LayerTable::Remove(Layer* layer) {
   const auto index = static_cast<uint32_t>(layer->ref());
   (*segments_[index / kSegment].load())[index % kSegment].store(nullptr);
   by_id_.erase(layer->id());
+  free_.push_back(layer->ref());
   delete layer;
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cassert>
+#include <deque>
 #include <memory>
 #include <unordered_map>
 
@@ -10,13 +11,22 @@
 #include "blockstore/layer.h"
 #include "blockstore/runtime.h"
 
+// 0 in the simulation only, where each reference is used again at once.
+#ifndef VOLFS_LAYER_REFS_REST
+#define VOLFS_LAYER_REFS_REST 4096
+#endif
+
 namespace volfs {
 
 // All layers of a mount, by LayerRef (for the data path) and by id.
 //
-// Get is two loads and no lock: references are handed out in order and never reused in one process.
-// A layer lives until Remove, which its caller makes only after Epoch::Synchronize and when no map
-// holds the reference (reclaim.h).
+// Get is two loads and no lock. A layer lives until Remove, which its caller makes only after
+// Epoch::Synchronize and when no map holds the reference (reclaim.h): so the reference may be used
+// again, or a process that takes snapshots for years would run out of them. It rests first, until
+// kRest others have been removed, so that a mistake is more likely to find nothing than another
+// layer.
+//
+// Memory: 8 bytes a reference, of which there are as many as there were layers at once, and kRest.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf.
 class LayerTable {
@@ -54,17 +64,20 @@ class LayerTable {
   [[nodiscard]] Node* NodeOf(Id id) const VOLFS_EXCLUDES(mu_);
 
  private:
+  static constexpr size_t kRest = VOLFS_LAYER_REFS_REST;
   static constexpr uint32_t kSegment = 4096;
   static constexpr uint32_t kSegments = 16384;
   using Segment = std::array<std::atomic<Layer*>, kSegment>;
 
+  LayerRef NewRef() VOLFS_REQUIRES(mu_);
   Layer* Place(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
   Layer* PlaceAndName(std::unique_ptr<Layer> layer) VOLFS_REQUIRES(mu_);
 
   OpenFiles files_;  // before the layers: they close theirs
   std::array<std::atomic<Segment*>, kSegments> segments_{};
   mutable Mutex mu_;
-  uint32_t next_ VOLFS_GUARDED_BY(mu_) = 1;  // 0 is LayerRef::kHole
+  uint32_t next_ VOLFS_GUARDED_BY(mu_) = 1;          // 0 is LayerRef::kHole
+  std::deque<LayerRef> free_ VOLFS_GUARDED_BY(mu_);  // removed, the oldest first
   std::unordered_map<Id, Layer*> by_id_ VOLFS_GUARDED_BY(mu_);
 };
 

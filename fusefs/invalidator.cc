@@ -2,6 +2,8 @@
 
 #include <fuse3/fuse_lowlevel.h>
 
+#include <algorithm>
+
 namespace volfs {
 
 Invalidator::~Invalidator() { Stop(); }
@@ -27,6 +29,14 @@ void Invalidator::AttributesAndData(uint64_t ino) { Queue({.ino = ino, .data = t
 void Invalidator::Queue(Item item) {
   MutexLock lock(mu_);
   if (stopping_) return;
+  // Once for each inode: while the kernel keeps us waiting for one of a node that hangs, the others
+  // go on changing.
+  const auto same = std::find_if(queue_.begin(), queue_.end(),
+                                 [&](const Item& queued) { return queued.ino == item.ino; });
+  if (same != queue_.end()) {
+    same->data |= item.data;
+    return;
+  }
   queue_.push_back(item);
   changed_.NotifyAll();
 }
