@@ -43,7 +43,7 @@ class Catalog::Impl {
   Result<CatalogContents> Load() VOLFS_EXCLUDES(db_mu_);
   Status LoadPresence(Id layer, const std::function<void(const PresenceRun&)>& visit)
       VOLFS_EXCLUDES(db_mu_);
-  Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk) VOLFS_EXCLUDES(db_mu_);
+  Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk, uint64_t* alike) VOLFS_EXCLUDES(db_mu_);
   Status Verify() VOLFS_EXCLUDES(db_mu_);
 
   Status Commit(const CatalogChange& change) VOLFS_EXCLUDES(queue_mu_, db_mu_);
@@ -202,11 +202,11 @@ Status Catalog::Impl::LoadPresence(Id layer, const std::function<void(const Pres
   return image.value().Visit(layer, where_, visit);
 }
 
-Result<PresenceChunk> Catalog::Impl::LoadChunk(Id layer, uint64_t chunk) {
+Result<PresenceChunk> Catalog::Impl::LoadChunk(Id layer, uint64_t chunk, uint64_t* alike) {
   MutexLock lock(db_mu_);
   const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
   VOLFS_TRY(CheckNotFenced());
-  return tables_->presence().ReadChunk(layer, chunk);
+  return tables_->presence().ReadChunk(layer, chunk, alike);
 }
 
 Status Catalog::Impl::Verify() {
@@ -395,8 +395,8 @@ Result<CatalogContents> Catalog::Load() { return impl_->Load(); }
 Status Catalog::LoadPresence(Id layer, const std::function<void(const PresenceRun&)>& visit) {
   return impl_->LoadPresence(layer, visit);
 }
-Result<PresenceChunk> Catalog::LoadChunk(Id layer, uint64_t chunk) {
-  return impl_->LoadChunk(layer, chunk);
+Result<PresenceChunk> Catalog::LoadChunk(Id layer, uint64_t chunk, uint64_t* alike) {
+  return impl_->LoadChunk(layer, chunk, alike);
 }
 Status Catalog::Commit(CatalogChange change) { return impl_->Commit(change); }
 Status Catalog::Checkpoint() { return impl_->Checkpoint(); }

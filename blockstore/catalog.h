@@ -195,7 +195,7 @@ class Catalog {
   // called without a lock.
   Status LoadPresence(Id layer, const std::function<void(const PresenceRun&)>& visit);
   // One chunk (kChunkBlocks blocks from chunk * kChunkBlocks on).
-  Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk);
+  Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk, uint64_t* alike = nullptr);
 
   Status Commit(CatalogChange change);
 

@@ -295,9 +295,11 @@ Result<PresenceImage> PresenceTable::Read(Id layer) {
   }
 }
 
-Result<PresenceChunk> PresenceTable::ReadChunk(Id layer, uint64_t chunk) {
+Result<PresenceChunk> PresenceTable::ReadChunk(Id layer, uint64_t chunk, uint64_t* alike) {
   VOLFS_ASSIGN(auto found, FindAtOrBefore(layer, chunk));
-  if (!found || found->row.end() <= chunk) return PresenceChunk();
+  const bool none = !found || found->row.end() <= chunk;
+  if (alike != nullptr) *alike = none ? 1 : found->row.end() - chunk;
+  if (none) return PresenceChunk();
   if (found->row.state == kRowMixed) return std::move(found->chunk);
   return PresenceChunk(static_cast<BlockState>(found->row.state));
 }

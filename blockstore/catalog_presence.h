@@ -55,7 +55,9 @@ class PresenceTable {
   Status Set(Id layer, const PresenceRuns& runs);
   Status Clear(Id layer);
   Result<PresenceImage> Read(Id layer);
-  Result<PresenceChunk> ReadChunk(Id layer, uint64_t chunk);
+  // `*alike`, if that is wanted: how many chunks from this one on its row says the same of, 1 or
+  // more.
+  Result<PresenceChunk> ReadChunk(Id layer, uint64_t chunk, uint64_t* alike = nullptr);
   Result<std::vector<Id>> Layers();  // that have rows
 
  private:

@@ -164,7 +164,7 @@ CloneJob::Next CloneJob::RunSlice() {
 Status CloneJob::CountSlice() {
   const Nanoseconds deadline = MonotonicNow() + kSlice;
   while (MonotonicNow() < deadline) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(count_offset_));
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(count_offset_, data_));
     if (data) {
       counted_bytes_ += data->length_bytes;
       count_offset_ = data->end();
@@ -188,7 +188,7 @@ Status CloneJob::CopySlice() {
   while (!over()) {
     VOLFS_ASSIGN(const bool served, CopyWanted(over));
     if (!served) break;
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_));
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_, data_));
     if (!data) {
       VOLFS_TRY(CommitProgress());
       moved_ = true;
@@ -216,11 +216,14 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
     const std::optional<uint64_t> wanted = wanted_.Take();
     if (!wanted) return true;
     const uint64_t piece_end = (*wanted / context_.piece_bytes + 1) * context_.piece_bytes;
+    // Readers come in any order: what follows the piece is not looked at, and zeros between data
+    // are copied as zeros.
+    DataCursor starts(DataCursor::Wanted::kStart);
     for (uint64_t at = piece_end - context_.piece_bytes; at < piece_end;) {
-      VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at));
+      VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at, starts));
       if (!data || data->offset_bytes >= piece_end) break;
       const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
-      at = std::min({data->end(), piece_end, start + StepBytes()});
+      at = std::min({source_->size_bytes(), piece_end, start + StepBytes()});
       VOLFS_ASSIGN(const bool copied, CopyPiece({start, at - start}, over));
       if (copied) continue;
       wanted_.Add(*wanted);
@@ -232,7 +235,10 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
 
 uint64_t CloneJob::StepBytes() const {
   const bool alone = !source_use_.Busy() && !clone_use_.Busy();
-  return alone ? context_.piece_bytes : std::min(context_.piece_bytes, Foreground::kStepBytes);
+  const uint64_t most = std::min(context_.throttle.burst_bytes(), own_throttle_.burst_bytes());
+  const uint64_t step =
+      std::min({context_.piece_bytes, most, alone ? context_.piece_bytes : Foreground::kStepBytes});
+  return std::max(step / context_.block_size, uint64_t{1}) * context_.block_size;
 }
 
 bool CloneJob::BeginStep() {
@@ -351,7 +357,7 @@ Status CloneJob::CommitProgress() {
 // link is cut: a clone is never declared whole because a cursor said so.
 Result<bool> CloneJob::NothingLeft() {
   for (uint64_t at = 0; !interrupted_.load();) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at));
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at, data_));
     if (!data) return true;
     const uint64_t first = data->offset_bytes / context_.block_size;
     const BlockRange blocks{first, BlocksFor(data->end(), context_.block_size) - first};

@@ -99,7 +99,9 @@ class CloneJob {
   bool BeginStep();
   void EndStep(Nanoseconds began);
   Result<uint64_t> Bring(const BlockRange& blocks, const ByteRange& piece);
-  [[nodiscard]] uint64_t StepBytes() const;  // the most that may be copied at once just now
+  // The most that may be copied at once just now, in whole blocks: no more than the tighter limit
+  // grants in a burst, as a larger piece would have to wait until it is paid for.
+  [[nodiscard]] uint64_t StepBytes() const;
   Status CommitProgress();
   Result<bool> NothingLeft();
   Status Finish();
@@ -114,6 +116,7 @@ class CloneJob {
   WantedReads& wanted_;  // the clone's
 
   // Of the slice that runs; RunSlice's thread only.
+  DataCursor data_;  // of the walks: they count, copy, and look that nothing is left
   uint64_t count_offset_ = 0;
   uint64_t counted_bytes_ = 0;
   uint64_t cursor_bytes_ = 0;  // everything of the source below is dealt with

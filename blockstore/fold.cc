@@ -13,22 +13,31 @@ namespace {
 
 // The host holds a file's lock for as long as one write takes: users of other blocks wait for it.
 constexpr uint64_t kPieceBytes = uint64_t{128} << 10;
-// So that a slice that moves nothing but zeros ends, too.
-constexpr uint64_t kSliceChunks = 256;
+// So that a slice that copies nothing ends, too.
+constexpr uint64_t kSliceSteps = 256;
+constexpr uint64_t kSliceFreedBytes = uint64_t{1} << 30;
 
 }  // namespace
 
 Status Fold::Find() {
-  chunks_.clear();
+  parts_.clear();
   next_ = 0;
-  return direction_ == Direction::kDown ? FindDown() : FindUp();
+  VOLFS_TRY(direction_ == Direction::kDown ? FindDown() : FindUp());
+  if (found_any()) at_ = parts_.front().first;
+  return OkStatus();
 }
 
 void Fold::AddChunks(const BlockRange& blocks) {
-  uint64_t chunk = blocks.first / PresenceChunk::kChunkBlocks;
-  const uint64_t last = (blocks.end() - 1) / PresenceChunk::kChunkBlocks;
-  if (!chunks_.empty()) chunk = std::max(chunk, chunks_.back() + 1);
-  for (; chunk <= last; ++chunk) chunks_.push_back(chunk);
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  uint64_t first = blocks.first / kChunk * kChunk;
+  const uint64_t end = BlocksFor(blocks.end(), kChunk) * kChunk;
+  if (!parts_.empty()) first = std::max(first, parts_.back().end());
+  if (first >= end) return;
+  if (!parts_.empty() && parts_.back().end() == first) {
+    parts_.back().count += end - first;
+  } else {
+    parts_.push_back({first, end - first});
+  }
 }
 
 Status Fold::FindDown() {
@@ -41,26 +50,35 @@ Status Fold::FindDown() {
 
 Status Fold::FindUp() {
   const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
-  for (uint64_t at = 0; at < end_bytes;) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, under_->NextData(at));
-    if (!data || data->offset_bytes >= end_bytes) break;
-    const uint64_t first = data->offset_bytes / block_size_;
-    AddChunks({first, BlocksFor(std::min(data->end(), end_bytes), block_size_) - first});
-    at = data->end();
-  }
+  VOLFS_ASSIGN(const std::optional<uint64_t> data, under_->FirstData(0));
+  if (!data || *data >= end_bytes) return OkStatus();
+  const uint64_t first = *data / block_size_;
+  AddChunks({first, BlocksFor(end_bytes, block_size_) - first});
   return OkStatus();
 }
 
 Status Fold::Copy(uint64_t most_bytes) {
   slice_ = {};
+  freed_bytes_ = 0;
   if (direction_ == Direction::kDown && !level_) VOLFS_TRY(Level());
-  const size_t first = next_;
-  while (next_ < chunks_.size() && slice_.bytes < most_bytes &&
-         (most_bytes == UINT64_MAX || next_ - first < kSliceChunks)) {
-    const uint64_t chunk = chunks_[next_++];
-    VOLFS_TRY(direction_ == Direction::kDown ? MoveChunkDown(chunk) : MoveChunkUp(chunk));
+  const bool all = most_bytes == UINT64_MAX;
+  for (uint64_t steps = 0; found_any() && !Full(most_bytes); ++steps) {
+    if (steps == kSliceSteps && !all) break;
+    VOLFS_TRY(direction_ == Direction::kDown ? MoveDown(most_bytes) : MoveUp(most_bytes));
+    PassPart();
   }
   return Sabotaged(Sabotage::kFoldUnsynced) ? OkStatus() : to()->SyncFile();
+}
+
+bool Fold::Full(uint64_t most_bytes) const {
+  if (most_bytes == UINT64_MAX) return false;
+  return slice_.bytes >= most_bytes || freed_bytes_ >= kSliceFreedBytes;
+}
+
+void Fold::PassPart() {
+  if (at_ < parts_[next_].end()) return;
+  ++next_;
+  if (found_any()) at_ = parts_[next_].first;
 }
 
 void Fold::Abandon() {
@@ -101,42 +119,105 @@ Status Fold::Level() {
   return OkStatus();
 }
 
-Status Fold::MoveChunkDown(uint64_t chunk) {
-  const uint64_t end = BlocksFor(over_->record().size_bytes, block_size_);
-  VOLFS_ASSIGN(const PresenceChunk has, over_->node()->catalog().LoadChunk(over_->id(), chunk));
+Status Fold::MoveDown(uint64_t most_bytes) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  const uint64_t size = BlocksFor(over_->record().size_bytes, block_size_);
+  if (at_ >= size) {
+    at_ = parts_[next_].end();
+    return OkStatus();
+  }
+  const uint64_t chunk = at_ / kChunk;
+  uint64_t alike = 1;
+  VOLFS_ASSIGN(const PresenceChunk has,
+               over_->node()->catalog().LoadChunk(over_->id(), chunk, &alike));
+  BlockState uniform{};
+  if (has.IsUniform(&uniform) && uniform == BlockState::kZero) {
+    // What was discarded is one row, however large it is.
+    const uint64_t end = std::min({(chunk + alike) * kChunk, parts_[next_].end(), size});
+    return MoveRun({at_, end - at_, uniform}, end, most_bytes);
+  }
+  const uint64_t end = std::min((chunk + 1) * kChunk, size);
   Status done = OkStatus();
-  has.ForEachRun(chunk * PresenceChunk::kChunkBlocks, [&](const PresenceRun& run) {
-    if (!done.ok() || run.first >= end) return;
-    const BlockRange blocks{run.first, std::min(run.end(), end) - run.first};
-    if (run.state == BlockState::kHere) {
-      done = CopyRun(blocks);
-    } else if (!Sabotaged(Sabotage::kFoldForgetsZeros)) {
-      done = under_->Punch({blocks.first * block_size_, blocks.count * block_size_});
-      Note(blocks, BlockState::kZero);
-    }
+  has.ForEachRun(chunk * kChunk, [&](const PresenceRun& run) {
+    if (done.ok() && !Full(most_bytes)) done = MoveRun(run, end, most_bytes);
   });
-  return done;
+  VOLFS_TRY(done);
+  if (!Full(most_bytes)) at_ = (chunk + 1) * kChunk;
+  return OkStatus();
 }
 
-Status Fold::MoveChunkUp(uint64_t chunk) {
-  const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
+// What is left of `run` below `end`.
+Status Fold::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) {
+  const uint64_t first = std::max(run.first, at_);
+  const uint64_t last = std::min(run.end(), end);
+  if (first >= last) return OkStatus();
+  if (run.state == BlockState::kZero) return Hide({first, last - first});
+  for (at_ = first; at_ < last && !Full(most_bytes);) {
+    const BlockRange blocks = Clip({at_, last - at_}, most_bytes);
+    at_ = blocks.end();
+    VOLFS_TRY(CopyRun(blocks));
+  }
+  return OkStatus();
+}
+
+Status Fold::MoveUp(uint64_t most_bytes) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
-  const uint64_t end =
-      std::min(base + PresenceChunk::kChunkBlocks, BlocksFor(end_bytes, block_size_));
-  VOLFS_ASSIGN(PresenceChunk has, over_->node()->catalog().LoadChunk(over_->id(), chunk));
-  for (uint64_t at = base; at < end;) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, under_->NextData(at * block_size_));
-    if (!data) break;
-    at = std::max(at, data->offset_bytes / block_size_);
-    const uint64_t stop = std::min(end, BlocksFor(data->end(), block_size_));
-    while (at < stop) {
-      const bool hidden = has.Get(at - base) != BlockState::kAbsent;
-      uint64_t last = at + 1;
+  VOLFS_ASSIGN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
+  if (!data || data->offset_bytes >= end_bytes) {
+    at_ = parts_[next_].end();
+    return OkStatus();
+  }
+  at_ = std::max(at_, data->offset_bytes / block_size_);
+  const uint64_t chunk = at_ / kChunk;
+  const uint64_t end = std::min((chunk + 1) * kChunk, BlocksFor(end_bytes, block_size_));
+  VOLFS_ASSIGN(const PresenceChunk has, over_->node()->catalog().LoadChunk(over_->id(), chunk));
+  VOLFS_TRY(MoveShown(has, end, most_bytes));
+  if (at_ == end) at_ = (chunk + 1) * kChunk;
+  return OkStatus();
+}
+
+// The data of `under` from at_ to `end`, where `over`, whose chunk that is, does not hide it.
+Status Fold::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_bytes) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  const uint64_t base = at_ / kChunk * kChunk;
+  while (at_ < end && !Full(most_bytes)) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
+    at_ = std::min(end, data ? std::max(at_, data->offset_bytes / block_size_) : end);
+    const uint64_t stop = data ? std::min(end, BlocksFor(data->end(), block_size_)) : end;
+    while (at_ < stop && !Full(most_bytes)) {
+      const bool hidden = has.Get(at_ - base) != BlockState::kAbsent;
+      uint64_t last = at_ + 1;
       while (last < stop && (has.Get(last - base) != BlockState::kAbsent) == hidden) ++last;
-      if (!hidden) VOLFS_TRY(CopyRun({at, last - at}));
-      at = last;
+      const BlockRange run{at_, last - at_};
+      const BlockRange blocks = hidden ? run : Clip(run, most_bytes);
+      at_ = blocks.end();
+      if (!hidden) VOLFS_TRY(CopyRun(blocks));
     }
   }
+  return OkStatus();
+}
+
+// As much of `run` as the slice has room for.
+BlockRange Fold::Clip(const BlockRange& run, uint64_t most_bytes) const {
+  return {run.first, std::min(run.count, BlocksFor(most_bytes - slice_.bytes, block_size_))};
+}
+
+// The first part of `zeros`, up to what one call of the host may free: what is in `under` there is
+// freed. Where it has nothing there is nothing to be done, however much that is.
+Status Fold::Hide(const BlockRange& zeros) {
+  static_assert(Layer::kPunchBytes >= PresenceChunk::kChunkBlocks * kDefaultBlockSize);
+  at_ = zeros.end();
+  if (Sabotaged(Sabotage::kFoldForgetsZeros)) return OkStatus();
+  VOLFS_ASSIGN(const std::optional<ByteRange> data,
+               covered_.NextData(*under_, zeros.first * block_size_));
+  if (data && data->offset_bytes < zeros.end() * block_size_) {
+    const uint64_t first = std::max(zeros.first, data->offset_bytes / block_size_);
+    at_ = std::min(zeros.end(), first + Layer::kPunchBytes / block_size_);
+    VOLFS_TRY(under_->Punch({first * block_size_, (at_ - first) * block_size_}));
+    freed_bytes_ += (at_ - first) * block_size_;
+  }
+  Note({zeros.first, at_ - zeros.first}, BlockState::kZero);
   return OkStatus();
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "blockstore/catalog.h"
+#include "blockstore/data_cursor.h"
 #include "blockstore/error.h"
 #include "blockstore/layer.h"
 
@@ -14,6 +15,11 @@ namespace volfs {
 // at a time; then the one that has nothing left is taken out of the tree. Each slice is one commit
 // that leaves a tree which shows the same bytes: a crash between any two of them loses nothing, and
 // there is nothing to be remembered.
+//
+// Cost: by what the layers have, not by the size of the volume. Memory: 16 bytes for each row of
+// presence of `over` (which is a range of whole chunks that are alike, however long, or one chunk
+// of 16 MiB), and one slice. A slice ends when it has copied what it may, freed kSliceFreedBytes,
+// or looked at kSliceSteps places.
 //
 //   down  `over` into `under`: its blocks that are here or zero.
 //   up    a flat `under` into `over`: its data that `over` does not hide.
@@ -51,9 +57,9 @@ class Fold {
 
   // Looks for what is to be moved.
   Status Find();
-  [[nodiscard]] bool found_any() const { return next_ < chunks_.size(); }
-  // Copies what comes next, about `most_bytes`, and syncs it. Of down the first slice, empty or
-  // not, makes to() as long as from(), with zeros where from() does not show it.
+  [[nodiscard]] bool found_any() const { return next_ < parts_.size(); }
+  // Copies what comes next, at most `most_bytes` in whole blocks, and syncs it. Of down the first
+  // slice, empty or not, makes to() as long as from(), with zeros where from() does not show it.
   Status Copy(uint64_t most_bytes);
   Status CopyAll() { return Copy(UINT64_MAX); }
   [[nodiscard]] const Slice& slice() const { return slice_; }
@@ -69,9 +75,16 @@ class Fold {
   Status FindUp();
   void AddChunks(const BlockRange& blocks);
   Status Level();
-  Status MoveChunkDown(uint64_t chunk);
-  Status MoveChunkUp(uint64_t chunk);
+  // Each deals with what comes next, up to the end of a chunk or of chunks that are alike.
+  Status MoveDown(uint64_t most_bytes);
+  Status MoveUp(uint64_t most_bytes);
+  Status MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes);
+  Status MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_bytes);
   Status CopyRun(const BlockRange& run);
+  Status Hide(const BlockRange& zeros);
+  [[nodiscard]] bool Full(uint64_t most_bytes) const;
+  [[nodiscard]] BlockRange Clip(const BlockRange& run, uint64_t most_bytes) const;
+  void PassPart();
   void Note(const BlockRange& blocks, BlockState state);
   [[nodiscard]] LayerRecord UnderAfter() const;
   [[nodiscard]] LayerRecord OverAfter() const;
@@ -80,9 +93,14 @@ class Fold {
   Layer* const over_;
   const Direction direction_;
   const uint32_t block_size_;
-  std::vector<uint64_t> chunks_;  // of presence, that have something to be moved
+  // Whole chunks of presence that have something to be moved, ascending.
+  std::vector<BlockRange> parts_;
   size_t next_ = 0;
-  Slice slice_;  // the last one
+  uint64_t at_ = 0;                                 // in that part: what comes next
+  Slice slice_;                                     // the last one
+  uint64_t freed_bytes_ = 0;                        // by it
+  DataCursor data_;                                 // of `under`, up
+  DataCursor covered_{DataCursor::Wanted::kStart};  // of `under`, down
   bool level_ = false;
   PresenceRuns tail_;  // of `under`: what Level makes of it
   std::vector<std::byte> buffer_;

@@ -65,6 +65,9 @@ bool Folder::FoldAll() {
     if (!store_.tidy_) return false;
   }
   std::vector<Pair> pairs = store_.reclaimer_->Pairs(node_);
+  // What is gone is forgotten: volumes and layers come and go for as long as the mount lives.
+  std::erase_if(given_up_, [&](Id under) { return store_.layers_.Find(under) == nullptr; });
+  std::erase_if(patience_, [&](const auto& entry) { return store_.Find(entry.first) == nullptr; });
   std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
   behind_ = pairs.size() > kBehind;
   overs_.clear();
@@ -178,9 +181,14 @@ Status Folder::FoldPair(const Pair& pair) {
 Status Folder::FoldFrozen(const Pair& pair) {
   std::unique_ptr<Fold> fold;
   bool gives_way = true;
+  Throttle& throttle = store_.hydrator_->throttle();
   for (bool merged = false; !merged;) {
-    if (stopping_.load()) return OkStatus();
+    const auto stop = [&] { return stopping_.load(); };
+    // Before it is copied: what an unmount would forget to pay for is not copied (throttle.h).
+    const uint64_t most_bytes = SliceBytes();
+    if (!throttle.Take(most_bytes, stop) || stopping_.load()) return OkStatus();
     if (const Nanoseconds wait = node_.foreground().TryStep(); wait != Nanoseconds{0}) {
+      throttle.GiveBack(most_bytes);
       SleepFor(std::min(wait, kTick));
       continue;
     }
@@ -200,20 +208,28 @@ Status Folder::FoldFrozen(const Pair& pair) {
       }
       // Who began when the places that are written to were still somebody's.
       node_.epoch().Synchronize();
-      if (fold->found_any()) return FoldSlice(*fold, &moved_bytes);
+      if (fold->found_any()) return FoldSlice(*fold, most_bytes, &moved_bytes);
       merged = true;
       return fold->from() == layers.over ? MergeDown(*fold) : MergeUp(*fold);
     });
     node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
+    throttle.GiveBack(most_bytes - std::min(moved_bytes, most_bytes));
     VOLFS_TRY(done);
-    const auto stop = [&] { return stopping_.load(); };
-    if (!store_.hydrator_->throttle().Take(moved_bytes, stop)) return OkStatus();
   }
   return OkStatus();
 }
 
-Status Folder::FoldSlice(Fold& fold, uint64_t* moved_bytes) {
-  const Status copied = fold.Copy(store_.options_.fold_slice_bytes);
+// In whole blocks, as much as the limit of all copying grants in a second: a commit a second, or
+// less.
+uint64_t Folder::SliceBytes() const {
+  constexpr uint64_t kBursts = std::chrono::seconds(1) / Throttle::kBurst;
+  const uint64_t burst = store_.hydrator_->throttle().burst_bytes();
+  const uint64_t bytes = std::min(store_.options_.fold_slice_bytes / kBursts, burst) * kBursts;
+  return std::max(bytes / store_.block_size_, uint64_t{1}) * store_.block_size_;
+}
+
+Status Folder::FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes) {
+  const Status copied = fold.Copy(most_bytes);
   if (!copied.ok()) fold.Abandon();
   VOLFS_TRY(copied);
   const Fold::Slice& slice = fold.slice();
@@ -370,13 +386,23 @@ Status Folder::FoldHead(const Pair& pair, Volume& volume) {
 
 // What a head has, with so many blocks that wait for a commit: can it be moved while writers wait?
 Result<bool> Folder::IsSmall(Id head, uint64_t pending_blocks) {
+  const uint64_t small_bytes = store_.options_.fold_slice_bytes / kSinkPart;
+  // A file that is large by far: what it has need not be counted, in which a head of terabytes
+  // would be read from the catalog at each look. (The host may allocate more than was written.)
+  {
+    const Epoch::Reader reader = node_.epoch().Enter();
+    Layer* const layer = store_.layers_.Find(head);
+    if (layer == nullptr) return false;
+    VOLFS_ASSIGN(const uint64_t allocated_bytes, layer->AllocatedBytes());
+    if (allocated_bytes > small_bytes * kSinkPart) return false;
+  }
   uint64_t here = pending_blocks;
   uint64_t zero = 0;
   VOLFS_TRY(node_.catalog().LoadPresence(head, [&](const PresenceRun& run) {
     (run.state == BlockState::kHere ? here : zero) += run.count;
   }));
   const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
-  return bytes <= store_.options_.fold_slice_bytes / kSinkPart;
+  return bytes <= small_bytes;
 }
 
 Status Folder::SinkHead(const Pair& pair, Volume& volume) {

@@ -49,7 +49,8 @@ class Folder {
   // kBusy: not now.
   Status FoldPair(const Pair& pair);
   Status FoldFrozen(const Pair& pair);
-  Status FoldSlice(Fold& fold, uint64_t* moved_bytes);
+  [[nodiscard]] uint64_t SliceBytes() const;
+  Status FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes);
   Status MergeDown(Fold& fold);
   Status MergeUp(Fold& fold);
   Status FoldHead(const Pair& pair, Volume& volume);

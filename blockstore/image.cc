@@ -20,14 +20,15 @@ Result<size_t> ReadExtent(const LayerTable& layers, const Extent& extent, uint32
 }
 
 Result<std::optional<ByteRange>> DataInExtent(const LayerTable& layers, const Extent& extent,
-                                              uint32_t block_size, uint64_t offset_bytes) {
+                                              uint32_t block_size, uint64_t offset_bytes,
+                                              DataCursor& cursor) {
   if (extent.layer == LayerRef::kHole) return std::optional<ByteRange>();
   const uint64_t end_bytes = extent.end() * block_size;
   const uint64_t start_bytes = std::max(offset_bytes, extent.first * block_size);
   assert(start_bytes < end_bytes);
   Layer* const layer = layers.Get(extent.layer);
   if (!layer->flat()) return std::optional(ByteRange{start_bytes, end_bytes - start_bytes});
-  VOLFS_ASSIGN(const std::optional<ByteRange> data, layer->NextData(start_bytes));
+  VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*layer, start_bytes));
   if (!data || data->offset_bytes >= end_bytes) return std::optional<ByteRange>();
   const uint64_t first = std::max(data->offset_bytes, start_bytes);
   return std::optional(ByteRange{first, std::min(data->end(), end_bytes) - first});
@@ -65,11 +66,12 @@ Layer* FrozenImage::RawLayer() const {
   return layer->flat() && layer->record().size_bytes == size_bytes_ ? layer : nullptr;
 }
 
-Result<std::optional<ByteRange>> FrozenImage::NextData(uint64_t offset_bytes) const {
+Result<std::optional<ByteRange>> FrozenImage::NextData(uint64_t offset_bytes,
+                                                       DataCursor& cursor) const {
   while (offset_bytes < size_bytes_) {
     const Extent extent = map_.Find(offset_bytes / block_size_);
     VOLFS_ASSIGN(std::optional<ByteRange> data,
-                 DataInExtent(layers_, extent, block_size_, offset_bytes));
+                 DataInExtent(layers_, extent, block_size_, offset_bytes, cursor));
     if (data && data->offset_bytes < size_bytes_) {
       data->length_bytes = std::min(data->end(), size_bytes_) - data->offset_bytes;
       return data;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 
+#include "blockstore/data_cursor.h"
 #include "blockstore/error.h"
 #include "blockstore/extent_map.h"
 #include "blockstore/layer_table.h"
@@ -36,8 +37,8 @@ class FrozenImage {
   [[nodiscard]] Layer* RawLayer() const;
 
   // The first range at or after `offset_bytes` that may hold something else than zeros; nothing if
-  // only zeros follow. May call zeros data, never data zeros.
-  Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) const;
+  // only zeros follow. May call zeros data, never data zeros. `cursor` is the walk's.
+  Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes, DataCursor& cursor) const;
 
  private:
   Status Read(std::span<std::byte> out, uint64_t offset_bytes, LayerRead read) const;
@@ -58,6 +59,7 @@ Result<size_t> ReadExtent(const LayerTable& layers, const Extent& extent, uint32
 // The first range of data within `extent`, at or after `offset_bytes`. Holes of the backing file
 // count only where the layer is flat (FORMAT.md): elsewhere what is here is data.
 Result<std::optional<ByteRange>> DataInExtent(const LayerTable& layers, const Extent& extent,
-                                              uint32_t block_size, uint64_t offset_bytes);
+                                              uint32_t block_size, uint64_t offset_bytes,
+                                              DataCursor& cursor);
 
 }  // namespace volfs

@@ -197,13 +197,30 @@ Result<bool> Layer::CloneFrom(Layer& source) {
 
 Status Layer::Punch(const ByteRange& range) {
   VOLFS_ASSIGN(const Use file, FileForRead(OpenFiles::For::kWrite));
-  return file ? file->Punch(range) : OkStatus();
+  if (!file) return OkStatus();
+  uint64_t at = range.offset_bytes;
+  while (range.end() - at > kPunchBytes) {
+    VOLFS_ASSIGN(const std::optional<uint64_t> data, file->FirstData(at));
+    if (!data || *data >= range.end()) return OkStatus();
+    at = *data;
+    if (range.end() - at <= kPunchBytes) break;
+    const uint64_t next = (at / kPunchBytes + 1) * kPunchBytes;
+    VOLFS_TRY(file->Punch({at, next - at}));
+    at = next;
+  }
+  return file->Punch({at, range.end() - at});
 }
 
 Result<std::optional<ByteRange>> Layer::NextData(uint64_t offset_bytes) {
   VOLFS_ASSIGN(const Use file, FileForRead());
   if (!file) return std::optional<ByteRange>();
   return file->NextData(offset_bytes);
+}
+
+Result<std::optional<uint64_t>> Layer::FirstData(uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (!file) return std::optional<uint64_t>();
+  return file->FirstData(offset_bytes);
 }
 
 Result<uint64_t> Layer::AllocatedBytes() {

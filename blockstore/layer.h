@@ -88,8 +88,12 @@ class Layer {
   Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   Result<bool> ShareFrom(Layer& source, const ByteRange& range) VOLFS_EXCLUDES(mu_);
   Result<bool> CloneFrom(Layer& source) VOLFS_EXCLUDES(mu_);
+  // In calls of kPunchBytes at most, as the host holds the file's lock for as long as one takes;
+  // where a larger range has no data there are none.
+  static constexpr uint64_t kPunchBytes = uint64_t{64} << 20;
   Status Punch(const ByteRange& range) VOLFS_EXCLUDES(mu_);
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
+  Result<std::optional<uint64_t>> FirstData(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   // 0 if there is no file. Opens none: of one that is not open it asks once.
   Result<uint64_t> AllocatedBytes() VOLFS_EXCLUDES(mu_);
   // For the kernel to serve the file by itself: NodeFile::Duplicate, none if there is no file. Who

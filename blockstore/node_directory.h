@@ -89,7 +89,11 @@ class NodeFile {
 
   // The first range of data at or after `offset_bytes` as the backing filesystem reports it;
   // nothing if only holes follow. It may call holes data, never data a hole.
+  // Cost: to tell where it ends the host may walk all of it, so a walk uses a DataCursor.
   virtual Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) = 0;
+
+  // Where that begins, for a caller that needs no more: the host walks nothing.
+  virtual Result<std::optional<uint64_t>> FirstData(uint64_t offset_bytes);
 
   // Starts the write-out of the range and drops its clean pages: so that a background copy does not
   // push other people's data out of the page cache; and so that after a mount that may have ended
@@ -103,6 +107,12 @@ class NodeFile {
   // kReadOnly and that this process has not open otherwise. False where that cannot be told.
   virtual bool WrittenElsewhere() { return false; }
 };
+
+inline Result<std::optional<uint64_t>> NodeFile::FirstData(uint64_t offset_bytes) {
+  Result<std::optional<ByteRange>> data = NextData(offset_bytes);
+  if (!data.ok()) return data.error();
+  return data.value() ? std::optional(data.value()->offset_bytes) : std::nullopt;
+}
 
 struct SpaceInfo {
   uint64_t size_bytes = 0;

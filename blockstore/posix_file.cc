@@ -245,25 +245,34 @@ Result<uint64_t> PosixFile::AllocatedBytes() {
 }
 
 // The file's own position is moved by lseek, which harms nobody: all I/O names its offset.
-Result<std::optional<ByteRange>> PosixFile::NextData(uint64_t offset_bytes) {
-  if (offset_bytes > kMaxOffset) return std::optional<ByteRange>();
+Result<std::optional<uint64_t>> PosixFile::FirstData(uint64_t offset_bytes) {
+  if (offset_bytes > kMaxOffset) return std::optional<uint64_t>();
   if (calls_->stuck()) return NotTried(*calls_, Text("lseek ", name_), where_);
   const Call call(*calls_, kLook);
   const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset_bytes), SEEK_DATA);
-  if (data < 0 && errno == ENXIO) return std::optional<ByteRange>();
-  if (data < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {  // it cannot tell: all is data
-    VOLFS_ASSIGN(const uint64_t size_bytes, Size());
-    if (offset_bytes >= size_bytes) return std::optional<ByteRange>();
-    return std::optional<ByteRange>(ByteRange{offset_bytes, size_bytes - offset_bytes});
-  }
-  if (data < 0) return FailedAt("lseek(SEEK_DATA)", offset_bytes);
-  const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
+  if (data >= 0) return std::optional(static_cast<uint64_t>(data));
+  if (errno == ENXIO) return std::optional<uint64_t>();
+  if (errno != EINVAL && errno != EOPNOTSUPP) return FailedAt("lseek(SEEK_DATA)", offset_bytes);
+  VOLFS_ASSIGN(const uint64_t size_bytes, Size());  // it cannot tell: all is data
+  return offset_bytes < size_bytes ? std::optional(offset_bytes) : std::nullopt;
+}
+
+Result<std::optional<ByteRange>> PosixFile::NextData(uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const std::optional<uint64_t> data, FirstData(offset_bytes));
+  if (!data) return std::optional<ByteRange>();
+  const Call call(*calls_, kLook);
+  const off_t hole = ::lseek(fd_.get(), static_cast<off_t>(*data), SEEK_HOLE);
   // ENXIO: the file was made shorter meanwhile.
   if (hole < 0 && errno == ENXIO) return std::optional<ByteRange>();
-  if (hole < 0) return FailedAt("lseek(SEEK_HOLE)", static_cast<uint64_t>(data));
-  if (hole <= data) return std::optional<ByteRange>();
-  return std::optional<ByteRange>(
-      ByteRange{static_cast<uint64_t>(data), static_cast<uint64_t>(hole - data)});
+  if (hole < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {
+    VOLFS_ASSIGN(const uint64_t size_bytes, Size());
+    if (*data >= size_bytes) return std::optional<ByteRange>();
+    return std::optional<ByteRange>(ByteRange{*data, size_bytes - *data});
+  }
+  if (hole < 0) return FailedAt("lseek(SEEK_HOLE)", *data);
+  const auto end = static_cast<uint64_t>(hole);
+  if (end <= *data) return std::optional<ByteRange>();
+  return std::optional<ByteRange>(ByteRange{*data, end - *data});
 }
 
 void PosixFile::DropCache(const ByteRange& range) {

@@ -53,6 +53,7 @@ class PosixFile final : public NodeFile {
   Result<State> Look() override;
   Result<uint64_t> AllocatedBytes() override;
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override;
+  Result<std::optional<uint64_t>> FirstData(uint64_t offset_bytes) override;
   void DropCache(const ByteRange& range) override;
   Descriptor Duplicate() override;
   bool WrittenElsewhere() override;

@@ -3,20 +3,36 @@
 #include <algorithm>
 #include <cassert>
 #include <set>
+#include <utility>
 
 #include "blockstore/catalog.h"
+#include "blockstore/data_cursor.h"
 #include "blockstore/log.h"
 #include "blockstore/node.h"
 #include "blockstore/presence.h"
 #include "blockstore/sabotage.h"
 
 namespace volfs {
+namespace {
+
+// Of blocks that one commit frees, about.
+constexpr size_t kSliceRuns = PresenceChunk::kChunkBlocks / 4;
+
+}  // namespace
+
+// One layer, and those over it that may hide what it has.
+struct Reclaimer::Step {
+  Layer* layer;
+  std::vector<Layer*> children;
+};
 
 struct Reclaimer::Plan {
   struct Freed {
     Layer* layer;
     std::vector<BlockRange> blocks;
   };
+  void Add(Freed more);
+
   Node* node = nullptr;
   std::vector<Layer*> dead;
   std::vector<Freed> freed;
@@ -213,7 +229,7 @@ Status Reclaimer::Reclaim(Id id) {
     Plan plan;
     plan.node = layer->node();
     VOLFS_TRY(MakePlan(layer, plan));
-    return Carry(std::move(plan));
+    return Carry(plan);
   });
 }
 
@@ -230,7 +246,7 @@ Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
       plan.dead.push_back(layer);
       plan.change.emplace_back(DeleteLayer{layer->id()});
     } else {
-      VOLFS_TRY(PlanHidden(layer, plan, plan));
+      VOLFS_TRY(PlanHidden(layer, plan));
     }
     const Id parent = layer->record().parent;
     layer = parent == kNoId ? nullptr : layers_.Find(parent);
@@ -257,31 +273,39 @@ Status ForEachOwn(Layer* layer, uint32_t block_size,
   }
 }
 
-std::set<uint64_t> ChunksOf(const std::vector<BlockRange>& runs) {
-  std::set<uint64_t> chunks;
-  for (const BlockRange& run : runs) {
-    const uint64_t last = (run.end() - 1) / PresenceChunk::kChunkBlocks;
-    for (uint64_t c = run.first / PresenceChunk::kChunkBlocks; c <= last; ++c) chunks.insert(c);
+// Adds the chunks of `run` to `chunks`, of which all are before its end. Units: chunks.
+void AddChunksOf(const BlockRange& run, std::vector<BlockRange>& chunks) {
+  uint64_t first = run.first / PresenceChunk::kChunkBlocks;
+  const uint64_t end = BlocksFor(run.end(), PresenceChunk::kChunkBlocks);
+  if (!chunks.empty()) first = std::max(first, chunks.back().end());
+  if (first >= end) return;
+  if (!chunks.empty() && chunks.back().end() == first) {
+    chunks.back().count += end - first;
+  } else {
+    chunks.push_back({first, end - first});
   }
-  return chunks;
+}
+
+void AppendRun(const BlockRange& run, std::vector<BlockRange>& runs) {
+  if (!runs.empty() && runs.back().end() == run.first) {
+    runs.back().count += run.count;
+  } else {
+    runs.push_back(run);
+  }
 }
 
 }  // namespace
 
-Status Reclaimer::PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) {
-  // The pointless layers over `layer`, children before parents; those that die hide nothing and
-  // need nothing.
-  struct Step {
-    Layer* layer;
-    std::vector<Layer*> children;
-  };
+// The pointless layers over `layer` and itself, children before parents. Those that die with `plan`
+// hide nothing and need nothing.
+std::vector<Reclaimer::Step> Reclaimer::StepsOver(Layer* layer, const Plan& plan) const {
   std::vector<Step> order;
   for (std::vector<Layer*> open{layer}; !open.empty();) {
     Layer* const next = open.back();
     open.pop_back();
     std::vector<Layer*> children = PlaceOf(next).children;
     std::erase_if(children, [&](Layer* child) {
-      return std::find(so_far.dead.begin(), so_far.dead.end(), child) != so_far.dead.end();
+      return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
     });
     for (Layer* child : children) {
       if (PlaceOf(child).points == 0) open.push_back(child);
@@ -289,39 +313,63 @@ Status Reclaimer::PlanHidden(Layer* layer, const Plan& so_far, Plan& plan) {
     order.push_back({next, std::move(children)});
   }
   std::reverse(order.begin(), order.end());
+  return order;
+}
 
-  std::vector<BlockRange> own;
-  VOLFS_TRY(ForEachOwn(layer, block_size_, [&](const BlockRange& run) { own.push_back(run); }));
-  PresenceRuns absent;
-  std::vector<BlockRange> freed;
-  for (const uint64_t chunk : ChunksOf(own)) {
-    const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
-    std::unordered_map<const Layer*, PresenceChunk> hidden;
-    for (const Step& step : order) {
-      PresenceChunk all(BlockState::kZero);
-      for (Layer* child : step.children) {
-        VOLFS_ASSIGN(PresenceChunk covered, child->node()->catalog().LoadChunk(child->id(), chunk));
-        // It shows nothing past parent_bytes, which falls after its commit (Volume::Shrink) and
-        // rises before it (ShowThrough).
-        const uint64_t shown = BlocksFor(child->record().parent_bytes, block_size_);
-        const uint64_t from = std::min(std::max(shown, base) - base, PresenceChunk::kChunkBlocks);
-        covered.Set({from, PresenceChunk::kChunkBlocks - from}, BlockState::kZero);
-        const auto below = hidden.find(child);
-        if (below != hidden.end()) covered.UniteCovered(below->second);
-        all.IntersectCovered(covered);
-      }
-      hidden[step.layer] = std::move(all);
+// What of one chunk of the last step's layer is hidden: what is not absent in the result.
+Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step>& order) const {
+  const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
+  std::unordered_map<const Layer*, PresenceChunk> hidden;
+  for (const Step& step : order) {
+    PresenceChunk all(BlockState::kZero);
+    for (Layer* child : step.children) {
+      VOLFS_ASSIGN(PresenceChunk covered, child->node()->catalog().LoadChunk(child->id(), chunk));
+      // It shows nothing past parent_bytes, which falls after its commit (Volume::Shrink) and
+      // rises before it (ShowThrough).
+      const uint64_t shown = BlocksFor(child->record().parent_bytes, block_size_);
+      const uint64_t from = std::min(std::max(shown, base) - base, PresenceChunk::kChunkBlocks);
+      covered.Set({from, PresenceChunk::kChunkBlocks - from}, BlockState::kZero);
+      const auto below = hidden.find(child);
+      if (below != hidden.end()) covered.UniteCovered(below->second);
+      all.IntersectCovered(covered);
     }
-    hidden[layer].ForEachRun(base, [&](const PresenceRun& run) {
-      absent.Set({run.first, run.count}, BlockState::kAbsent);
-      freed.push_back({run.first, run.count});
-    });
+    hidden[step.layer] = std::move(all);
   }
-  if (freed.empty()) return OkStatus();
-  // A flat layer needs no commit: what it frees reads as zeros, and nobody reads it.
-  if (!layer->flat()) plan.change.emplace_back(SetPresence{layer->id(), absent});
-  plan.freed.push_back({layer, std::move(freed)});
+  return std::move(hidden[order.back().layer]);
+}
+
+// Carries the plan out each time that it has kSliceRuns: a layer of terabytes may have many
+// millions.
+Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
+  const std::vector<Step> order = StepsOver(layer, plan);
+  std::vector<BlockRange> chunks;
+  VOLFS_TRY(
+      ForEachOwn(layer, block_size_, [&](const BlockRange& run) { AddChunksOf(run, chunks); }));
+  Plan::Freed freed{layer, {}};
+  for (const BlockRange& range : chunks) {
+    for (uint64_t chunk = range.first; chunk < range.end(); ++chunk) {
+      VOLFS_ASSIGN(const PresenceChunk hidden, HiddenIn(chunk, order));
+      hidden.ForEachRun(chunk * PresenceChunk::kChunkBlocks, [&](const PresenceRun& run) {
+        AppendRun({run.first, run.count}, freed.blocks);
+      });
+      if (freed.blocks.size() < kSliceRuns) continue;
+      plan.Add(std::exchange(freed, {layer, {}}));
+      VOLFS_TRY(Carry(plan));
+    }
+  }
+  plan.Add(std::move(freed));
   return OkStatus();
+}
+
+void Reclaimer::Plan::Add(Freed more) {
+  if (more.blocks.empty()) return;
+  // A flat layer needs no commit: what it frees reads as zeros, and nobody reads it.
+  if (!more.layer->flat()) {
+    PresenceRuns absent;
+    for (const BlockRange& run : more.blocks) absent.Set(run, BlockState::kAbsent);
+    change.emplace_back(SetPresence{more.layer->id(), std::move(absent)});
+  }
+  freed.push_back(std::move(more));
 }
 
 Status Reclaimer::ForgetCache(Id id) {
@@ -344,9 +392,10 @@ void Reclaimer::NotePunched(Id layer) {
 Status Reclaimer::PunchGarbageAlone(Layer* layer) {
   // The gaps between what it has, the one after the last included.
   uint64_t gap = 0;
+  DataCursor cursor;
   const auto punch_until = [&](uint64_t end) -> Status {
     while (gap < end) {
-      VOLFS_ASSIGN(const std::optional<ByteRange> data, layer->NextData(gap * block_size_));
+      VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*layer, gap * block_size_));
       if (!data || data->offset_bytes >= end * block_size_) break;
       const uint64_t first = data->offset_bytes / block_size_;
       const uint64_t last = std::min(BlocksFor(data->end(), block_size_), end);
@@ -376,7 +425,11 @@ Status Reclaimer::SyncPunched() {
   return OkStatus();
 }
 
-Status Reclaimer::Carry(Plan plan) {
+// Leaves the plan empty.
+Status Reclaimer::Carry(Plan& all) {
+  Plan plan = std::move(all);
+  all = {};
+  all.node = plan.node;
   if (plan.dead.empty() && plan.freed.empty()) return OkStatus();
   if (!plan.change.empty() && !Sabotaged(Sabotage::kFreeBeforeCommit)) {
     VOLFS_TRY(plan.node->catalog().Commit(std::move(plan.change)));
@@ -401,6 +454,7 @@ void Reclaimer::Discard(Layer* layer) {
   {
     MutexLock lock(tree_mu_);
     places_.erase(layer);
+    punched_.erase(layer->id());  // there is no file that could be synced
     ++version_;
     const auto under = places_.find(parent == kNoId ? nullptr : layers_.Find(parent));
     if (under != places_.end()) std::erase(under->second.children, layer);

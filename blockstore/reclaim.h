@@ -10,6 +10,7 @@
 #include "blockstore/epoch.h"
 #include "blockstore/error.h"
 #include "blockstore/layer_table.h"
+#include "blockstore/presence.h"
 #include "blockstore/runtime.h"
 
 namespace volfs {
@@ -114,6 +115,7 @@ class Reclaimer {
     std::vector<Layer*> children;
   };
   // What one call is going to free.
+  struct Step;
   struct Plan;
 
   // Alone on the layer's node; nothing if it is gone, or its node is not mounted.
@@ -121,8 +123,11 @@ class Reclaimer {
   // All of these inside Alone.
   [[nodiscard]] Place PlaceOf(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
   Status MakePlan(Layer* layer, Plan& plan);
-  Status PlanHidden(Layer* layer, const Plan& so_far, Plan& plan);
-  Status Carry(Plan plan);
+  Status PlanHidden(Layer* layer, Plan& plan);
+  std::vector<Step> StepsOver(Layer* layer, const Plan& plan) const VOLFS_EXCLUDES(tree_mu_);
+  Result<PresenceChunk> HiddenIn(uint64_t chunk, const std::vector<Step>& order) const
+      VOLFS_EXCLUDES(tree_mu_);
+  Status Carry(Plan& plan);
 
   LayerTable& layers_;
   const uint32_t block_size_;

@@ -101,7 +101,8 @@ class Volume {
   Result<size_t> ReadAt(std::span<std::byte> out, uint64_t offset_bytes);
   // Writes all of `data`, growing the volume if it ends past size_bytes().
   Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes);
-  // The range reads as zeros from now on and its space is freed. Clipped to size_bytes().
+  // The range reads as zeros from now on and its space is freed. Clipped to size_bytes(). A large
+  // one is discarded in steps: an instant meanwhile shows some of it, and waits for one step.
   Status Discard(ByteRange range);
   // Durable: what was written, discarded and resized before the call, and the identity of all
   // layers under it. After an error the volume is read-only until the next mount.
@@ -277,6 +278,7 @@ class Volume {
   // how many bytes, 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
   Status WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes, const Lookup& under);
+  Result<uint64_t> DiscardStep(const ByteRange& range);
   Status DiscardInherited(const ByteRange& range);
   Status WriteZeros(const ByteRange& range);
   Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate

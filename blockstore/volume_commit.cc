@@ -167,15 +167,17 @@ WantedReads& Volume::NoteWantedReads() {
 }
 
 Result<bool> Volume::AnyInherited(const BlockRange& range) {
+  constexpr int kExtentsAtOnce = 4096;  // writers wait for so many
   VOLFS_ASSIGN(const MapUses::Use use, UseMap());
-  ReaderLock lock(map_mu_);
-  const uint64_t end = std::min(range.end(), map_.size());
-  for (uint64_t block = range.first; block < end;) {
-    const Extent extent = map_.Find(block);
-    if (extent.layer != LayerRef::kHole && extent.layer != head_->ref()) return true;
-    block = extent.end();
+  for (uint64_t block = range.first;;) {
+    ReaderLock lock(map_mu_);
+    for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
+      if (block >= std::min(range.end(), map_.size())) return false;
+      const Extent extent = map_.Find(block);
+      if (extent.layer != LayerRef::kHole && extent.layer != head_->ref()) return true;
+      block = extent.end();
+    }
   }
-  return false;
 }
 
 Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data,
@@ -267,6 +269,8 @@ Status Volume::WaitHydrated(const BlockRange& range) {
 Result<bool> Volume::PunchGarbage(Id layer) {
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes(), bs);
+  // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
+  DataCursor cursor;
   for (uint64_t block = 0; block < blocks;) {
     const Result<MapUses::Use> use = UseMap();
     // One step: a deletion elsewhere waits no longer than that for us.
@@ -281,7 +285,7 @@ Result<bool> Volume::PunchGarbage(Id layer) {
       block = end;
       continue;
     }
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, found.head->NextData(block * bs));
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*found.head, block * bs));
     if (!data) return true;
     if (data->offset_bytes >= end * bs) {
       block = end;

@@ -256,7 +256,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
 }
 
 bool Volume::Untouched() {
-  const Result<std::optional<ByteRange>> data = head()->NextData(0);
+  const Result<std::optional<uint64_t>> data = head()->FirstData(0);
   return head()->flat() && data.ok() && !data.value();
 }
 

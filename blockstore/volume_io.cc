@@ -130,25 +130,38 @@ Status Volume::Discard(ByteRange range) {
   VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   FollowFile();
   VOLFS_TRY(CheckWritable());
-  const Gate::Passage passage = gate_.Enter();
-  const Epoch::Reader reader = context_.epoch.Enter();
-  const uint32_t bs = context_.block_size;
   const uint64_t size = size_bytes();
   if (range.offset_bytes >= size) return OkStatus();
   const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
   for (uint64_t at = range.offset_bytes; at < end;) {
-    const Lookup found = Find(at / bs);
-    const uint64_t stop = std::min(end, found.extent.end() * bs);
-    // What is in the head is overwritten with zeros by a hole in its file; it stays "here".
-    if (found.extent.layer == found.head->ref()) {
-      VOLFS_TRY(found.head->Punch({at, stop - at}));
-    } else if (found.extent.layer != LayerRef::kHole) {
-      VOLFS_TRY(DiscardInherited({at, stop - at}));
-    }
-    at = stop;
+    // Anew for each step: no instant, and nobody who frees space, waits for terabytes.
+    const Gate::Passage passage = gate_.Enter();
+    const Epoch::Reader reader = context_.epoch.Enter();
+    VOLFS_ASSIGN(at, DiscardStep({at, end - at}));
   }
   mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
   return OkStatus();
+}
+
+// Discards the first part of `range`, at most up to the end of an extent; returns where it ends.
+Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
+  const uint32_t bs = context_.block_size;
+  const uint64_t at = range.offset_bytes;
+  const Lookup found = Find(at / bs);
+  uint64_t stop = std::min(range.end(), found.extent.end() * bs);
+  if (found.extent.layer == LayerRef::kHole) return stop;
+  if (found.extent.layer != found.head->ref()) {
+    VOLFS_TRY(DiscardInherited({at, stop - at}));
+    return stop;
+  }
+  if (stop - at > Layer::kPunchBytes) {
+    VOLFS_ASSIGN(const std::optional<uint64_t> data, found.head->FirstData(at));
+    if (!data || *data > at) return std::min(stop, data ? *data : stop);
+    stop = std::min(stop, (at / Layer::kPunchBytes + 1) * Layer::kPunchBytes);
+  }
+  // What is in the head is overwritten with zeros by a hole in its file; it stays "here".
+  VOLFS_TRY(found.head->Punch({at, stop - at}));
+  return stop;
 }
 
 // `range` was inherited when it was looked up. Whole blocks become "zero", which hides what lies
@@ -205,10 +218,11 @@ Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
   FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
+  DataCursor starts(DataCursor::Wanted::kStart);
   for (uint64_t at = offset_bytes; at < size;) {
     const Extent extent = Find(at / context_.block_size).extent;
     VOLFS_ASSIGN(const std::optional<ByteRange> data,
-                 DataInExtent(context_.layers, extent, context_.block_size, at));
+                 DataInExtent(context_.layers, extent, context_.block_size, at, starts));
     if (data && data->offset_bytes < size) return data->offset_bytes;
     at = extent.end() * context_.block_size;
   }
@@ -223,10 +237,13 @@ Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
   if (offset_bytes >= size) {
     return Error{Errc::kNoData, Text(name(), ": byte ", offset_bytes, " is past its end")};
   }
+  // Of this call alone, as the head is written. A layer under it that many extents are in is asked
+  // once for each range of its data.
+  DataCursor cursor;
   while (offset_bytes < size) {
     const Extent extent = Find(offset_bytes / context_.block_size).extent;
     VOLFS_ASSIGN(const std::optional<ByteRange> data,
-                 DataInExtent(context_.layers, extent, context_.block_size, offset_bytes));
+                 DataInExtent(context_.layers, extent, context_.block_size, offset_bytes, cursor));
     if (!data || data->offset_bytes > offset_bytes) return offset_bytes;
     offset_bytes = data->end();
   }

@@ -128,9 +128,10 @@ Status Allocate(Volume& volume, int mode, const ByteRange& range) {
 Result<uint64_t> SeekInSnapshot(const FrozenImage& image, uint64_t offset_bytes, int whence) {
   const Error none{Errc::kNoData, "there is nothing after this offset"};
   if (offset_bytes >= image.size_bytes()) return none;
+  DataCursor cursor(whence == SEEK_DATA ? DataCursor::Wanted::kStart : DataCursor::Wanted::kRange);
   uint64_t at = offset_bytes;
   while (at < image.size_bytes()) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, image.NextData(at));
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, image.NextData(at, cursor));
     if (whence == SEEK_DATA) {
       if (!data || data->offset_bytes >= image.size_bytes()) return none;
       return std::max(data->offset_bytes, offset_bytes);

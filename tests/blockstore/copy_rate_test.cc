@@ -95,6 +95,22 @@ TEST_F(CopyRateTest, TheTighterLimitCounts) {
   EXPECT_LT(shared, 6);
 }
 
+// However often it is mounted anew: the first piece of each mount is paid for, too.
+TEST_F(CopyRateTest, MountsGrantNothing) {
+  constexpr uint64_t kSlow = kRateMiB / 2;
+  MakeClones({"x"});
+  const Nanoseconds start = MonotonicNow();
+  for (int mount = 0; mount < 8; ++mount) {
+    fixture_.Reopen({.copy_rate = kSlow});
+    SleepFor(std::chrono::milliseconds(20));
+  }
+  fixture_.Reopen({.copy_rate = 0});
+  const double seconds = std::chrono::duration<double>(MonotonicNow() - start).count();
+  const auto copied = static_cast<double>(store().Find("x")->head()->AllocatedBytes().value());
+  EXPECT_LE(copied, seconds * kSlow + kDefaultBlockSize);
+  EXPECT_EQ(InfoOf("x").status, "creating");
+}
+
 TEST_F(CopyRateTest, IsRememberedUntilTheCloneIsWhole) {
   MakeClones({"x", "y"});
   ASSERT_TRUE(SetRate("x", 0).ok());

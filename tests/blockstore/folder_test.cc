@@ -150,6 +150,27 @@ TEST_F(FolderTest, TheSmallerLayerIsMovedIntoTheLarger) {
   ExpectClean();
 }
 
+// Slices end in the middle of a run, at blocks that are zeros and cost nothing, and at holes.
+TEST_F(FolderTest, ManySmallSlicesMoveEverything) {
+  fixture_.Reopen({.fold_slice_bytes = 16 * kFoldBlock});
+  const auto db = fixture_.MakeVolume("db", 3 * kMiB + 1000, 3 * kMiB);
+  Snapshot("s");
+  for (uint64_t at = 0; at < kMiB; at += 25 * kFoldBlock) {
+    Write(*db, at, 7 * kFoldBlock, 0x11);
+    Write(*db, at + 7 * kFoldBlock, 9 * kFoldBlock, 0);
+    Write(*db, at + 16 * kFoldBlock, 3 * kFoldBlock + 5, 0x12);
+    ASSERT_TRUE(db->Discard({at + 20 * kFoldBlock, 3 * kFoldBlock}).ok());
+  }
+  ASSERT_TRUE(db->Sync().ok());
+  const Bytes expected = ReadBack(*db);
+  Snapshot("t");
+  DeleteSnapshot("s");
+  ASSERT_TRUE(WaitForFiles(1));
+  ExpectShows("db", expected);
+  ExpectSnapshotShows("t", expected);
+  ExpectClean();
+}
+
 // T32: make one, delete the oldest, for ever: the chain is as long as there are snapshots, and one.
 TEST_F(FolderTest, UnderRollingSnapshotsTheChainStaysShort) {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

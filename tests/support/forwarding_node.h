@@ -34,6 +34,9 @@ class ForwardingFile : public NodeFile {
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override {
     return file_->NextData(offset_bytes);
   }
+  Result<std::optional<uint64_t>> FirstData(uint64_t offset_bytes) override {
+    return file_->FirstData(offset_bytes);
+  }
   void DropCache(const ByteRange& range) override { file_->DropCache(range); }
 
  protected:
