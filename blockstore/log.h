@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -14,9 +15,18 @@ inline void LogInfo(std::string_view text) { Log(LogLevel::kInfo, text); }
 inline void LogWarning(std::string_view text) { Log(LogLevel::kWarning, text); }
 inline void LogError(std::string_view text) { Log(LogLevel::kError, text); }
 
-// Where the log goes: stderr until this is called, then the file (created 0600, appended to).
-// False if it cannot be opened; the log then stays where it was.
+// Where the log goes: stderr until this is called, then the file (log_file.h), in which lines of
+// one kind are limited (log_limiter.h). While there is one thread. False if it cannot be opened;
+// the log then stays where it was.
 bool LogToFile(const std::string& path);
+
+// Tells how many lines were left out, if no other line will soon. For a thread that comes by often.
+void LogWhatWasLeftOut();
+
+// For signal handlers and a process without memory: one line, cut off at 1 KiB, past all limits,
+// with no lock and no allocation.
+void LogRaw(std::string_view level, std::initializer_list<std::string_view> pieces);
+int RawLogFd();  // where it goes
 
 // Text(a, b, c): the pieces one after another. Strings and integers only.
 inline void AppendText(std::string& out, std::string_view piece) { out.append(piece); }
