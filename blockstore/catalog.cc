@@ -9,6 +9,7 @@
 #include "blockstore/catalog_schema.h"
 #include "blockstore/catalog_tables.h"
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/runtime.h"
 #include "blockstore/sabotage.h"
@@ -398,8 +399,15 @@ Status Catalog::LoadPresence(Id layer, const std::function<void(const PresenceRu
 Result<PresenceChunk> Catalog::LoadChunk(Id layer, uint64_t chunk, uint64_t* alike) {
   return impl_->LoadChunk(layer, chunk, alike);
 }
-Status Catalog::Commit(CatalogChange change) { return impl_->Commit(change); }
-Status Catalog::Checkpoint() { return impl_->Checkpoint(); }
+// A change that fails half way for want of memory would fence the node.
+Status Catalog::Commit(CatalogChange change) {
+  const AllocationScope scope(Allocations::kWait);
+  return impl_->Commit(change);
+}
+Status Catalog::Checkpoint() {
+  const AllocationScope scope(Allocations::kWait);
+  return impl_->Checkpoint();
+}
 Status Catalog::Verify() { return impl_->Verify(); }
 bool Catalog::fenced() const { return impl_->fenced(); }
 void Catalog::BecomeReadOnly() { impl_->BecomeReadOnly(); }

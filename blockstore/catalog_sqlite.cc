@@ -2,16 +2,49 @@
 
 #include <array>
 #include <cassert>
+#include <cerrno>
 #include <utility>
 
 #include "blockstore/catalog_format.h"
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/posix_node.h"
 #include "blockstore/sabotage.h"
 
 namespace volfs::catalog {
+namespace {
+
+sqlite3_mem_methods allocator{};  // SQLite's own
+
+void* Allocate(int bytes) {
+  for (;;) {
+    void* const memory = allocator.xMalloc(bytes);
+    if (memory != nullptr || !AwaitMemory()) return memory;
+  }
+}
+
+void* Reallocate(void* old, int bytes) {
+  for (;;) {
+    void* const memory = allocator.xRealloc(old, bytes);
+    if (memory != nullptr || !AwaitMemory()) return memory;
+  }
+}
+
+// A COMMIT that SQLite gives up for want of memory would fence the node. Only before SQLite's first
+// use in the process; after it this does nothing.
+bool WaitForMemory() {
+  if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &allocator) != SQLITE_OK) return false;
+  sqlite3_mem_methods waiting = allocator;
+  waiting.xMalloc = Allocate;
+  waiting.xRealloc = Reallocate;
+  return sqlite3_config(SQLITE_CONFIG_MALLOC, &waiting) == SQLITE_OK;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Connection>> Connection::Open(NodeDirectory& directory, Mode mode) {
+  [[maybe_unused]] static const bool waits = WaitForMemory();
   std::unique_ptr<Connection> connection(
       new Connection(Text("catalog of node directory ", directory.display_path())));
   VOLFS_TRY(connection->OpenDatabase(directory, mode));
@@ -102,6 +135,9 @@ Error Connection::LastError(int code, std::string_view what) const {
     case SQLITE_TOOBIG:
       error.code = Errc::kInvalid;
       return error;
+    case SQLITE_NOMEM:
+      error.code = Errc::kNoMemory;
+      return error;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       error.code = Errc::kLocked;
@@ -118,6 +154,8 @@ Error Connection::LastError(int code, std::string_view what) const {
       break;
     case SQLITE_IOERR:
       // SQLite knows ENOSPC, but takes a full quota for a broken disk.
+      // And so it does for a limit on the size of files, which is one on the room, too.
+      if (code == SQLITE_IOERR_WRITE && os_errno == EFBIG) error.code = Errc::kNoSpace;
       if (code == SQLITE_IOERR_WRITE && ErrcFromErrno(os_errno) == Errc::kQuota) {
         error.code = Errc::kQuota;
       }

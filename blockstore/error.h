@@ -34,6 +34,8 @@ enum class Errc : uint8_t {
   kNotSupported,  // EOPNOTSUPP
   kNoData,        // ENXIO: lseek found nothing
   kInterrupted,   // EINTR
+  kNoMemory,      // ENOMEM: of the daemon, or what one user may take of it
+  kNoFiles,       // ENFILE: the daemon or the host has no descriptor left
 };
 
 struct [[nodiscard]] Error {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "blockstore/node.h"
 #include "blockstore/sabotage.h"
 
@@ -58,6 +59,7 @@ Status Layer::MissingError() const {
 
 Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
   if (Use open = files_.FindOpen(slot_, what)) return open;
+  const AllocationScope scope(Allocations::kWait);  // what is noted here is not noted again
   VOLFS_ASSIGN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
   if (mode == OpenMode::kCreateNew) {
     if (const Status sized = file->SetSize(record_.size_bytes); !sized.ok()) {

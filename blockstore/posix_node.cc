@@ -250,6 +250,11 @@ Errc ErrcFromErrno(int os_errno) {
     case EACCES:
     case EPERM:
       return Errc::kDenied;
+    case ENOMEM:
+      return Errc::kNoMemory;
+    case EMFILE:
+    case ENFILE:
+      return Errc::kNoFiles;
     default:
       return Errc::kIo;
   }

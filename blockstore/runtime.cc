@@ -7,6 +7,12 @@
 #include <atomic>
 #include <cassert>
 #include <cstdlib>
+#include <exception>
+#include <new>
+#include <system_error>
+#include <vector>
+
+#include "blockstore/memory.h"
 
 namespace volfs {
 namespace internal {
@@ -46,15 +52,46 @@ void Condition::NotifyAll() {
   cv_.notify_all();
 }
 
+namespace {
+
+constexpr Nanoseconds kThreadPause = std::chrono::milliseconds(20);
+
+// Throws std::system_error or std::bad_alloc.
+std::thread StartThread(const std::string& name, const std::function<void()>& body) {
+  return std::thread([name = name.substr(0, 15), body] {
+    const AllocationScope scope(Allocations::kWait);
+    pthread_setname_np(pthread_self(), name.c_str());
+    body();
+  });
+}
+
+}  // namespace
+
 Thread::Thread(std::string name, std::function<void()> body) {
   if (Runtime* r = Simulated()) {
     simulated_ = r->Spawn(std::move(name), std::move(body));
     return;
   }
-  thread_ = std::thread([name = name.substr(0, 15), body = std::move(body)] {
-    pthread_setname_np(pthread_self(), name.c_str());
-    body();
-  });
+  for (const Nanoseconds deadline = MonotonicNow() + kPatience; !thread_.joinable();) {
+    try {
+      thread_ = StartThread(name, body);
+    } catch (const std::system_error&) {
+      if (MonotonicNow() >= deadline) throw;
+      SleepFor(kThreadPause);
+    }
+  }
+}
+
+Thread Thread::TryStart(const std::string& name, const std::function<void()>& body) {
+  if (Simulated() != nullptr) return {name, body};
+  Thread thread;
+  const AllocationScope scope(Allocations::kFail);
+  try {
+    thread.thread_ = StartThread(name, body);
+  } catch (const std::system_error&) {  // NOLINT: it is said in the result
+  } catch (const std::bad_alloc&) {     // NOLINT: the same
+  }
+  return thread;
 }
 
 Thread& Thread::operator=(Thread&& other) noexcept {
@@ -73,6 +110,29 @@ void Thread::Join() {
   } else {
     thread_.join();
   }
+}
+
+bool CanStartThreads(size_t count) {
+  Mutex mu;
+  Condition changed;
+  bool end = false;
+  std::vector<Thread> threads;
+  threads.reserve(count);
+  while (threads.size() < count) {
+    Thread thread = Thread::TryStart("volfs-try", [&] {
+      MutexLock lock(mu);
+      while (!end) changed.Wait(mu);
+    });
+    if (!thread.joinable()) break;
+    threads.push_back(std::move(thread));
+  }
+  {
+    MutexLock lock(mu);
+    end = true;
+    changed.NotifyAll();
+  }
+  for (Thread& thread : threads) thread.Join();
+  return threads.size() == count;
 }
 
 Nanoseconds MonotonicNow() {

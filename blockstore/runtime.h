@@ -150,11 +150,16 @@ class Condition {
   std::condition_variable cv_;
 };
 
-// A thread that must be joined before it is destroyed (the destructor aborts otherwise).
+// A thread that must be joined before it is destroyed (the destructor aborts otherwise). Its
+// allocations wait (memory.h).
 class Thread {
  public:
   Thread() = default;
-  Thread(std::string name, std::function<void()> body);  // name: at most 15 bytes are shown
+  // A thread that the process cannot do without; name: at most 15 bytes are shown. Tries for
+  // kPatience, then throws std::system_error. The mount has asked before (CanStartThreads).
+  Thread(std::string name, std::function<void()> body);
+  // One that would only be good to have: not joinable() if it cannot be had just now.
+  static Thread TryStart(const std::string& name, const std::function<void()>& body);
   Thread(Thread&& other) noexcept { *this = std::move(other); }
   Thread& operator=(Thread&& other) noexcept;
   ~Thread();
@@ -162,9 +167,14 @@ class Thread {
   [[nodiscard]] bool joinable() const { return thread_.joinable() || simulated_ != 0; }
 
  private:
+  static constexpr Nanoseconds kPatience = std::chrono::seconds(5);
+
   std::thread thread_;
   uint64_t simulated_ = 0;
 };
+
+// Whether so many threads can be had at once, just now: starts and ends them.
+[[nodiscard]] bool CanStartThreads(size_t count);
 
 Nanoseconds MonotonicNow();
 Nanoseconds WallNow();        // since 1970, nanoseconds

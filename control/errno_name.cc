@@ -50,6 +50,10 @@ std::string_view ErrcName(Errc code) {
       return "ENXIO";
     case Errc::kInterrupted:
       return "EINTR";
+    case Errc::kNoMemory:
+      return "ENOMEM";
+    case Errc::kNoFiles:
+      return "ENFILE";
   }
   std::abort();
 }

@@ -1,6 +1,7 @@
 #include "fusefs/daemon.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -16,7 +18,9 @@
 #include <fstream>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "control/cli/supervisor.h"
+#include "fusefs/crash_report.h"
 
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
@@ -118,15 +122,50 @@ size_t MostLayerFiles(size_t nodes) {
   return std::min<size_t>(files.rlim_cur - others, kMost);
 }
 
+namespace {
+
+struct Inherited {
+  __rlimit_resource resource;
+  const char* what;
+  rlim_t wanted;
+  rlim_t enough;  // for most; not worth a warning
+};
+
+// What a shell, a service manager or PAM may have set for somebody else. Each that stays is told of
+// when it is met, as the errno of one request, but it is better known before.
+constexpr std::array<Inherited, 6> kInherited = {{
+    {RLIMIT_NOFILE, "open files (ulimit -n)", kFiles, 4096},
+    {RLIMIT_FSIZE, "the bytes of a file (ulimit -f)", RLIM_INFINITY, RLIM_INFINITY},
+    {RLIMIT_AS, "the bytes of address space (ulimit -v)", RLIM_INFINITY, RLIM_INFINITY},
+    {RLIMIT_DATA, "the bytes of data (ulimit -d)", RLIM_INFINITY, RLIM_INFINITY},
+    {RLIMIT_CPU, "the seconds of CPU time (ulimit -t)", RLIM_INFINITY, RLIM_INFINITY},
+    {RLIMIT_NPROC, "processes and threads (ulimit -u)", RLIM_INFINITY, 1024},
+}};
+
+void Raise(const Inherited& inherited) {
+  rlimit now{};
+  if (::getrlimit(inherited.resource, &now) != 0 || now.rlim_cur >= inherited.wanted) return;
+  const rlimit wanted{inherited.wanted, std::max(now.rlim_max, inherited.wanted)};
+  if (::setrlimit(inherited.resource, &wanted) == 0) return;
+  const rlimit allowed{now.rlim_max, now.rlim_max};
+  (void)::setrlimit(inherited.resource, &allowed);
+  if (now.rlim_max >= inherited.enough) return;
+  LogWarning(Text("there is a limit on ", inherited.what, " that could not be raised: ",
+                  now.rlim_max, "; what needs more will be refused"));
+}
+
+// A limit that is met is the errno of the call that met it.
+void IgnoreSignalsOfLimits() {
+  for (const int number : {SIGXFSZ, SIGXCPU, SIGPIPE}) ::signal(number, SIG_IGN);
+}
+
+}  // namespace
+
 void PrepareProcess() {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
-    const rlimit many{kFiles, kFiles};
-    const rlimit allowed{files.rlim_max, files.rlim_max};
-    if (::setrlimit(RLIMIT_NOFILE, &many) != 0 && ::setrlimit(RLIMIT_NOFILE, &allowed) != 0) {
-      LogRefused("more open files");
-    }
-  }
+  IgnoreSignalsOfLimits();
+  for (const Inherited& inherited : kInherited) Raise(inherited);
+  PrepareForLackOfMemory();
+  InstallCrashReport();
   if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) LogRefused("PR_SET_IO_FLUSHER");
   LockMemory();
   std::ofstream score("/proc/self/oom_score_adj");

@@ -52,6 +52,10 @@ int ErrnoOf(Errc code) {
       return ENXIO;
     case Errc::kInterrupted:
       return EINTR;
+    case Errc::kNoMemory:
+      return ENOMEM;
+    case Errc::kNoFiles:
+      return ENFILE;
   }
   std::abort();
 }

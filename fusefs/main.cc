@@ -1,3 +1,6 @@
+#include <cstdio>
+#include <new>
+
 #include "control/cli/command.h"
 #include "control/cli/supervisor.h"
 #include "fusefs/mount.h"
@@ -6,6 +9,10 @@
 #error "the planted bugs of blockstore/sabotage.h are for the simulation only"
 #endif
 
-int main(int argc, char** argv) {
+// A daemon does not get here for want of memory (memory.h); a command may.
+int main(int argc, char** argv) try {
   return volfs::RunCommand(argc, argv, volfs::Mount, volfs::cli::Supervise);
+} catch (const std::bad_alloc&) {
+  std::fputs("volfs: there is no memory left for this; try again\n", stderr);
+  return 1;
 }

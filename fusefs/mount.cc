@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "blockstore/log.h"
+#include "blockstore/log_limiter.h"
+#include "blockstore/memory.h"
 #include "blockstore/node_lock.h"
 #include "blockstore/node_opener.h"
 #include "blockstore/store.h"
@@ -263,6 +265,21 @@ class MountedNodes {
   Store& store_;
 };
 
+// All that a mount has from its start (ARCHITECTURE.md, "Threads"), and some of the session's.
+// Asked for before anything is done: a limit that is met later costs speed, one that is met here
+// the mount.
+Status CheckThreads(size_t nodes) {
+  constexpr size_t kAlways = 36;
+  constexpr size_t kOfNode = 3;
+  const size_t count = kAlways + kOfNode * nodes;
+  if (CanStartThreads(count)) return OkStatus();
+  return Error{
+      Errc::kNoMemory,
+      Text("a mount of ", nodes, nodes == 1 ? " node" : " nodes", " needs ", count,
+           " threads at its start, which it cannot have: raise the limit (ulimit -u or -v, "
+           "pids.max of the control group, TasksMax= of the service) or end something")};
+}
+
 Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
   VOLFS_ASSIGN(std::unique_ptr<Session> session,
                Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
@@ -344,7 +361,9 @@ Status Run(const Plan& plan, StartReport& report) {
 int RunAndReport(const Plan& plan, StartReport& report) {
   Stopper::BlockSignals();
   PrepareProcess();
-  const Status status = Run(plan, report);
+  const AllocationScope scope(Allocations::kWait);
+  Status status = MemoryToSpare() ? CheckThreads(plan.node_paths.size()) : NoMemory();
+  if (status.ok()) status = Run(plan, report);
   if (status.ok()) {
     LogInfo(Text("unmounted ", plan.mountpoint.path));
     return 0;
@@ -373,6 +392,7 @@ int Mount(const MountArguments& arguments) {
   }
   plan.value().gone = LookAtKnownNodes(plan.value());
   if (arguments.foreground) {
+    LimitLog();
     StartReport report(-1);
     return RunAndReport(plan.value(), report);
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "blockstore/memory.h"
 #include "fusefs/filesystem.h"
 #include "fusefs/reply.h"
 
@@ -57,6 +58,8 @@ void OnNode(fuse_req_t req, const char* what, Handle& handle, Id changes, const 
     work(guard);
     return;
   }
+  if (!MemoryToSpare())
+    return ReplyError(req, NoMemory());  // `keep` may copy what shall be written
   Lane& lane = handle.lane != nullptr ? *handle.lane : *handle.source_lane;
   InPool(lane.overflow(), req, watch, keep());
 }

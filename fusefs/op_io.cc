@@ -1,13 +1,16 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <new>
 #include <span>
+#include <utility>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "fusefs/on_node.h"
 #include "fusefs/operations.h"
 #include "fusefs/reply.h"
@@ -43,20 +46,23 @@ class ReadBuffer {
   ReadBuffer(const ReadBuffer&) = delete;
   ReadBuffer& operator=(const ReadBuffer&) = delete;
 
+  // Empty if there is no memory for it.
   std::span<std::byte> Get(size_t size) {
     if (size > size_) {
       Free();
+      const AllocationScope scope(Allocations::kFail);
       size_ = size < kLeastBytes ? kLeastBytes : size;
-      bytes_ = static_cast<std::byte*>(::operator new(size_, kAlignment));
+      bytes_ = static_cast<std::byte*>(::operator new(size_, kAlignment, std::nothrow));
+      if (bytes_ == nullptr) size_ = 0;
     }
-    return {bytes_, size};
+    return {bytes_, std::min(size, size_)};
   }
 
  private:
   static constexpr size_t kLeastBytes = size_t{1} << 20;
   static constexpr std::align_val_t kAlignment{4096};
 
-  void Free() { ::operator delete(bytes_, kAlignment); }
+  void Free() { ::operator delete(std::exchange(bytes_, nullptr), kAlignment); }
 
   std::byte* bytes_ = nullptr;
   size_t size_ = 0;
@@ -78,9 +84,11 @@ void ReadVolume(fuse_req_t req, Watchdog::Guard& guard, Volume& volume, size_t s
   const std::span<std::byte> buffer = BufferOfThread(size);
   const auto read = [&]() -> Result<size_t> {
     VOLFS_TRY(guard.Admit());
+    if (buffer.size() < size) return NoMemory();
     return volume.ReadAt(buffer, offset_bytes);
   }();
   if (!guard.Finish()) return;
+  if (!read.ok() && read.error().code == Errc::kNoMemory) return ReplyError(req, read.error());
   if (!read.ok()) {
     return ReplyRefusal(req, Operation("read", volume, offset_bytes, size), read.error());
   }
@@ -91,10 +99,13 @@ void ReadSnapshot(fuse_req_t req, Watchdog::Guard& guard, const SnapshotHandle& 
                   uint64_t offset_bytes) {
   const FrozenImage& image = handle.open->image();
   const uint64_t left = image.size_bytes() - std::min(offset_bytes, image.size_bytes());
-  const std::span<std::byte> buffer = BufferOfThread(left < size ? size_t{left} : size);
+  const size_t wanted = left < size ? size_t{left} : size;
+  const std::span<std::byte> buffer = BufferOfThread(wanted);
   Status read = guard.Admit();
+  if (buffer.size() < wanted) read = NoMemory();
   if (read.ok() && left != 0) read = image.ReadAt(buffer, offset_bytes);
   if (!guard.Finish()) return;
+  if (!read.ok() && read.error().code == Errc::kNoMemory) return ReplyError(req, read.error());
   if (!read.ok()) {
     const std::string path = Text("read snapshots/", handle.info.volume, "/", handle.info.name);
     return ReplyRefusal(req, path, read.error());

@@ -1,23 +1,16 @@
 #include "fusefs/reply.h"
 
-#include <atomic>
 #include <cerrno>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "fusefs/errno_map.h"
 
 namespace volfs {
 namespace {
-
-// A node that fails, fails a thousand times a second: one line a second is enough.
-void LogNowAndThen(std::string_view operation, const Error& error) {
-  static std::atomic<int64_t> last_s{-1};
-  const int64_t now_s = MonotonicNow() / std::chrono::seconds(1);
-  if (last_s.exchange(now_s) != now_s) LogError(Text(operation, ": ", error.message));
-}
 
 // As a user would write it: "write volumes/db".
 std::string OperationOf(const Watch& watch) {
@@ -62,7 +55,6 @@ void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error
   if (error.code != Errc::kNotFound) {
     FilesystemOf(req).control.RecordRefusal(CallerOf(req), operation, error);
   }
-  if (error.code == Errc::kIo || error.code == Errc::kCorrupt) LogNowAndThen(operation, error);
   ReplyError(req, error);
 }
 
@@ -70,8 +62,10 @@ void InPool(RequestPool& pool, fuse_req_t req, const Watch& watch, WatchedTask t
   // shared_ptr: a std::function can be copied.
   auto guard = std::make_shared<Watchdog::Guard>(FilesystemOf(req).watchdog, watch,
                                                  Watchdog::Guard::Place::kQueued);
-  pool.Submit([guard = std::move(guard), task = std::move(task)] {
-    if (guard->Begin()) task(*guard);
+  pool.Submit([req, guard = std::move(guard), task = std::move(task)] {
+    if (!guard->Begin()) return;
+    if (MemoryToSpare()) return task(*guard);
+    if (guard->Finish()) ReplyError(req, NoMemory());
   });
 }
 

@@ -7,14 +7,20 @@ namespace volfs {
 RequestPool::RequestPool(std::string name, int least, int most)
     : name_(std::move(name)), least_(static_cast<size_t>(least)), most_(static_cast<size_t>(most)) {
   MutexLock lock(mu_);
-  while (threads_.size() < least_) StartThreadLocked();
+  while (threads_.size() < least_) {
+    const uint64_t number = ++last_number_;
+    threads_.emplace(number, Thread(name_, [this, number] { Work(number); }));
+  }
 }
 
 RequestPool::~RequestPool() { Stop(); }
 
-void RequestPool::StartThreadLocked() {
+// At a limit of the host's there is none: the task waits for one of those that are there.
+void RequestPool::TryToGrowLocked() {
   const uint64_t number = ++last_number_;
-  threads_.emplace(number, Thread(name_, [this, number] { Work(number); }));
+  const auto place = threads_.try_emplace(number).first;
+  place->second = Thread::TryStart(name_, [this, number] { Work(number); });
+  if (!place->second.joinable()) threads_.erase(place);
 }
 
 void RequestPool::Submit(std::function<void()> task) {
@@ -23,7 +29,7 @@ void RequestPool::Submit(std::function<void()> task) {
     MutexLock lock(mu_);
     if (!stopping_) {
       queue_.push_back(std::move(task));
-      if (queue_.size() > idle_ && threads_.size() < most_) StartThreadLocked();
+      if (queue_.size() > idle_ && threads_.size() < most_) TryToGrowLocked();
       changed_.NotifyAll();
       ended.swap(ended_);
     }

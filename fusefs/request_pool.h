@@ -34,7 +34,7 @@ class RequestPool {
 
  private:
   void Work(uint64_t number) VOLFS_EXCLUDES(mu_);
-  void StartThreadLocked() VOLFS_REQUIRES(mu_);
+  void TryToGrowLocked() VOLFS_REQUIRES(mu_);
 
   const std::string name_;
   const size_t least_;

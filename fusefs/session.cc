@@ -9,10 +9,13 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <new>
 #include <string_view>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "fusefs/operations.h"
+#include "fusefs/reply.h"
 
 namespace volfs {
 namespace {
@@ -27,13 +30,16 @@ constexpr uint32_t kCongestion = 192;
 // of 64 made 4 KiB direct I/O at depth 32 on tmpfs, 2 cores, 1.15 times as fast (medians of 5).
 constexpr unsigned kIdleThreads = 8;
 constexpr Nanoseconds kKickPause = std::chrono::milliseconds(20);
+constexpr Nanoseconds kMemoryPause = std::chrono::milliseconds(50);
 
 // --- what libfuse has to say ---------------------------------------------------------------------
 
 Mutex last_words_mu;
 std::string last_words VOLFS_GUARDED_BY(last_words_mu);  // its last message, without the newline
 
-void OnFuseLog(fuse_log_level level, const char* format, va_list arguments) {
+// libfuse is C: no exception may pass it. What it says for want of memory may be lost for it.
+void OnFuseLog(fuse_log_level level, const char* format, va_list arguments) try {
+  const AllocationScope scope(Allocations::kFail);
   std::array<char, 512> text;
   std::vsnprintf(text.data(), text.size(), format, arguments);
   std::string line = text.data();
@@ -42,6 +48,7 @@ void OnFuseLog(fuse_log_level level, const char* format, va_list arguments) {
   if (level <= FUSE_LOG_WARNING) LogWarning(Text("libfuse: ", line));
   MutexLock lock(last_words_mu);
   last_words = std::move(line);
+} catch (const std::bad_alloc&) {  // NOLINT: as said
 }
 
 std::string LastWords() {
@@ -68,6 +75,7 @@ void DoNotWant(fuse_conn_info* conn, uint64_t flag) {
 }
 
 void OnInit(void* userdata, fuse_conn_info* conn) {
+  const AllocationScope scope(Allocations::kWait);
   Want(conn, FUSE_CAP_ASYNC_READ);
   Want(conn, FUSE_CAP_ASYNC_DIO);
   Want(conn, FUSE_CAP_PARALLEL_DIROPS);
@@ -103,41 +111,66 @@ void OnInit(void* userdata, fuse_conn_info* conn) {
   if (fs.on_ready) fs.on_ready();
 }
 
+// --- the edge ------------------------------------------------------------------------------------
+
+// Where a request meets a lack of memory (memory.h): before it begins, or not at all. An exception
+// must not pass libfuse, which is C, nor a Watchdog::Guard, which would not know who answers.
+template <auto Operation>
+struct WaitsForMemory;
+template <typename... Arguments, void (*Operation)(fuse_req_t, Arguments...)>
+struct WaitsForMemory<Operation> {
+  static void Run(fuse_req_t req, Arguments... arguments) {
+    const AllocationScope scope(Allocations::kWait);
+    Operation(req, arguments...);
+  }
+};
+
+template <auto Operation>
+struct AsksForMemory;
+template <typename... Arguments, void (*Operation)(fuse_req_t, Arguments...)>
+struct AsksForMemory<Operation> {
+  static void Run(fuse_req_t req, Arguments... arguments) {
+    const AllocationScope scope(Allocations::kWait);
+    if (!MemoryToSpare()) return ReplyError(req, NoMemory());
+    Operation(req, arguments...);
+  }
+};
+
 fuse_lowlevel_ops Operations() {
   fuse_lowlevel_ops ops{};
   ops.init = OnInit;
-  ops.lookup = op::Lookup;
-  ops.forget = op::Forget;
-  ops.forget_multi = op::ForgetMulti;
-  ops.statfs = op::StatFs;
-  ops.getattr = op::GetAttr;
-  ops.setattr = op::SetAttr;
+  ops.lookup = AsksForMemory<op::Lookup>::Run;
+  ops.forget = WaitsForMemory<op::Forget>::Run;
+  ops.forget_multi = WaitsForMemory<op::ForgetMulti>::Run;
+  ops.statfs = AsksForMemory<op::StatFs>::Run;
+  ops.getattr = AsksForMemory<op::GetAttr>::Run;
+  ops.setattr = AsksForMemory<op::SetAttr>::Run;
   ops.setxattr = op::SetXattr;
-  ops.getxattr = op::GetXattr;
-  ops.listxattr = op::ListXattr;
+  ops.getxattr = AsksForMemory<op::GetXattr>::Run;
+  ops.listxattr = AsksForMemory<op::ListXattr>::Run;
   ops.removexattr = op::RemoveXattr;
-  ops.opendir = op::OpenDir;
-  ops.readdir = op::ReadDir;
-  ops.releasedir = op::ReleaseDir;
-  ops.fsyncdir = op::FsyncDir;
-  ops.create = op::Create;
-  ops.mknod = op::Mknod;
+  ops.opendir = AsksForMemory<op::OpenDir>::Run;
+  ops.readdir = AsksForMemory<op::ReadDir>::Run;
+  ops.releasedir = WaitsForMemory<op::ReleaseDir>::Run;
+  ops.fsyncdir = AsksForMemory<op::FsyncDir>::Run;
+  ops.create = AsksForMemory<op::Create>::Run;
+  ops.mknod = AsksForMemory<op::Mknod>::Run;
   ops.mkdir = op::Mkdir;
   ops.symlink = op::Symlink;
   ops.link = op::Link;
-  ops.unlink = op::Unlink;
-  ops.rmdir = op::Rmdir;
-  ops.rename = op::Rename;
-  ops.open = op::Open;
-  ops.release = op::Release;
-  ops.read = op::Read;
-  ops.write = op::Write;
-  ops.flush = op::Flush;
-  ops.fsync = op::Fsync;
-  ops.fallocate = op::Fallocate;
-  ops.lseek = op::Lseek;
-  ops.copy_file_range = op::CopyFileRange;
-  ops.poll = op::Poll;
+  ops.unlink = AsksForMemory<op::Unlink>::Run;
+  ops.rmdir = AsksForMemory<op::Rmdir>::Run;
+  ops.rename = AsksForMemory<op::Rename>::Run;
+  ops.open = AsksForMemory<op::Open>::Run;
+  ops.release = WaitsForMemory<op::Release>::Run;
+  ops.read = WaitsForMemory<op::Read>::Run;
+  ops.write = WaitsForMemory<op::Write>::Run;
+  ops.flush = WaitsForMemory<op::Flush>::Run;
+  ops.fsync = WaitsForMemory<op::Fsync>::Run;
+  ops.fallocate = WaitsForMemory<op::Fallocate>::Run;
+  ops.lseek = WaitsForMemory<op::Lseek>::Run;
+  ops.copy_file_range = AsksForMemory<op::CopyFileRange>::Run;
+  ops.poll = WaitsForMemory<op::Poll>::Run;
   return ops;
 }
 
@@ -196,7 +229,15 @@ Status Session::Serve() {
   fuse_loop_cfg_set_idle_threads(config, kIdleThreads);
   serving_thread_ = pthread_self();
   serving_ = true;
-  const int result = fuse_session_loop_mt(session_, config);
+  int result = fuse_session_loop_mt(session_, config);
+  // One thread of the loop that had no memory for its buffer has ended it for all. Nothing that the
+  // kernel had sent was lost.
+  while (result == -ENOMEM && !broken_off_) {
+    LogWarning("no memory for a buffer of requests; going on with fewer threads");
+    SleepFor(kMemoryPause);
+    fuse_session_reset(session_);
+    result = fuse_session_loop_mt(session_, config);
+  }
   serving_ = false;
   fuse_loop_cfg_destroy(config);
   if (result >= 0) return OkStatus();
@@ -208,6 +249,7 @@ bool Session::Over() const { return fuse_session_exited(session_) != 0; }
 // The loop looks at its flag when something wakes it up: a signal. One that comes just before it
 // falls asleep is lost, so it gets another.
 void Session::BreakOff() {
+  broken_off_ = true;
   fuse_session_exit(session_);
   while (serving_) {
     pthread_kill(serving_thread_, SIGUSR2);

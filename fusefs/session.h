@@ -50,6 +50,7 @@ class Session {
   fuse_session* const session_;
   const int most_threads_;
   std::atomic<bool> serving_{false};
+  std::atomic<bool> broken_off_{false};
   pthread_t serving_thread_{};
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 
 namespace volfs {
 namespace {
@@ -162,6 +163,8 @@ void Watchdog::Work() {
     now_ = now;
     LookAtNodes(now);
     for (Slot& slot : *slots_) LookAt(slot, now);
+    LogWhatWasLeftOut();
+    RefillMemoryReserve();
     MutexLock lock(mu_);
     const Nanoseconds next = now + tick_;
     while (!stopping_ && MonotonicNow() < next) (void)changed_.WaitUntil(mu_, next);

@@ -18,7 +18,7 @@ struct ErrcRow {
 };
 
 // What is not here is kIo, and 1.
-constexpr std::array<ErrcRow, 22> kTable = {{
+constexpr std::array<ErrcRow, 25> kTable = {{
     {ENOENT, Errc::kNotFound, kExitNotFound},
     {EEXIST, Errc::kExists, kExitExists},
     {EINVAL, Errc::kInvalid, kExitUsage},
@@ -40,6 +40,9 @@ constexpr std::array<ErrcRow, 22> kTable = {{
     {EBADMSG, Errc::kCorrupt, kExitCorrupt},
     {EOPNOTSUPP, Errc::kNotSupported, kExitFailed},
     {EINTR, Errc::kInterrupted, kExitInterrupted},
+    {ENOMEM, Errc::kNoMemory, kExitFailed},
+    {ENFILE, Errc::kNoFiles, kExitFailed},
+    {EMFILE, Errc::kNoFiles, kExitFailed},
     {0, Errc::kLocked, kExitLocked},
 }};
 

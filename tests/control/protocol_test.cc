@@ -49,7 +49,7 @@ TEST(ProtocolTest, TheDocumentNamesEachErrnoOfARequest) {
        {Errc::kTooBig, Errc::kInvalid, Errc::kNameTooLong, Errc::kNotFound, Errc::kExists,
         Errc::kDenied, Errc::kProtected, Errc::kReadOnly, Errc::kBusy, Errc::kRange, Errc::kNoNode,
         Errc::kNodeDown, Errc::kWrongRegion, Errc::kNoSpace, Errc::kQuota, Errc::kIo,
-        Errc::kInterrupted}) {
+        Errc::kInterrupted, Errc::kNoMemory, Errc::kNoFiles}) {
     const std::string cell = "`" + std::string(ErrcName(code)) + "`";
     EXPECT_NE(protocol.find(cell), std::string::npos) << cell;
   }

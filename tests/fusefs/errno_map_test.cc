@@ -11,7 +11,7 @@
 namespace volfs {
 namespace {
 
-constexpr int kLastCode = static_cast<int>(Errc::kInterrupted);
+constexpr int kLastCode = static_cast<int>(Errc::kNoFiles);
 
 // Goal: what a reply and last_error print is the errno that the write(2) returns (T1).
 TEST(ErrnoMapTest, EveryCodeHasTheNumberOfItsName) {
