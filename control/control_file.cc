@@ -23,15 +23,15 @@ Error NotWritable() {
 
 class TextFile : public ControlFile {
  public:
-  explicit TextFile(std::string text) : text_(std::move(text)) {}
+  explicit TextFile(HeldTexts::Text text) : text_(std::move(text)) {}
   Result<std::optional<std::string>> Read(size_t max, uint64_t offset_bytes) override {
-    return std::optional(Part(text_, max, offset_bytes));
+    return std::optional(Part(*text_, max, offset_bytes));
   }
   Result<size_t> Write(std::string_view, const Caller&) override { return NotWritable(); }
   bool Readable() override { return true; }
 
  private:
-  const std::string text_;
+  const HeldTexts::Text text_;
 };
 
 class OpenRequest : public ControlFile {
@@ -71,11 +71,11 @@ class LimitFile : public ControlFile {
     std::string object;     // ... and whose it is
     std::function<Status(std::string_view)> set;
   };
-  LimitFile(ControlState& state, What what, std::string text)
+  LimitFile(ControlState& state, What what, HeldTexts::Text text)
       : state_(state), what_(std::move(what)), text_(std::move(text)) {}
 
   Result<std::optional<std::string>> Read(size_t max, uint64_t offset_bytes) override {
-    return std::optional(Part(text_, max, offset_bytes));
+    return std::optional(Part(*text_, max, offset_bytes));
   }
   Result<size_t> Write(std::string_view data, const Caller& caller) override VOLFS_EXCLUDES(mu_);
   bool Readable() override { return true; }
@@ -83,7 +83,7 @@ class LimitFile : public ControlFile {
  private:
   ControlState& state_;
   const What what_;
-  const std::string text_;
+  const HeldTexts::Text text_;
   Mutex mu_;
   bool line_feed_owed_ VOLFS_GUARDED_BY(mu_) = false;  // the last value came without its LF
 };
@@ -151,7 +151,7 @@ class VolumeWatch : public ControlFile {
 
 }  // namespace
 
-std::unique_ptr<ControlFile> OpenTextFile(std::string text) {
+std::unique_ptr<ControlFile> OpenTextFile(HeldTexts::Text text) {
   return std::make_unique<TextFile>(std::move(text));
 }
 
@@ -159,7 +159,7 @@ std::unique_ptr<ControlFile> OpenRequestFile(ControlState& state, RequestKind ki
   return std::make_unique<OpenRequest>(state, kind);
 }
 
-std::unique_ptr<ControlFile> OpenLimitFile(ControlState& state, Limit limit, std::string text) {
+std::unique_ptr<ControlFile> OpenLimitFile(ControlState& state, Limit limit, HeldTexts::Text text) {
   const auto set = [&state, limit](std::string_view value) {
     return state.limits.Set(limit, value);
   };
@@ -168,7 +168,7 @@ std::unique_ptr<ControlFile> OpenLimitFile(ControlState& state, Limit limit, std
 }
 
 std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_ptr<Volume> clone,
-                                              std::string text) {
+                                              HeldTexts::Text text) {
   const std::string name = clone->name();
   const auto set = [&state, clone = std::move(clone)](std::string_view value) -> Status {
     VOLFS_ASSIGN(const uint64_t rate, ParseLimit(Limit::kCopyRate, value));
@@ -179,7 +179,7 @@ std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_p
 }
 
 std::unique_ptr<ControlFile> OpenIoFile(ControlState& state, std::shared_ptr<Volume> volume,
-                                        std::string text) {
+                                        HeldTexts::Text text) {
   const std::string name = volume->name();
   const auto set = [&state, volume = std::move(volume)](std::string_view value) -> Status {
     VOLFS_ASSIGN(const bool native, ParseIo(value));

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "control/control_file.h"
 #include "control/control_view.h"
 #include "control/fields.h"
@@ -123,7 +124,7 @@ class ControlTree::Impl {
   Result<Place> Find(uint64_t ino);
   Result<Place> FindIn(uint64_t parent, std::string_view name);
   std::vector<Place> Children(const Place& folder);
-  Result<std::unique_ptr<ControlFile>> Open(const Place& place);
+  Result<std::unique_ptr<ControlFile>> Open(const Place& place, uint32_t user);
   static bool Writable(const Place& place);
   static bool Folder(const Place& place);
 
@@ -136,7 +137,9 @@ class ControlTree::Impl {
   std::vector<Place> ChildrenOfFixed(const FixedEntry& folder);
   static std::vector<Place> ChildrenOfVolume(const VolumePlace& folder);
   static std::vector<Place> ChildrenOfNode(const NodePlace& folder);
-  Result<std::unique_ptr<ControlFile>> OpenFixed(const FixedEntry& entry);
+  Result<std::unique_ptr<ControlFile>> OpenVolumeFile(const VolumePlace& place,
+                                                      HeldTexts::Text text);
+  Result<std::unique_ptr<ControlFile>> OpenFixed(const FixedEntry& entry, uint32_t user);
 
   ControlState state_;
 };
@@ -271,35 +274,44 @@ bool ControlTree::Impl::Writable(const Place& place) {
          kind == FixedKind::kCopyJobs;
 }
 
-Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place) {
+Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place, uint32_t user) {
   ControlView view(state_);
-  if (const auto* node = std::get_if<NodePlace>(&place)) return OpenTextFile(TextOf(*node, view));
+  if (const auto* node = std::get_if<NodePlace>(&place)) {
+    VOLFS_ASSIGN(HeldTexts::Text text, state_.texts.Hold(user, InoOf(*node), TextOf(*node, view)));
+    return OpenTextFile(std::move(text));
+  }
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
     if (volume->facet == kVolumeWatch) return OpenVolumeWatch(state_, volume->volume->id());
-    std::string text = TextOf(*volume, view);
-    if (!IsWritable(*volume)) return OpenTextFile(std::move(text));
-    if (NameOf(*volume) == "io") return OpenIoFile(state_, volume->volume, std::move(text));
-    return OpenCopyRateFile(state_, volume->volume, std::move(text));
+    VOLFS_ASSIGN(HeldTexts::Text text,
+                 state_.texts.Hold(user, InoOf(*volume), TextOf(*volume, view)));
+    return OpenVolumeFile(*volume, std::move(text));
   }
-  return OpenFixed(*std::get<const FixedEntry*>(place));
+  return OpenFixed(*std::get<const FixedEntry*>(place), user);
 }
 
-Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenFixed(const FixedEntry& entry) {
-  ControlView view(state_);
-  switch (entry.kind) {
-    case FixedKind::kRequest:
-      return OpenRequestFile(state_, *RequestKindOf(entry.name));
-    case FixedKind::kCopyRate:
-      return OpenLimitFile(state_, Limit::kCopyRate, FixedText(entry, view));
-    case FixedKind::kCopyJobs:
-      return OpenLimitFile(state_, Limit::kCopyJobs, FixedText(entry, view));
-    case FixedKind::kEvents:
-      return OpenEventsFile(state_);
-    case FixedKind::kText:
-    case FixedKind::kFolder:
-      break;
+Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenVolumeFile(const VolumePlace& place,
+                                                                       HeldTexts::Text text) {
+  if (!IsWritable(place)) return OpenTextFile(std::move(text));
+  if (NameOf(place) == "io") return OpenIoFile(state_, place.volume, std::move(text));
+  return OpenCopyRateFile(state_, place.volume, std::move(text));
+}
+
+Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenFixed(const FixedEntry& entry,
+                                                                  uint32_t user) {
+  if (entry.kind == FixedKind::kRequest) {
+    return OpenRequestFile(state_, *RequestKindOf(entry.name));
   }
-  return OpenTextFile(FixedText(entry, view));
+  if (entry.kind == FixedKind::kEvents) return OpenEventsFile(state_);
+  ControlView view(state_);
+  VOLFS_ASSIGN(HeldTexts::Text text, state_.texts.Hold(user, entry.ino, FixedText(entry, view)));
+  switch (entry.kind) {
+    case FixedKind::kCopyRate:
+      return OpenLimitFile(state_, Limit::kCopyRate, std::move(text));
+    case FixedKind::kCopyJobs:
+      return OpenLimitFile(state_, Limit::kCopyJobs, std::move(text));
+    default:
+      return OpenTextFile(std::move(text));
+  }
 }
 
 // ---- the tree
@@ -309,27 +321,35 @@ ControlTree::ControlTree(Store& store, ControlConfig config)
 
 ControlTree::~ControlTree() = default;
 
+HeldTexts& ControlTree::texts() { return impl_->state().texts; }
+
 Result<ControlEntry> ControlTree::Lookup(uint64_t parent, std::string_view name) {
-  VOLFS_ASSIGN(const Place place, impl_->FindIn(parent, name));
-  ControlView view(impl_->state());
-  return std::visit(Describe{view}, place);
+  return OrNoMemory([&]() -> Result<ControlEntry> {
+    VOLFS_ASSIGN(const Place place, impl_->FindIn(parent, name));
+    ControlView view(impl_->state());
+    return std::visit(Describe{view}, place);
+  });
 }
 
 Result<ControlEntry> ControlTree::Stat(uint64_t ino) {
-  VOLFS_ASSIGN(const Place place, impl_->Find(ino));
-  ControlView view(impl_->state());
-  return std::visit(Describe{view}, place);
+  return OrNoMemory([&]() -> Result<ControlEntry> {
+    VOLFS_ASSIGN(const Place place, impl_->Find(ino));
+    ControlView view(impl_->state());
+    return std::visit(Describe{view}, place);
+  });
 }
 
 Result<std::vector<ControlEntry>> ControlTree::List(uint64_t ino) {
-  VOLFS_ASSIGN(const Place folder, impl_->Find(ino));
-  if (!Impl::Folder(folder)) return Error{Errc::kInvalid, "control: this is no folder"};
-  ControlView view(impl_->state());
-  std::vector<ControlEntry> entries;
-  for (const Place& place : impl_->Children(folder)) {
-    entries.push_back(std::visit(Describe{view}, place));
-  }
-  return entries;
+  return OrNoMemory([&]() -> Result<std::vector<ControlEntry>> {
+    VOLFS_ASSIGN(const Place folder, impl_->Find(ino));
+    if (!Impl::Folder(folder)) return Error{Errc::kInvalid, "control: this is no folder"};
+    ControlView view(impl_->state());
+    std::vector<ControlEntry> entries;
+    for (const Place& place : impl_->Children(folder)) {
+      entries.push_back(std::visit(Describe{view}, place));
+    }
+    return entries;
+  });
 }
 
 bool ControlTree::Owns(uint64_t ino) const {
@@ -347,7 +367,7 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Open(uint64_t ino, bool for_wr
     RecordRefusal(caller, "open", error);
     return error;
   }
-  return impl_->Open(place);
+  return OrNoMemory([&] { return impl_->Open(place, caller.uid); });
 }
 
 void ControlTree::RecordRefusal(const Caller& caller, std::string_view operation,

@@ -10,6 +10,7 @@
 
 #include "blockstore/error.h"
 #include "blockstore/store.h"
+#include "control/held_texts.h"
 
 namespace volfs {
 
@@ -72,6 +73,9 @@ class ControlFile {
 
 // The files under control/, without FUSE: list, look up, open.
 //
+// What Lookup, Stat, List and Open make for one caller may need much memory; without it they are
+// kNoMemory.
+//
 // Thread-safety: all methods from any thread; nothing here blocks but ControlFile::Write.
 class ControlTree {
  public:
@@ -85,7 +89,11 @@ class ControlTree {
   // True for every inode number that this tree may answer for.
   [[nodiscard]] bool Owns(uint64_t ino) const;
 
+  // kNoMemory also if the caller holds too much open (held_texts.h).
   Result<std::unique_ptr<ControlFile>> Open(uint64_t ino, bool for_write, const Caller& caller);
+
+  // For what else shows a state to those who have it open.
+  [[nodiscard]] HeldTexts& texts();
 
   // A refused file operation (unlink, truncate, ...), for control/last_error.
   void RecordRefusal(const Caller& caller, std::string_view operation, const Error& error);

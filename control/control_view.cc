@@ -6,11 +6,24 @@
 
 namespace volfs {
 
+RenderSlots::Slot::Slot(RenderSlots& slots) : slots_(slots) {
+  MutexLock lock(slots_.mu_);
+  while (slots_.free_ == 0) slots_.freed_.Wait(slots_.mu_);
+  --slots_.free_;
+}
+
+RenderSlots::Slot::~Slot() {
+  MutexLock lock(slots_.mu_);
+  ++slots_.free_;
+  slots_.freed_.NotifyAll();
+}
+
 ControlState::ControlState(Store& store_of_mount, ControlConfig mount_config)
     : store(store_of_mount),
       config(std::move(mount_config)),
       started_ns(WallNow().count()),
-      limits(store_of_mount, config.options) {}
+      limits(store_of_mount, config.options),
+      texts(config.uid) {}
 
 void ControlState::RecordRefusal(uint32_t uid, std::string_view operation, std::string_view object,
                                  const Error& error) {

@@ -8,11 +8,38 @@
 #include "blockstore/store.h"
 #include "control/control_tree.h"
 #include "control/events.h"
+#include "control/held_texts.h"
 #include "control/last_error.h"
 #include "control/limits.h"
 #include "control/metrics.h"
 
 namespace volfs {
+
+// How many texts about the whole store are made at once: each takes some kilobytes a volume while
+// it is made, however many want to have one.
+//
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf; held by nobody while a text is
+// made. A text waits for no node that is slow (NodeCalls::slow), so nobody waits here for one.
+class RenderSlots {
+ public:
+  static constexpr int kMost = 4;
+
+  class [[nodiscard]] Slot {
+   public:
+    explicit Slot(RenderSlots& slots);
+    ~Slot();
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+
+   private:
+    RenderSlots& slots_;
+  };
+
+ private:
+  Mutex mu_;
+  Condition freed_;
+  int free_ VOLFS_GUARDED_BY(mu_) = kMost;
+};
 
 // What all files of one ControlTree share. Thread-safety: all members are safe by themselves or
 // constant.
@@ -29,6 +56,8 @@ struct ControlState {
   LastError last_error;
   ControlCounters counters;
   Limits limits;
+  HeldTexts texts;
+  RenderSlots render_slots;
   // Shared with the store's listener, which may be called until the store is gone.
   const std::shared_ptr<EventFeed> feed = std::make_shared<EventFeed>();
 };

@@ -121,6 +121,10 @@ const FixedEntry* FindFixed(uint64_t parent, std::string_view name) {
 }
 
 std::string FixedText(const FixedEntry& entry, ControlView& view) {
+  if (entry.kind == kText) {
+    const RenderSlots::Slot slot(view.state().render_slots);
+    return entry.text(view);
+  }
   if (entry.text != nullptr) return entry.text(view);
   if (entry.kind != kRequest) return "";
   const auto kind = RequestKindOf(entry.name);

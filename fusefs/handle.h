@@ -69,19 +69,13 @@ struct ControlHandle : Handle {
   const std::shared_ptr<ControlFile> file;
 };
 
-struct DirectoryEntry {
-  uint64_t ino;
-  std::string name;
-  uint32_t type;  // S_IFDIR or S_IFREG
-};
-
 // One listing, taken when it is read from its beginning, so that what happens meanwhile neither
 // repeats nor hides an entry.
 struct DirectoryHandle : Handle {
   explicit DirectoryHandle(uint64_t inode_number) : Handle(Kind::kDirectory, inode_number) {}
 
   Mutex mu;
-  std::vector<DirectoryEntry> entries VOLFS_GUARDED_BY(mu);
+  HeldTexts::Text listing VOLFS_GUARDED_BY(mu);  // Listing (listing.h); null: none was taken yet
 };
 
 // All open handles: owns them, and finds images that are open but deleted.

@@ -40,6 +40,8 @@ void OnInterrupt(fuse_req_t req, void* parked) {
   static_cast<ParkedReads*>(parked)->Interrupt(req);
 }
 
+bool IsOwner(const Filesystem& fs, uint32_t uid) { return uid == 0 || uid == fs.options.uid; }
+
 void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
               uint64_t offset_bytes) {
   Filesystem& fs = FilesystemOf(req);
@@ -47,6 +49,7 @@ void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
   fuse_req_interrupt_func(req, OnInterrupt, &fs.parked);
   const bool parked = fs.parked.Park({
       .request = req,
+      .of_owner = IsOwner(fs, fuse_req_ctx(req)->uid),
       .try_answer = [req, file = std::move(file), size,
                      offset_bytes] { return AnswerRead(req, *file, size, offset_bytes); },
       .give_up = [req, &fs] { fuse_reply_err(req, fs.closing ? ESHUTDOWN : EINTR); },

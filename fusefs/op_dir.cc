@@ -2,6 +2,8 @@
 #include <memory>
 #include <vector>
 
+#include "blockstore/memory.h"
+#include "fusefs/listing.h"
 #include "fusefs/operations.h"
 #include "fusefs/reply.h"
 #include "fusefs/stat_of.h"
@@ -85,20 +87,42 @@ DirectoryHandle& DirectoryOf(const fuse_file_info* fi) {
 }
 
 // As many entries from number `first` on as `size` bytes hold.
-std::vector<char> Pack(fuse_req_t req, const Entries& entries, size_t first, size_t size) {
+std::vector<char> Fill(fuse_req_t req, const Listing& listing, size_t first, size_t size) {
   std::vector<char> out(size);
   size_t used = 0;
-  for (size_t i = first; i < entries.size(); ++i) {
+  for (size_t i = first; i < listing.size(); ++i) {
+    const DirectoryEntry entry = listing.At(i);
     struct stat st {};
-    st.st_ino = entries[i].ino;
-    st.st_mode = entries[i].type;
-    const size_t need = fuse_add_direntry(req, out.data() + used, size - used,
-                                          entries[i].name.c_str(), &st, static_cast<off_t>(i + 1));
+    st.st_ino = entry.ino;
+    st.st_mode = entry.type;
+    const size_t need = fuse_add_direntry(req, out.data() + used, size - used, entry.name.c_str(),
+                                          &st, static_cast<off_t>(i + 1));
     if (need > size - used) break;
     used += need;
   }
   out.resize(used);
   return out;
+}
+
+Result<HeldTexts::Text> TakeListing(Filesystem& fs, uint32_t user, uint64_t ino) {
+  return OrNoMemory([&]() -> Result<HeldTexts::Text> {
+    VOLFS_ASSIGN(const Entries entries, List(fs, ino));
+    return fs.control.texts().Hold(user, ino, Listing::Pack(entries));
+  });
+}
+
+// What a reader that is at entry `offset` goes on in; from the beginning on, what there is now.
+Result<HeldTexts::Text> ListingFor(fuse_req_t req, DirectoryHandle& handle, off_t offset) {
+  if (offset != 0) {
+    MutexLock lock(handle.mu);
+    if (handle.listing != nullptr) return handle.listing;
+  }
+  VOLFS_ASSIGN(HeldTexts::Text listing,
+               TakeListing(FilesystemOf(req), fuse_req_ctx(req)->uid, handle.ino));
+  const HeldTexts::Text taken = listing;
+  MutexLock lock(handle.mu);
+  handle.listing.swap(listing);  // the old one goes when the lock is free
+  return taken;
 }
 
 }  // namespace
@@ -110,21 +134,12 @@ void OpenDir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   if (fuse_reply_open(req, fi) != 0) fs.Close(handle);  // the opener was killed meanwhile
 }
 
-void ReadDir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
-  Filesystem& fs = FilesystemOf(req);
-  DirectoryHandle& handle = DirectoryOf(fi);
-  std::vector<char> packed;
-  if (offset == 0) {
-    Result<Entries> listed = List(fs, ino);
-    if (!listed.ok()) return ReplyError(req, listed.error());
-    MutexLock lock(handle.mu);
-    handle.entries = std::move(listed.value());
-    packed = Pack(req, handle.entries, 0, size);
-  } else {
-    MutexLock lock(handle.mu);
-    packed = Pack(req, handle.entries, static_cast<size_t>(offset), size);
-  }
-  fuse_reply_buf(req, packed.data(), packed.size());
+void ReadDir(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_file_info* fi) {
+  const Result<HeldTexts::Text> listing = ListingFor(req, DirectoryOf(fi), offset);
+  if (!listing.ok()) return ReplyError(req, listing.error());
+  const auto first = static_cast<size_t>(offset);
+  const std::vector<char> filled = Fill(req, Listing(*listing.value()), first, size);
+  fuse_reply_buf(req, filled.data(), filled.size());
 }
 
 void ReleaseDir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {

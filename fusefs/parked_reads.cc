@@ -13,7 +13,7 @@ bool ParkedReads::Park(Read read) {
   Entry* entry = nullptr;
   {
     MutexLock lock(mu_);
-    if (stopping_ || entries_.size() >= kMaxReads) return false;
+    if (stopping_ || entries_.size() >= (read.of_owner ? kMaxReads : kMaxOfOthers)) return false;
     entries_.push_back(Entry{.read = std::move(read), .claimed = true});
     entry = &entries_.back();
   }

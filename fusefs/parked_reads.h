@@ -25,10 +25,12 @@ namespace volfs {
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf.
 class ParkedReads {
  public:
-  static constexpr size_t kMaxReads = 1024;  // waiting at once; more are refused
+  static constexpr size_t kMaxReads = 1024;    // waiting at once; more are refused
+  static constexpr size_t kMaxOfOthers = 768;  // the rest is for root and who mounted
 
   struct Read {
     const void* request = nullptr;      // its name, for Interrupt
+    bool of_owner = false;              // root reads, or who mounted
     std::function<bool()> try_answer;   // answers if there is something; false: not yet
     std::function<void()> give_up;      // answers that it was interrupted
     std::function<bool()> interrupted;  // was it, before it was parked?

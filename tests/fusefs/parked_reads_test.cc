@@ -104,8 +104,24 @@ TEST(ParkedReadsTest, StopAnswersEverybodyOnce) {
 TEST(ParkedReadsTest, TooManyAreRefused) {
   Reader reader;
   ParkedReads parked;
-  for (size_t i = 0; i < ParkedReads::kMaxReads; ++i) ASSERT_TRUE(parked.Park(reader.AsRead()));
+  for (size_t i = 0; i < ParkedReads::kMaxOfOthers; ++i) {
+    ASSERT_TRUE(parked.Park(reader.AsRead()));
+  }
   EXPECT_FALSE(parked.Park(reader.AsRead()));
+}
+
+TEST(ParkedReadsTest, RootFindsRoomWhenOthersHaveTakenTheirs) {
+  Reader reader;
+  ParkedReads parked;
+  for (size_t i = 0; i < ParkedReads::kMaxOfOthers; ++i) {
+    ASSERT_TRUE(parked.Park(reader.AsRead()));
+  }
+  ParkedReads::Read of_owner = reader.AsRead();
+  of_owner.of_owner = true;
+  for (size_t i = ParkedReads::kMaxOfOthers; i < ParkedReads::kMaxReads; ++i) {
+    ASSERT_TRUE(parked.Park(of_owner));
+  }
+  EXPECT_FALSE(parked.Park(of_owner));
 }
 
 // Interrupts, wakes and parking race; every reader must be answered exactly once.
