@@ -401,9 +401,11 @@ Status CloneJob::Finish() {
 CloneJob::Next CloneJob::OnError(const Error& error) {
   if (interrupted_.load()) return Next::kOver;
   resume_at_ = MonotonicNow() + kLater;
-  if (error.code == Errc::kNoSpace || error.code == Errc::kQuota) {
+  const bool of_daemon = error.code == Errc::kNoMemory || error.code == Errc::kNoFiles;
+  if (of_daemon || error.code == Errc::kNoSpace || error.code == Errc::kQuota) {
     MutexLock lock(mu_);
-    paused_ = Text("copying waits for space on node ", clone_->node().name(), ": ", error.message);
+    paused_ = Text("copying waits for ", of_daemon ? "what the daemon lacks" : "space on node ",
+                   of_daemon ? "" : clone_->node().name(), ": ", error.message);
     return Next::kLater;
   }
   if (attempts_.fetch_add(1) + 1 < kAttempts) return Next::kLater;

@@ -86,8 +86,7 @@ bool Folder::FoldAll() {
     if (store_.hydrator_->throttle().rate() == 0) return false;
     const Status done = FoldPair(pair);
     if (done.ok()) continue;
-    if (done.error().code == Errc::kBusy || done.error().code == Errc::kNoSpace ||
-        done.error().code == Errc::kQuota) {
+    if (Passes(done.error().code)) {
       all = false;
       patience.not_before = MonotonicNow() + patience.next;
       patience.next = std::min(patience.next * 2, kMostWaiting);
@@ -98,6 +97,11 @@ bool Folder::FoldAll() {
     given_up_.insert(pair.under);
   }
   return all;
+}
+
+bool Folder::Passes(Errc code) {
+  return code == Errc::kBusy || code == Errc::kNoSpace || code == Errc::kQuota ||
+         code == Errc::kNoMemory || code == Errc::kNoFiles;
 }
 
 Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {

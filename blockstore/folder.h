@@ -63,6 +63,8 @@ class Folder {
     Layer* under;
     Layer* over;
   };
+  // Is it likely to go well later?
+  static bool Passes(Errc code);
   Result<Layers> CheckPair(const Pair& pair);
   // Whose maps may name `over`, and which of them has it as its head (null: none). Nobody is in the
   // middle of an instant.
