@@ -186,9 +186,9 @@ Status CloneJob::CopySlice() {
   const Nanoseconds deadline = MonotonicNow() + kSlice;
   const auto over = [&] { return interrupted_.load() || MonotonicNow() >= deadline; };
   while (!over()) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_, data_));
     VOLFS_ASSIGN(const bool served, CopyWanted(over));
     if (!served) break;
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_, data_));
     if (!data) {
       VOLFS_TRY(CommitProgress());
       moved_ = true;
@@ -216,14 +216,14 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
     const std::optional<uint64_t> wanted = wanted_.Take();
     if (!wanted) return true;
     const uint64_t piece_end = (*wanted / context_.piece_bytes + 1) * context_.piece_bytes;
-    // Readers come in any order: what follows the piece is not looked at, and zeros between data
-    // are copied as zeros.
-    DataCursor starts(DataCursor::Wanted::kStart);
+    // Readers come in any order. What the walk knows of the range of data that it is in need not be
+    // asked again; and the walk must not forget it.
+    DataCursor data_here = data_;
     for (uint64_t at = piece_end - context_.piece_bytes; at < piece_end;) {
-      VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at, starts));
+      VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at, data_here));
       if (!data || data->offset_bytes >= piece_end) break;
       const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
-      at = std::min({source_->size_bytes(), piece_end, start + StepBytes()});
+      at = std::min({data->end(), piece_end, start + StepBytes()});
       VOLFS_ASSIGN(const bool copied, CopyPiece({start, at - start}, over));
       if (copied) continue;
       wanted_.Add(*wanted);

@@ -148,7 +148,7 @@ TEST_F(BoundedCostTest, CopyingAFragmentedVolumeAsksOnceForEachRangeOfData) {
   EXPECT_LE(calls_.ranges, 16U);
 }
 
-// What readers of a clone ask for is found without asking where it ends, in whatever order.
+// What readers of a clone ask for is in a range that the walk knows already, in whatever order.
 TEST_F(BoundedCostTest, WhatReadersWantFirstIsNotWalked) {
   fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
   OpenCounted({.copy_rate = 0});
