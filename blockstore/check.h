@@ -17,12 +17,13 @@ namespace volfs {
 struct Finding {
   enum class Kind : uint8_t {
     // Nodes.
-    kCatalog,     // a catalog is damaged: SQLite, a checksum, an impossible value
-    kSameNode,    // two directories are copies of one node; nothing else is looked at then
-    kNodeName,    // two nodes have one name
-    kBlockSize,   // two nodes have blocks of different sizes
-    kOlderCopy,   // a peer has seen a greater generation of a node
-    kNodeAbsent,  // a node that others know was not given; said, never damage
+    kCatalog,         // a catalog is damaged: SQLite, a checksum, an impossible value
+    kSameNode,        // two directories are copies of one node; nothing else is looked at then
+    kNodeName,        // two nodes have one name
+    kBlockSize,       // two nodes have blocks of different sizes
+    kOlderCopy,       // a peer has seen a greater generation of a node
+    kNodeUnfinished,  // a node whose making was cut off: nothing is in it, the next mount makes it
+    kNodeAbsent,      // a node that others know was not given; said, never damage
     // Names and ids.
     kIdTwice,      // two things have one id
     kNameTwice,    // two nodes have volumes of one name

@@ -5,6 +5,7 @@
 
 #include "blockstore/check.h"
 #include "blockstore/log.h"
+#include "blockstore/node_opener.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/mount_helper.h"
@@ -24,12 +25,26 @@ struct StoreToCheck {
   std::vector<volfs::Finding> findings;  // of nodes that could not be opened
 };
 
-// A node that is damaged is a finding.
+void NoteUnfinished(const std::string& path, StoreToCheck& store) {
+  store.names.push_back(path);
+  store.findings.push_back({volfs::Finding::Kind::kNodeUnfinished, volfs::Finding::Weight::kTidy,
+                            path,
+                            Text(path,
+                                 ": the making of this node was cut off, so nothing is in it; the "
+                                 "next mount finishes it"),
+                            false});
+}
+
+// A node that is damaged, or was never finished, is a finding.
 Status OpenToCheck(const std::string& path, NodeAccess access, StoreToCheck& store) {
   Result<std::unique_ptr<Node>> node = OpenOffline(path, access);
   if (node.ok()) {
     store.names.push_back(node.value()->name());
     store.nodes.push_back(std::move(node.value()));
+    return OkStatus();
+  }
+  if (node.error().code == Errc::kNotFound) {
+    NoteUnfinished(path, store);
     return OkStatus();
   }
   if (node.error().code != Errc::kCorrupt) return node.error();
@@ -103,15 +118,20 @@ std::string LastLine(const StoreToCheck& store, const CheckCounts& counts, bool 
 }
 
 Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
+  StoreToCheck store;
   std::vector<std::string> paths;
   for (const std::string& given : SplitNodeDirectories(options.directories)) {
+    if (const Result<DirectoryKind> kind = ClassifyDirectory(given);
+        kind.ok() && kind.value() == DirectoryKind::kUnfinished) {
+      NoteUnfinished(given, store);
+      continue;
+    }
     VOLFS_ASSIGN(const std::string path, NodeDirectoryOf(given));
     if (std::find(paths.begin(), paths.end(), path) != paths.end()) {
       return UsageFailure(Text(given, ": is given twice"));
     }
     paths.push_back(path);
   }
-  StoreToCheck store;
   const NodeAccess access = options.repair ? NodeAccess::kReadWrite : NodeAccess::kReadOnly;
   for (const std::string& path : paths) VOLFS_TRY(OpenToCheck(path, access, store));
   std::vector<Node*> nodes;
@@ -119,7 +139,7 @@ Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
   const Waiting waiting(Waiting::For::kSync);
   CheckOptions how;
   // What a node says that cannot be read is not known: nothing can be called left over.
-  how.repair = options.repair && store.findings.empty();
+  how.repair = options.repair && CountFindings(store.findings).left == 0;
   VOLFS_ASSIGN(const std::vector<volfs::Finding> found, CheckNodes(nodes, how));
   store.findings.insert(store.findings.end(), found.begin(), found.end());
   const CheckCounts counts = CountFindings(store.findings);

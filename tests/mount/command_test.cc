@@ -102,6 +102,33 @@ TEST_F(CommandTest, MountRefusals) {
                 "forget the mountpoint");
 }
 
+// The making of a node that was cut off, after whatever step, is none of check's problems, and the
+// next mount finishes it. But where layers are there, a catalog that is empty is damage.
+TEST_F(CommandTest, ChecksANodeWhoseMakingWasCutOff) {
+  const std::vector<std::string> steps = {"touch lock", "mkdir -m 700 layers", "touch catalog.db",
+                                          "touch catalog.db-wal",
+                                          "head -c 3000000 /dev/urandom > ballast"};
+  for (size_t made = 1; made <= steps.size(); ++made) {
+    SCOPED_TRACE(steps[made - 1]);
+    const std::string node = NodePath("half" + std::to_string(made));
+    MustRun("mkdir -m 700 " + node);
+    for (size_t i = 0; i < made; ++i) MustRun("cd " + node + " && " + steps[i]);
+    const CommandResult check = Volfs("check " + node);
+    EXPECT_EQ(check.exit_code, 0) << check.output;
+    EXPECT_THAT(check.output, HasSubstr("making of this node was cut off"));
+    Mount({"half" + std::to_string(made)});
+    Unmount();
+    EXPECT_EQ(Volfs("check " + node).output,
+              "half" + std::to_string(made) + ": nothing is wrong\n");
+  }
+  const std::string node = NodePath("lost");
+  MustRun("mkdir -m 700 " + node + " " + node + "/layers && cd " + node +
+          " && touch catalog.db layers/0123456789abcd00");
+  EXPECT_EQ(Volfs("check " + node).exit_code, 4);
+  EXPECT_NE(TryMount({"lost"}).exit_code, kOk);
+  EXPECT_TRUE(Exists(node + "/layers/0123456789abcd00"));
+}
+
 // A directory that was a node and is empty now is the mountpoint of a disk that did not come up:
 // refused by name, not made a new node (interface.md 3, T38).
 TEST_F(CommandTest, EmptyDirectoryThatWasANodeIsRefused) {
