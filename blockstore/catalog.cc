@@ -1,5 +1,6 @@
 #include "blockstore/catalog.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cassert>
 #include <utility>
@@ -31,7 +32,8 @@ using catalog::Tables;
 //     as a whole). If the transaction is whole, its first frame is overwritten by another, the
 //     "seal": a transaction of one page that was never written before. If that fails: outcome
 //     unknown. Otherwise nothing happened, and it is tried again: first after a checkpoint, with
-//     the WAL from its beginning, then without the ballast.
+//     the WAL from its beginning, then with one piece of the ballast after the other given away, as
+//     far as its Room allows.
 //   - anything else: outcome unknown; fenced.
 class Catalog::Impl {
  public:
@@ -47,8 +49,21 @@ class Catalog::Impl {
   Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk, uint64_t* alike) VOLFS_EXCLUDES(db_mu_);
   Status Verify() VOLFS_EXCLUDES(db_mu_);
 
-  Status Commit(const CatalogChange& change) VOLFS_EXCLUDES(queue_mu_, db_mu_);
+  Status Commit(const CatalogChange& change, Room room) VOLFS_EXCLUDES(queue_mu_, db_mu_);
   Status Checkpoint() VOLFS_EXCLUDES(db_mu_);
+  Status ShortenLog() VOLFS_EXCLUDES(db_mu_);
+  [[nodiscard]] bool LogIsLong() const { return log_bytes_ >= catalog::kLogLongBytes; }
+  void OnLogLong(std::function<void()> wake) { on_log_long_ = std::move(wake); }
+
+  Status CheckMayGrow() VOLFS_EXCLUDES(db_mu_);
+  Status CheckReserve() VOLFS_EXCLUDES(db_mu_) {
+    if (Sabotaged(Sabotage::kGrowFromReserve) || RestoreReserve()) return OkStatus();
+    return NothingNew();
+  }
+  bool RestoreReserve() VOLFS_EXCLUDES(db_mu_);
+  [[nodiscard]] uint64_t missing_reserve_bytes() const {
+    return catalog::kBallastBytes - ballast_bytes_;
+  }
 
   [[nodiscard]] bool fenced() const { return fenced_; }
   [[nodiscard]] bool read_only() const { return read_only_; }
@@ -58,17 +73,19 @@ class Catalog::Impl {
  private:
   struct Pending {  // a Commit that has not returned; on its caller's stack
     const CatalogChange* change;
+    Room room;
     Status result = OkStatus();
     bool done = false;
   };
   using Group = std::vector<Pending*>;
+  static constexpr Nanoseconds kFillPatience = std::chrono::seconds(1);
 
   // True: the caller leads, and `group` is what it must apply. False: somebody else has done it.
   bool LeadOrWait(Pending& mine, Group& group) VOLFS_EXCLUDES(queue_mu_);
   void Finish(const Group& group) VOLFS_EXCLUDES(queue_mu_);
 
   void ApplyLocked(const Group& group) VOLFS_REQUIRES(db_mu_);
-  Status ApplyAloneLocked(const CatalogChange& change) VOLFS_REQUIRES(db_mu_);
+  Status ApplyAloneLocked(const CatalogChange& change, Room room) VOLFS_REQUIRES(db_mu_);
   // All of it, or rolled back.
   template <typename Body>
   Status TransactLocked(const Body& body) VOLFS_REQUIRES(db_mu_);
@@ -77,9 +94,12 @@ class Catalog::Impl {
   Error FenceLocked(Error error) VOLFS_REQUIRES(db_mu_);
   // Make room for a commit: true if it is worth another attempt.
   bool ReuseWalLocked() VOLFS_REQUIRES(db_mu_);
-  bool ReleaseBallastLocked() VOLFS_REQUIRES(db_mu_);
-  void RestoreBallast() VOLFS_EXCLUDES(db_mu_);
+  bool ReleaseReserveLocked(Room room) VOLFS_REQUIRES(db_mu_);
+  Status CheckpointLocked() VOLFS_REQUIRES(db_mu_);
   [[nodiscard]] Status CheckNotFenced() const;
+  [[nodiscard]] Error NothingNew() const {
+    return catalog::NothingNew(directory_, missing_reserve_bytes());
+  }
 
   static bool IsNoRoom(Errc code) { return code == Errc::kNoSpace || code == Errc::kQuota; }
   static bool IsClean(Errc code) {  // nothing happened
@@ -91,6 +111,9 @@ class Catalog::Impl {
   std::atomic<bool> fenced_{false};
   std::atomic<bool> read_only_{false};
   std::atomic<uint64_t> commits_{0};
+  std::atomic<uint64_t> log_bytes_{0};  // in use
+  std::atomic<uint64_t> ballast_bytes_{0};
+  std::function<void()> on_log_long_;
 
   // Who waits for a group to be applied. Never held together with db_mu_.
   Mutex queue_mu_;
@@ -102,9 +125,10 @@ class Catalog::Impl {
   Mutex db_mu_;
   std::unique_ptr<Connection> connection_ VOLFS_GUARDED_BY(db_mu_);
   std::unique_ptr<Tables> tables_ VOLFS_GUARDED_BY(db_mu_);  // ends before the connection
-  bool checkpoint_due_ VOLFS_GUARDED_BY(db_mu_) = false;  // something was committed since the last
-  bool ballast_missing_ VOLFS_GUARDED_BY(db_mu_) = false;
-  bool making_ballast_ VOLFS_GUARDED_BY(db_mu_) = false;
+  bool checkpoint_due_ VOLFS_GUARDED_BY(db_mu_) = false;   // something was committed since the last
+  bool filling_ballast_ VOLFS_GUARDED_BY(db_mu_) = false;  // without the lock
+  Condition ballast_filled_;
+  Nanoseconds fill_again_at_ VOLFS_GUARDED_BY(db_mu_){0};  // after a quota refused what seemed free
 };
 
 Catalog::Impl::~Impl() {
@@ -120,61 +144,58 @@ Status Catalog::Impl::Create(const NodeRecord& node) {
   VOLFS_TRY(catalog::ValidateChange(change));
   MutexLock lock(db_mu_);
   if (directory_.sqlite_vfs() == nullptr) {
-    // SQLite would make it readable for everybody; its other files get the mode of this one. Only
+    // SQLite would make them readable for everybody, and where overwriting takes new room. Only
     // ever made, never opened, here: closing a descriptor would drop SQLite's own locks.
-    const auto made = directory_.Open(catalog::kDatabaseName, OpenMode::kCreateNew);
-    if (!made.ok() && made.error().code != Errc::kExists) return made.error();
+    for (const char* name : {catalog::kDatabaseName, catalog::kWalName}) {
+      const auto made = directory_.Open(name, OpenMode::kCreateNew);
+      if (!made.ok() && made.error().code != Errc::kExists) return made.error();
+    }
   }
   VOLFS_ASSIGN(connection_, Connection::Open(directory_, Connection::Mode::kMakeIfMissing));
   where_ = connection_->where();
   VOLFS_ASSIGN(const catalog::Format format, catalog::ReadFormat(*connection_));
   if (!format.empty) return Error{Errc::kExists, Text(where_, ": there is one already")};
   VOLFS_TRY(connection_->UseWal());
-  const Status ballast = catalog::MakeBallast(directory_);
+  // Without room for it the node is made all the same; nothing new can be made on it before there
+  // is.
+  const Status ballast = catalog::FillBallast(directory_);
   if (!ballast.ok() && !IsNoRoom(ballast.error().code)) return ballast;
-  ballast_missing_ = !ballast.ok();  // Checkpoint makes it when there is room
+  ballast_bytes_ = catalog::BallastBytes(directory_);
   auto tables = std::make_unique<Tables>(*connection_);
   VOLFS_TRY(tables->Begin());
   VOLFS_TRY(catalog::CreateTables(*connection_));
   VOLFS_TRY(tables->Apply(change));
+  VOLFS_TRY(connection_->MakeRoom(0));
   VOLFS_TRY(tables->Commit());
   checkpoint_due_ = true;
+  connection_->ReserveWal();
   VOLFS_TRY(directory_.SyncNames());
   tables_ = std::move(tables);
   return OkStatus();
 }
 
-namespace {
-
-// After a failed sync of an earlier mount the page cache may show frames of the WAL that are not on
-// disk. Taken for real they would be built on, and a power loss would cut off all that follows
-// them. So they are forgotten, before SQLite has a descriptor of these files: closing one of ours
-// later would drop its locks.
-void ForgetCache(NodeDirectory& directory) {
-  for (const char* name : {catalog::kDatabaseName, catalog::kWalName}) {
-    const auto file = directory.Open(name, OpenMode::kReadOnly);
-    if (!file.ok()) continue;  // SQLite will say what is wrong with it
-    const Result<uint64_t> size_bytes = file.value()->Size();
-    if (size_bytes.ok()) file.value()->DropCache({0, size_bytes.value()});
-  }
-}
-
-}  // namespace
-
 Status Catalog::Impl::Open() {
   MutexLock lock(db_mu_);
-  ForgetCache(directory_);
   VOLFS_ASSIGN(connection_, Connection::Open(directory_, Connection::Mode::kOpenExisting));
   where_ = connection_->where();
   VOLFS_ASSIGN(const catalog::Format format, catalog::ReadFormat(*connection_));
   // Before anything is made of what it says: of a damaged log SQLite reads less, or nothing.
   VOLFS_TRY(connection_->CheckFiles());
   if (format.empty) {
+    // Made as anew, it would know none of these, and they would be removed.
+    VOLFS_ASSIGN(const auto layers, directory_.ListLayers());
+    if (!layers.empty()) {
+      return connection_->Corrupt(
+          "it is empty, but there are files in layers/; restore the node's directory from a "
+          "backup");
+    }
     return Error{Errc::kNotFound, Text(where_, ": its creation did not finish")};
   }
   read_only_ = format.read_only;
   if (!read_only_) VOLFS_TRY(connection_->UseWal());
-  ballast_missing_ = !catalog::HasBallast(directory_);
+  ballast_bytes_ = catalog::BallastBytes(directory_);
+  log_bytes_ = connection_->wal_bytes();
+  checkpoint_due_ = log_bytes_ > 0;  // of the last mount
   tables_ = std::make_unique<Tables>(*connection_);
   return OkStatus();
 }
@@ -216,7 +237,7 @@ Status Catalog::Impl::Verify() {
   return tables_->Verify();
 }
 
-Status Catalog::Impl::Commit(const CatalogChange& change) {
+Status Catalog::Impl::Commit(const CatalogChange& change, Room room) {
   VOLFS_TRY(CheckNotFenced());
   if (read_only_) {
     return Error{Errc::kReadOnly,
@@ -226,15 +247,18 @@ Status Catalog::Impl::Commit(const CatalogChange& change) {
   }
   VOLFS_TRY(catalog::ValidateChange(change));
   if (change.empty()) return OkStatus();
-  Pending mine{&change};
+  if (room == Room::kGrow) VOLFS_TRY(CheckReserve());
+  Pending mine{&change, room};
   Group group;
   if (!LeadOrWait(mine, group)) return mine.result;
   {
     MutexLock lock(db_mu_);
     const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kCommit);
     ApplyLocked(group);
+    log_bytes_ = connection_->wal_bytes();
   }
   Finish(group);
+  if (LogIsLong() && on_log_long_) on_log_long_();
   return mine.result;
 }
 
@@ -257,6 +281,8 @@ void Catalog::Impl::Finish(const Group& group) {
 }
 
 void Catalog::Impl::ApplyLocked(const Group& group) {
+  // The background has not come to it.
+  if (!fenced_ && connection_->wal_bytes() >= catalog::kLogMostBytes) (void)ReuseWalLocked();
   if (group.size() > 1 && !fenced_) {
     Status together = AttemptLocked(group);
     const bool retry = !together.ok() && !fenced_ && IsClean(together.error().code);
@@ -268,19 +294,22 @@ void Catalog::Impl::ApplyLocked(const Group& group) {
     // One of them is refused, or is too big: the others shall not suffer for it.
   }
   for (Pending* pending : group) {
-    pending->result = fenced_ ? CheckNotFenced() : ApplyAloneLocked(*pending->change);
+    pending->result =
+        fenced_ ? CheckNotFenced() : ApplyAloneLocked(*pending->change, pending->room);
   }
 }
 
-Status Catalog::Impl::ApplyAloneLocked(const CatalogChange& change) {
-  Pending pending{&change};
+Status Catalog::Impl::ApplyAloneLocked(const CatalogChange& change, Room room) {
+  Pending pending{&change, room};
   const Group group{&pending};
   const auto no_room = [this](const Status& status) {
     return !status.ok() && !fenced_ && IsNoRoom(status.error().code);
   };
   Status status = AttemptLocked(group);
   if (no_room(status) && ReuseWalLocked()) status = AttemptLocked(group);
-  if (no_room(status) && ReleaseBallastLocked()) status = AttemptLocked(group);
+  while (no_room(status) && ReleaseReserveLocked(room)) status = AttemptLocked(group);
+  if (no_room(status)) connection_->EmptyWal();  // what it took in vain, if all else is moved
+  if (status.ok() && room == Room::kFree) fill_again_at_ = Nanoseconds{0};
   if (Sabotaged(Sabotage::kBelieveCommit)) return OkStatus();
   if (status.ok() || (!fenced_ && IsClean(status.error().code))) return status;
   return FenceLocked(status.error());
@@ -304,9 +333,11 @@ Status Catalog::Impl::TransactLocked(const Body& body) {
 Status Catalog::Impl::AttemptLocked(const Group& group) {
   connection_->NoteWal();
   Tables& tables = *tables_;
-  Status status = TransactLocked([&group, &tables]() -> Status {
+  const bool grows =
+      std::any_of(group.begin(), group.end(), [](auto* p) { return p->room == Room::kGrow; });
+  Status status = TransactLocked([&, this]() -> Status {
     for (const Pending* pending : group) VOLFS_TRY(tables.Apply(*pending->change));
-    return OkStatus();
+    return connection_->MakeRoom(grows ? catalog::kSpareAfterGrowth : 0);
   });
   if (status.ok() || !IsNoRoom(status.error().code)) return status;
   if (!connection_->FailedCommitIsTorn()) {
@@ -335,46 +366,88 @@ bool Catalog::Impl::ReuseWalLocked() {
   return status.ok();
 }
 
-bool Catalog::Impl::ReleaseBallastLocked() {
-  if (fenced_ || ballast_missing_ || making_ballast_) return false;
-  ballast_missing_ = true;
-  if (!catalog::RemoveBallast(directory_)) return false;
+// One piece of it.
+bool Catalog::Impl::ReleaseReserveLocked(Room room) {
+  while (filling_ballast_) ballast_filled_.Wait(db_mu_);
+  uint64_t least_bytes = room == Room::kFree     ? 0
+                         : room == Room::kRecord ? catalog::kBallastBytes / 4
+                                                 : catalog::kBallastBytes;
+  if (room == Room::kGrow && Sabotaged(Sabotage::kGrowFromReserve)) least_bytes = 0;
+  if (room == Room::kFree && Sabotaged(Sabotage::kDeleteAsGrowth)) return false;
+  if (fenced_ || ballast_bytes_ <= least_bytes) return false;
+  const uint64_t next_bytes =
+      std::max(least_bytes,
+               ballast_bytes_ - std::min<uint64_t>(ballast_bytes_, catalog::kBallastPieceBytes));
+  if (!catalog::ShrinkBallast(directory_, next_bytes)) return false;
+  ballast_bytes_ = next_bytes;
   (void)ReuseWalLocked();  // the database can grow now, so that the WAL need not
   return !fenced_;
+}
+
+Status Catalog::Impl::CheckpointLocked() {
+  const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kCommit);
+  VOLFS_TRY(CheckNotFenced());
+  if (!checkpoint_due_) return OkStatus();
+  if (const Status status = connection_->Checkpoint(); !status.ok()) {
+    // Without room the WAL just stays as it is, and with it every commit.
+    if (IsNoRoom(status.error().code)) return status;
+    return FenceLocked(status.error());
+  }
+  checkpoint_due_ = false;
+  log_bytes_ = connection_->wal_bytes();
+  return OkStatus();
+}
+
+Status Catalog::Impl::ShortenLog() {
+  if (read_only_) return OkStatus();
+  MutexLock lock(db_mu_);
+  return CheckpointLocked();
 }
 
 Status Catalog::Impl::Checkpoint() {
   if (read_only_) return OkStatus();
   {
     MutexLock lock(db_mu_);
-    const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kCommit);
-    VOLFS_TRY(CheckNotFenced());
-    Status status = connection_->Checkpoint();
-    if (!status.ok() && IsNoRoom(status.error().code) && ReleaseBallastLocked()) {
-      status = connection_->Checkpoint();
-    }
-    if (!status.ok()) {
-      // Without room the WAL just stays as it is, and with it every commit.
-      if (IsNoRoom(status.error().code)) return status;
-      return FenceLocked(status.error());
-    }
-    checkpoint_due_ = false;
+    VOLFS_TRY(CheckpointLocked());
+    if (connection_->WalFileBytes() > catalog::kLogKeptBytes) connection_->EmptyWal();
   }
-  RestoreBallast();
+  (void)RestoreReserve();
   return OkStatus();
 }
 
 // Without the lock while it writes: commits go on.
-void Catalog::Impl::RestoreBallast() {
+bool Catalog::Impl::RestoreReserve() {
+  if (ballast_bytes_ == catalog::kBallastBytes) return true;
   {
     MutexLock lock(db_mu_);
-    if (!ballast_missing_ || making_ballast_) return;
-    making_ballast_ = true;
+    if (filling_ballast_) {
+      while (filling_ballast_) ballast_filled_.Wait(db_mu_);
+      return ballast_bytes_ == catalog::kBallastBytes;
+    }
+    if (fenced_ || read_only_ || MonotonicNow() < fill_again_at_) return false;
+    const Result<SpaceInfo> space = directory_.Space();
+    if (!space.ok() || space.value().free_bytes < missing_reserve_bytes()) return false;
+    filling_ballast_ = true;
+    connection_->ReserveWal();
   }
-  const bool made = catalog::HasRoomForBallast(directory_) && catalog::MakeBallast(directory_).ok();
+  const bool filled = catalog::FillBallast(directory_).ok();
+  const uint64_t bytes = filled ? catalog::kBallastBytes : catalog::BallastBytes(directory_);
   MutexLock lock(db_mu_);
-  making_ballast_ = false;
-  ballast_missing_ = !made;
+  ballast_bytes_ = bytes;
+  fill_again_at_ = filled ? Nanoseconds{0} : MonotonicNow() + kFillPatience;
+  filling_ballast_ = false;
+  ballast_filled_.NotifyAll();
+  return filled;
+}
+
+Status Catalog::Impl::CheckMayGrow() {
+  VOLFS_TRY(CheckNotFenced());
+  if (read_only_ || Sabotaged(Sabotage::kGrowFromReserve)) return OkStatus();
+  if (!RestoreReserve()) return NothingNew();
+  MutexLock lock(db_mu_);
+  const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kCommit);
+  const Status roomy = connection_->MakeRoom(catalog::kSpareBeforeGrowth);
+  return !roomy.ok() && IsNoRoom(roomy.error().code) ? NothingNew() : roomy;
 }
 
 Catalog::Catalog(NodeDirectory& directory) : impl_(std::make_unique<Impl>(directory)) {}
@@ -400,14 +473,24 @@ Result<PresenceChunk> Catalog::LoadChunk(Id layer, uint64_t chunk, uint64_t* ali
   return impl_->LoadChunk(layer, chunk, alike);
 }
 // A change that fails half way for want of memory would fence the node.
-Status Catalog::Commit(CatalogChange change) {
+Status Catalog::Commit(CatalogChange change, Room room) {
   const AllocationScope scope(Allocations::kWait);
-  return impl_->Commit(change);
+  return impl_->Commit(change, room);
 }
 Status Catalog::Checkpoint() {
   const AllocationScope scope(Allocations::kWait);
   return impl_->Checkpoint();
 }
+Status Catalog::ShortenLog() {
+  const AllocationScope scope(Allocations::kWait);
+  return impl_->ShortenLog();
+}
+bool Catalog::LogIsLong() const { return impl_->LogIsLong(); }
+void Catalog::OnLogLong(std::function<void()> wake) { impl_->OnLogLong(std::move(wake)); }
+Status Catalog::CheckMayGrow() { return impl_->CheckMayGrow(); }
+Status Catalog::CheckReserve() { return impl_->CheckReserve(); }
+bool Catalog::RestoreReserve() { return impl_->RestoreReserve(); }
+uint64_t Catalog::missing_reserve_bytes() const { return impl_->missing_reserve_bytes(); }
 Status Catalog::Verify() { return impl_->Verify(); }
 bool Catalog::fenced() const { return impl_->fenced(); }
 void Catalog::BecomeReadOnly() { impl_->BecomeReadOnly(); }

@@ -166,6 +166,13 @@ inline bool RefusedCleanly(const Error& error) {
   return error.code != Errc::kIo && error.code != Errc::kCorrupt;
 }
 
+// What a commit may take of the node's reserve (FORMAT.md, section 8) where it finds no other room.
+enum class Room : uint8_t {
+  kGrow,    // nothing, and it is refused while the reserve is not whole: it makes something new
+  kRecord,  // all but the last quarter: it records what was accepted before
+  kFree,    // all: it makes room, or a node could not be mounted without it
+};
+
 // One node's catalog: a SQLite database that only this file pair knows. It tells everything about
 // its node that is not the bytes of layers.
 //
@@ -178,6 +185,10 @@ inline bool RefusedCleanly(const Error& error) {
 // happened. kIo, kCorrupt: the outcome of that commit is unknown; the catalog is then fenced: every
 // later call returns kIo without touching the disk, until it is opened again, which recovers either
 // the state before or after.
+//
+// Room: a commit that finds none uses the log from its beginning, after a checkpoint, and then, as
+// far as its Room allows, pieces of the reserve. The log is bounded: LogIsLong says when it should
+// be shortened in the background; a commit that finds it four times as long does that itself.
 //
 // Thread-safety: all methods from any thread. Locks: one Mutex for the connection, one for the
 // queue; leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
@@ -197,11 +208,31 @@ class Catalog {
   // One chunk (kChunkBlocks blocks from chunk * kChunkBlocks on).
   Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk, uint64_t* alike = nullptr);
 
-  Status Commit(CatalogChange change);
+  Status Commit(CatalogChange change, Room room = Room::kRecord);
 
-  // Moves what the WAL holds into the database. Never part of a commit; call it from a background
-  // thread now and then.
+  // Moves what the log holds into the database, gives back what its file has more than it keeps,
+  // and makes the reserve whole if it can. Not part of a commit; call it from a background thread
+  // now and then.
   Status Checkpoint();
+  // Only the first of these. Call it when LogIsLong.
+  Status ShortenLog();
+  [[nodiscard]] bool LogIsLong() const;  // any time, without a lock
+  // Called by a commit after which LogIsLong, with no lock of the catalog held. Set it before the
+  // first commit that shall call it.
+  void OnLogLong(std::function<void()> wake);
+
+  // --- the reserve: room on the node's filesystem that is kept for commits
+  // kNoSpace says what to do: something new cannot be made, as the reserve is not whole, or would
+  // not be after it. Before a request for something new changes anything.
+  Status CheckMayGrow();
+  // The same for what takes room of the node without the catalog: kNoSpace while the reserve is not
+  // whole and cannot be made so. Cost: one load if it is whole.
+  Status CheckReserve();
+  // How much of it is missing. Any time, without a lock.
+  [[nodiscard]] uint64_t missing_reserve_bytes() const;
+  // Makes it whole, if there is room. Cheap if it is whole or there is none; else it writes and
+  // syncs what is missing. True: it is whole.
+  bool RestoreReserve();
 
   // Checks everything, presence and SQLite's own structure included: kCorrupt names the first thing
   // that is wrong. Slow; holds up commits.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "blockstore/catalog_format.h"
+#include "blockstore/log.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/runtime.h"
 
@@ -22,41 +23,60 @@ void FillRandom(std::vector<std::byte>& bytes, uint64_t& state) {
   }
 }
 
-Status WriteBallast(NodeDirectory& directory) {
-  constexpr uint64_t kPieceBytes = 256 * 1024;
-  VOLFS_ASSIGN(const auto file, directory.Open(kBallastName, OpenMode::kCreateNew));
-  std::vector<std::byte> piece(kPieceBytes);
+// Each piece is written out by itself: of an extent that is cut in two, btrfs would give nothing
+// back.
+Status Append(NodeFile& file, uint64_t at) {
+  std::vector<std::byte> piece(kBallastPieceBytes);
   uint64_t state = Random64() | 1;
-  for (uint64_t at = 0; at < kBallastBytes; at += kPieceBytes) {
+  for (; at < kBallastBytes; at += piece.size()) {
     FillRandom(piece, state);
-    const uint64_t length = std::min(kPieceBytes, kBallastBytes - at);
-    VOLFS_TRY(file->WriteAt(std::span(piece).first(length), at));
+    VOLFS_TRY(file.WriteAt(std::span(piece).first(std::min(piece.size(), kBallastBytes - at)), at));
+    VOLFS_TRY(file.WaitWritten({at, piece.size()}));
   }
-  // No sync: the room is taken from now on, and if a crash takes the bytes, the next open sees it.
-  return OkStatus();
+  return file.SyncData();
+}
+
+// What a crash has left may have its size, but not its blocks.
+uint64_t RealBytes(NodeFile& file) {
+  const Result<uint64_t> size_bytes = file.Size();
+  const Result<uint64_t> allocated_bytes = file.AllocatedBytes();
+  if (!size_bytes.ok() || !allocated_bytes.ok()) return 0;
+  const uint64_t bytes = std::min(size_bytes.value(), kBallastBytes);
+  return allocated_bytes.value() < bytes ? 0 : bytes / kBallastPieceBytes * kBallastPieceBytes;
 }
 
 }  // namespace
 
-Status MakeBallast(NodeDirectory& directory) {
-  (void)RemoveBallast(directory);  // a short one of a crash
-  Status written = WriteBallast(directory);
-  if (!written.ok()) (void)RemoveBallast(directory);
-  return written;
-}
-
-bool HasBallast(NodeDirectory& directory) {
+uint64_t BallastBytes(NodeDirectory& directory) {
   const auto file = directory.Open(kBallastName, OpenMode::kReadOnly);
-  if (!file.ok()) return false;
-  const Result<uint64_t> size_bytes = file.value()->Size();
-  return size_bytes.ok() && size_bytes.value() >= kBallastBytes;
+  return file.ok() ? RealBytes(*file.value()) : 0;
 }
 
-bool RemoveBallast(NodeDirectory& directory) { return directory.Remove(kBallastName).ok(); }
+Status FillBallast(NodeDirectory& directory) {
+  const uint64_t had_bytes = BallastBytes(directory);
+  if (had_bytes == 0) (void)directory.Remove(kBallastName);  // a hollow one of a crash
+  const OpenMode mode = had_bytes == 0 ? OpenMode::kCreateNew : OpenMode::kReadWrite;
+  VOLFS_ASSIGN(const auto file, directory.Open(kBallastName, mode));
+  Status filled = Append(*file, had_bytes);
+  if (filled.ok() && had_bytes == 0) filled = directory.SyncNames();
+  if (!filled.ok()) (void)ShrinkBallast(directory, had_bytes);
+  return filled;
+}
 
-bool HasRoomForBallast(NodeDirectory& directory) {
-  const Result<SpaceInfo> space = directory.Space();
-  return space.ok() && space.value().free_bytes >= 4 * kBallastBytes;
+bool ShrinkBallast(NodeDirectory& directory, uint64_t bytes) {
+  if (bytes == 0) return directory.Remove(kBallastName).ok();
+  const auto file = directory.Open(kBallastName, OpenMode::kReadWrite);
+  return file.ok() && file.value()->SetSize(bytes).ok();
+}
+
+Error NothingNew(const NodeDirectory& directory, uint64_t missing_bytes) {
+  const std::string why =
+      missing_bytes == 0
+          ? "what is left is kept for deleting"
+          : Text(missing_bytes, " bytes of the node's reserve are missing, and these come first");
+  return Error{Errc::kNoSpace,
+               Text("node directory ", directory.display_path(), ": no space for anything new: ",
+                    why, "; delete volumes or snapshots, or make its filesystem larger")};
 }
 
 }  // namespace volfs::catalog

@@ -1,28 +1,33 @@
 #pragma once
 
+#include <cstdint>
+
 #include "blockstore/error.h"
 
 namespace volfs {
 class NodeDirectory;
 }
 
-// The ballast: a file of kBallastBytes on each node, there only to be removed when a commit of the
-// catalog finds no room, so that what makes room (deleting) can still be committed on a full disk.
+// The ballast: a file of kBallastBytes on each node, there only to be given away piece by piece
+// when a commit of the catalog finds no room, so that what makes room (deleting) can still be
+// committed on a full disk. Who may take how much of it is said at Room (catalog.h).
 //
-// Thread-safety: from any thread, one call at a time for one directory. It survives a crash or it
-// does not: nothing depends on it, and a short one counts as none.
+// Thread-safety: from any thread, one call at a time for one directory.
 namespace volfs::catalog {
 
-// Its bytes are random, so that no filesystem can store them in less room than they need.
-// Ensures: on an error none is left behind, if the directory allows.
-Status MakeBallast(NodeDirectory& directory);
+// What there is of it, by the blocks that it really takes; 0 if there is none.
+[[nodiscard]] uint64_t BallastBytes(NodeDirectory& directory);
 
-[[nodiscard]] bool HasBallast(NodeDirectory& directory);
+// Makes it whole. Its bytes are random, so that no filesystem can store them in less room than they
+// need. Durable when it returns: a power loss does not take the promise back.
+// kNoSpace, kQuota: there is no room for it, and what there was is as it was. kIo.
+// Cost: writes and syncs what is missing of it.
+Status FillBallast(NodeDirectory& directory);
 
-// True if there was one, and its room is free now.
-[[nodiscard]] bool RemoveBallast(NodeDirectory& directory);
+// Gives away what it has beyond `bytes`. False if that failed.
+bool ShrinkBallast(NodeDirectory& directory, uint64_t bytes);
 
-// True if there is so much free space that a ballast would not bring the node near to full.
-[[nodiscard]] bool HasRoomForBallast(NodeDirectory& directory);
+// Why nothing new is made on the node, as an error that says what to do.
+Error NothingNew(const NodeDirectory& directory, uint64_t missing_bytes);
 
 }  // namespace volfs::catalog

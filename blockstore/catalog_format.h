@@ -3,13 +3,16 @@
 #include <cstdint>
 
 // Constants of the catalog's format; FORMAT.md says what they mean and is normative.
-// The two that can be set at compile time are for simulations, which make thousands of nodes a
+// Those that can be set at compile time are for simulations, which make thousands of nodes a
 // second; a database keeps the page size that it was made with.
 #ifndef VOLFS_CATALOG_PAGE_BYTES
 #define VOLFS_CATALOG_PAGE_BYTES 4096
 #endif
 #ifndef VOLFS_CATALOG_BALLAST_BYTES
 #define VOLFS_CATALOG_BALLAST_BYTES (8 * 1024 * 1024)
+#endif
+#ifndef VOLFS_CATALOG_LOG_BYTES
+#define VOLFS_CATALOG_LOG_BYTES (1024 * 1024)
 #endif
 
 namespace volfs::catalog {
@@ -21,6 +24,22 @@ inline constexpr int kPageBytes = VOLFS_CATALOG_PAGE_BYTES;
 static_assert(kPageBytes >= 512 && kPageBytes <= 65536 && (kPageBytes & (kPageBytes - 1)) == 0);
 
 inline constexpr uint64_t kBallastBytes = VOLFS_CATALOG_BALLAST_BYTES;
+
+// The log (catalog.db-wal). It keeps the first of these always; from the second on it is moved into
+// the database in the background; with the third the next commit does that first.
+inline constexpr uint64_t kLogKeptBytes = VOLFS_CATALOG_LOG_BYTES;
+inline constexpr uint64_t kLogLongBytes = 4 * kLogKeptBytes;
+inline constexpr uint64_t kLogMostBytes = 16 * kLogKeptBytes;
+
+// The database's file grows by so much, and has room for so many pages more than it uses; what
+// makes something new leaves that many of them, so that what frees something finds room.
+inline constexpr uint64_t kDatabaseStepBytes = uint64_t{16} * kPageBytes;
+inline constexpr uint64_t kSparePages = 32;
+inline constexpr uint64_t kSpareAfterGrowth = 16;
+// What a request for something new finds at least before it begins: it may need some for itself.
+inline constexpr uint64_t kSpareBeforeGrowth = 20;
+
+inline constexpr uint64_t kBallastPieceBytes = kBallastBytes / 8;
 inline constexpr char kBallastName[] = "ballast";
 inline constexpr char kDatabaseName[] = "catalog.db";
 inline constexpr char kWalName[] = "catalog.db-wal";

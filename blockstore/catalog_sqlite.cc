@@ -1,5 +1,6 @@
 #include "blockstore/catalog_sqlite.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
@@ -41,12 +42,28 @@ bool WaitForMemory() {
   return sqlite3_config(SQLITE_CONFIG_MALLOC, &waiting) == SQLITE_OK;
 }
 
+// After a failed sync of an earlier mount the page cache may show frames of the WAL that are not on
+// disk. Taken for real they would be built on, and a power loss would cut off all that follows
+// them. So they are forgotten, before SQLite has a descriptor of these files: closing one of ours
+// later would drop its locks.
+void ForgetCache(NodeDirectory& directory) {
+  for (const char* name : {kDatabaseName, kWalName}) {
+    const auto file = directory.Open(name, OpenMode::kReadOnly);
+    if (!file.ok()) continue;  // SQLite will say what is wrong with it
+    const Result<uint64_t> size_bytes = file.value()->Size();
+    if (size_bytes.ok()) file.value()->DropCache({0, size_bytes.value()});
+  }
+}
+
 }  // namespace
+
+Connection::Connection(std::string where) : where_(std::move(where)) {}
 
 Result<std::unique_ptr<Connection>> Connection::Open(NodeDirectory& directory, Mode mode) {
   [[maybe_unused]] static const bool waits = WaitForMemory();
   std::unique_ptr<Connection> connection(
       new Connection(Text("catalog of node directory ", directory.display_path())));
+  if (mode == Mode::kOpenExisting) ForgetCache(directory);
   VOLFS_TRY(connection->OpenDatabase(directory, mode));
   VOLFS_TRY(connection->Configure());
   return connection;
@@ -93,12 +110,15 @@ Status Connection::Configure() {
   if (Sabotaged(Sabotage::kCatalogNotSynced)) VOLFS_TRY(Execute("PRAGMA synchronous = NORMAL"));
   // Means something only while the database is empty.
   VOLFS_TRY(Execute(Text("PRAGMA page_size = ", kPageBytes).c_str()));
+  // A checkpoint cuts the file to a multiple of this, so the room for spare pages stays.
+  int step = static_cast<int>(kDatabaseStepBytes);
+  (void)sqlite3_file_control(db_, "main", SQLITE_FCNTL_CHUNK_SIZE, &step);
   // A hook of our own also takes the place of SQLite's automatic checkpoints.
   sqlite3_wal_hook(
       db_,
       [](void* self, sqlite3*, const char*, int frames) {
-        static_cast<Connection*>(self)->NoteCommit(static_cast<uint64_t>(frames));
-        return SQLITE_OK;
+        const bool fine = static_cast<Connection*>(self)->NoteCommit(static_cast<uint64_t>(frames));
+        return fine ? SQLITE_OK : SQLITE_IOERR;
       },
       this);
   return OkStatus();
@@ -106,6 +126,7 @@ Status Connection::Configure() {
 
 Connection::~Connection() {
   if (db_ == nullptr) return;
+  page_count_.reset();
   [[maybe_unused]] const int code = sqlite3_close(db_);
   assert(code == SQLITE_OK);  // else a Statement outlived its connection
 }
@@ -187,16 +208,95 @@ Status Connection::Checkpoint() {
   if (code != SQLITE_OK) return LastError(code, "checkpoint");
   wal_begins_anew_ = true;
   wal_is_moved_ = frames == moved;
+  if (wal_is_moved_) wal_bytes_ = 0;
+  database_bytes_ = 0;  // SQLite has cut the file
+  (void)MakeRoom(0);
   return OkStatus();
 }
 
+// The header first, and synced: of a log that was cut, but has its header, a recovery would read
+// the older transactions only, and lay their pages over the newer ones of the database.
 void Connection::EmptyWal() {
   sqlite3_file* const wal = WalFile();
   if (wal == nullptr || !wal_is_moved_) return;
   const std::array<uint8_t, 32> zeros{};
-  if (wal->pMethods->xWrite(wal, zeros.data(), zeros.size(), 0) == SQLITE_OK) {
-    (void)wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+  if (wal->pMethods->xWrite(wal, zeros.data(), zeros.size(), 0) != SQLITE_OK) return;
+  wal_is_empty_ = true;
+  const bool syncs = !Sabotaged(Sabotage::kLogCutUnsynced);
+  if (syncs && wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) != SQLITE_OK) return;
+  if (WalFileBytes() > kLogKeptBytes) {
+    (void)wal->pMethods->xTruncate(wal, static_cast<sqlite3_int64>(kLogKeptBytes));
   }
+}
+
+uint64_t Connection::WalFileBytes() const {
+  sqlite3_file* const wal = WalFile();
+  sqlite3_int64 bytes = 0;
+  if (wal == nullptr || wal->pMethods->xFileSize(wal, &bytes) != SQLITE_OK) return 0;
+  return static_cast<uint64_t>(bytes);
+}
+
+void Connection::ReserveWal() {
+  sqlite3_file* const wal = WalFile();
+  const uint64_t bytes = WalFileBytes();
+  if (wal != nullptr && bytes < kLogKeptBytes) (void)WriteZeros(wal, bytes, kLogKeptBytes);
+}
+
+// A transaction that is not written yet has its pages in memory: what is behind the end of the file
+// is nobody's. SQLite believes the page count in the database's header, not the file's size.
+Status Connection::MakeRoom(uint64_t least_spare) {
+  if (page_count_ == nullptr) {
+    page_count_ = std::make_unique<Statement>(*this, "PRAGMA page_count");
+  }
+  Query query(*page_count_);
+  VOLFS_ASSIGN(const bool found, query.Next());
+  const uint64_t needed = (found ? static_cast<uint64_t>(query.IntegerAt(0)) : 0) * kPageBytes;
+  const uint64_t wanted = needed + kSparePages * kPageBytes;
+  if (database_bytes_ >= wanted) return OkStatus();
+  const Status extended = ExtendDatabase(wanted);
+  const bool will_do = database_bytes_ >= needed + least_spare * kPageBytes;
+  if (!extended.ok() && extended.error().code != Errc::kIo && will_do) return OkStatus();
+  return extended;
+}
+
+Status Connection::ExtendDatabase(uint64_t bytes) {
+  sqlite3_file* file = nullptr;
+  sqlite3_int64 now = 0;
+  if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+      file == nullptr || file->pMethods == nullptr ||
+      file->pMethods->xFileSize(file, &now) != SQLITE_OK) {
+    return Error{Errc::kIo, Text(where_, ": its size cannot be asked")};
+  }
+  database_bytes_ = static_cast<uint64_t>(now);
+  if (database_bytes_ >= bytes) return OkStatus();
+  const uint64_t end = (bytes + kDatabaseStepBytes - 1) / kDatabaseStepBytes * kDatabaseStepBytes;
+  VOLFS_TRY(WriteZeros(file, database_bytes_, end));
+  database_bytes_ = end;
+  return OkStatus();
+}
+
+Status Connection::WriteZeros(sqlite3_file* file, uint64_t from, uint64_t to) const {
+  static constexpr std::array<uint8_t, kDatabaseStepBytes> kZeros{};
+  while (from < to) {
+    const uint64_t part = std::min<uint64_t>(kZeros.size(), to - from);
+    const int code = file->pMethods->xWrite(file, kZeros.data(), static_cast<int>(part),
+                                            static_cast<sqlite3_int64>(from));
+    if (code != SQLITE_OK) {
+      Error error{Errc::kIo, Text(where_, ": making it longer: ", sqlite3_errstr(code))};
+      // Only SQLite's own calls leave their errno with the connection.
+      sqlite3_vfs* vfs = nullptr;
+      (void)sqlite3_file_control(db_, "main", SQLITE_FCNTL_VFS_POINTER, &vfs);
+      if (vfs != nullptr) error.os_errno = vfs->xGetLastError(vfs, 0, nullptr);
+      if (code == SQLITE_FULL) {
+        error.code = Errc::kNoSpace;
+      } else if (ErrcFromErrno(error.os_errno) == Errc::kQuota) {
+        error.code = Errc::kQuota;
+      }
+      return error;
+    }
+    from += part;
+  }
+  return OkStatus();
 }
 
 sqlite3_file* Connection::WalFile() const {
@@ -228,15 +328,18 @@ Status Connection::CheckFiles() {
 void Connection::NoteWal() {
   if (wal_) return;
   if (sqlite3_file* wal = WalFile()) wal_ = ReadWal(wal);
+  if (wal_) wal_bytes_ = wal_->frames * (kPageBytes + kWalFrameHeaderBytes);
   // An empty one gets its salts with the next commit.
   if (wal_ && wal_->frames == 0) wal_begins_anew_ = true;
 }
 
-void Connection::NoteCommit(uint64_t frames) {
+bool Connection::NoteCommit(uint64_t frames) {
   wal_is_moved_ = false;
-  if (!wal_) return;
+  wal_bytes_ = frames * (kPageBytes + kWalFrameHeaderBytes);
+  const bool was_empty = std::exchange(wal_is_empty_, false);
+  if (!wal_) return true;
   wal_->frames = frames;
-  if (!std::exchange(wal_begins_anew_, false)) return;
+  if (!std::exchange(wal_begins_anew_, false)) return true;
   sqlite3_file* wal = WalFile();
   const std::optional<uint64_t> salts = wal == nullptr ? std::nullopt : ReadWalSalts(wal);
   if (salts) {
@@ -244,6 +347,9 @@ void Connection::NoteCommit(uint64_t frames) {
   } else {
     wal_.reset();
   }
+  // SQLite begins a log anew that is in the database; had it not, this commit would be behind a
+  // header of zeros, where no recovery finds it.
+  return !was_empty || !salts || *salts != 0;
 }
 
 // It reads what a recovery would read. A power loss can only take back what was written, so that

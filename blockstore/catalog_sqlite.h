@@ -11,6 +11,7 @@
 
 #include "blockstore/catalog_wal.h"
 #include "blockstore/error.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 class NodeDirectory;
@@ -19,13 +20,17 @@ class NodeDirectory;
 // What the catalog needs of SQLite, with our errors in the place of its result codes.
 namespace volfs::catalog {
 
+class Statement;
+
 // One connection to a node's database: nobody else can use the database while it is open.
 //
 // Invariants:
 //   Q1  WAL, synchronous=FULL, exclusive: SQLite holds the file's lock from the first read on and
 //       keeps the index of the WAL in memory (no shared-memory file);
 //   Q2  nothing is written to the WAL but by COMMIT: pages never spill before;
-//   Q3  the WAL is checkpointed only by Checkpoint(), and stays when the connection is closed.
+//   Q3  the WAL is checkpointed only by Checkpoint(), and stays when the connection is closed;
+//   Q4  after MakeRoom and Commit the database's file has real room for all of its pages, so that
+//       no checkpoint needs any (on a filesystem that overwrites in place).
 //
 // Thread-safety: none; the catalog's connection lock covers it and every Statement of it.
 class Connection {
@@ -50,15 +55,28 @@ class Connection {
   Status UseWal();
   Status Checkpoint();
 
-  // Remembers where the WAL ends, for the next call. Before the first transaction.
-  // The last thing before the end of a connection whose Checkpoint has moved all: the next mount
-  // need not read the log, and bits of it that change at rest mean nothing.
+  // If Checkpoint has moved all: the log's header becomes zeros, so that the next mount need not
+  // read the log, and bits of it that change at rest mean nothing; and what its file has beyond
+  // kLogKeptBytes is given back. Cost: one sync.
   void EmptyWal();
+  [[nodiscard]] uint64_t wal_bytes() const {  // that are in use
+    return Sabotaged(Sabotage::kLogUnbounded) ? 0 : wal_bytes_;
+  }
+  [[nodiscard]] uint64_t WalFileBytes() const;
+  // The log's file has kLogKeptBytes at least, if there is room.
+  void ReserveWal();
+
+  // In a transaction before its Commit, or without one: gives the database's file room for its
+  // pages and kSparePages more. kNoSpace, kQuota: there is none for the pages and `least_spare` of
+  // these. Cost: one statement; rarely a write of zeros at the file's end.
+  Status MakeRoom(uint64_t least_spare);
+
+  // Remembers where the WAL ends. Before the first transaction.
+  void NoteWal();
   // kCorrupt if the database's header says that it may only be read (ours never does), or if bits
   // of the WAL have changed at rest. Else the WAL is durable when it returns. After the first read,
   // before anything is written.
   Status CheckFiles();
-  void NoteWal();
   // True if it is certain that no recovery can take anything of a COMMIT that has just failed, and
   // was rolled back, for a transaction.
   [[nodiscard]] bool FailedCommitIsTorn() const;
@@ -67,11 +85,13 @@ class Connection {
   [[nodiscard]] const std::string& where() const { return where_; }
 
  private:
-  explicit Connection(std::string where) : where_(std::move(where)) {}
+  explicit Connection(std::string where);
   Status OpenDatabase(NodeDirectory& directory, Mode mode);
   Status Configure();
-  void NoteCommit(uint64_t frames);
+  [[nodiscard]] bool NoteCommit(uint64_t frames);  // false: the log is not as it must be
   Status SyncWal();
+  Status ExtendDatabase(uint64_t bytes);
+  Status WriteZeros(sqlite3_file* file, uint64_t from, uint64_t to) const;
   [[nodiscard]] sqlite3_file* WalFile() const;  // null: there is none yet
 
   const std::string where_;  // "catalog of node directory /x"
@@ -79,6 +99,10 @@ class Connection {
   std::optional<WalState> wal_;   // as the last successful commit left it; nothing: not known
   bool wal_begins_anew_ = false;  // with the next commit
   bool wal_is_moved_ = false;     // all of it is in the database
+  bool wal_is_empty_ = false;     // EmptyWal was the last that wrote to it
+  uint64_t wal_bytes_ = 0;
+  uint64_t database_bytes_ = 0;  // of its file; 0: to be asked
+  std::unique_ptr<Statement> page_count_;
 };
 
 // A statement that is prepared at its first use and then kept. Use it through Query.

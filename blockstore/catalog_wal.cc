@@ -8,7 +8,7 @@ namespace volfs::catalog {
 namespace {
 
 constexpr size_t kHeaderBytes = 32;
-constexpr size_t kFrameHeaderBytes = 24;
+constexpr size_t kFrameHeaderBytes = kWalFrameHeaderBytes;
 constexpr uint32_t kMagic = 0x377f0682;  // the lowest bit: checksums over big-endian words
 constexpr uint32_t kVersion = 3007000;
 constexpr uint32_t kMaxPageBytes = 65536;

@@ -19,6 +19,8 @@ struct WalState {
   bool damaged = false;
 };
 
+inline constexpr uint64_t kWalFrameHeaderBytes = 24;
+
 // Reads all of it. Nothing if it cannot be read. An empty or unusable WAL has no frames.
 std::optional<WalState> ReadWal(sqlite3_file* wal);
 

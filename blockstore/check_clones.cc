@@ -27,11 +27,11 @@ bool ProgressIsSane(const CloneRecord& clone, uint32_t block_size) {
 CheckPass::Repair CheckPass::EndJob(Member& b, Member* a, const CloneRecord& clone) {
   if (a == nullptr) return {};  // its hold cannot be released now
   return [&b, a, id = clone.clone, state = clone.state]() -> Status {
-    if (a->holds.contains(id)) VOLFS_TRY(a->catalog().Commit({DeleteHold{id}}));
+    if (a->holds.contains(id)) VOLFS_TRY(a->catalog().Commit({DeleteHold{id}}, Room::kFree));
     CatalogChange change;
     if (state == CloneState::kDeleting) change.emplace_back(DeleteVolume{id});
     change.emplace_back(DeleteClone{id});
-    return b.catalog().Commit(std::move(change));
+    return b.catalog().Commit(std::move(change), Room::kFree);
   };
 }
 
@@ -108,7 +108,7 @@ void CheckPass::CheckCopying(Member& b, const CloneRecord& clone) {
            [&catalog = b.catalog(), anew = clone]() mutable {
              anew.total_bytes = anew.copied_bytes = anew.cursor_block = 0;
              anew.total_known = false;
-             return catalog.Commit({PutClone{anew}});
+             return catalog.Commit({PutClone{anew}}, Room::kFree);
            });
   }
   if (Member* const a = FindMember(clone.source_node)) {
@@ -159,7 +159,9 @@ void CheckPass::CheckHold(Member& a, const HoldRecord& hold) {
     Tidy(Finding::Kind::kHoldUnneeded, a,
          Text("node ", a.name(), " holds ", Layer::FileName(hold.layer), " for clone ",
               hold.clone_name, ", which does not exist; the next mount of both nodes releases it"),
-         [&catalog = a.catalog(), id = hold.clone] { return catalog.Commit({DeleteHold{id}}); });
+         [&catalog = a.catalog(), id = hold.clone] {
+           return catalog.Commit({DeleteHold{id}}, Room::kFree);
+         });
     return;
   }
   AbsentNode(hold.clone_node).users.push_back("the hold for clone " + hold.clone_name);

@@ -168,7 +168,7 @@ void CheckPass::CheckUnrecordedFile(LayerView& layer) {
     if (size.ok() && size.value() >= layer.record.size_bytes) {
       record_it = [&catalog = member.catalog(), record = layer.record]() mutable {
         record.has_file = true;
-        return catalog.Commit({PutLayer{record}});
+        return catalog.Commit({PutLayer{record}}, Room::kFree);
       };
     }
   }
@@ -197,7 +197,7 @@ void CheckPass::CheckMissingFile(LayerView& layer) {
            return node.directory().SyncNames();
          }
          record.has_file = false;
-         return node.catalog().Commit({PutLayer{record}});
+         return node.catalog().Commit({PutLayer{record}}, Room::kFree);
        });
 }
 

@@ -27,7 +27,7 @@ CheckPass::Repair CheckPass::PunchBlocks(const LayerView& layer, BlockSet blocks
   return [&node = *layer.member->node, name = layer.name, bs = layer.member->block_size(),
           blocks = std::move(blocks), change = std::move(first)]() -> Status {
     // Map before freeing.
-    if (!change.empty()) VOLFS_TRY(node.catalog().Commit(change));
+    if (!change.empty()) VOLFS_TRY(node.catalog().Commit(change, Room::kFree));
     VOLFS_ASSIGN(const auto file, node.directory().Open(name, OpenMode::kReadWrite));
     for (const BlockRange& range : blocks.ranges()) {
       VOLFS_TRY(file->Punch({range.first * bs, range.count * bs}));
@@ -70,7 +70,7 @@ void CheckPass::CheckUnreachedLayers() {
     Member& member = *layer.member;
     Repair remove = [&node = *member.node, id = layer.record.id, name = layer.name,
                      exists = layer.record.has_file]() -> Status {
-      VOLFS_TRY(node.catalog().Commit({DeleteLayer{id}}));
+      VOLFS_TRY(node.catalog().Commit({DeleteLayer{id}}, Room::kFree));
       if (!exists) return OkStatus();
       const Status removed = node.directory().Remove(name);
       return removed.ok() || removed.error().code == Errc::kNotFound ? OkStatus() : removed;

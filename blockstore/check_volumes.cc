@@ -58,7 +58,7 @@ void CheckPass::CheckVolumes() {
              Text("node ", member.name(), ": the deleted volume ", volume.name,
                   " keeps its name, but has no snapshots; the next mount forgets it"),
              [&catalog = member.catalog(), id = volume.id] {
-               return catalog.Commit({DeleteVolume{id}});
+               return catalog.Commit({DeleteVolume{id}}, Room::kFree);
              });
         continue;
       }
@@ -126,7 +126,7 @@ void CheckPass::CheckVolume(Member& member, const VolumeRecord& volume) {
       VOLFS_TRY(file->SyncData());
     }
     layer.size_bytes = record.size_bytes = larger;
-    return node.catalog().Commit({PutLayer{layer}, PutVolume{record}});
+    return node.catalog().Commit({PutLayer{layer}, PutVolume{record}}, Room::kFree);
   };
   Damage(
       Finding::Kind::kVolumeSize, member,

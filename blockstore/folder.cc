@@ -118,6 +118,8 @@ Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
       layers.under->failed() || layers.over->failed()) {
     return busy;
   }
+  // Moving takes room before it gives some; what is left is for commits.
+  VOLFS_TRY(node->catalog().CheckReserve());
   if (store_.reclaimer_->InUse(layers.over) && !Sabotaged(Sabotage::kFoldInUse)) return busy;
   return layers;
 }
@@ -186,6 +188,7 @@ Status Folder::FoldFrozen(const Pair& pair) {
   std::unique_ptr<Fold> fold;
   bool gives_way = true;
   Throttle& throttle = store_.hydrator_->throttle();
+  Id childless = kNoId;
   for (bool merged = false; !merged;) {
     const auto stop = [&] { return stopping_.load(); };
     // Before it is copied: what an unmount would forget to pay for is not copied (throttle.h).
@@ -214,13 +217,18 @@ Status Folder::FoldFrozen(const Pair& pair) {
       node_.epoch().Synchronize();
       if (fold->found_any()) return FoldSlice(*fold, most_bytes, &moved_bytes);
       merged = true;
-      return fold->from() == layers.over ? MergeDown(*fold) : MergeUp(*fold);
+      Layer* const stays = fold->from() == layers.over ? layers.under : layers.over;
+      VOLFS_TRY(stays == layers.under ? MergeDown(*fold) : MergeUp(*fold));
+      if (store_.reclaimer_->Children(stays).empty()) childless = stays->id();
+      return OkStatus();
     });
     node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
     throttle.GiveBack(most_bytes - std::min(moved_bytes, most_bytes));
     VOLFS_TRY(done);
   }
-  return OkStatus();
+  // A deletion may have taken the last point of `over` meanwhile, and finds only now that the layer
+  // is gone, into one that it does not know.
+  return childless == kNoId ? OkStatus() : store_.reclaimer_->Reclaim(childless);
 }
 
 // In whole blocks, as much as the limit of all copying grants in a second: a commit a second, or

@@ -1,5 +1,6 @@
 #include "blockstore/node.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "blockstore/log.h"
@@ -56,7 +57,7 @@ const VolumeType* Node::FindType(const std::string& name) const {
 Status Node::GrowGeneration() {
   NodeRecord record = contents_.node;
   ++record.generation;
-  VOLFS_TRY(catalog_->Commit({PutNode{record}}));
+  VOLFS_TRY(catalog_->Commit({PutNode{record}}, Room::kFree));
   contents_.node = record;
   return OkStatus();
 }
@@ -64,7 +65,7 @@ Status Node::GrowGeneration() {
 Status Node::RecordPeers(const std::vector<PeerRecord>& peers) {
   CatalogChange change;
   for (const PeerRecord& peer : peers) change.emplace_back(PutPeer{peer});
-  return catalog_->Commit(std::move(change));
+  return catalog_->Commit(std::move(change), Room::kFree);
 }
 
 Status Node::CheckAnswers() const {
@@ -85,11 +86,44 @@ Status Node::CheckChanges() const {
                           ") has a feature with which this volfs may only read it")};
 }
 
+Result<SpaceInfo> Node::Space() {
+  VOLFS_ASSIGN(SpaceInfo space, directory_->Space());
+  space.free_bytes -= std::min(space.free_bytes, catalog_->missing_reserve_bytes());
+  return space;
+}
+
+Fullness Node::LookAtRoom() {
+  constexpr uint64_t kFullBytes = uint64_t{1} << 20;
+  constexpr uint64_t kLeastLowBytes = uint64_t{16} << 20;
+  constexpr uint64_t kMostLowBytes = uint64_t{1} << 30;
+  const Result<SpaceInfo> space = Space();
+  if (!space.ok()) return fullness();
+  const auto [size_bytes, free_bytes] = space.value();
+  const uint64_t low_bytes = std::clamp(size_bytes / 20, kLeastLowBytes, kMostLowBytes);
+  const bool full = free_bytes < kFullBytes || catalog_->missing_reserve_bytes() != 0;
+  const Fullness now = full                     ? Fullness::kFull
+                       : free_bytes < low_bytes ? Fullness::kLow
+                                                : Fullness::kRoomy;
+  fullness_ = now;
+  return now;
+}
+
+bool Node::Works() const { return !directory_->calls()->stuck() && !catalog_->fenced(); }
+
 std::string Node::State() const {
   if (directory_->calls()->stuck())
     return Text("does not answer: ", directory_->calls()->Trouble());
-  return catalog_->fenced() ? "fenced: its catalog failed; it is read-only until the next mount"
-                            : "ok";
+  if (catalog_->fenced()) return "fenced: its catalog failed; it is read-only until the next mount";
+  switch (fullness()) {
+    case Fullness::kFull:
+      return "full: nothing new is made there; delete volumes or snapshots, or make its filesystem "
+             "larger";
+    case Fullness::kLow:
+      return "nearly full: delete volumes or snapshots, or make its filesystem larger";
+    case Fullness::kRoomy:
+      break;
+  }
+  return "ok";
 }
 
 }  // namespace volfs

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +15,13 @@
 #include "blockstore/node_lock.h"
 
 namespace volfs {
+
+// How much room is left on a node.
+enum class Fullness : uint8_t {
+  kRoomy,
+  kLow,   // less than a twentieth of its filesystem, or than 16 MiB, and less than 1 GiB
+  kFull,  // less than 1 MiB, or a part of its reserve is missing: nothing new is made
+};
 
 // One mounted node: its directory, its catalog, who it is, and the lock that keeps others out.
 //
@@ -64,7 +73,17 @@ class Node {
   // The lock; null where nobody else can come.
   NodeLock* lock() { return lock_.get(); }
 
-  // "ok", or why nothing more can be written here.
+  // Its filesystem's size, and what of it is free for volumes: not what the reserve still needs.
+  Result<SpaceInfo> Space();
+
+  // Compares what is free with the limits below and remembers the answer. Cost: one statvfs.
+  Fullness LookAtRoom();
+  [[nodiscard]] Fullness fullness() const { return fullness_.load(std::memory_order_relaxed); }
+
+  // Can it be read and written? Also while it is full.
+  [[nodiscard]] bool Works() const;
+
+  // "ok", or what is wrong with it: it does not answer, cannot be written, is (nearly) full.
   [[nodiscard]] std::string State() const;
 
  private:
@@ -78,6 +97,7 @@ class Node {
   Gate shape_;
   Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
   Foreground foreground_;
+  std::atomic<Fullness> fullness_{Fullness::kRoomy};
 };
 
 // A new id: 55 random bits, never kNoId. The caller checks it for collisions.

@@ -2,8 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,6 +44,17 @@ int OpenBeneath(int directory, const std::string& name, uint64_t flags, uint64_t
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
   return static_cast<int>(
       Retry([&] { return ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how); }));
+}
+
+// btrfs writes a new place for what is overwritten, which a full one has not. The catalog's files
+// are overwritten where they are, and keep the room that they have; their checksums are their own.
+void OverwriteInPlace(int fd) {
+  struct statfs filesystem {};
+  int flags = 0;
+  if (::fstatfs(fd, &filesystem) != 0 || filesystem.f_type != BTRFS_SUPER_MAGIC) return;
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return;
+  flags |= FS_NOCOW_FL;
+  (void)::ioctl(fd, FS_IOC_SETFLAGS, &flags);  // of an empty file
 }
 
 class PosixNode final : public NodeDirectory {
@@ -114,7 +129,10 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
     }
   }
   VOLFS_TRY(CheckPlainFile(fd.get(), name));
-  if (mode == OpenMode::kCreateNew) NoteChange(name);
+  if (mode == OpenMode::kCreateNew) {
+    NoteChange(name);
+    if (name.find('/') == std::string::npos) OverwriteInPlace(fd.get());
+  }
   return std::unique_ptr<NodeFile>(
       std::make_unique<PosixFile>(std::move(fd), name, display_path_, calls()));
 }

@@ -432,7 +432,7 @@ Status Reclaimer::Carry(Plan& all) {
   all.node = plan.node;
   if (plan.dead.empty() && plan.freed.empty()) return OkStatus();
   if (!plan.change.empty() && !Sabotaged(Sabotage::kFreeBeforeCommit)) {
-    VOLFS_TRY(plan.node->catalog().Commit(std::move(plan.change)));
+    VOLFS_TRY(plan.node->catalog().Commit(std::move(plan.change), Room::kFree));
   }
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) plan.node->epoch().Synchronize();
   for (const Plan::Freed& f : plan.freed) {

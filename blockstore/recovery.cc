@@ -122,7 +122,7 @@ Status Recovery::DropEmptyGhosts() {
       ++ghost;
       continue;
     }
-    VOLFS_TRY(ghost->second.node->catalog().Commit({DeleteVolume{ghost->first}}));
+    VOLFS_TRY(ghost->second.node->catalog().Commit({DeleteVolume{ghost->first}}, Room::kFree));
     ghost = store_.ghosts_.erase(ghost);
   }
   return OkStatus();
@@ -227,14 +227,15 @@ Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
     store_.clones_[clone.clone] = std::move(entry);
     return OkStatus();
   }
-  if (holds_.erase(clone.clone) != 0) VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}));
-  return b.catalog().Commit({DeleteClone{clone.clone}});
+  if (holds_.erase(clone.clone) != 0)
+    VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
+  return b.catalog().Commit({DeleteClone{clone.clone}}, Room::kFree);
 }
 
 Status Recovery::ForgetClone(Node& b, const CloneRecord& clone) {
   Node* const a = FindByUuid(clone.source_node);
   if (a != nullptr && holds_.erase(clone.clone) != 0) {
-    VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}));
+    VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
   }
   CatalogChange change;
   {
@@ -253,7 +254,7 @@ Status Recovery::ForgetClone(Node& b, const CloneRecord& clone) {
   LogInfo(Text("clone ", clone.name, " of ", clone.source_name,
                " was not complete when the last "
                "mount ended; what there was of it is removed"));
-  return b.catalog().Commit(std::move(change));
+  return b.catalog().Commit(std::move(change), Room::kFree);
 }
 
 Status Recovery::KeepClone(Node& b, const CloneRecord& clone) {
@@ -316,7 +317,7 @@ Status Recovery::ReconcileHolds(Node& a) {
     }
     LogInfo(Text("node ", a.name(), ": a hold for clone ", hold.clone_name,
                  ", which does not exist, is released"));
-    VOLFS_TRY(a.catalog().Commit({DeleteHold{hold.clone}}));
+    VOLFS_TRY(a.catalog().Commit({DeleteHold{hold.clone}}, Room::kFree));
   }
   return OkStatus();
 }
@@ -335,7 +336,7 @@ Status Recovery::LoadVolumeSettings(Node& node) {
     }
     if (!taken) stale.emplace_back(DeleteSetting{key});
   }
-  return stale.empty() ? OkStatus() : node.catalog().Commit(std::move(stale));
+  return stale.empty() ? OkStatus() : node.catalog().Commit(std::move(stale), Room::kFree);
 }
 
 bool Recovery::TakeCopyRate(Id clone, const std::string& value) {

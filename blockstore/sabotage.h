@@ -60,6 +60,10 @@
   X(kFoldKeepsSnapshot, "fold-keeps-snapshot", "a snapshot still names the layer that went")     \
   X(kCloseUnsynced, "close-unsynced", "a file is closed with writes that were not synced")       \
   X(kGiveBackPending, "give-back-pending", "a map is given back with blocks that no commit has") \
+  X(kLogCutUnsynced, "log-cut-unsynced", "the log is cut before its empty header is synced")     \
+  X(kLogUnbounded, "log-unbounded", "the log of a catalog grows for as long as it is written")   \
+  X(kGrowFromReserve, "grow-from-reserve", "what makes something new may take the reserve")      \
+  X(kDeleteAsGrowth, "delete-as-growth", "what makes room may take nothing of the reserve")      \
   X(kProgressUncommitted, "progress-uncommitted", "progress counts what is not committed")
 
 namespace volfs {

@@ -61,8 +61,9 @@ Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> no
   VOLFS_TRY(Recovery(*store).Run());
   for (const auto& node : store->nodes_) {
     if (node->catalog().read_only()) continue;
-    VOLFS_TRY(node->catalog().Commit({PutSetting{kCleanKey, "0"}}));
+    VOLFS_TRY(node->catalog().Commit({PutSetting{kCleanKey, "0"}}, Room::kFree));
   }
+  for (const auto& node : store->nodes_) store->PrepareRoom(*node);
   store->Start();
   return store;
 }
@@ -146,19 +147,14 @@ Store::~Store() {
   if (!clean || options_.read_only) return;
   for (const auto& node : nodes_) {
     if (node->catalog().fenced()) continue;
-    (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}});
+    (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}}, Room::kFree);
   }
 }
 
 void Store::Maintain(Node& node) {
   for (uint64_t tick = 0;; ++tick) {
     if (node.CheckAnswers().ok()) MaintainOnce(node, tick);
-    MutexLock lock(event_mu_);
-    const Nanoseconds deadline = MonotonicNow() + kTick;
-    while (!stopping_ && MonotonicNow() < deadline) {
-      (void)maintain_now_.WaitUntil(event_mu_, deadline);
-    }
-    if (stopping_) return;
+    if (!WaitForTick(node, MonotonicNow() + kTick)) return;
   }
 }
 
@@ -176,8 +172,14 @@ void Store::MaintainOnce(Node& node, uint64_t tick) {
     if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
     (void)volume->GiveBackMap(options_.map_idle);
   }
-  if (tick % kCheckpointTicks != kCheckpointTicks - 1) return;
-  if (!node.catalog().fenced()) warn(node.catalog().Checkpoint());
+  if (node.catalog().fenced()) return;
+  if (node.catalog().missing_reserve_bytes() != 0) {
+    // What has become free goes to these first.
+    (void)node.catalog().ShortenLog();
+    (void)node.catalog().RestoreReserve();
+  }
+  LookAtRoom(node);
+  if (tick % kCheckpointTicks == kCheckpointTicks - 1) warn(node.catalog().Checkpoint());
 }
 
 // What a crash left: space that nobody can reach, and writes that were never committed.
@@ -368,22 +370,6 @@ Result<std::vector<MapRange>> Store::Map(Volume& volume) {
     block = extent.end();
   }
   return ranges;
-}
-
-std::vector<NodeInfo> Store::Nodes() {
-  std::vector<NodeInfo> infos;
-  for (const auto& node : nodes_) {
-    const NodeRecord& r = node->record();
-    NodeInfo info{node->id(), r.uuid, r.name, node->path(), r.region, node->State(), r.types, {}};
-    info.waiting_seconds = node->directory().calls()->waiting_seconds();
-    if (const Result<SpaceInfo> space = node->directory().Space(); space.ok()) {
-      info.space = space.value();
-    } else if (info.state == "ok") {
-      info.state = space.error().message;
-    }
-    infos.push_back(std::move(info));
-  }
-  return infos;
 }
 
 std::vector<Store::SnapshotFolder> Store::SnapshotFolders() {

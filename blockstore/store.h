@@ -70,6 +70,9 @@ struct NodeInfo {
   std::vector<VolumeType> types;
   SpaceInfo space;
   uint64_t waiting_seconds = 0;  // NodeCalls::waiting_seconds
+  bool works = true;             // it can be read and written
+  Fullness fullness = Fullness::kRoomy;
+  uint64_t missing_reserve_bytes = 0;
 };
 
 struct CreateRequest {
@@ -358,7 +361,7 @@ class Store {
   Status RevertTo(Volume& volume, const SnapshotRecord& snapshot) VOLFS_EXCLUDES(naming_mu_, mu_);
   // Volume::ReplaceHead by one over `under`; the old head's space is freed. The volume's lock as a
   // source is reserved: nobody else changes its head.
-  Status PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& make);
+  Status PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& make, Room room);
   // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or
   // hold's.
   void AdoptHead(Volume& volume, Layer* old);
@@ -379,6 +382,9 @@ class Store {
   // Background.
   void Maintain(Node& node) VOLFS_EXCLUDES(event_mu_);
   void MaintainOnce(Node& node, uint64_t tick);
+  [[nodiscard]] bool WaitForTick(Node& node, Nanoseconds deadline) VOLFS_EXCLUDES(event_mu_);
+  void PrepareRoom(Node& node);
+  void LookAtRoom(Node& node) VOLFS_EXCLUDES(event_mu_);  // tells of what has changed
   void TidyUp(bool first);
   Result<bool> PunchGarbage(const Unpunched& what);
   void Notify();

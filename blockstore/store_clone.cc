@@ -144,6 +144,8 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   VOLFS_ASSIGN(plan.target, PlaceClone(plan, request));
   VOLFS_TRY(CheckNotFenced(*plan.source_node));
   VOLFS_TRY(CheckNotFenced(*plan.target));
+  VOLFS_TRY(plan.target->catalog().CheckMayGrow());
+  VOLFS_TRY(plan.source_node->catalog().CheckMayGrow());  // for the hold, or the frozen layer
   // What can fail fails before anything is written.
   if (plan.source == nullptr) {
     VOLFS_ASSIGN(plan.image, SnapshotImage(plan.snapshot));
@@ -185,7 +187,7 @@ VolumeRecord Store::CloneVolumeRecord(const ClonePlan& plan, const LayerRecord& 
 Status Store::Freeze(ClonePlan& plan, const Volume::Extra& extra) {
   if (plan.source == nullptr) {
     VOLFS_ASSIGN(plan.image, SnapshotImage(plan.snapshot));
-    VOLFS_TRY(plan.source_node->catalog().Commit(extra(*plan.frozen)));
+    VOLFS_TRY(plan.source_node->catalog().Commit(extra(*plan.frozen), Room::kGrow));
     reclaimer_->AddPoint(plan.frozen);
     return OkStatus();
   }
@@ -225,7 +227,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   clone.source_name = plan.source_words;
   clone.source_node = plan.source_node->uuid();
   clone.source_node_name = plan.source_node->name();
-  VOLFS_TRY(b.Commit({PutClone{clone}}));
+  VOLFS_TRY(b.Commit({PutClone{clone}}, Room::kGrow));
 
   CatalogChange hold;
   const Status held = Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
@@ -235,7 +237,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   });
   if (!held.ok()) {
     // If nobody knows whether there is a hold now, nothing may be undone: the next mount decides.
-    if (RefusedCleanly(held.error()) && !b.Commit({DeleteClone{plan.id}}).ok()) {
+    if (RefusedCleanly(held.error()) && !b.Commit({DeleteClone{plan.id}}, Room::kFree).ok()) {
       plan.reservation.AbandonName();
     }
     return held.error();
@@ -253,17 +255,17 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
     make.emplace_back(
         PutSetting{VolumeSetting(kVerifyPrefix, plan.id), std::string(kVerifyWanted)});
   }
-  if (const Status made = b.Commit(std::move(make)); !made.ok()) {
+  if (const Status made = b.Commit(std::move(make), Room::kGrow); !made.ok()) {
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
-    bool undone = a.Commit({DeleteHold{plan.id}}).ok();
+    bool undone = a.Commit({DeleteHold{plan.id}}, Room::kFree).ok();
     if (undone) {
       (void)reclaimer_->RemoveUse(plan.frozen);
-      undone = b.Commit({DeleteClone{plan.id}}).ok();
+      undone = b.Commit({DeleteClone{plan.id}}, Room::kFree).ok();
     }
     if (!undone) plan.reservation.AbandonName();  // the intent has it, until the next mount
     return made.error();
   }
-  if (Sabotaged(Sabotage::kCloneBeforeHold)) VOLFS_TRY(a.Commit(hold));
+  if (Sabotaged(Sabotage::kCloneBeforeHold)) VOLFS_TRY(a.Commit(hold, Room::kGrow));
   Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
   reclaimer_->AddPoint(head);
   if (same_node) reclaimer_->AddChild(plan.frozen, head);
@@ -314,7 +316,7 @@ bool Store::IsClone(Id id) const {
 // On the source's node, if it is there.
 Status Store::ReleaseHold(const CloneEntry& entry, Id clone, Node& clone_node, Layer* head) {
   if (entry.source_node == nullptr) return OkStatus();
-  VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{clone}}));
+  VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{clone}}, Room::kFree));
   if (entry.held == nullptr) return OkStatus();
   // Its readers may still be in the source's layers.
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) clone_node.epoch().Synchronize();
@@ -352,7 +354,7 @@ void Store::CompleteClone(Id clone) {
   }
   Status done = ReleaseHold(entry, clone, volume->node(),
                             &volume->node() == entry.source_node ? volume->head() : nullptr);
-  if (done.ok()) done = volume->node().catalog().Commit({DeleteClone{clone}});
+  if (done.ok()) done = volume->node().catalog().Commit({DeleteClone{clone}}, Room::kFree);
   if (!done.ok()) {
     // It is whole, but it cannot be told so durably: the next mount does.
     LogError(Text("clone ", volume->name(), " is complete, but its hold on node ",
@@ -387,13 +389,15 @@ Status Store::CancelClone(const std::shared_ptr<Volume>& volume) {
   }
   entry.record.state = CloneState::kDeleting;
   entry.record.name = volume->name();
-  if (const Status begun = volume->node().catalog().Commit({PutClone{entry.record}}); !begun.ok()) {
+  if (const Status begun = volume->node().catalog().Commit({PutClone{entry.record}}, Room::kFree);
+      !begun.ok()) {
     // The old job is over for good.
     if (RefusedCleanly(begun.error()) && entry.job != nullptr) StartJob(id);
     return begun;
   }
   Status done = OkStatus();
-  if (entry.source_node != nullptr) done = entry.source_node->catalog().Commit({DeleteHold{id}});
+  if (entry.source_node != nullptr)
+    done = entry.source_node->catalog().Commit({DeleteHold{id}}, Room::kFree);
   // The held layer keeps its point until the last reader of the clone is gone.
   if (done.ok()) done = Forget(volume, {volfs::DeleteClone{id}}, entry.held);
   if (!done.ok()) {

@@ -135,7 +135,7 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   Node* best = nullptr;
   uint64_t most = 0;
   for (Node* const node : fitting) {
-    const Result<SpaceInfo> space = node->directory().Space();
+    const Result<SpaceInfo> space = node->Space();
     if (!space.ok()) continue;
     const uint64_t promised = PromisedBytes(*node);
     const uint64_t free = space.value().free_bytes - std::min(space.value().free_bytes, promised);

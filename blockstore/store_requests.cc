@@ -40,6 +40,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   std::string type = request.type;
   VOLFS_ASSIGN(Node* const node, PlaceNew(request, type));
   VOLFS_TRY(CheckNotFenced(*node));
+  VOLFS_TRY(node->catalog().CheckMayGrow());
   LayerRecord layer_record;
   layer_record.id = NewId();
   layer_record.size_bytes = request.size_bytes.value_or(0);
@@ -64,7 +65,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
     if (native) {
       change.emplace_back(PutSetting{VolumeSetting(kIoPrefix, record.id), std::string(kIoNative)});
     }
-    done = node->catalog().Commit(std::move(change));
+    done = node->catalog().Commit(std::move(change), Room::kGrow);
   }
   if (!done.ok()) {
     // If nobody knows whether the commit happened the next mount decides about the file.
@@ -114,6 +115,8 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     ReserveSourceLocked(reservation, volume->id());
   }
   VOLFS_TRY(CheckNotFenced(volume->node()));
+  // A refused commit would leave one more layer over the volume, for its next sync to record.
+  VOLFS_TRY(volume->node().catalog().CheckMayGrow());
   record.id = NewId();
   record.volume = volume->id();
   record.name = name;
@@ -410,7 +413,7 @@ Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string
   }
   CatalogChange change{volfs::DeleteSnapshot{entry.record.id}};
   if (last_of_ghost) change.emplace_back(DeleteVolume{entry.record.volume});
-  const Status done = entry.node->catalog().Commit(std::move(change));
+  const Status done = entry.node->catalog().Commit(std::move(change), Room::kFree);
   if (!done.ok()) {
     MutexLock lock(mu_);
     snapshot_names_[entry.record.volume][name] = entry.record.id;

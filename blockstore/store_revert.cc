@@ -46,21 +46,23 @@ Status Store::RevertTo(Volume& volume, const SnapshotRecord& snapshot) {
   MutexLock naming(naming_mu_);  // the snapshot is not deleted meanwhile
   VOLFS_ASSIGN(const std::shared_ptr<const FrozenImage> image, SnapshotImage(snapshot.id));
   Layer* const frozen = layers_.Find(snapshot.layer);
-  return PutHeadOver(volume, frozen, [&](LayerRecord& layer, ExtentMap& map) -> Status {
+  const auto make = [&](LayerRecord& layer, ExtentMap& map) -> Status {
     layer.parent_bytes = layer.size_bytes = image->size_bytes();
     map = image->map();
     map.Resize(BlocksFor(image->size_bytes(), block_size_));
     return OkStatus();
-  });
+  };
+  return PutHeadOver(volume, frozen, make, Room::kFree);  // it frees what was written since
 }
 
-Status Store::PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& make) {
+Status Store::PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& make, Room room) {
   Layer* const old = volume.head();
-  VOLFS_TRY(volume.ReplaceHead([&](LayerRecord& layer, ExtentMap& map) {
+  const auto over = [&](LayerRecord& layer, ExtentMap& map) {
     layer.id = NewId();
     layer.parent = under->id();
     return make(layer, map);
-  }));
+  };
+  VOLFS_TRY(volume.ReplaceHead(over, room));
   AdoptHead(volume, under);
   if (const Status freed = reclaimer_->RemovePoint(old); !freed.ok()) {
     LogWarning(Text(volume.name(), ": space that its former head took is freed at the next mount: ",

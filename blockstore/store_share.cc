@@ -28,6 +28,7 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Vo
     ReserveSourceLocked(reservation, source->id());
   }
   VOLFS_TRY(CheckNotFenced(source->node()));
+  VOLFS_TRY(source->node().catalog().CheckMayGrow());
   VOLFS_ASSIGN(const Volume::Instant instant,
                TakeInstant(*source, [](const Layer&) { return CatalogChange{}; }));
   reclaimer_->PointIsUse(instant.frozen);
@@ -42,6 +43,7 @@ Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
   const Error apart{Errc::kWrongRegion,
                     Text(target->name(), ": it cannot share blocks with that source")};
   if (frozen->node() != &target->node() || IsClone(target->id())) return apart;
+  VOLFS_TRY(target->node().catalog().CheckReserve());
   if (target->head()->record().parent != frozen->id()) {
     Reservation reservation(*this);
     {
@@ -49,12 +51,13 @@ Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
       if (locked_.contains(target->id())) return apart;
       ReserveSourceLocked(reservation, target->id());
     }
-    VOLFS_TRY(PutHeadOver(*target, frozen, [&](LayerRecord& layer, ExtentMap& map) -> Status {
+    const auto make = [&](LayerRecord& layer, ExtentMap& map) -> Status {
       if (!target->Untouched()) return apart;
       layer.size_bytes = target->size_bytes();
       map.Resize(BlocksFor(layer.size_bytes, block_size_));
       return OkStatus();
-    }));
+    };
+    VOLFS_TRY(PutHeadOver(*target, frozen, make, Room::kGrow));
   }
   return target->ShowThrough(frozen->id(), source->image(), range, source);
 }

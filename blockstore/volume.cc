@@ -106,6 +106,7 @@ Error Volume::Fail(const Error& error) {
 Status Volume::Grow(uint64_t size_bytes) {
   VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(CheckWritable());
+  if (size_bytes > this->size_bytes()) VOLFS_TRY(node_.catalog().CheckReserve());
   const Gate::Passage passage = gate_.Enter();
   return GrowTo(size_bytes);
 }
@@ -276,7 +277,7 @@ void Volume::AbortDelete() {
 Status Volume::CommitDeletion(const CatalogChange& change) {
   return slot_.RunAlone([&]() -> Status {
     const bool commits = !Sabotaged(Sabotage::kDeleteUncommitted);
-    const Status done = commits ? node_.catalog().Commit(change) : OkStatus();
+    const Status done = commits ? node_.catalog().Commit(change, Room::kFree) : OkStatus();
     if (done.ok()) deleted_.store(true);
     if (!done.ok() && !RefusedCleanly(done.error())) return Fail(done.error());
     return done;

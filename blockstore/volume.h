@@ -203,7 +203,7 @@ class Volume {
   // an error of it leaves all as it was. The volume is then as large as the new head. The caller
   // keeps the layer under the new head, and takes the old one's point away.
   using NewHead = std::function<Status(LayerRecord& record, ExtentMap& map)>;
-  Status ReplaceHead(const NewHead& make);
+  Status ReplaceHead(const NewHead& make, Room room);
   // Has nothing ever been written to it? (Of a flat one; false else.)
   [[nodiscard]] bool Untouched();
   // If the head lies over `frozen`, which `image` is of: from now on `range` (from a block's start
@@ -281,6 +281,12 @@ class Volume {
   Result<uint64_t> DiscardStep(const ByteRange& range);
   Status DiscardInherited(const ByteRange& range);
   Status WriteZeros(const ByteRange& range);
+  // While the node's reserve is not whole: kNoSpace unless all of `range` has its room in the
+  // head's file. Cost: one load if it is whole.
+  Status CheckRoom(const ByteRange& range) {
+    return node_.catalog().missing_reserve_bytes() == 0 ? OkStatus() : CheckHasRoom(range);
+  }
+  Status CheckHasRoom(const ByteRange& range);
   Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate
   // Calls `bring` for each inherited run of `range` with what that is mapped to, under the locks of
   // a first write, and marks it as it says; nothing, and no more calls: `bring` gave up.
@@ -294,12 +300,12 @@ class Volume {
   Result<Instant> PutLayerOver(const Extra& extra, Nanoseconds patience);
   Result<Instant> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
-  Status ReplaceHeadClosed(const NewHead& make);
+  Status ReplaceHeadClosed(const NewHead& make, Room room);
   Status ShrinkClosed(uint64_t size_bytes);
   Status SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small);
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
-  Status CommitBatch(const CatalogChange& extra);
+  Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);
   // Inside slot_: changes the record as it was committed last, durably.
   Status CommitRecord(const std::function<void(VolumeRecord&)>& change);
 

@@ -29,7 +29,7 @@ uint64_t Volume::PendingWork() const {
   return now->pending_blocks() + (now->RecordDirty() ? 1 : 0);
 }
 
-Status Volume::CommitBatch(const CatalogChange& extra) {
+Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
   const MapUses::Use use = map_uses_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
@@ -89,7 +89,7 @@ Status Volume::CommitBatch(const CatalogChange& extra) {
     for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
     return OkStatus();
   }
-  if (const Status committed = node_.catalog().Commit(std::move(change)); !committed.ok()) {
+  if (const Status committed = node_.catalog().Commit(std::move(change), room); !committed.ok()) {
     for (Taken& t : taken) {
       if (!Sabotaged(Sabotage::kLosePendingOnRefusal)) t.layer->RestorePending(std::move(t.runs));
     }
@@ -156,7 +156,7 @@ Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds pat
   }
   unrecorded_.push_back(old);
   if (drains) gate_.Open();
-  VOLFS_TRY(CommitBatch(extra(*old)));
+  VOLFS_TRY(CommitBatch(extra(*old), Room::kGrow));
   return instant;
 }
 
@@ -227,6 +227,7 @@ Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
 Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
   VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(CheckWritable());
+  VOLFS_TRY(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
   const uint32_t bs = context_.block_size;
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
@@ -338,7 +339,7 @@ Status Volume::Flatten(const CatalogChange& extra) {
     }
     CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
     change.insert(change.end(), extra.begin(), extra.end());
-    if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
+    if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
       return RefusedCleanly(done.error()) ? done.error() : Fail(done.error());
     }
     {

@@ -11,20 +11,20 @@
 
 namespace volfs {
 
-Status Volume::ReplaceHead(const NewHead& make) {
+Status Volume::ReplaceHead(const NewHead& make, Room room) {
   VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());
     // What an earlier instant froze must be recorded before the head that does it is gone.
     VOLFS_TRY(CommitBatch({}));
     VOLFS_TRY(CloseGate());
-    const Status done = ReplaceHeadClosed(make);
+    const Status done = ReplaceHeadClosed(make, room);
     gate_.Open();
     return done;
   });
 }
 
-Status Volume::ReplaceHeadClosed(const NewHead& make) {
+Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
   if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
   VOLFS_TRY(CheckNotNative("this change"));
   LayerRecord layer;
@@ -37,7 +37,7 @@ Status Volume::ReplaceHeadClosed(const NewHead& make) {
   next.attributes.mtime_ns = next.attributes.ctime_ns = WallNow().count();
   const bool commits = !Sabotaged(Sabotage::kRevertUncommitted);
   const CatalogChange change{PutLayer{layer}, PutVolume{next}};
-  if (const Status done = commits ? node_.catalog().Commit(change) : OkStatus(); !done.ok()) {
+  if (const Status done = commits ? node_.catalog().Commit(change, room) : OkStatus(); !done.ok()) {
     return RefusedCleanly(done.error()) ? done : Fail(done.error());
   }
   Layer* const fresh = context_.layers.Add(&node_, layer, LayerTable::Origin::kCatalog);
@@ -106,7 +106,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes) {
     if (old_blocks > blocks) presence.Set({blocks, old_blocks - blocks}, BlockState::kAbsent);
     if (!presence.empty()) change.emplace_back(SetPresence{layer.id, presence});
   }
-  if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
+  if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
     if (!RefusedCleanly(done.error())) return Fail(done.error());
     if (merges) (void)shrunk->Punch({cut.first * bs, bs});
     return done;

@@ -4,7 +4,8 @@
 //   WriteAt  in place, per extent: one shared lock, one pwrite from the caller's buffer.
 //            first write: besides, the range lock, two short exclusive locks, and for a partial
 //            block one pread and a copy of at most one block at each end.
-// Both enter the epoch, writes the gate too: an atomic increment and decrement each, on a counter
+// A write asks besides whether the node's reserve is whole: one load. Both enter the epoch, writes
+// the gate too: an atomic increment and decrement each, on a counter
 // that few threads share. Both are noted, which is one addition more (foreground.h). Neither
 // allocates or touches the catalog.
 #include <algorithm>
@@ -53,6 +54,7 @@ Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
     return Error{Errc::kFileTooBig, Text(name(), ": a write at byte ", offset_bytes,
                                          " is past the greatest size of a volume")};
   }
+  VOLFS_TRY(CheckRoom({offset_bytes, data.size()}));
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t end = offset_bytes + data.size();
@@ -70,6 +72,22 @@ Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
     data = data.subspan(wrote);
   }
   mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  return OkStatus();
+}
+
+// The room that a piece of the reserve has left is for commits alone.
+Status Volume::CheckHasRoom(const ByteRange& range) {
+  const Status whole = node_.catalog().CheckReserve();  // before any lock: it may be made so now
+  if (whole.ok()) return whole;
+  if (range.end() > size_bytes()) return whole;
+  const Epoch::Reader reader = context_.epoch.Enter();
+  for (uint64_t at = range.offset_bytes; at < range.end();) {
+    const Lookup found = Find(at / context_.block_size);
+    if (found.extent.layer != found.head->ref()) return whole;
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, found.head->NextData(at));
+    if (!data || data->offset_bytes > at) return whole;
+    at = std::min(data->end(), found.extent.end() * context_.block_size);
+  }
   return OkStatus();
 }
 
@@ -151,6 +169,8 @@ Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
   uint64_t stop = std::min(range.end(), found.extent.end() * bs);
   if (found.extent.layer == LayerRef::kHole) return stop;
   if (found.extent.layer != found.head->ref()) {
+    // That it is hidden has to be recorded, and frees nothing.
+    VOLFS_TRY(node_.catalog().CheckReserve());
     VOLFS_TRY(DiscardInherited({at, stop - at}));
     return stop;
   }

@@ -109,7 +109,7 @@ Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
     VOLFS_TRY(fresh->SyncFile());
     CatalogChange change = extra(*fresh);
     change.insert(change.begin(), PutLayer{fresh->record()});
-    return CommitBatch(change);
+    return CommitBatch(change, Room::kGrow);
   };
   if (const Status done = clone(); !done.ok()) {
     // If what became of the commit is not known, the next mount tells whether it is needed.

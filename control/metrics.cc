@@ -94,10 +94,16 @@ constexpr std::array kNodeGauges = {
     Gauge<N>{"volfs_node_free_bytes", "What may still be allocated on the node.",
              [](const N& n) { return std::to_string(n.space.free_bytes); }},
     Gauge<N>{"volfs_node_up", "1 if the node can be read and written.",
-             [](const N& n) { return std::string(n.state == "ok" ? "1" : "0"); }},
+             [](const N& n) { return std::string(n.works ? "1" : "0"); }},
     Gauge<N>{"volfs_node_waiting_seconds",
              "For how long a read, write or look has not returned; 0: all return at once.",
              [](const N& n) { return std::to_string(n.waiting_seconds); }},
+    Gauge<N>{"volfs_node_nearly_full", "1 if the node is nearly full, or full.",
+             [](const N& n) { return std::string(n.fullness == Fullness::kRoomy ? "0" : "1"); }},
+    Gauge<N>{"volfs_node_full", "1 if nothing new can be made on the node, as it is full.",
+             [](const N& n) { return std::string(n.fullness == Fullness::kFull ? "1" : "0"); }},
+    Gauge<N>{"volfs_node_reserve_missing_bytes", "What is missing of the room kept for deleting.",
+             [](const N& n) { return std::to_string(n.missing_reserve_bytes); }},
 };
 
 void WriteVolumes(Writer& out, const MetricsInput& input) {

@@ -148,8 +148,13 @@ std::string ExamineNode(const Client& client, const std::string& node,
   };
   const std::string state = read("state");
   const std::string subject = "node " + node;
+  const bool full = state.starts_with("full");
   if (state == "ok") {
     findings.push_back(Ok(subject, "is ok"));
+  } else if (full || state.starts_with("nearly full")) {
+    findings.push_back({full ? Level::kProblem : Level::kWarning, subject,
+                        "is " + state.substr(0, state.find(':')),
+                        "delete volumes or snapshots, or make its filesystem larger"});
   } else {
     findings.push_back({Level::kProblem, subject, state, "see the daemon's log; mount again"});
   }

@@ -1,6 +1,8 @@
 // Goal: what a failing disk does to a commit is told truly: refused and nothing happened, or
 // unknown and fenced; never acknowledged and lost, never refused and yet there after a crash.
 // Method: a SQLite VFS over the ordinary one whose writes and syncs of the WAL fail on demand.
+#include <gmock/gmock.h>
+
 #include <atomic>
 #include <filesystem>
 #include <thread>
@@ -20,6 +22,7 @@ struct Faults {
   int written_of_4 = 0;  // quarters of the data that a failing write leaves behind all the same
   bool database_full = false;  // the database cannot be written, so a checkpoint fails
   bool wal_may_grow = true;
+  bool database_may_grow = true;
   bool sync_fails = false;
 } faults;
 
@@ -53,6 +56,9 @@ int WriteWal(sqlite3_file* file, const void* data, int size, sqlite3_int64 at) {
 int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 at) {
   if (reinterpret_cast<FaultyFile*>(file)->wal) return WriteWal(file, data, size, at);
   if (faults.database_full) return SQLITE_FULL;
+  sqlite3_int64 end = 0;
+  (void)Real(file)->pMethods->xFileSize(Real(file), &end);
+  if (!faults.database_may_grow && at + size > end) return SQLITE_FULL;
   return Real(file)->pMethods->xWrite(Real(file), data, size, at);
 }
 
@@ -115,16 +121,19 @@ class FaultyNode final : public NodeDirectory {
  public:
   explicit FaultyNode(NodeDirectory& real) : real_(real) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
+    if (name == "ballast" && mode == OpenMode::kReadWrite) NoteTaken();
     return real_.Open(name, mode);
   }
   Status Remove(const std::string& name) override {
-    removed_ballast |= name == "ballast";
-    if (name == "ballast" && ballast_helps) faults.writes_left = -1;
+    if (name == "ballast") NoteTaken();
     return real_.Remove(name);
   }
   Status SyncNames() override { return real_.SyncNames(); }
   Result<std::vector<std::string>> ListLayers() override { return real_.ListLayers(); }
-  Result<SpaceInfo> Space() override { return real_.Space(); }
+  Result<SpaceInfo> Space() override {
+    if (is_full) return SpaceInfo{1 << 30, 0};
+    return real_.Space();
+  }
   Result<uint64_t> AllocatedBytes(const std::string& name) override {
     return real_.AllocatedBytes(name);
   }
@@ -133,9 +142,14 @@ class FaultyNode final : public NodeDirectory {
   const std::string& display_path() const override { return real_.display_path(); }
 
   bool ballast_helps = false;
-  bool removed_ballast = false;
+  bool took_ballast = false;
+  bool is_full = false;
 
  private:
+  void NoteTaken() {
+    took_ballast = true;
+    if (ballast_helps) faults.writes_left = -1;
+  }
   NodeDirectory& real_;
 };
 
@@ -145,7 +159,7 @@ class CatalogFaultTest : public CatalogFixture {
     faults = Faults{};
     catalog_ = std::move(Catalog::Create(faulty_, TestNode()).value());
     Commit({PutVolume{TestVolume(1, "first")}});
-    faulty_.removed_ballast = false;
+    faulty_.took_ballast = false;
   }
   // A crash of the process: what is in the files now is what the next open finds.
   size_t VolumesAfterCrash() {
@@ -157,6 +171,10 @@ class CatalogFaultTest : public CatalogFixture {
     const auto opened = Catalog::Open(*node);
     EXPECT_TRUE(opened.ok());
     return opened.value()->Load().value().volumes.size();
+  }
+  uint64_t BallastMiB() { return fs::file_size(dir_ / "ballast") >> 20; }
+  static CatalogChange Something(uint64_t n) {
+    return {PutVolume{TestVolume(n, "v" + std::to_string(n))}};
   }
   Status CommitSecond() { return catalog_->Commit({PutVolume{TestVolume(2, "second")}}); }
   void ExpectUsable() {
@@ -173,11 +191,91 @@ TEST_F(CatalogFaultTest, TheBallastIsGivenAwayForACommitWithoutRoom) {
   faulty_.ballast_helps = true;
   faults.writes_left = 0;
   EXPECT_EQ(Outcome(CommitSecond()), "ok");
-  EXPECT_FALSE(fs::exists(dir_ / "ballast"));
+  EXPECT_EQ(BallastMiB(), 7U) << "a piece is enough";
   EXPECT_EQ(VolumesAfterCrash(), 2U);
   ASSERT_TRUE(catalog_->Checkpoint().ok());
-  EXPECT_TRUE(fs::exists(dir_ / "ballast")) << "there is room again";
+  EXPECT_EQ(BallastMiB(), 8U) << "there is room again";
   ExpectUsable();
+}
+
+// The ladder: what makes something new stops first, then what records, and what frees never.
+TEST_F(CatalogFaultTest, WhatMakesSomethingNewTakesNothingOfTheReserve) {
+  faults = Faults{.wal_may_grow = false, .database_may_grow = false};
+  faulty_.is_full = true;
+  uint64_t made = 10;
+  Status last = OkStatus();
+  for (; last.ok() && made < 2000; ++made) {
+    last = catalog_->CheckMayGrow();
+    if (last.ok()) last = catalog_->Commit(Something(made), Room::kGrow);
+  }
+  EXPECT_EQ(Outcome(last), Word(Errc::kNoSpace));
+  EXPECT_THAT(last.error().message, testing::HasSubstr("delete volumes or snapshots"));
+  EXPECT_GT(made, 12U) << "what the catalog's files have room for is accepted";
+  EXPECT_EQ(BallastMiB(), 8U);
+  for (uint64_t n = 10; n + 1 < made; ++n) {
+    const Status freed = catalog_->Commit({DeleteVolume{TestId(n)}}, Room::kFree);
+    ASSERT_TRUE(freed.ok()) << freed.error().message;
+  }
+  EXPECT_EQ(VolumesAfterCrash(), 1U);
+  EXPECT_EQ(BallastMiB(), 8U) << "deleting finds room in the files";
+  EXPECT_TRUE(catalog_->CheckMayGrow().ok()) << "and gives some";
+  ExpectUsable();
+}
+
+TEST_F(CatalogFaultTest, WhatRecordsLeavesTheLastQuarterToWhatFrees) {
+  faulty_.is_full = true;
+  faults.writes_left = 0;  // whatever is given away, it is not enough
+  EXPECT_EQ(Outcome(CommitSecond()), Word(Errc::kNoSpace));
+  EXPECT_EQ(BallastMiB(), 2U);
+  EXPECT_EQ(catalog_->missing_reserve_bytes(), 6U << 20);
+  const Status freed = catalog_->Commit({DeleteVolume{TestId(1)}}, Room::kFree);
+  EXPECT_EQ(Outcome(freed), Word(Errc::kNoSpace));
+  EXPECT_FALSE(fs::exists(dir_ / "ballast"));
+
+  faults = Faults{};  // there is room for a commit, but not for the reserve
+  EXPECT_EQ(Outcome(catalog_->Commit(Something(2), Room::kGrow)), Word(Errc::kNoSpace));
+  EXPECT_EQ(Outcome(catalog_->CheckReserve()), Word(Errc::kNoSpace));
+  EXPECT_EQ(Outcome(CommitSecond()), "ok") << "what was accepted is recorded";
+  faulty_.is_full = false;
+  EXPECT_EQ(Outcome(catalog_->Commit(Something(4), Room::kGrow)), "ok") << "it is made whole first";
+  EXPECT_EQ(BallastMiB(), 8U);
+  ExpectUsable();
+}
+
+// Four times what the log keeps asks the background, sixteen times makes a commit do it.
+TEST_F(CatalogFaultTest, TheLogIsBoundedAndGivenBack) {
+  constexpr uint64_t kMiB = 1 << 20;
+  int asked = 0;
+  catalog_->OnLogLong([&] { ++asked; });
+  LayerRecord layer = TestLayer(TestId(7));
+  layer.parent = TestId(8);
+  Commit({PutLayer{TestLayer(TestId(8))}, PutLayer{layer}});
+  uint64_t longest = 0;
+  uint64_t written = 0;
+  uint64_t shortened = 0;
+  for (uint64_t round = 0; written < 60 * kMiB; ++round) {
+    PresenceRuns runs;
+    for (uint64_t chunk = 0; chunk < 300; ++chunk) {
+      runs.Set({chunk * PresenceChunk::kChunkBlocks + round * 2, 1}, BlockState::kHere);
+    }
+    Commit({SetPresence{layer.id, runs}});
+    const uint64_t length = fs::file_size(dir_ / "catalog.db-wal");
+    longest = std::max(longest, length);
+    written += 300 * 4096;
+    if (asked == 5 && shortened == 0) {
+      ASSERT_TRUE(catalog_->ShortenLog().ok());
+      EXPECT_FALSE(catalog_->LogIsLong());
+      ++shortened;
+    }
+  }
+  EXPECT_GT(asked, 5);
+  EXPECT_GT(longest, 4 * kMiB);
+  EXPECT_LT(longest, 16 * kMiB + 4 * kMiB);
+  ASSERT_TRUE(catalog_->Checkpoint().ok());
+  EXPECT_EQ(fs::file_size(dir_ / "catalog.db-wal"), kMiB);
+  Commit({PutVolume{TestVolume(2, "second")}});
+  EXPECT_EQ(VolumesAfterCrash(), 2U) << "what follows a log that was given back is found";
+  EXPECT_TRUE(catalog_->Verify().ok());
 }
 
 // Whichever write finds no room, and however much of it was written: either nothing happened, now
@@ -204,7 +302,7 @@ TEST_F(CatalogFaultTest, WithoutRoomNothingHappenedOrTheNodeIsFenced) {
       }
     }
   }
-  EXPECT_TRUE(faulty_.removed_ballast);
+  EXPECT_TRUE(faulty_.took_ballast);
   ExpectUsable();
 }
 
@@ -214,7 +312,7 @@ TEST_F(CatalogFaultTest, WhereTheWalCannotGrowItIsUsedAgain) {
     Commit({PutVolume{TestVolume(n, "v" + std::to_string(n))}});
     Commit({DeleteVolume{TestId(n)}});
   }
-  EXPECT_FALSE(faulty_.removed_ballast);
+  EXPECT_FALSE(faulty_.took_ballast);
   EXPECT_EQ(VolumesAfterCrash(), 1U);
   ExpectUsable();
 }

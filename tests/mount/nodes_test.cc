@@ -226,6 +226,45 @@ TEST_F(NodesTest, ThatAreFullPauseTheCopy) {
   EXPECT_EQ(RunShell("cmp " + Volume("db") + " " + Volume("db-clone")).output, "");
 }
 
+// A node that is full refuses what is new, with the remedy, while there still is its reserve; says
+// so in its state and metrics; is mounted after a kill; and can be emptied, after which all is as
+// before (FORMAT.md, section 8).
+TEST_F(NodesTest, ThatAreFullAreMountedAndEmptied) {
+  MakeDisk("full", "64M");
+  const std::string ballast = NodePath("full") + "/ballast";
+  Mount({"full"});
+  MustAsk("create", "v 200M");
+  EXPECT_NE(RunShell("tr '\\0' x < /dev/zero | dd conv=notrunc bs=1M of=" + Volume("v")).exit_code,
+            0);
+  int taken = 0;
+  int error = 0;
+  while (taken < 2000 && (error = Ask("snapshot", "v s" + std::to_string(taken))) == 0) ++taken;
+  EXPECT_EQ(error, ENOSPC);
+  EXPECT_GT(taken, 0) << "what the catalog has room for already";
+  EXPECT_THAT(FirstError(), HasSubstr("delete volumes or snapshots"));
+  EXPECT_EQ(Ask("create", "w 4096"), ENOSPC);
+  EXPECT_EQ(std::filesystem::file_size(ballast), 8U << 20) << "nothing new takes of the reserve";
+  const auto state_begins = [&](const std::string& word) {
+    for (int i = 0; i < 500; ++i, ::usleep(20'000)) {
+      if (RunShell("cat " + Path("control/nodes/full/state")).output.starts_with(word)) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(state_begins("full: "));
+  EXPECT_THAT(RunShell("cat " + Path("control/metrics")).output,
+              AllOf(HasSubstr("volfs_node_full{node=\"full\"} 1"),
+                    HasSubstr("volfs_node_up{node=\"full\"} 1")));
+  KillAndMount();
+  EXPECT_EQ(Ask("delete", "v@s0"), 0);
+  Unmount();
+  Mount({"full"});
+  for (int n = 1; n < taken; ++n) ASSERT_EQ(Ask("delete", "v@s" + std::to_string(n)), 0) << n;
+  EXPECT_EQ(Ask("delete", "v"), 0);
+  EXPECT_TRUE(state_begins("ok"));
+  EXPECT_EQ(Ask("create", "w 4096"), 0);
+  EXPECT_EQ(std::filesystem::file_size(ballast), 8U << 20);
+}
+
 // A known node that is not mounted is EHOSTDOWN, one that nobody knows ENODEV. The clones that need
 // it are `error`, say why, and cannot be resumed; reading what they lack is EIO and stands in
 // last_error with volume, range and node. Cancelling one leaves nothing, and its source is free
