@@ -278,8 +278,32 @@ Disk& Disk::operator=(const Disk& other) {
   seq_ = other.seq_;
   durable_metadata_ = other.durable_metadata_;
   powered_ = other.powered_;
-  full_ = other.full_;
+  most_bytes_ = other.most_bytes_;
   return *this;
+}
+
+uint64_t Disk::UsedBytes() const {
+  uint64_t sectors = 0;
+  for (const auto& [name, file] : now_) {
+    const auto& allocated = file->now().allocated;
+    sectors += static_cast<uint64_t>(std::count(allocated.begin(), allocated.end(), true));
+  }
+  return sectors * kSectorBytes;
+}
+
+uint64_t Disk::FreeBytes() const {
+  if (!limited()) return uint64_t{1} << 29;
+  return most_bytes_ - std::min(most_bytes_, UsedBytes());
+}
+
+bool Disk::Fits(const DiskFile& file, uint64_t offset_bytes, uint64_t length_bytes) const {
+  if (!limited()) return true;
+  const auto& allocated = file.now().allocated;
+  uint64_t more_bytes = 0;
+  for (uint64_t s = SectorOf(offset_bytes); s < SectorsFor(offset_bytes + length_bytes); ++s) {
+    if (s >= allocated.size() || !allocated[s]) more_bytes += kSectorBytes;
+  }
+  return more_bytes == 0 || more_bytes <= FreeBytes();
 }
 
 std::shared_ptr<DiskFile> Disk::Find(const std::string& name) const {

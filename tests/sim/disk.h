@@ -127,8 +127,15 @@ class Disk {
 
   [[nodiscard]] bool powered() const { return powered_; }
   void set_powered(bool powered) { powered_ = powered; }
-  [[nodiscard]] bool full() const { return full_; }
-  void set_full(bool full) { full_ = full; }
+  // From now on all files together take no more than now and `more_bytes`; it stays so, over power
+  // losses too, until Relieve. Overwriting takes nothing, removing and punching give back.
+  void Fill(uint64_t more_bytes) { most_bytes_ = UsedBytes() + more_bytes; }
+  void Relieve() { most_bytes_ = kUnlimited; }
+  [[nodiscard]] bool limited() const { return most_bytes_ != kUnlimited; }
+  [[nodiscard]] uint64_t UsedBytes() const;
+  [[nodiscard]] uint64_t FreeBytes() const;
+  // Is there room for what a write of this range takes?
+  [[nodiscard]] bool Fits(const DiskFile& file, uint64_t offset_bytes, uint64_t length_bytes) const;
 
  private:
   struct NameEffect {
@@ -143,8 +150,9 @@ class Disk {
   std::map<std::string, std::shared_ptr<DiskFile>> now_;
   std::map<std::string, std::shared_ptr<DiskFile>> durable_;
   std::vector<NameEffect> pending_;
+  static constexpr uint64_t kUnlimited = ~uint64_t{0};
   bool powered_ = true;
-  bool full_ = false;
+  uint64_t most_bytes_ = kUnlimited;
 };
 
 }  // namespace volfs::sim

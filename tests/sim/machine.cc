@@ -31,7 +31,14 @@ Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& nam
     trace_.Line(Text("  call ", number, " disk ", disk, ' ', NameOf(call), ' ', name, ' ',
                      offset_bytes, '+', length_bytes));
   }
+  if (number >= plan_.fill_at) {
+    plan_.fill_at = kNever;
+    disks_[static_cast<size_t>(plan_.fill_disk)].Fill(plan_.room_bytes);
+    if (trace_.printing()) trace_.Line(Text("  *** disk ", plan_.fill_disk, " is full"));
+  }
   if (call == Call::kSync) ++syncs_;
+  const bool frees = call == Call::kRemove || call == Call::kPunch || call == Call::kSetSize;
+  if (frees && name != "ballast") ++frees_;
   const bool counts = !plan_.count_syncs || call == Call::kSync;
   const uint64_t due = plan_.count_syncs ? syncs_ : number;
   if (counts && due == plan_.cut_at) CutPower(plan_.cut);

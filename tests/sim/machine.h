@@ -35,6 +35,10 @@ struct CallPlan {
   uint64_t fault_at = kNever;
   Fault fault = Fault::kIo;
   uint64_t full_calls = 50;  // kNoSpace: so many changing calls later there is room again
+  // Before this call (of whatever kind) this disk becomes full but for `room_bytes`, and stays so.
+  uint64_t fill_at = kNever;
+  int fill_disk = 0;
+  uint64_t room_bytes = 0;
   // Not at `cut_at`, but in the middle of a clone across the disks, at one of its next syncs, the
   // power goes off of the clone's disk. With count_syncs only.
   bool cut_in_clone = false;
@@ -61,6 +65,8 @@ class Machine {
   [[nodiscard]] uint64_t calls() const { return calls_; }
   [[nodiscard]] uint64_t syncs() const { return syncs_; }
   [[nodiscard]] bool faulted() const { return faulted_; }  // a fault has struck since the last boot
+  // How often a call has given room back, but for the reserve's.
+  [[nodiscard]] uint64_t frees() const { return frees_; }
   [[nodiscard]] bool power_off() const { return power_off_; }  // of any disk
 
   // `what` of the call, for the trace only.
@@ -85,6 +91,7 @@ class Machine {
   CallPlan plan_;
   uint64_t calls_ = 0;
   uint64_t syncs_ = 0;
+  uint64_t frees_ = 0;
   uint64_t full_until_ = 0;
   int full_disk_ = -1;
   bool faulted_ = false;

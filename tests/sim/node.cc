@@ -43,6 +43,9 @@ class SimFile final : public NodeFile {
       file_->Write(disk().NextSeq(), offset_bytes, data.first(HalfOf(offset_bytes, data.size())));
     }
     if (verdict != Machine::Verdict::kGoOn) return Failed(verdict, "pwrite", name_);
+    if (!disk().Fits(*file_, offset_bytes, data.size())) {
+      return Failed(Machine::Verdict::kNoSpace, "pwrite", name_);
+    }
     file_->Write(disk().NextSeq(), offset_bytes, data);
     return OkStatus();
   }
@@ -178,7 +181,7 @@ class SimNode final : public NodeDirectory {
 
   Result<SpaceInfo> Space() override {
     VOLFS_TRY(Before(Call::kLook, "statfs"));
-    return SpaceInfo{kDiskBytes, kDiskBytes / 2};
+    return SpaceInfo{kDiskBytes, disk().FreeBytes()};
   }
 
   Result<uint64_t> AllocatedBytes(const std::string& name) override {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "blockstore/catalog_format.h"
 #include "blockstore/check.h"
 #include "blockstore/log.h"
 #include "blockstore/node_opener.h"
@@ -134,7 +135,20 @@ void Simulation::Boot(const LossModel& model, bool all) {
   machine_.Boot(model, all);
 }
 
+// What a catalog's log takes is bounded by its constants and one commit, however much is written.
+void Simulation::CheckLogs() {
+  constexpr uint64_t kOneCommit = 64 * 1024;
+  for (int disk = 0; disk < kDisks; ++disk) {
+    const auto log = machine_.disk(disk).Find(catalog::kWalName);
+    if (log == nullptr) continue;
+    const uint64_t bytes = log->now().bytes.size();
+    if (bytes <= catalog::kLogMostBytes + kOneCommit) continue;
+    Violation(Text("the log of node ", static_cast<char>('a' + disk), " has ", bytes, " bytes"));
+  }
+}
+
 void Simulation::Compare(bool just_mounted) {
+  CheckLogs();
   oracle_->Compare(*store_, mounted_, just_mounted, findings_.violations);
 }
 
@@ -188,7 +202,17 @@ struct Plan {
   LossModel loss;
   uint64_t copy_rate = Throttle::kUnlimited;
   int clients = 3;
+  bool fills = false;  // a disk becomes full, and stays so
+  int full_disk = 0;
+  uint64_t room_bytes = 0;
 };
+
+void PlanFullDisk(Plan& plan, uint64_t seed) {
+  Random random(seed * 131 + 17);
+  plan.fills = random.Percent(20);
+  plan.full_disk = static_cast<int>(random.Below(kDisks));
+  plan.room_bytes = random.OneIn(2) ? 0 : random.Below(60 * kBlockBytes);
+}
 
 Plan MakePlan(Random& random) {
   Plan plan;
@@ -228,6 +252,11 @@ CallPlan MakeCallPlan(const Plan& plan, const Machine& machine, uint64_t operati
   calls.count_syncs = plan.count_syncs;
   const uint64_t now = plan.count_syncs ? machine.syncs() + 1 : machine.calls();
   const uint64_t within = plan.count_syncs ? operations * 3 : operations * 35;
+  if (plan.fills) {
+    calls.fill_at = machine.calls() + operations * 5;
+    calls.fill_disk = plan.full_disk;
+    calls.room_bytes = plan.room_bytes;
+  }
   calls.cut_in_clone = plan.cut_in_clone;
   if (plan.end != End::kClosed && !plan.cut_in_clone) {
     calls.cut_at = now + random.Below(within);
@@ -326,7 +355,8 @@ void LiveWithFlip(Simulation& world, const Plan& plan, Random& random) {
 
 void RandomLife(Simulation& world, uint64_t seed, uint64_t operations) {
   Random random(seed * 31 + 5);
-  const Plan plan = MakePlan(random);
+  Plan plan = MakePlan(random);
+  PlanFullDisk(plan, seed);
   // After a kill what is read may be in the page cache only.
   const bool durable = !plan.loss.killed;
   if (plan.fault_in_mount) FailInMount(world, plan, random);
@@ -350,6 +380,12 @@ void RandomLife(Simulation& world, uint64_t seed, uint64_t operations) {
   const Disk before = plan.older_copy ? world.machine().disk(1) : Disk();
   if (!Recover(world, plan, kBoth, random)) return;
   world.Compare(durable);
+  if (plan.fills) {
+    world.clients().RunClients(plan.clients, operations / 2);
+    if (world.findings().violations.empty()) world.clients().Empty(plan.full_disk);
+    world.machine().disk(plan.full_disk).Relieve();
+    world.Compare(false);
+  }
   if (!world.findings().violations.empty() || random.OneIn(2)) return;
   if (!world.clients().WaitUntilWhole()) world.Violation("a clone is not whole after 120 s");
   world.Compare(false);

@@ -46,6 +46,7 @@ class Simulation {
   void Boot(const LossModel& model, bool all);
   // Looks at everything (Oracle::Compare).
   void Compare(bool just_mounted);
+  void CheckLogs();
   // The catalogs and files of all nodes against each other: of nodes that are open but not mounted
   // yet, as a crash left them, or `settled`, when the background has had its time and nothing may
   // be left to tidy up.

@@ -18,6 +18,7 @@ Random salts(0);
 struct VfsFile {
   sqlite3_file base;
   int disk;
+  int step_bytes;    // a cut leaves a multiple of it; 0: any size
   bool name_is_new;  // of a journal or WAL that this open made: synced with its first sync
   // Behind a pointer, as SQLite allocates these bytes and knows no constructors.
   struct Body {
@@ -65,6 +66,9 @@ int Write(sqlite3_file* file, const void* data, int length, sqlite3_int64 offset
                                   bytes.first(HalfOf(static_cast<uint64_t>(offset), bytes.size())));
   }
   if (verdict != Machine::Verdict::kGoOn) return CodeOf(verdict, SQLITE_IOERR_WRITE);
+  if (!disk.Fits(*Self(file)->body->file, static_cast<uint64_t>(offset), bytes.size())) {
+    return SQLITE_FULL;
+  }
   Self(file)->body->file->Write(disk.NextSeq(), static_cast<uint64_t>(offset), bytes);
   return SQLITE_OK;
 }
@@ -72,6 +76,12 @@ int Write(sqlite3_file* file, const void* data, int length, sqlite3_int64 offset
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   const auto verdict = Before(file, Call::kSetSize, static_cast<uint64_t>(size), 0);
   if (verdict != Machine::Verdict::kGoOn) return SQLITE_IOERR_TRUNCATE;
+  // As the stock VFS does; what is longer already stays.
+  if (const sqlite3_int64 step = Self(file)->step_bytes; step > 0) {
+    size = (size + step - 1) / step * step;
+    const auto now = static_cast<sqlite3_int64>(Self(file)->body->file->now().bytes.size());
+    if (size > now) size = now;
+  }
   Self(file)->body->file->SetSize(machine->disk(Self(file)->disk).NextSeq(),
                                   static_cast<uint64_t>(size));
   return SQLITE_OK;
@@ -108,7 +118,11 @@ int CheckReservedLock(sqlite3_file*, int* reserved) {
   *reserved = 0;
   return SQLITE_OK;
 }
-int FileControl(sqlite3_file*, int, void*) { return SQLITE_NOTFOUND; }
+int FileControl(sqlite3_file* file, int what, void* value) {
+  if (what != SQLITE_FCNTL_CHUNK_SIZE) return SQLITE_NOTFOUND;
+  Self(file)->step_bytes = *static_cast<int*>(value);
+  return SQLITE_OK;
+}
 int SectorSize(sqlite3_file*) { return static_cast<int>(kSectorBytes); }
 // As the stock VFS has it: a torn write leaves the bytes beside it alone.
 int DeviceCharacteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
@@ -155,6 +169,7 @@ int Open(sqlite3_vfs*, const char* path, sqlite3_file* file, int flags, int* out
   if (make) found = machine->disk(disk).Create(name);
   VfsFile* const self = Self(file);
   self->disk = disk;
+  self->step_bytes = 0;
   self->name_is_new = make && (flags & SQLITE_OPEN_MAIN_DB) == 0;
   self->body = new VfsFile::Body{name, std::move(found)};
   file->pMethods = &kMethods;

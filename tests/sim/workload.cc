@@ -79,7 +79,8 @@ void Workload::Check(const Error& error, const std::string& what, bool excused) 
   const bool held = error.code == Errc::kBusy && disks_ != (1u << kDisks) - 1;
   const bool slow = error.code == Errc::kBusy && machine_.runtime().pauses() &&
                     error.message.find("in flight did not end") != std::string::npos;
-  if (excused || held || slow || Troubled()) return;
+  const bool lacks_room = error.code == Errc::kNoSpace && MayLackRoom(what);
+  if (excused || held || slow || lacks_room || Troubled()) return;
   Violation(Text(what, " failed: ", error.message));
 }
 
@@ -165,10 +166,12 @@ VolumeModel& Workload::Make(int disk, uint64_t size_bytes) {
   VolumeModel& model = oracle_.AddVolume(FreshName("v"), disk);
   model.image = ImageModel(size_bytes);
   model.image.SizeIsDurable();
+  Growth growth(*this, disk);
   const auto reply =
       Ask(RequestKind::kCreate, Text(model.name, ' ', size_bytes, " node=", NodeName(disk)));
   Answered(reply, model.existence, Text("create ", model.name), false);
   if (!reply.ok()) return model;
+  growth.Succeeded(model.name);
   model.id = store_.Find(model.name)->id();
   model.decided = true;
   return model;
@@ -475,11 +478,13 @@ bool Workload::TakeSnapshot(VolumeModel& model) {
   oracle_.Tick();
   const bool busy = SourceBusy(model);
   const Claim claim(model.claims);
+  Growth growth(*this, model.disk);
   const auto reply = Ask(RequestKind::kSnapshot, Text(model.name, ' ', name));
   Answered(reply, snapshot.existence, Text("snapshot ", model.name),
            busy || !claim.alone() || SourceBusy(model) || model.failed);
   snapshot.image = model.image.Instant(mark);
   if (reply.ok()) {
+    growth.Succeeded(Text(model.name, '@', name));
     model.image.Synced(mark);
     ReadSnapshot(snapshot);
   }

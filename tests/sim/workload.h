@@ -47,6 +47,8 @@ class Workload {
   std::string PlaceKeys(Place place, int disk);  // of a request
   bool Look(VolumeModel& model);                 // at its progress
   void Wait(Nanoseconds duration);
+  // Deletes what is on a disk that is full; something new can be made there then.
+  void Empty(int disk);
   // Until no clone is being copied; false if that takes longer than any should.
   bool WaitUntilWhole();
 
@@ -70,6 +72,25 @@ class Workload {
   // May anything fail, as something was made to fail?
   [[nodiscard]] bool Troubled() const { return machine_.power_off() || machine_.faulted(); }
   void Check(const Error& error, const std::string& what, bool excused);
+  // Is a part of the disk's reserve missing, with no room to make it whole?
+  [[nodiscard]] bool Drained(int disk) const;
+  [[nodiscard]] uint64_t MissingReserve(int disk) const;
+  // Is a disk full, and may it refuse this for want of room? Never what frees something, nor what
+  // records that which was accepted.
+  [[nodiscard]] bool MayLackRoom(const std::string& what) const;
+  // A request for something new on a disk that is drained from its begin to its end must not
+  // succeed.
+  class Growth {
+   public:
+    Growth(Workload& workload, int disk);
+    void Succeeded(const std::string& what);
+
+   private:
+    Workload& workload_;
+    const int disk_;
+    const bool drained_;
+    const uint64_t frees_;
+  };
   void Violation(std::string text);
   [[nodiscard]] bool IsCopied(uint32_t volume, uint32_t snapshot) const;
   [[nodiscard]] bool SourceAway(const VolumeModel& model) const;

@@ -1,0 +1,115 @@
+// Goal: a node can be used, emptied and mounted for as long as its disk is full, and its making can
+// be cut off anywhere.
+// Method: worlds in which a disk becomes full and stays so, over power losses and kills; and the
+// making of a node with the power going off before each of its calls.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "blockstore/catalog_ballast.h"
+#include "blockstore/catalog_format.h"
+#include "blockstore/log.h"
+#include "tests/sim/node.h"
+#include "tests/sim/scenario.h"
+
+namespace volfs::sim {
+namespace {
+
+using testing::IsEmpty;
+
+constexpr unsigned kBothNodes = 3;
+constexpr int kFullDisk = 0;
+
+// Ends the mount in one of the ways that there are, and mounts again.
+void Remount(Simulation& world, uint64_t round) {
+  const bool cut = round % 3 == 0;
+  const bool killed = round % 3 == 1;
+  if (cut || killed) world.CutPower({true, true});
+  world.Unmount();
+  world.Boot({.killed = killed, .keep = LossModel::Keep::kTorn}, cut);
+  ASSERT_TRUE(world.Mount(kBothNodes, Throttle::kUnlimited)) << "a full node cannot be mounted";
+  world.Compare(!killed);
+}
+
+// Deletions, cancelling, reverts, syncs of what was accepted, and mounts succeed all the while
+// (Workload::Check); when all is deleted, something new can be made.
+TEST(FullDiskTest, StaysFullForThousandsOfOperations) {
+  uint64_t operations = 0;
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    SCOPED_TRACE(Text("seed ", seed));
+    Trace trace;
+    Simulation world(seed, trace);
+    world.Run([&] {
+      ASSERT_TRUE(world.Mount(kBothNodes, Throttle::kUnlimited));
+      world.clients().RunClients(3, 60);
+      world.machine().disk(kFullDisk).Fill(seed % 2 == 0 ? 0 : seed * 5 * kBlockBytes);
+      for (uint64_t round = 0; round < 5; ++round) {
+        world.clients().RunClients(3, 200);
+        if (!world.findings().violations.empty()) return;
+        Remount(world, seed + round);
+        if (testing::Test::HasFatalFailure()) return;
+      }
+      world.clients().Empty(kFullDisk);
+    });
+    ASSERT_THAT(world.findings().violations, IsEmpty());
+    ASSERT_FALSE(HasFailure());
+    operations += world.findings().operations;
+  }
+  EXPECT_GT(operations, 5000U);
+}
+
+Status MakeNode(Simulation& world) {
+  NodeRecord record;
+  record.name = "a";
+  record.region = "default";
+  record.types = {{"standard", 0, kMaxVolumeBytes}};
+  record.block_size = kBlockBytes;
+  return Node::Init(*OpenSimNode(world.machine(), 0), record);
+}
+
+// What the power leaves is a node, or the beginning of one that is made anew; never damage. And a
+// node that was made keeps its reserve, whatever was not synced.
+void CutTheMaking(uint64_t call, const LossModel& loss, bool* finished) {
+  Trace trace;
+  Simulation world(0, trace);
+  world.Run([&] {
+    CallPlan plan;
+    plan.cut_at = call;
+    world.machine().SetPlan(plan);
+    *finished = MakeNode(world).ok() && !world.machine().power_off();
+    if (*finished) world.CutPower({true, true});
+    world.Boot(loss, true);
+    const auto left = Node::Open(OpenSimNode(world.machine(), 0));
+    if (!left.ok()) {
+      EXPECT_EQ(left.error().code, Errc::kNotFound) << left.error().message;
+      EXPECT_FALSE(*finished);
+      const Status made = MakeNode(world);
+      EXPECT_TRUE(made.ok()) << made.error().message;
+    }
+    if (left.ok() && !*finished) return;  // its reserve is made whole at the mount
+    world.CutPower({true, true});
+    world.Boot({.keep = LossModel::Keep::kNothing}, true);
+    const auto directory = OpenSimNode(world.machine(), 0);
+    EXPECT_EQ(catalog::BallastBytes(*directory), catalog::kBallastBytes);
+    EXPECT_TRUE(Node::Open(OpenSimNode(world.machine(), 0)).ok());
+  });
+  EXPECT_THAT(world.findings().violations, IsEmpty());
+}
+
+TEST(FullDiskTest, TheMakingOfANodeCutAnywhereIsFinishedByTheNext) {
+  for (int keep = 0; keep < kKeeps; ++keep) {
+    for (const bool ordered : {false, true}) {
+      bool finished = false;
+      uint64_t call = 0;
+      for (; !finished; ++call) {
+        SCOPED_TRACE(Text("call ", call, ", keep ", keep, ordered ? ", ordered" : ""));
+        CutTheMaking(call, {.ordered = ordered, .keep = static_cast<LossModel::Keep>(keep)},
+                     &finished);
+        if (HasFailure()) return;
+      }
+      EXPECT_GT(call, 20U);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace volfs::sim
