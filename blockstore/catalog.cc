@@ -65,7 +65,10 @@ class Catalog::Impl {
     return catalog::kBallastBytes - ballast_bytes_;
   }
 
+  void Fence(const std::string& why, bool lost) VOLFS_EXCLUDES(reason_mu_);
   [[nodiscard]] bool fenced() const { return fenced_; }
+  [[nodiscard]] bool lost() const { return lost_; }
+  [[nodiscard]] std::string fence_reason() const VOLFS_EXCLUDES(reason_mu_);
   [[nodiscard]] bool read_only() const { return read_only_; }
   void BecomeReadOnly() { read_only_ = true; }
   [[nodiscard]] uint64_t commits() const { return commits_; }
@@ -91,6 +94,7 @@ class Catalog::Impl {
   Status TransactLocked(const Body& body) VOLFS_REQUIRES(db_mu_);
   // TransactLocked of the group; without room, it is then certain that nothing happened, or fenced.
   Status AttemptLocked(const Group& group) VOLFS_REQUIRES(db_mu_);
+  Status CheckPresentLocked() VOLFS_REQUIRES(db_mu_);  // of the node, which is fenced if it is gone
   Error FenceLocked(Error error) VOLFS_REQUIRES(db_mu_);
   // Make room for a commit: true if it is worth another attempt.
   bool ReuseWalLocked() VOLFS_REQUIRES(db_mu_);
@@ -109,6 +113,9 @@ class Catalog::Impl {
   NodeDirectory& directory_;
   std::string where_;
   std::atomic<bool> fenced_{false};
+  std::atomic<bool> lost_{false};
+  mutable Mutex reason_mu_;
+  std::string fence_reason_ VOLFS_GUARDED_BY(reason_mu_);
   std::atomic<bool> read_only_{false};
   std::atomic<uint64_t> commits_{0};
   std::atomic<uint64_t> log_bytes_{0};  // in use
@@ -203,7 +210,22 @@ Status Catalog::Impl::Open() {
 Status Catalog::Impl::CheckNotFenced() const {
   if (!fenced_) return OkStatus();
   return Error{Errc::kIo,
-               Text(where_, ": fenced after an earlier error; mount the node again to recover")};
+               Text(where_, ": fenced after an earlier error; mount the node again to recover: ",
+                    fence_reason())};
+}
+
+void Catalog::Impl::Fence(const std::string& why, bool lost) {
+  {
+    MutexLock lock(reason_mu_);
+    if (fence_reason_.empty()) fence_reason_ = why;
+  }
+  if (lost) lost_ = true;
+  fenced_ = true;
+}
+
+std::string Catalog::Impl::fence_reason() const {
+  MutexLock lock(reason_mu_);
+  return fence_reason_;
 }
 
 Result<CatalogContents> Catalog::Impl::Load() {
@@ -339,17 +361,26 @@ Status Catalog::Impl::AttemptLocked(const Group& group) {
     for (const Pending* pending : group) VOLFS_TRY(tables.Apply(*pending->change));
     return connection_->MakeRoom(grows ? catalog::kSpareAfterGrowth : 0);
   });
-  if (status.ok() || !IsNoRoom(status.error().code)) return status;
+  if (status.ok()) return CheckPresentLocked();
+  if (!IsNoRoom(status.error().code)) return status;
   if (!connection_->FailedCommitIsTorn()) {
     const Status sealed = TransactLocked([&tables] { return tables.Seal(); });
-    if (!sealed.ok()) fenced_ = true;
+    if (!sealed.ok()) Fence(sealed.error().message, false);
   }
   return status;
 }
 
+// SQLite syncs into files that were removed as well as into any other.
+Status Catalog::Impl::CheckPresentLocked() {
+  if (Sabotaged(Sabotage::kIgnoreLoss)) return OkStatus();
+  const Status present = directory_.CheckPresent();
+  if (!present.ok()) Fence(present.error().message, true);
+  return present;
+}
+
 Error Catalog::Impl::FenceLocked(Error error) {
   if (Sabotaged(Sabotage::kRefuseUnknown)) return Error{Errc::kNoSpace, error.message};
-  fenced_ = true;
+  Fence(error.message, false);
   if (error.code != Errc::kCorrupt) error.code = Errc::kIo;
   error.message +=
       "; whether the change is durable is not known; the node is fenced until it is "
@@ -362,7 +393,7 @@ bool Catalog::Impl::ReuseWalLocked() {
   if (!checkpoint_due_) return false;
   const Status status = connection_->Checkpoint();
   if (status.ok()) checkpoint_due_ = false;
-  if (!status.ok() && !IsNoRoom(status.error().code)) fenced_ = true;
+  if (!status.ok() && !IsNoRoom(status.error().code)) Fence(status.error().message, false);
   return status.ok();
 }
 
@@ -492,7 +523,10 @@ Status Catalog::CheckReserve() { return impl_->CheckReserve(); }
 bool Catalog::RestoreReserve() { return impl_->RestoreReserve(); }
 uint64_t Catalog::missing_reserve_bytes() const { return impl_->missing_reserve_bytes(); }
 Status Catalog::Verify() { return impl_->Verify(); }
+void Catalog::Fence(const std::string& why, bool lost) { impl_->Fence(why, lost); }
 bool Catalog::fenced() const { return impl_->fenced(); }
+bool Catalog::lost() const { return impl_->lost(); }
+std::string Catalog::fence_reason() const { return impl_->fence_reason(); }
 void Catalog::BecomeReadOnly() { impl_->BecomeReadOnly(); }
 bool Catalog::read_only() const { return impl_->read_only(); }
 uint64_t Catalog::commits() const { return impl_->commits(); }

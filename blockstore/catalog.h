@@ -142,12 +142,13 @@ struct SetPresence { Id layer; PresenceRuns runs; };
 struct ClearPresence { Id layer; };  // the layer became flat
 struct PutSetting { std::string key; std::string value; };  // limits and the like
 struct DeleteSetting { std::string key; };
+struct NoteLineage {};  // the bit of `feature_ignore` that says that the lineage is kept
 // clang-format on
 
 using CatalogOp =
     std::variant<PutNode, PutPeer, DeletePeer, PutLayer, DeleteLayer, PutVolume, DeleteVolume,
                  PutSnapshot, DeleteSnapshot, PutHold, DeleteHold, PutClone, DeleteClone,
-                 SetPresence, ClearPresence, PutSetting, DeleteSetting>;
+                 SetPresence, ClearPresence, PutSetting, DeleteSetting, NoteLineage>;
 using CatalogChange = std::vector<CatalogOp>;
 
 struct CatalogContents {  // everything but presence
@@ -184,7 +185,7 @@ enum class Room : uint8_t {
 // kInvalid (malformed; presence of an unknown layer), kNoSpace, kQuota, kReadOnly: nothing
 // happened. kIo, kCorrupt: the outcome of that commit is unknown; the catalog is then fenced: every
 // later call returns kIo without touching the disk, until it is opened again, which recovers either
-// the state before or after.
+// the state before or after. The same if the node turns out to be gone after a commit.
 //
 // Room: a commit that finds none uses the log from its beginning, after a checkpoint, and then, as
 // far as its Room allows, pieces of the reserve. The log is bounded: LogIsLong says when it should
@@ -238,7 +239,13 @@ class Catalog {
   // that is wrong. Slow; holds up commits.
   Status Verify();
 
+  // Nothing is committed any more until the node is mounted again. `lost`: not for an error of the
+  // catalog's, but as the node is not reachable any more (NodeDirectory::CheckPresent). The first
+  // reason stays. Waits for nothing.
+  void Fence(const std::string& why, bool lost);
   [[nodiscard]] bool fenced() const;
+  [[nodiscard]] bool lost() const;
+  [[nodiscard]] std::string fence_reason() const;  // empty: it is not fenced
   // From now on every Commit is refused with kReadOnly. Of a node that is open for reading only,
   // whose recovery was committed to memory (read_only_node.h).
   void BecomeReadOnly();

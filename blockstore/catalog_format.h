@@ -44,10 +44,11 @@ inline constexpr char kBallastName[] = "ballast";
 inline constexpr char kDatabaseName[] = "catalog.db";
 inline constexpr char kWalName[] = "catalog.db-wal";
 
-// Feature bits that this program knows, of each mask. None yet.
+// Feature bits that this program knows, of each mask.
 inline constexpr uint64_t kKnownRefuse = 0;    // an unknown one: do not open
 inline constexpr uint64_t kKnownReadOnly = 0;  // an unknown one: open, but change nothing
                                                // (unknown bits of the third mask: no matter)
+inline constexpr uint64_t kIgnoreLineage = 1;  // of the third: mounts have ids (FORMAT.md 4.5)
 
 inline constexpr uint64_t kMaxNameBytes = 128;
 inline constexpr uint64_t kMaxTextBytes = 64 * 1024;

@@ -95,6 +95,7 @@ struct ChangeApplier {
     return t.settings_.Put(SettingRow{op.key, op.value});
   }
   Status operator()(const DeleteSetting& op) const { return t.settings_.Delete(op.key); }
+  Status operator()(const NoteLineage&) const { return t.NoteLineage(); }
 };
 
 Tables::Tables(Connection& connection)
@@ -142,6 +143,16 @@ Status Tables::PutNodeRows(const NodeRecord& record) {
   VOLFS_TRY(Query(clear_types_).Run());
   uint64_t position = 0;
   for (const VolumeType& type : record.types) VOLFS_TRY(types_.Put(TypeRow{position++, type}));
+  return OkStatus();
+}
+
+Status Tables::NoteLineage() {
+  VOLFS_ASSIGN(const std::vector<MetaRow> rows, meta_.Load());
+  for (MetaRow row : rows) {
+    if (row.key != "feature_ignore" || (row.value & kIgnoreLineage) != 0) continue;
+    row.value |= kIgnoreLineage;
+    VOLFS_TRY(meta_.Put(row));
+  }
   return OkStatus();
 }
 

@@ -29,6 +29,7 @@ class Tables {
   Status Apply(const CatalogChange& change);
   // A change of one page that no other transaction ever wrote.
   Status Seal();
+  Status NoteLineage();
 
   Result<CatalogContents> Load();
   PresenceTable& presence() { return presence_; }

@@ -21,7 +21,8 @@ struct Finding {
     kSameNode,        // two directories are copies of one node; nothing else is looked at then
     kNodeName,        // two nodes have one name
     kBlockSize,       // two nodes have blocks of different sizes
-    kOlderCopy,       // a peer has seen a greater generation of a node
+    kOlderCopy,       // a peer has seen a later mount of a node
+    kForkedCopy,      // a node went another way than the copy of it that a peer knows
     kNodeUnfinished,  // a node whose making was cut off: nothing is in it, the next mount makes it
     kNodeAbsent,      // a node that others know was not given; said, never damage
     // Names and ids.

@@ -58,6 +58,12 @@ Status CheckPass::LoadMember(Node& node) {
     return OkStatus();  // for the others it is as if it were not there
   }
   member.contents = std::move(contents.value());
+  Result<Lineage> lineage = ReadLineage(member.contents);
+  if (!lineage.ok()) {
+    corrupt(lineage.error());
+    return OkStatus();
+  }
+  member.lineage = std::move(lineage.value());
   VOLFS_ASSIGN(const std::vector<std::string> files, node.directory().ListLayers());
   member.files.insert(files.begin(), files.end());
   for (const auto& [key, value] : member.contents.settings) {
@@ -116,7 +122,8 @@ void CheckPass::CheckGenerations() {
         Absent& absent = AbsentNode(peer.uuid);
         absent.name = peer.name;
         absent.path = peer.path;
-      } else if (there->contents.node.generation < peer.generation) {
+      } else if (!CheckKinship(member, peer, *there) &&
+                 there->contents.node.generation < peer.generation) {
         Damage(Finding::Kind::kOlderCopy, *there,
                Text("node ", there->name(), " is an older copy: node ", member.name(),
                     " was mounted with generation ", peer.generation, " of it, this is generation ",
@@ -124,6 +131,22 @@ void CheckPass::CheckGenerations() {
       }
     }
   }
+}
+
+// True: it is not what `member` knows, which was reported.
+bool CheckPass::CheckKinship(const Member& member, const PeerRecord& peer, const Member& there) {
+  const auto known = member.lineage.known.find(there.uuid());
+  if (known == member.lineage.known.end()) return false;
+  const auto mine = there.lineage.known.find(member.uuid());
+  const MountId told = mine == there.lineage.known.end() ? 0 : mine->second.told;
+  const Kinship kinship = Compare(there.lineage.mounts, told, known->second.mounts);
+  const std::string trouble =
+      KinshipTrouble(kinship, there.name(), there.lineage.newest(), member.name(), peer.path);
+  if (trouble.empty()) return false;
+  const bool older = kinship.kind == Kinship::Kind::kOlder;
+  Damage(older ? Finding::Kind::kOlderCopy : Finding::Kind::kForkedCopy, there,
+         Text("node directory ", there.node->path(), " is ", trouble));
+  return true;
 }
 
 void CheckPass::ReportAbsent() {

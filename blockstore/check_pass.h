@@ -40,6 +40,7 @@ class CheckPass {
     Node* node = nullptr;
     size_t place = 0;  // in members_
     CatalogContents contents;
+    Lineage lineage;
     std::set<std::string> files;  // names below layers/
     bool clean = true;            // its last mount ended in order
     bool verified = true;         // false: its catalog's damage is told already
@@ -85,6 +86,7 @@ class CheckPass {
   Status LoadMember(Node& node);
   bool CheckIdentities();  // false: nothing can be said about the rest
   void CheckGenerations();
+  bool CheckKinship(const Member& member, const PeerRecord& peer, const Member& there);
   void ReportAbsent();
   [[nodiscard]] Member* FindMember(const std::string& uuid);
   // That of a node that is not there; made if nobody has named it yet.

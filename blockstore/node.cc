@@ -5,6 +5,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/runtime.h"
+#include "blockstore/sabotage.h"
 
 namespace volfs {
 namespace {
@@ -16,6 +17,17 @@ Id IdFromUuid(const std::string& uuid) {
   for (const char c : uuid) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
   const Id id = (hash << kIdFacetBits) & ~(uint64_t{1} << 63);
   return id == kNoId ? Id{1} << kIdFacetBits : id;
+}
+
+MountId NewMountId() {
+  for (;;) {
+    if (const MountId mount = Random64(); mount != 0) return mount;
+  }
+}
+
+void KeepLast(std::vector<MountId>& mounts, size_t count) {
+  if (mounts.size() <= count) return;
+  mounts.erase(mounts.begin(), mounts.end() - static_cast<std::ptrdiff_t>(count));
 }
 
 }  // namespace
@@ -43,7 +55,12 @@ Result<std::unique_ptr<Node>> Node::Open(std::unique_ptr<NodeDirectory> director
   std::unique_ptr<Node> node(new Node(std::move(directory), std::move(lock)));
   VOLFS_ASSIGN(node->catalog_, Catalog::Open(*node->directory_));
   VOLFS_ASSIGN(node->contents_, node->catalog_->Load());
+  VOLFS_ASSIGN(node->lineage_, ReadLineage(node->contents_));
+  DropLineage(node->contents_);
   node->id_ = IdFromUuid(node->uuid());
+  VOLFS_TRY(node->directory_->CheckPresent());
+  VOLFS_ASSIGN(const SpaceInfo space, node->directory_->Space());
+  node->was_read_only_ = space.read_only;
   return node;
 }
 
@@ -57,14 +74,26 @@ const VolumeType* Node::FindType(const std::string& name) const {
 Status Node::GrowGeneration() {
   NodeRecord record = contents_.node;
   ++record.generation;
-  VOLFS_TRY(catalog_->Commit({PutNode{record}}, Room::kFree));
+  Lineage grown = lineage_;
+  if (!Sabotaged(Sabotage::kSameMount) || grown.mounts.empty())
+    grown.mounts.push_back(NewMountId());
+  KeepLast(grown.mounts, Lineage::kKept);
+  VOLFS_TRY(catalog_->Commit({PutNode{record}, LineageSetting(grown), NoteLineage{}}, Room::kFree));
   contents_.node = record;
+  lineage_ = std::move(grown);
   return OkStatus();
 }
 
-Status Node::RecordPeers(const std::vector<PeerRecord>& peers) {
+Status Node::RecordPeers(const std::vector<const Node*>& others) {
   CatalogChange change;
-  for (const PeerRecord& peer : peers) change.emplace_back(PutPeer{peer});
+  for (const Node* const other : others) {
+    const NodeRecord& r = other->record();
+    KnownLineage known{lineage_.newest(), other->lineage_.mounts};
+    KeepLast(known.mounts, Lineage::kKeptOfPeers);
+    change.emplace_back(PutPeer{{r.uuid, r.name, other->path(), r.generation}});
+    change.emplace_back(KnownSetting(r.uuid, known));
+    lineage_.known[r.uuid] = std::move(known);
+  }
   return catalog_->Commit(std::move(change), Room::kFree);
 }
 
@@ -98,7 +127,8 @@ Fullness Node::LookAtRoom() {
   constexpr uint64_t kMostLowBytes = uint64_t{1} << 30;
   const Result<SpaceInfo> space = Space();
   if (!space.ok()) return fullness();
-  const auto [size_bytes, free_bytes] = space.value();
+  const uint64_t size_bytes = space.value().size_bytes;
+  const uint64_t free_bytes = space.value().free_bytes;
   const uint64_t low_bytes = std::clamp(size_bytes / 20, kLeastLowBytes, kMostLowBytes);
   const bool full = free_bytes < kFullBytes || catalog_->missing_reserve_bytes() != 0;
   const Fullness now = full                     ? Fullness::kFull
@@ -110,10 +140,27 @@ Fullness Node::LookAtRoom() {
 
 bool Node::Works() const { return !directory_->calls()->stuck() && !catalog_->fenced(); }
 
+void Node::LookForLoss() {
+  if (catalog_->fenced() || Sabotaged(Sabotage::kIgnoreLoss)) return;
+  Status present = directory_->CheckPresent();
+  const Result<SpaceInfo> space = directory_->Space();
+  if (present.ok() && space.ok() && space.value().read_only && !was_read_only_) {
+    present = Error{Errc::kIo, Text("the filesystem of node directory ", path(),
+                                    " has become read-only, as after an error of its disk")};
+  }
+  if (present.ok()) return;
+  catalog_->Fence(present.error().message, true);
+  LogError(
+      Text("node ", name(), " is fenced until it is mounted again: ", present.error().message));
+}
+
 std::string Node::State() const {
   if (directory_->calls()->stuck())
     return Text("does not answer: ", directory_->calls()->Trouble());
-  if (catalog_->fenced()) return "fenced: its catalog failed; it is read-only until the next mount";
+  if (catalog_->fenced()) {
+    return Text("fenced: nothing more is written to it until the next mount, since ",
+                catalog_->fence_reason());
+  }
   switch (fullness()) {
     case Fullness::kFull:
       return "full: nothing new is made there; delete volumes or snapshots, or make its filesystem "

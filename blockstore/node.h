@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "blockstore/catalog.h"
@@ -11,6 +12,7 @@
 #include "blockstore/error.h"
 #include "blockstore/foreground.h"
 #include "blockstore/gate.h"
+#include "blockstore/lineage.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/node_lock.h"
 
@@ -59,10 +61,15 @@ class Node {
   // What Open loaded; the store takes it over and frees it.
   CatalogContents& contents() { return contents_; }
 
-  // This node is being mounted: its generation grows by one. Durable when it returns.
+  // Its mounts, and what it remembers of those of its peers.
+  [[nodiscard]] const Lineage& lineage() const { return lineage_; }
+  // This node is being mounted: its generation grows by one, its lineage by an id. Durable when it
+  // returns.
   Status GrowGeneration();
-  // ... together with `peers`, whose generations are durable. One commit.
-  Status RecordPeers(const std::vector<PeerRecord>& peers);
+  // ... together with `others`, whose generations and ids are durable. One commit.
+  Status RecordPeers(const std::vector<const Node*>& others);
+  // Keeps other copies of this node from being mounted on this machine (node_lock.h).
+  void Keep(std::unique_ptr<TwinLock> lock) { twin_lock_ = std::move(lock); }
 
   // kNodeDown while a call has been waiting for it for too long (node_calls.h).
   [[nodiscard]] Status CheckAnswers() const;
@@ -83,17 +90,26 @@ class Node {
   // Can it be read and written? Also while it is full.
   [[nodiscard]] bool Works() const;
 
-  // "ok", or what is wrong with it: it does not answer, cannot be written, is (nearly) full.
+  // Looks whether this node is still the one that was opened (NodeDirectory::CheckPresent) and can
+  // be written; fences it if not. For a background thread, about each second: what is committed
+  // or synced is looked at by itself.
+  void LookForLoss();
+
+  // "ok", or what is wrong with it: it does not answer, cannot be written, is (nearly) full. Waits
+  // for nothing.
   [[nodiscard]] std::string State() const;
 
  private:
   Node(std::unique_ptr<NodeDirectory> directory, std::unique_ptr<NodeLock> lock);
 
-  std::unique_ptr<NodeLock> lock_;  // the first member: destroyed last
+  std::unique_ptr<NodeLock> lock_;  // the first members: destroyed last
+  std::unique_ptr<TwinLock> twin_lock_;
   std::unique_ptr<NodeDirectory> directory_;
   std::unique_ptr<Catalog> catalog_;
   CatalogContents contents_;
+  Lineage lineage_;
   Id id_ = kNoId;
+  bool was_read_only_ = false;  // its filesystem, when it was opened
   Gate shape_;
   Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
   Foreground foreground_;

@@ -67,7 +67,8 @@ class NodeFile {
   // the writers for long, as `source` is in too many pieces. Durable as after WriteAt.
   virtual Result<bool> CloneFrom(NodeFile& /*source*/) { return false; }
 
-  // Makes all that was written, punched and truncated before the call durable; not the name.
+  // Makes all that was written, punched and truncated before the call durable; not the name. An
+  // error, too, if the file has no name any more: nobody will ever find what was written to it.
   // After an error what was written since the last success is of unknown state, for ever: the
   // caller must never report it as durable, whatever later calls return.
   virtual Status SyncData() = 0;
@@ -117,6 +118,7 @@ inline Result<std::optional<uint64_t>> NodeFile::FirstData(uint64_t offset_bytes
 struct SpaceInfo {
   uint64_t size_bytes = 0;
   uint64_t free_bytes = 0;  // what an ordinary user may still allocate
+  bool read_only = false;   // the filesystem takes no write
 };
 
 inline Result<NodeFile::State> NodeFile::Look() {
@@ -143,6 +145,12 @@ class NodeDirectory {
   virtual Result<SpaceInfo> Space() = 0;
   // What the file takes on the backing filesystem; it need not be open, and is not opened.
   virtual Result<uint64_t> AllocatedBytes(const std::string& name) = 0;
+
+  // Is this directory still the node that was opened? kIo says why it is not: its directory, or a
+  // file that everything depends on, was removed, replaced or moved away, or its filesystem is
+  // gone. What is written then may reach nobody, although every call succeeds. The first call
+  // remembers what there is; ok where it cannot be told. Cost: five stat(2) calls, some 2 us.
+  virtual Status CheckPresent() = 0;
 
   // Where SQLite finds this node's catalog: a path for, and the name of, one of its VFSes.
   virtual std::string catalog_path() const = 0;

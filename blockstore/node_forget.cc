@@ -1,5 +1,6 @@
 #include "blockstore/node_forget.h"
 
+#include "blockstore/lineage.h"
 #include "blockstore/log.h"
 
 namespace volfs {
@@ -41,7 +42,7 @@ NodeTraces TracesOf(Node& node, const std::string& uuid) {
 }
 
 Status ForgetNode(Node& node, const std::string& uuid) {
-  CatalogChange change = {DeletePeer{uuid}};
+  CatalogChange change = {DeletePeer{uuid}, ForgetKnown(uuid)};
   for (const HoldRecord& hold : node.contents().holds) {
     if (hold.clone_node == uuid) change.emplace_back(DeleteHold{hold.clone});
   }

@@ -1,12 +1,15 @@
 #include "blockstore/node_lock.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -143,7 +146,72 @@ Error InUse(const std::string& directory, const Owner& owner, const LockWait& wa
                     "try again when it does")};
 }
 
+// Locked, and still the file of that name; -1: not, and errno says why. A daemon that was killed
+// may have it for a moment longer than its other locks.
+int OpenLocked(const std::string& file) {
+  constexpr Nanoseconds kPatience = std::chrono::seconds(1);
+  constexpr Nanoseconds kStep = std::chrono::milliseconds(20);
+  const Nanoseconds deadline = MonotonicNow() + kPatience;
+  for (;;) {
+    const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return -1;
+    struct stat mine {};
+    struct stat named {};
+    const bool locked = ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (locked && ::fstat(fd, &mine) == 0 && ::stat(file.c_str(), &named) == 0 &&
+        mine.st_ino == named.st_ino) {
+      return fd;
+    }
+    const int os_errno = locked ? 0 : errno;
+    ::close(fd);
+    errno = os_errno;
+    if (locked) continue;
+    if (os_errno != EWOULDBLOCK || MonotonicNow() >= deadline) return -1;
+    SleepFor(kStep);
+  }
+}
+
+// What the holder has written: "PID PATH".
+std::string HolderOf(const std::string& file) {
+  std::ifstream in(file);
+  std::string pid;
+  std::string path;
+  if (!(in >> pid) || !std::getline(in >> std::ws, path)) return "another process";
+  return Text("process ", pid, " from ", path);
+}
+
 }  // namespace
+
+Result<std::unique_ptr<TwinLock>> TwinLock::Take(const std::string& folder, const std::string& uuid,
+                                                 const std::string& name, const std::string& path) {
+  if (folder.empty()) return std::unique_ptr<TwinLock>();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  const std::string file = Text(folder, "/", uuid);
+  const int fd = OpenLocked(file);
+  if (fd < 0 && errno == EWOULDBLOCK) {
+    return Error{Errc::kLocked,
+                 Text("node directory ", path, ": node ", name, " (UUID ", uuid,
+                      ") is mounted already, by ", HolderOf(file),
+                      "; if these are two copies of it, only one can be mounted: unmount that one "
+                      "first, or leave this one alone")};
+  }
+  if (fd < 0) {
+    LogWarning(Text("copies of node ", name, " are not kept off this machine: ", file, ": ",
+                    std::strerror(errno)));
+    return std::unique_ptr<TwinLock>();
+  }
+  const std::string text = Text(::getpid(), " ", path, "\n");
+  const bool told = ::ftruncate(fd, 0) == 0 &&
+                    ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  if (!told) LogWarning(Text(file, ": ", std::strerror(errno)));
+  return std::unique_ptr<TwinLock>(new TwinLock(file, fd));
+}
+
+TwinLock::~TwinLock() {
+  ::unlink(file_.c_str());  // while it is locked, so that it is nobody else's
+  ::close(fd_);
+}
 
 Result<std::unique_ptr<NodeLock>> NodeLock::Take(const std::string& directory, NodeAccess access,
                                                  const LockWait& wait) {

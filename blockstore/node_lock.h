@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "blockstore/error.h"
 #include "blockstore/node_directory.h"
@@ -49,6 +50,27 @@ class NodeLock {
  private:
   explicit NodeLock(Descriptor file) : file_(std::move(file)) {}
   const Descriptor file_;
+};
+
+// Keeps every other copy of a node off this machine while one is mounted: copies have one UUID, and
+// their layers and clones would be taken for each other's.
+//
+// A lock (flock) on the file UUID in a folder of the machine, which tells who has it and where; the
+// file goes with the lock. Copies on other machines are told by their lineage (lineage.h), later.
+class TwinLock {
+ public:
+  // kLocked names the directory and the process that have it. None, and no error, if `folder` is
+  // empty or no such file can be made: the lock is one protection more, not the only one.
+  static Result<std::unique_ptr<TwinLock>> Take(const std::string& folder, const std::string& uuid,
+                                                const std::string& name, const std::string& path);
+  ~TwinLock();
+  TwinLock(const TwinLock&) = delete;
+  TwinLock& operator=(const TwinLock&) = delete;
+
+ private:
+  TwinLock(std::string file, int fd) : file_(std::move(file)), fd_(fd) {}
+  const std::string file_;
+  const int fd_;
 };
 
 }  // namespace volfs

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <span>
 
 #include "blockstore/log.h"
 #include "blockstore/posix_node.h"
@@ -73,18 +74,49 @@ Result<std::unique_ptr<Node>> OpenOne(const std::string& path, const NodeOpenOpt
   return Node::Open(std::move(directory), std::move(lock));
 }
 
-Status CheckGenerations(const std::vector<std::unique_ptr<Node>>& nodes) {
+// What `other` is to `node`, which knows it as `peer`; empty if it is what it should be.
+std::string TroubleBetween(const Node& node, const PeerRecord& peer, const Node& other) {
+  const auto known = node.lineage().known.find(other.uuid());
+  if (known != node.lineage().known.end()) {
+    const auto mine = other.lineage().known.find(node.uuid());
+    const MountId told = mine == other.lineage().known.end() ? 0 : mine->second.told;
+    const Kinship kinship = Compare(other.lineage().mounts, told, known->second.mounts);
+    std::string trouble =
+        KinshipTrouble(kinship, other.name(), other.lineage().newest(), node.name(), peer.path);
+    if (!trouble.empty()) return trouble;
+  }
+  // All that there is of nodes that no volfs with lineages has mounted together.
+  if (other.record().generation >= peer.generation) return "";
+  return Text("an older copy of node ", other.name(), ": node ", node.name(),
+              " was mounted with generation ", peer.generation, " of it, this is generation ",
+              other.record().generation, "; mount the newest copy");
+}
+
+Status CheckLineages(const std::vector<std::unique_ptr<Node>>& nodes,
+                     const std::vector<std::string>& accept) {
+  if (Sabotaged(Sabotage::kIgnoreGeneration)) return OkStatus();
   for (const auto& node : nodes) {
     for (const PeerRecord& peer : node->contents().peers) {
       for (const auto& other : nodes) {
-        if (other->uuid() != peer.uuid || other->record().generation >= peer.generation) continue;
-        return PathError(
-            Errc::kCorrupt, other->path(),
-            Text("an older copy of node ", other->name(), ": node ", node->name(),
-                 " was mounted with generation ", peer.generation, " of it, this is generation ",
-                 other->record().generation, "; mount the newest copy"));
+        if (other->uuid() != peer.uuid) continue;
+        const std::string trouble = TroubleBetween(*node, peer, *other);
+        if (trouble.empty()) continue;
+        const std::string newest = MountText(other->lineage().newest());
+        if (std::find(accept.begin(), accept.end(), newest) == accept.end()) {
+          return PathError(Errc::kCorrupt, other->path(), trouble);
+        }
+        LogWarning(Text("node directory ", other->path(), " is accepted: ", trouble));
       }
     }
+  }
+  return OkStatus();
+}
+
+Status KeepTwinsAway(std::span<const std::unique_ptr<Node>> nodes, const std::string& locks) {
+  for (const auto& node : nodes) {
+    VOLFS_ASSIGN(std::unique_ptr<TwinLock> lock,
+                 TwinLock::Take(locks, node->uuid(), node->name(), node->path()));
+    node->Keep(std::move(lock));
   }
   return OkStatus();
 }
@@ -151,27 +183,26 @@ void UpdateRegistry(const NodeOpenOptions& options,
   }
 }
 
-// In two steps: nobody may claim more of another's generation than is durable there, and what is
-// claimed must be this mount's, or a copy made just before it would pass for the newest.
+// In two steps: no node may remember a mount of another that is not durable there, and what it
+// remembers must be this mount, or a copy made just before it would pass for the newest.
 Status RecordMounts(const std::vector<std::unique_ptr<Node>>& nodes) {
   for (const auto& node : nodes) VOLFS_TRY(node->GrowGeneration());
   for (const auto& node : nodes) {
-    std::vector<PeerRecord> peers;
+    std::vector<const Node*> others;
     for (const auto& other : nodes) {
-      if (other == node) continue;
-      const NodeRecord& r = other->record();
-      peers.push_back({r.uuid, r.name, other->path(), r.generation});
+      if (other != node) others.push_back(other.get());
     }
-    VOLFS_TRY(node->RecordPeers(peers));
+    VOLFS_TRY(node->RecordPeers(others));
   }
   return OkStatus();
 }
 
 }  // namespace
 
-Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes) {
+Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes,
+                 const std::vector<std::string>& accept) {
   VOLFS_TRY(CheckDistinct(nodes));
-  if (!Sabotaged(Sabotage::kIgnoreGeneration)) VOLFS_TRY(CheckGenerations(nodes));
+  VOLFS_TRY(CheckLineages(nodes, accept));
   return RecordMounts(nodes);
 }
 
@@ -286,7 +317,8 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     }
   }
   VOLFS_TRY(CheckDistinct(open));
-  VOLFS_TRY(CheckGenerations(open));
+  if (!reads) VOLFS_TRY(KeepTwinsAway(open, options.locks));
+  VOLFS_TRY(CheckLineages(open, options.accept));
   for (const size_t i : fresh) {
     NodeRecord record;
     record.name = NameFromPath(real[i], taken);
@@ -296,6 +328,7 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     VOLFS_TRY(InitNode(real[i], std::move(record)));
     VOLFS_ASSIGN(std::unique_ptr<Node> node, OpenOne(real[i], options));
     open.push_back(std::move(node));
+    VOLFS_TRY(KeepTwinsAway({&open.back(), 1}, options.locks));
   }
   // In the order of the command: the first node is where new volumes go.
   std::sort(open.begin(), open.end(), [&](const auto& a, const auto& b) {
@@ -306,7 +339,7 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
   });
   if (reads) return open;
   sync(open.size() == 1 ? open.front()->path() : "of this mount");
-  VOLFS_TRY(JoinNodes(open));
+  VOLFS_TRY(JoinNodes(open, options.accept));
   UpdateRegistry(options, open);
   return open;
 }

@@ -28,6 +28,12 @@ struct NodeOpenOptions {
   // Whether a path of the registry is certainly gone, and needs no protection any more. Unset: the
   // path is looked at, which may hang as any other node than the ones asked for.
   std::function<bool(const std::string&)> is_gone = {};
+  // Where this machine's daemons hold the TwinLock of each node that they have mounted; empty:
+  // nowhere.
+  std::string locks{};
+  // Copies that are to be mounted although a peer knows another one, by their last mount
+  // (MountText).
+  std::vector<std::string> accept{};
 };
 
 // Opens the node directories of one mount, and only these (interface.md, "Which nodes").
@@ -35,18 +41,20 @@ struct NodeOpenOptions {
 // Refused by name, with the remedy, before anything is changed: what is not a directory; what
 // others could change or exchange (CheckTrusted); what is neither empty nor a node; an empty
 // directory that a peer or the registry knows as a node (a disk that did not come up); one given
-// twice, or two with one UUID; a node whose generation is behind what a peer has seen (an older
-// copy). Errors: kNotFound, kInvalid, kLocked, kCorrupt, kDenied, kIo.
+// twice, or two with one UUID; an older copy of a node, or one that went another way than the one
+// that a peer knows (lineage.h); a copy of a node that is mounted on this machine now. Errors:
+// kNotFound, kInvalid, kLocked, kCorrupt, kDenied, kIo.
 //
 // Takes each node's lock; call it after daemonizing. A node that is new is durable when this
 // returns, and so are the grown generations.
 Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::string>& paths,
                                                      const NodeOpenOptions& options);
 
-// Nodes that are open become the nodes of one mount: refuses two of one name or UUID and an older
-// copy of one that another has met, then records in each who it was mounted with; the generations
-// grow. Durable when it returns.
-Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes);
+// Nodes that are open become the nodes of one mount: refuses two of one name or UUID and copies
+// that are not what another one knows, but for those of `accept`; then records in each who it was
+// mounted with; generations and lineages grow. Durable when it returns.
+Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes,
+                 const std::vector<std::string>& accept = {});
 
 // What a directory is, without opening or changing anything.
 enum class DirectoryKind { kEmpty, kUnfinished, kNode, kOther };

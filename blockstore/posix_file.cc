@@ -177,7 +177,13 @@ Result<bool> PosixFile::Share(const PosixFile& source, const ByteRange& range) {
 Status PosixFile::SyncData() {
   const Call call(*calls_, kSync);
   if (Retry([&] { return ::fdatasync(fd_.get()); }) != 0) return Failed("fdatasync");
-  return OkStatus();
+  // After the sync, so that the answer is as new as it can be.
+  struct stat info {};
+  if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
+  if (info.st_nlink != 0) return OkStatus();
+  return Error{Errc::kIo, Text("fdatasync ", name_, " on node directory ", where_,
+                               ": the file was removed under the daemon; what is written to it is "
+                               "lost")};
 }
 
 Status PosixFile::Punch(const ByteRange& range) {

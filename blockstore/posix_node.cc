@@ -18,6 +18,9 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <iterator>
+#include <optional>
+#include <system_error>
 
 #include "blockstore/log.h"
 #include "blockstore/posix_file.h"
@@ -57,6 +60,22 @@ void OverwriteInPlace(int fd) {
   (void)::ioctl(fd, FS_IOC_SETFLAGS, &flags);  // of an empty file
 }
 
+// What the node depends on besides single layers. Somebody in this process has each of them open
+// while the node is, so that its inode's number is not given to another file.
+constexpr const char* kVitalNames[] = {"lock", "catalog.db", "catalog.db-wal", kLayersDirectory};
+
+// Which file a name leads to; zeros: none.
+struct Identity {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+// Errors of a look at a path that do not tell whether what was there is still there.
+bool TellsNothing(int os_errno) {
+  return os_errno == EACCES || os_errno == ENOMEM || os_errno == ETIMEDOUT;
+}
+
 class PosixNode final : public NodeDirectory {
  public:
   PosixNode(Descriptor root, Descriptor layers, std::string display, std::string absolute,
@@ -65,7 +84,7 @@ class PosixNode final : public NodeDirectory {
         root_(std::move(root)),
         layers_(std::move(layers)),
         display_path_(std::move(display)),
-        catalog_path_(std::move(absolute) + "/catalog.db") {}
+        path_(std::move(absolute)) {}
 
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override;
   Status Remove(const std::string& name) override;
@@ -73,12 +92,21 @@ class PosixNode final : public NodeDirectory {
   Result<std::vector<std::string>> ListLayers() override;
   Result<SpaceInfo> Space() override;
   Result<uint64_t> AllocatedBytes(const std::string& name) override;
-  std::string catalog_path() const override { return catalog_path_; }
+  Status CheckPresent() override VOLFS_EXCLUDES(vital_mu_);
+  std::string catalog_path() const override { return path_ + "/catalog.db"; }
   const char* sqlite_vfs() const override { return nullptr; }
   const std::string& display_path() const override { return display_path_; }
 
  private:
   Status CheckPlainFile(int fd, const std::string& name) const;
+  // What the name leads to; nothing if it cannot be told. A null name: the directory itself, by its
+  // path.
+  Result<std::optional<Identity>> LookAt(const char* name) const;
+  // Of the directory, and of each of kVitalNames.
+  using Vital = std::array<Identity, 1 + std::size(kVitalNames)>;
+  Status CheckVital(const Vital& vital) const;
+  Result<std::optional<Vital>> FirstLook() const;
+  [[nodiscard]] Error Gone(const std::string& why) const;
   // The directory that has the file, and the last part of its name: the only other is layers/.
   std::pair<int, std::string> Place(const std::string& name) const;
   void NoteChange(const std::string& name) {
@@ -89,13 +117,78 @@ class PosixNode final : public NodeDirectory {
   const Descriptor root_;
   const Descriptor layers_;
   const std::string display_path_;
-  const std::string catalog_path_;
+  const std::string path_;  // absolute
   // A name outside of layers/ may not be durable. True at first: SQLite makes the catalog's files
   // without telling us.
   std::atomic<bool> root_changed_{true};
   Mutex space_mu_;
   std::optional<SpaceInfo> last_space_ VOLFS_GUARDED_BY(space_mu_);
+  Mutex vital_mu_;
+  std::optional<Vital> vital_ VOLFS_GUARDED_BY(vital_mu_);  // as the first look found it
 };
+
+Error PosixNode::Gone(const std::string& why) const {
+  return Error{Errc::kIo, Text("node directory ", display_path_, " is gone: ", why)};
+}
+
+Result<std::optional<Identity>> PosixNode::LookAt(const char* name) const {
+  struct stat info {};
+  const int done = name == nullptr ? ::stat(path_.c_str(), &info)
+                                   : ::fstatat(root_.get(), name, &info, AT_SYMLINK_NOFOLLOW);
+  if (done == 0) return std::optional(Identity{info.st_dev, info.st_ino});
+  if (TellsNothing(errno)) return std::optional<Identity>();
+  const std::string what = name == nullptr ? "its path" : Text("its ", name);
+  const std::string reason = std::error_code(errno, std::generic_category()).message();
+  return Gone(Text(what, " was removed or moved away, or its filesystem failed (", reason, ")"));
+}
+
+// A file that is not there yet is none that could be missed.
+Result<std::optional<PosixNode::Vital>> PosixNode::FirstLook() const {
+  Vital vital{};
+  for (size_t i = 0; i < vital.size(); ++i) {
+    const auto found = LookAt(i == 0 ? nullptr : kVitalNames[i - 1]);
+    if (i == 0 && !found.ok()) return found.error();
+    if (!found.ok()) continue;
+    if (!found.value()) return std::optional<Vital>();
+    vital[i] = *found.value();
+  }
+  struct stat root {};
+  if (::fstat(root_.get(), &root) != 0) return std::optional<Vital>();
+  if (vital[0] != Identity{root.st_dev, root.st_ino}) {
+    return Gone(Text("another directory is at ", path_));
+  }
+  return std::optional(vital);
+}
+
+Status PosixNode::CheckVital(const Vital& vital) const {
+  for (size_t i = 0; i < vital.size(); ++i) {
+    const char* const name = i == 0 ? nullptr : kVitalNames[i - 1];
+    if (vital[i] == Identity{}) continue;
+    VOLFS_ASSIGN(const auto found, LookAt(name));
+    if (!found || *found == vital[i]) continue;
+    if (name != nullptr) return Gone(Text("its ", name, " is another file now"));
+    return Gone(Text(path_,
+                     " is another directory now: this one was replaced or moved away, or its "
+                     "filesystem was unmounted or mounted over"));
+  }
+  return OkStatus();
+}
+
+// While it does not answer nobody knows, and who waits is told just that.
+Status PosixNode::CheckPresent() {
+  if (calls()->stuck()) return OkStatus();
+  const Call call(*calls(), kLook);
+  std::optional<Vital> vital;
+  {
+    MutexLock lock(vital_mu_);
+    vital = vital_;
+  }
+  if (vital) return CheckVital(*vital);
+  VOLFS_ASSIGN(vital, FirstLook());
+  MutexLock lock(vital_mu_);
+  vital_ = vital;
+  return OkStatus();
+}
 
 Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenMode mode) {
   // O_NONBLOCK: a fifo or a device in the place of a layer must not make us wait or do something.
@@ -225,7 +318,7 @@ Result<SpaceInfo> PosixNode::Space() {
     return SystemError(errno, "statvfs", display_path_);
   }
   const SpaceInfo space{uint64_t{info.f_blocks} * info.f_frsize,
-                        uint64_t{info.f_bavail} * info.f_frsize};
+                        uint64_t{info.f_bavail} * info.f_frsize, (info.f_flag & ST_RDONLY) != 0};
   MutexLock lock(space_mu_);
   last_space_ = space;
   return space;

@@ -71,6 +71,7 @@ class ReadOnlyNode final : public NodeDirectory {
   Result<uint64_t> AllocatedBytes(const std::string& name) override {
     return node_->AllocatedBytes(name);
   }
+  Status CheckPresent() override { return node_->CheckPresent(); }
   std::string catalog_path() const override { return overlay_.path(); }
   const char* sqlite_vfs() const override { return catalog::Overlay::kVfsName; }
   const std::string& display_path() const override { return node_->display_path(); }

@@ -44,6 +44,9 @@
   X(kReleaseForAbsent, "release-for-absent", "a hold goes as its clone's node is not mounted")   \
   X(kMissingIsZero, "missing-is-zero", "ranges of a node that is not mounted read as zeros")     \
   X(kIgnoreGeneration, "ignore-generation", "an older copy of a node is mounted")                \
+  X(kIgnoreLoss, "ignore-loss", "a node's directory that is gone is not noticed")                \
+  X(kTakeForks, "take-forks", "a copy of a node that went another way is mounted")               \
+  X(kSameMount, "same-mount", "a mount of a node draws no id of its own")                        \
   X(kDeleteUncommitted, "delete-uncommitted", "a deletion answers before it is durable")         \
   X(kRenameUncommitted, "rename-uncommitted", "a rename answers before it is durable")           \
   X(kCreateUnsynced, "create-unsynced", "a new volume's file is not synced before its record")   \

@@ -12,12 +12,6 @@ namespace volfs {
 namespace {
 
 constexpr int kHydrators = Hydrator::kMaxJobs;
-constexpr Nanoseconds kTick = std::chrono::seconds(1);
-// What is not synced is committed after 5 s, or sooner if it is much (ARCHITECTURE.md).
-constexpr uint64_t kCommitTicks = 4;
-constexpr uint64_t kPendingBlocks = 65536;
-constexpr uint64_t kAttributeTicks = 30;
-constexpr uint64_t kCheckpointTicks = 20;
 
 }  // namespace
 
@@ -115,7 +109,10 @@ CloneJob::Context Store::CopyContext() {
   return {hydrator_->throttle(), block_size_, options_.copy_piece_bytes};
 }
 
-Store::~Store() {
+Store::~Store() { (void)Close(); }
+
+Status Store::Close() {
+  if (std::exchange(closed_, true)) return OkStatus();
   folders_.clear();
   hydrator_->Stop();
   {
@@ -126,15 +123,10 @@ Store::~Store() {
   }
   for (Thread& maintainer : maintainers_) maintainer.Join();
   if (notifier_.joinable()) notifier_.Join();
-  bool clean = true;
-  for (const auto& volume : Volumes()) {
-    Status done = volume->Sync();
-    if (done.ok()) done = volume->SyncAttributes();
-    volume->ReleasePins();  // before what they free is synced
-    if (done.ok()) continue;
-    clean = false;
-    LogError(Text("unmounting: ", volume->name(), ": ", done.error().message));
-  }
+  const std::vector<std::string> unsaved = CommitAll(Silent::kWaitedFor);
+  for (const std::string& what : unsaved) LogError(Text("unmounting: not durable: ", what));
+  for (const auto& volume : Volumes()) volume->ReleasePins();  // before what they free is synced
+  bool clean = unsaved.empty();
   {
     MutexLock lock(mu_);
     clean = clean && tidy_;
@@ -144,86 +136,13 @@ Store::~Store() {
     LogWarning(Text("unmounting: ", synced.error().message));
   }
   // Only a stop that left nothing to tidy up is a clean one (recovery.h).
-  if (!clean || options_.read_only) return;
   for (const auto& node : nodes_) {
-    if (node->catalog().fenced()) continue;
+    if (!clean || options_.read_only || node->catalog().fenced()) continue;
     (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}}, Room::kFree);
   }
-}
-
-void Store::Maintain(Node& node) {
-  for (uint64_t tick = 0;; ++tick) {
-    if (node.CheckAnswers().ok()) MaintainOnce(node, tick);
-    if (!WaitForTick(node, MonotonicNow() + kTick)) return;
-  }
-}
-
-void Store::MaintainOnce(Node& node, uint64_t tick) {
-  const auto warn = [](const Status& status) {
-    if (!status.ok()) LogWarning(status.error().message);
-  };
-  if (&node == nodes_.front().get()) TidyUp(tick == 0);
-  for (const auto& volume : Volumes()) {
-    if (&volume->node() != &node) continue;
-    const uint64_t work = volume->PendingWork();
-    volume->ReleasePins();
-    if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1))
-      warn(volume->Sync());
-    if (tick % kAttributeTicks == kAttributeTicks - 1) warn(volume->SyncAttributes());
-    (void)volume->GiveBackMap(options_.map_idle);
-  }
-  if (node.catalog().fenced()) return;
-  if (node.catalog().missing_reserve_bytes() != 0) {
-    // What has become free goes to these first.
-    (void)node.catalog().ShortenLog();
-    (void)node.catalog().RestoreReserve();
-  }
-  LookAtRoom(node);
-  if (tick % kCheckpointTicks == kCheckpointTicks - 1) warn(node.catalog().Checkpoint());
-}
-
-// What a crash left: space that nobody can reach, and writes that were never committed.
-void Store::TidyUp(bool first) {
-  std::vector<Unpunched> todo;
-  {
-    MutexLock lock(mu_);
-    if (tidy_ || options_.read_only) return;
-    std::swap(todo, unpunched_);
-  }
-  bool done = true;
-  const auto note = [&done](const Status& status) {
-    if (status.ok()) return;
-    LogWarning(status.error().message);
-    done = false;  // the next mount tries again
-  };
-  if (first) note(reclaimer_->ReclaimAll());
-  std::vector<Unpunched> later;
-  for (Unpunched& what : todo) {
-    const Result<bool> punched = PunchGarbage(what);
-    if (!punched.ok()) {
-      note(punched.error());
-    } else if (!punched.value()) {
-      later.push_back(std::move(what));
-    }
-  }
-  MutexLock lock(mu_);
-  tidy_failed_ = tidy_failed_ || !done;
-  tidy_ = !tidy_failed_ && later.empty();
-  unpunched_ = std::move(later);
-}
-
-// False: not now.
-Result<bool> Store::PunchGarbage(const Unpunched& what) {
-  // Of those, too, that nobody opens in this mount: the next one will not know of the unclean stop.
-  VOLFS_TRY(reclaimer_->ForgetCache(what.layer));
-  if (what.volume != nullptr) {
-    VOLFS_ASSIGN(const bool was_head, what.volume->PunchGarbage(what.layer));
-    if (was_head) return true;
-    // A snapshot has frozen it since. What it has is in the catalog once that is committed.
-    if (!what.volume->Recorded()) return false;
-  }
-  VOLFS_TRY(reclaimer_->PunchGarbage(what.layer));
-  return true;
+  if (unsaved.empty()) return OkStatus();
+  const std::string more = unsaved.size() == 1 ? "" : Text(" (and ", unsaved.size() - 1, " more)");
+  return Error{Errc::kIo, Text("not durable: ", unsaved.front(), more)};
 }
 
 // --- events --------------------------------------------------------------------------------------
@@ -234,9 +153,14 @@ void Store::SetListener(std::function<void(const StoreEvent&)> listener) {
 }
 
 void Store::Emit(std::string event, const std::string& volume, Id id, std::string status) {
+  Emit({.event = std::move(event), .volume = volume, .id = id, .status = std::move(status)});
+}
+
+void Store::Emit(StoreEvent event) {
+  event.time_ns = WallNow().count();
   MutexLock lock(event_mu_);
-  events_.push_back(
-      {++event_seq_, WallNow().count(), std::move(event), volume, id, std::move(status)});
+  event.seq = ++event_seq_;
+  events_.push_back(std::move(event));
   event_changed_.NotifyAll();
 }
 
@@ -296,7 +220,7 @@ VolumeInfo Store::Info(Volume& volume) {
   info.region = volume.node().record().region;
   info.created_ns = record.created_ns;
   info.attachments = volume.readers() + volume.writers();
-  info.error = volume.failure();
+  info.error = volume.trouble();
   info.verification = volume.verification();
   info.native = volume.wants_native();
   if (const Result<uint64_t> bytes = volume.AllocatedBytes(); bytes.ok()) {

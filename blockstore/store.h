@@ -110,10 +110,13 @@ struct MapRange {
 struct StoreEvent {
   uint64_t seq = 0;
   int64_t time_ns = 0;
-  std::string event;  // created, deleted, renamed, resized, snapshot, clone, status, ...
-  std::string volume;
+  std::string event{};  // created, deleted, renamed, resized, snapshot, clone, status, node, ...
+  std::string volume{};
   Id id = kNoId;
-  std::string status;
+  std::string status{};
+  // Of the event `node` (its state has changed between ok and not): which one, and its state.
+  std::string node{};
+  std::string error{};  // and of a `status` that is error: why
 };
 
 class Folder;
@@ -173,8 +176,11 @@ class Store {
   // crashes left, and starts the background work. kCorrupt, kExists (one name on two nodes), kIo.
   static Result<std::unique_ptr<Store>> Open(std::vector<std::unique_ptr<Node>> nodes,
                                              const StoreOptions& options);
-  // Stops background work, commits everything, closes the nodes.
+  // Close, unless that was called; closes the nodes.
   ~Store();
+  // Stops background work and commits everything. An error names what is not durable. Nobody uses
+  // the store any more.
+  Status Close() VOLFS_EXCLUDES(mu_, event_mu_);
 
   // --- looking ---------------------------------------------------------------------------------
   // shared_ptr: an open file or a running request keeps a volume that was deleted meanwhile.
@@ -225,9 +231,11 @@ class Store {
   // Of a clone that may still read from another node; null: of none.
   [[nodiscard]] Node* SourceNodeOf(Id clone) VOLFS_EXCLUDES(mu_);
 
-  // Makes durable what is on the nodes that answer: the daemon is about to end, although calls of
-  // others have not returned.
-  void CommitAnswering() VOLFS_EXCLUDES(mu_);
+  // Makes durable all that was written. Returns what is not, a sentence for each volume, and one
+  // for each node that cannot be written: empty if all is durable. Nodes that do not answer are
+  // passed over, or waited for.
+  enum class Silent { kPassedOver, kWaitedFor };
+  std::vector<std::string> CommitAll(Silent silent = Silent::kPassedOver) VOLFS_EXCLUDES(mu_);
 
   // --- sharing instead of copying (store_share.cc) -----------------------------------------------
   // Could `target` share blocks with what is on `source`'s node? Only what was never written to
@@ -385,11 +393,18 @@ class Store {
   [[nodiscard]] bool WaitForTick(Node& node, Nanoseconds deadline) VOLFS_EXCLUDES(event_mu_);
   void PrepareRoom(Node& node);
   void LookAtRoom(Node& node) VOLFS_EXCLUDES(event_mu_);  // tells of what has changed
+  // What was told of a node and its volumes. Of its maintainer.
+  struct Told {
+    bool node_ok = true;
+    std::map<Id, std::string> troubles;  // of volumes
+  };
+  void TellTroubles(const Node& node, Told& told) VOLFS_EXCLUDES(mu_, event_mu_);
   void TidyUp(bool first);
   Result<bool> PunchGarbage(const Unpunched& what);
   void Notify();
   void Emit(std::string event, const std::string& volume, Id id, std::string status)
       VOLFS_EXCLUDES(event_mu_);
+  void Emit(StoreEvent event) VOLFS_EXCLUDES(event_mu_);  // gets its number and time
 
   // Constant after Open.
   std::vector<std::unique_ptr<Node>> nodes_;
@@ -426,6 +441,7 @@ class Store {
   std::function<void(const StoreEvent&)> listener_ VOLFS_GUARDED_BY(event_mu_);
   uint64_t event_seq_ VOLFS_GUARDED_BY(event_mu_) = 0;
   bool stopping_ VOLFS_GUARDED_BY(event_mu_) = false;
+  bool closed_ = false;
 
   Thread notifier_;
   std::vector<Thread> maintainers_;  // one a node: one that hangs holds up no other

@@ -35,8 +35,9 @@ Status Store::CheckNotFenced(Node& node) {
   VOLFS_TRY(node.CheckAnswers());
   VOLFS_TRY(node.CheckChanges());
   if (!node.catalog().fenced()) return OkStatus();
-  return Error{Errc::kReadOnly, Text("node ", node.name(),
-                                     " is read-only until the next mount, as its catalog failed")};
+  return Error{node.catalog().lost() ? Errc::kIo : Errc::kReadOnly,
+               Text("node ", node.name(), " is read-only until the next mount, since ",
+                    node.catalog().fence_reason())};
 }
 
 Error Store::NoSuchNode(const std::string& name) const {

@@ -10,13 +10,22 @@ Node* Store::SourceNodeOf(Id clone) {
   return found == clones_.end() ? nullptr : found->second.source_node;
 }
 
-void Store::CommitAnswering() {
+std::vector<std::string> Store::CommitAll(Silent silent) {
+  std::vector<std::string> volumes;
   for (const auto& volume : Volumes()) {
-    if (!volume->node().CheckAnswers().ok()) continue;
+    // What is on these is named by the node.
+    if (volume->node().catalog().fenced()) continue;
+    if (silent == Silent::kPassedOver && !volume->node().CheckAnswers().ok()) continue;
     Status done = volume->Sync();
     if (done.ok()) done = volume->SyncAttributes();
-    if (!done.ok()) LogError(Text("ending: ", volume->name(), ": ", done.error().message));
+    if (!done.ok()) volumes.push_back(Text("volume ", volume->name(), ": ", done.error().message));
   }
+  std::vector<std::string> unsaved;
+  for (const auto& node : nodes_) {
+    if (!node->Works()) unsaved.push_back(Text("node ", node->name(), ": ", node->State()));
+  }
+  unsaved.insert(unsaved.end(), volumes.begin(), volumes.end());
+  return unsaved;
 }
 
 }  // namespace volfs

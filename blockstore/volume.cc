@@ -41,8 +41,24 @@ VolumeRecord Volume::record() const {
 }
 
 std::string Volume::failure() const {
+  {
+    MutexLock lock(meta_mu_);
+    if (!failure_.empty()) return failure_;
+  }
+  return node_.catalog().fence_reason();
+}
+
+std::string Volume::trouble() const {
+  std::string why = failure();
+  if (!why.empty()) return why;
   MutexLock lock(meta_mu_);
-  return failure_;
+  return refusal_;
+}
+
+// A success is one of all that was pending.
+void Volume::NoteTrouble(const Status& commit) {
+  MutexLock lock(meta_mu_);
+  refusal_ = commit.ok() ? "" : Text("not durable yet, and tried again: ", commit.error().message);
 }
 
 Layer* Volume::head() const {
@@ -74,15 +90,15 @@ void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
 }
 
 Status Volume::CheckWritable() const {
-  if (!read_only_.load(std::memory_order_acquire)) {
-    if (!node_.catalog().fenced() && !node_.catalog().read_only()) return OkStatus();
-    VOLFS_TRY(node_.CheckChanges());
-    // What became of the last commit is not known: nothing may be acknowledged any more.
-    return Error{Errc::kReadOnly, Text(name(),
-                                       ": read-only until the next mount, as the catalog of "
-                                       "node ",
-                                       node_.name(), " failed")};
+  const bool refused = node_.catalog().fenced() || node_.catalog().read_only();
+  if (!read_only_.load(std::memory_order_acquire) && !refused) return OkStatus();
+  VOLFS_TRY(node_.CheckChanges());
+  if (node_.catalog().lost()) {
+    return Error{Errc::kIo, Text(name(), ": node ", node_.name(),
+                                 " can no longer be written: ", node_.catalog().fence_reason())};
   }
+  // Of its own, or what became of its node's last commit is not known: nothing may be acknowledged
+  // any more.
   return Error{Errc::kReadOnly,
                Text(name(), ": read-only until the next mount, since ", failure())};
 }
@@ -158,8 +174,10 @@ Status Volume::SyncAttributes() {
     MutexLock lock(meta_mu_);
     if (now == committed_.attributes || !failure_.empty() || deleted_.load()) return OkStatus();
   }
-  return slot_.RunAlone(
+  Status done = slot_.RunAlone(
       [&] { return CommitRecord([&](VolumeRecord& record) { record.attributes = now; }); });
+  if (!done.ok() || PendingWork() == 0) NoteTrouble(done);
+  return done;
 }
 
 Status Volume::Rename(const std::string& name) {

@@ -174,8 +174,11 @@ class Volume {
   // The deletion is durable: `gone` is called once, when nobody has it open any more.
   void FinishDelete(std::function<void()> gone) VOLFS_EXCLUDES(open_mu_);
 
-  // Why this volume can no longer be written; empty if it can.
+  // Why this volume can no longer be written, its own reason or its node's; empty if it can.
   [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(meta_mu_);
+  // Why what was written to it is not durable although it should be by now: failure(), or why the
+  // last commit was refused, which is tried again; empty if all is well. `error` for users.
+  [[nodiscard]] std::string trouble() const VOLFS_EXCLUDES(meta_mu_);
 
   // --- for Store and CloneJob ----------------------------------------------------------------
 
@@ -274,6 +277,7 @@ class Volume {
   [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(map_mu_, meta_mu_);
   [[nodiscard]] Status CheckWritable() const;
   Error Fail(const Error& error);
+  Status CheckPresent();  // of the node, which is fenced if it is gone
   // A first write: up to all of `data`, which starts in a block that was not in the head; returns
   // how many bytes, 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
@@ -297,6 +301,7 @@ class Volume {
                                                std::span<std::byte> read_back);
   enum class Time { kTaken, kIgnored };  // the file's, if it has changed since it was looked at
   Status AdoptFile(Time time) VOLFS_EXCLUDES(grow_mu_);
+  Status LearnSize() VOLFS_EXCLUDES(grow_mu_);  // FollowFile, and whether it could
   Result<Instant> PutLayerOver(const Extra& extra, Nanoseconds patience);
   Result<Instant> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
@@ -306,6 +311,8 @@ class Volume {
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);
+  Status CommitTaken(const CatalogChange& extra, Room room);
+  void NoteTrouble(const Status& commit) VOLFS_EXCLUDES(meta_mu_);
   // Inside slot_: changes the record as it was committed last, durably.
   Status CommitRecord(const std::function<void(VolumeRecord&)>& change);
 
@@ -357,6 +364,7 @@ class Volume {
   VolumeRecord record_ VOLFS_GUARDED_BY(meta_mu_);     // as it is
   VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
   std::string failure_ VOLFS_GUARDED_BY(meta_mu_);
+  std::string refusal_ VOLFS_GUARDED_BY(meta_mu_);               // of the last commit
   std::vector<OpenFiles::Use> lent_ VOLFS_GUARDED_BY(meta_mu_);  // one for each of native_
   // What ShowThrough keeps until the catalog knows that it is needed, and what it kept until then.
   std::vector<std::shared_ptr<const void>> pins_ VOLFS_GUARDED_BY(meta_mu_);

@@ -30,12 +30,18 @@ uint64_t Volume::PendingWork() const {
 }
 
 Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
+  Status done = CommitTaken(extra, room);
+  NoteTrouble(done);
+  return done;
+}
+
+Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
   const MapUses::Use use = map_uses_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   if (deleted_.load()) return OkStatus();
   VOLFS_TRY(CheckWritable());
-  FollowFile();
+  VOLFS_TRY(LearnSize());  // of a size that is not known nothing can be acknowledged
   struct Taken {
     Layer* layer;
     PresenceRuns runs;
@@ -58,6 +64,7 @@ Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
   for (const Taken& t : taken) {
     if (!syncs) break;
     if (const Status synced = t.layer->SyncFile(); !synced.ok()) {
+      (void)CheckPresent();  // its loss would be the reason
       if (!Sabotaged(Sabotage::kRetrySync)) return Fail(synced.error());
       VOLFS_TRY(t.layer->SyncFile());
     }
@@ -84,7 +91,7 @@ Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
     std::erase_if(change,
                   [](const CatalogOp& op) { return std::holds_alternative<PutVolume>(op); });
   }
-  if (change.empty()) return OkStatus();
+  if (change.empty()) return CheckPresent();
   if (Sabotaged(Sabotage::kAckBeforeCommit) && extra.empty()) {
     for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
     return OkStatus();
@@ -108,6 +115,14 @@ Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
   std::move(pins_.begin(), pins_.end(), std::back_inserter(released_pins_));
   pins_.clear();
   return OkStatus();
+}
+
+// A commit looks by itself.
+Status Volume::CheckPresent() {
+  if (Sabotaged(Sabotage::kIgnoreLoss)) return OkStatus();
+  const Status present = node_.directory().CheckPresent();
+  if (!present.ok()) node_.catalog().Fence(present.error().message, true);
+  return present;
 }
 
 Status Volume::CloseGate(Nanoseconds patience) {

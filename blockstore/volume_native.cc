@@ -34,13 +34,16 @@ void Volume::EndNative() {
 }
 
 void Volume::FollowFile() {
-  if (!native()) return;
-  // Its map was loaded before it was native, and stays: none is loaded with the size of before.
-  const MapUses::Use use = map_uses_.Enter();
-  if (!native()) return;
-  if (const Status done = AdoptFile(Time::kTaken); !done.ok()) {
+  if (const Status done = LearnSize(); !done.ok()) {
     LogWarning(Text(name(), ": its size is not known: ", done.error().message));
   }
+}
+
+Status Volume::LearnSize() {
+  if (!native()) return OkStatus();
+  // Its map was loaded before it was native, and stays: none is loaded with the size of before.
+  const MapUses::Use use = map_uses_.Enter();
+  return native() ? AdoptFile(Time::kTaken) : OkStatus();
 }
 
 Status Volume::AdoptFile(Time time) {

@@ -20,11 +20,14 @@ JsonValue IdOrNull(Id id) {
   return IdText(id);
 }
 
-// The members that every line has.
+// The members that every line has, and those that some have.
 JsonObject Members(const StoreEvent& event) {
-  return {{"seq", event.seq},         {"time", UtcMilliseconds(event.time_ns)},
-          {"event", event.event},     {"volume", NameOrNull(event.volume)},
-          {"id", IdOrNull(event.id)}, {"status", NameOrNull(event.status)}};
+  JsonObject members{{"seq", event.seq},         {"time", UtcMilliseconds(event.time_ns)},
+                     {"event", event.event},     {"volume", NameOrNull(event.volume)},
+                     {"id", IdOrNull(event.id)}, {"status", NameOrNull(event.status)}};
+  if (!event.node.empty()) members.push_back({"node", event.node});
+  if (!event.error.empty()) members.push_back({"error", event.error});
+  return members;
 }
 
 std::string LostLine(uint64_t count, uint64_t last_seq, int64_t time_ns) {

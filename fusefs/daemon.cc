@@ -56,8 +56,8 @@ int KeepOnly(int fd) {
   return kept;
 }
 
-void RunChild(int pipe_fd, const std::string& log_file,
-              const std::function<void(StartReport&)>& body) {
+int RunChild(int pipe_fd, const std::string& log_file,
+             const std::function<int(StartReport&)>& body) {
   ::setsid();
   if (::chdir("/") != 0) LogRefused("chdir to /");
   ::umask(077);
@@ -65,12 +65,12 @@ void RunChild(int pipe_fd, const std::string& log_file,
   const bool logging = !log_file.empty() && LogToFile(log_file);
   ReplaceStdio(/*keep_stderr=*/!logging);
   StartReport report(fd);
-  body(report);
+  return body(report);
 }
 
 }  // namespace
 
-int RunAsDaemon(const std::string& log_file, const std::function<void(StartReport&)>& body) {
+int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     std::fprintf(stderr, "volfs mount: pipe: %s\n", std::strerror(errno));
@@ -84,8 +84,7 @@ int RunAsDaemon(const std::string& log_file, const std::function<void(StartRepor
   }
   if (child == 0) {
     ::close(ends[0]);
-    RunChild(ends[1], log_file, body);
-    std::exit(0);
+    std::exit(RunChild(ends[1], log_file, body));
   }
   ::close(ends[1]);
   cli::SetSupervisedProcess(child);  // it is what touches the nodes

@@ -28,6 +28,7 @@ Filesystem::Filesystem(Store& a_store, ControlTree& a_control,
       watchdog(store.nodes(), options.node_timeout, WatchdogHooks(*this)),
       names("volfs-names", kNameThreads, kMostThreads),
       requests("volfs-requests", kRequestThreads, kMostThreads),
+      unmount_check(store, requests),
       names_changed_ns(WallNow().count()) {
   for (const auto& node : store.nodes()) lanes_.try_emplace(node.get(), node->name());
   control.SetActivityCallback([this] { parked.Wake(); });

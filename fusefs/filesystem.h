@@ -13,6 +13,7 @@
 #include "fusefs/invalidator.h"
 #include "fusefs/parked_reads.h"
 #include "fusefs/request_pool.h"
+#include "fusefs/unmount_check.h"
 #include "fusefs/watchdog.h"
 
 namespace volfs {
@@ -65,6 +66,7 @@ class Filesystem {
   Watchdog watchdog;
   RequestPool names;
   RequestPool requests;
+  UnmountCheck unmount_check;
 
   [[nodiscard]] Lane* LaneOf(const Node* node);  // null: of none
 

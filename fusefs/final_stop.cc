@@ -45,7 +45,11 @@ void FinalStop::Work() {
       LogError(
           "the mount is over, but a node that does not answer keeps the daemon from ending in "
           "order: what is on the others is made durable, and the process exits");
-      if (store_ != nullptr) store_->CommitAnswering();
+      if (store_ != nullptr) {
+        for (const std::string& what : store_->CommitAll()) {
+          LogError(Text("ending: not durable: ", what));
+        }
+      }
       ::_exit(1);
     }
     (void)changed_.WaitUntil(mu_, now + kTick);

@@ -305,6 +305,8 @@ Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
   options.may_init = plan.may_init;
   options.new_types = plan.new_types;
   options.registry = cli::NodeRegistryFile();
+  options.locks = cli::NodeLockFolder();
+  options.accept = plan.options.accept;
   options.access = AccessOf(plan.options);
   options.is_gone = [&plan](const std::string& path) {
     return std::find(plan.gone.begin(), plan.gone.end(), path) != plan.gone.end();
@@ -354,8 +356,9 @@ Status Run(const Plan& plan, StartReport& report) {
   final_stop.LeaveStoreAlone();
   // In this order: see Filesystem::Stop. The store commits everything.
   control.reset();
+  const Status closed = store->Close();
   store.reset();
-  return served;
+  return served.ok() ? closed : served;
 }
 
 int RunAndReport(const Plan& plan, StartReport& report) {
@@ -399,7 +402,7 @@ int Mount(const MountArguments& arguments) {
   const std::string log_file = LogFileFor(plan.value().mountpoint.path);
   if (!log_file.empty()) RemoveOldLogs(log_file, MountpointsOfVolfs());
   return RunAsDaemon(log_file,
-                     [&](StartReport& report) { (void)RunAndReport(plan.value(), report); });
+                     [&](StartReport& report) { return RunAndReport(plan.value(), report); });
 }
 
 }  // namespace volfs

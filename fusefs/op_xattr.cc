@@ -12,6 +12,7 @@ namespace volfs::op {
 namespace {
 
 constexpr std::string_view kOurs = "user.volfs.";
+constexpr std::string_view kUnsaved = "user.volfs.unsaved";
 
 std::string PercentText(const CloneProgress& progress) {
   char text[16];
@@ -36,6 +37,30 @@ std::optional<std::string> FindValue(Filesystem& fs, uint64_t ino, std::string_v
   return ValueOf(fs.store.Info(*volume), name.substr(kOurs.size()));
 }
 
+void ReplyValue(fuse_req_t req, size_t size, const std::string& value) {
+  if (size == 0) {
+    fuse_reply_xattr(req, value.size());
+  } else if (size < value.size()) {
+    fuse_reply_err(req, ERANGE);
+  } else {
+    fuse_reply_buf(req, value.data(), value.size());
+  }
+}
+
+// Of the mount's root: see unmount_check.h. Only of those who may unmount.
+void AskUnsaved(Filesystem& fs, fuse_req_t req, size_t size) {
+  const uint32_t uid = fuse_req_ctx(req)->uid;
+  if (uid != 0 && uid != fs.options.uid) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  InPool(fs.requests, req, {.request = req, .what = "umount"},
+         [&fs, req, size](Watchdog::Guard& guard) {
+           const std::string answer = fs.unmount_check.Ask();
+           if (guard.Finish()) ReplyValue(req, size, answer);
+         });
+}
+
 }  // namespace
 
 void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const char* /*value*/,
@@ -45,17 +70,14 @@ void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const ch
 
 void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   Filesystem& fs = FilesystemOf(req);
+  if (ino == inode::kRoot && name == kUnsaved && size != 0) return AskUnsaved(fs, req, size);
   Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "getxattr"});
   const std::optional<std::string> value = FindValue(fs, ino, name);
   if (!guard.Finish()) return;
-  if (!value) {
-    fuse_reply_err(req, ENODATA);
-  } else if (size == 0) {
-    fuse_reply_xattr(req, value->size());
-  } else if (size < value->size()) {
-    fuse_reply_err(req, ERANGE);
+  if (value) {
+    ReplyValue(req, size, *value);
   } else {
-    fuse_reply_buf(req, value->data(), value->size());
+    fuse_reply_err(req, ENODATA);
   }
 }
 

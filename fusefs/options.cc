@@ -77,6 +77,14 @@ Status SetValue(std::string_view word, std::string_view key, std::string_view va
     const Result<bool> native = ParseIo(value);
     if (!native.ok()) return BadOption(word, native.error().message);
     options.native = native.value();
+  } else if (key == "accept") {
+    if (value.size() != 16 || value.find_first_not_of("0123456789abcdef") != value.npos) {
+      return BadOption(word,
+                       "the 16 hex digits of a copy's last mount are expected, as the refusal "
+                       "of that copy tells them");
+    }
+    options.accept.emplace_back(value);
+    return OkStatus();
   } else if (key == "node_timeout") {
     VOLFS_ASSIGN(const uint32_t seconds, ParseNumber(word, value));
     if (seconds == 0) return BadOption(word, "at least 1 second is expected");

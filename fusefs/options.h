@@ -22,6 +22,7 @@ struct MountOptions {
   std::optional<uint32_t> control_gid;
   std::string copy_rate;            // as limits/copy_rate takes it; empty: what is remembered
   std::string copy_jobs;            // as limits/copy_jobs takes it; empty: what is remembered
+  std::vector<std::string> accept;  // NodeOpenOptions::accept
   std::vector<std::string> kernel;  // for the kernel's mount: noexec, noatime, ...
   // All that were given and mean something to volfs, for control/config.
   std::vector<std::pair<std::string, std::string>> given;

@@ -166,7 +166,9 @@ class Builder {
   void AddUnmount() {
     CLI::App* command = Add("umount", "Unmount; returns when the daemon is gone");
     Word(command, "MNT", line_.first, "The mountpoint");
-    Does(command, "umount", [&line = line_] { return Unmount(line.first); });
+    command->add_flag("--force", line_.flag,
+                      "Unmount even if not all that was written can be made durable");
+    Does(command, "umount", [&line = line_] { return Unmount(line.first, line.flag); });
   }
 
   void AddCreate() {

@@ -66,7 +66,9 @@ Status Detach(const Common& common, const std::string& name);  // or /dev/loopN
 
 // ---- mounts and nodes
 
-Status Unmount(const std::string& mountpoint);  // umount_command.cc
+// kIo: not all that was written can be made durable, kNodeDown: a node or the daemon does not
+// answer; both leave it mounted, unless `force`. kBusy: it is in use.
+Status Unmount(const std::string& mountpoint, bool force);  // umount_command.cc
 
 Status ListNodes(const Common& common);  // node_commands.cc
 struct NodeInitOptions {

@@ -31,4 +31,10 @@ std::string NodeRegistryFile() {
   return folder.empty() ? folder : Text(folder, "/nodes");
 }
 
+std::string NodeLockFolder() {
+  if (::geteuid() == 0) return "/run/volfs/nodes";
+  const std::string runtime = Environment("XDG_RUNTIME_DIR");
+  return runtime.starts_with('/') ? Text(runtime, "/volfs/nodes") : std::string();
+}
+
 }  // namespace volfs::cli

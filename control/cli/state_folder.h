@@ -11,4 +11,8 @@ std::string StateFolder();
 // This machine's list of nodes (NodeOpenOptions::registry); empty if there is no place for it.
 std::string NodeRegistryFile();
 
+// Where the daemons of this machine hold the TwinLock of each node (NodeOpenOptions::locks):
+// /run/volfs/nodes for root, else below $XDG_RUNTIME_DIR; empty if there is no such place.
+std::string NodeLockFolder();
+
 }  // namespace volfs::cli

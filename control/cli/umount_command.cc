@@ -20,10 +20,14 @@
 #include "control/cli/mountinfo.h"
 #include "control/cli/supervisor.h"
 #include "control/cli/target.h"
+#include "control/cli/unsaved.h"
 #include "control/cli/users.h"
+#include "control/name.h"
 
 namespace volfs::cli {
 namespace {
+
+constexpr size_t kMostOfALine = 1000;
 
 // A dead mount answers no stat(2), so the path itself is never resolved, only its folder.
 Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::string& argument) {
@@ -136,16 +140,45 @@ Daemon FindDaemon(const std::string& mountpoint) {
   return daemon;
 }
 
-// Without a limit: what it commits is somebody's data. Whoever has no patience interrupts this.
-void AwaitEnd(const Daemon& daemon) {
+// Without a limit, unless it is forced: what it commits is somebody's data. Whoever has no patience
+// interrupts this.
+Status AwaitEnd(const Daemon& daemon, bool force) {
   constexpr int kQuietMs = 5000;
-  if (!daemon.pidfd.ok()) return;
+  if (!daemon.pidfd.ok()) return OkStatus();
   pollfd ended{daemon.pidfd.get(), POLLIN, 0};
-  if (::poll(&ended, 1, kQuietMs) > 0) return;
-  std::fprintf(stderr, "volfs umount: waiting for the daemon (pid %d) to commit and end\n",
-               daemon.pid);
-  while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  if (::poll(&ended, 1, kQuietMs) == 0) {
+    std::fprintf(stderr, "volfs umount: %s the daemon (pid %d) to commit and end\n",
+                 force ? "not waiting any longer for" : "waiting for", daemon.pid);
+    if (force) return OkStatus();
+    while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
   }
+  if (force || ExitStatusOf(daemon.pid, daemon.pidfd.get()) == 0) return OkStatus();
+  return Error{Errc::kIo,
+               "it is unmounted, but its daemon ended with an error: what was written "
+               "last may not be durable; the daemon's log says what"};
+}
+
+// What is not durable keeps the mount where it is: it may still be saved (room on a full disk, a
+// node that answers again), and nobody would hear of it later.
+Status CheckSaved(const std::string& mountpoint, bool force) {
+  const std::vector<std::string> unsaved = AskUnsaved(mountpoint);
+  if (unsaved.empty()) return OkStatus();
+  std::string lines;
+  bool silent = false;
+  for (const std::string& line : unsaved) {
+    lines += Text("\n  ", Printable(line, kMostOfALine));
+    silent = silent || line.find(": does not answer") != std::string::npos;
+  }
+  if (force) {
+    std::fprintf(stderr, "volfs umount: %s: not durable:%s\n", mountpoint.c_str(), lines.c_str());
+    return OkStatus();
+  }
+  return Error{silent ? Errc::kNodeDown : Errc::kIo,
+               Text(mountpoint,
+                    ": not all that was written is durable, so it stays mounted; end the cause and "
+                    "try again, or give that up with --force",
+                    lines)};
 }
 
 // Another place where the same filesystem is mounted: the daemon lives on for it.
@@ -176,7 +209,7 @@ Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& moun
 
 }  // namespace
 
-Status Unmount(const std::string& mountpoint) {
+Status Unmount(const std::string& mountpoint, bool force) {
   VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
   Touching::Note(Text("the way to ", mountpoint));
   VOLFS_ASSIGN(const MountEntry mount, MountAt(mounts, mountpoint));
@@ -187,10 +220,10 @@ Status Unmount(const std::string& mountpoint) {
   const Daemon daemon = FindDaemon(mount.mountpoint);
   if (daemon.dead) return TakeDeadAway(mount, mounts);
   VOLFS_TRY(CheckUnused(mount, mounts, daemon.pid));
+  VOLFS_TRY(CheckSaved(mount.mountpoint, force));
   const Waiting waiting(Waiting::For::kEver);
   VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kWhenUnused));
-  if (!IsMountedElsewhere(mount, mounts)) AwaitEnd(daemon);
-  return OkStatus();
+  return IsMountedElsewhere(mount, mounts) ? OkStatus() : AwaitEnd(daemon, force);
 }
 
 }  // namespace volfs::cli

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "blockstore/store.h"
 #include "tests/blockstore/catalog_fixture.h"
 
 namespace volfs {
@@ -137,6 +138,7 @@ class FaultyNode final : public NodeDirectory {
   Result<uint64_t> AllocatedBytes(const std::string& name) override {
     return real_.AllocatedBytes(name);
   }
+  Status CheckPresent() override { return real_.CheckPresent(); }
   std::string catalog_path() const override { return real_.catalog_path(); }
   const char* sqlite_vfs() const override { return FaultyVfs(); }
   const std::string& display_path() const override { return real_.display_path(); }
@@ -388,6 +390,49 @@ TEST_F(CatalogFaultTest, AFailedSyncFencesAndItsChangeMayBeThereLater) {
   faults = Faults{};
   EXPECT_TRUE(catalog_->fenced());
   EXPECT_EQ(VolumesAfterCrash(), 2U) << "that is why it is called unknown";
+}
+
+// A commit that nobody waits for and that is refused for want of room is no secret of the log: it
+// is the volume's trouble at once, and what closes the store says so, until one succeeds.
+TEST_F(CatalogFaultTest, ARefusedCommitIsTheVolumesTrouble) {
+  catalog_.reset();
+  auto opened = Node::Open(std::make_unique<FaultyNode>(*node_));
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  std::vector<std::unique_ptr<Node>> nodes;
+  nodes.push_back(std::move(opened.value()));
+  StoreOptions options;
+  options.fold = false;
+  auto made = Store::Open(std::move(nodes), options);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  Store& store = *made.value();
+  const auto volume = store.Create({.name = "v", .size_bytes = 1 << 20}, Caller{}).value();
+  ASSERT_TRUE(store.TakeSnapshot("v", "s", Caller{}).ok());
+  const std::vector<std::byte> data(4096, std::byte{7});
+  ASSERT_TRUE(volume->WriteAt(data, 0).ok());
+
+  faults.writes_left = 0;
+  const Status refused = volume->Sync();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Errc::kNoSpace);
+  EXPECT_NE(volume->trouble().find("not durable yet"), std::string::npos) << volume->trouble();
+  EXPECT_EQ(volume->failure(), "") << "it can be written";
+  EXPECT_EQ(store.Info(*volume).status, "error");
+  EXPECT_EQ(store.Info(*volume).error, volume->trouble());
+  const std::vector<std::string> unsaved = store.CommitAll();
+  ASSERT_EQ(unsaved.size(), 1U);
+  EXPECT_EQ(unsaved.front().find("volume v: "), 0U) << unsaved.front();
+
+  faults.writes_left = -1;
+  EXPECT_TRUE(volume->Sync().ok());
+  EXPECT_EQ(volume->trouble(), "");
+  EXPECT_EQ(store.Info(*volume).status, "available");
+  ASSERT_TRUE(volume->WriteAt(data, 4096).ok());
+  faults.writes_left = 0;
+  const Status closed = store.Close();
+  ASSERT_FALSE(closed.ok());
+  EXPECT_NE(closed.error().message.find("not durable: volume v"), std::string::npos)
+      << closed.error().message;
+  faults.writes_left = -1;
 }
 
 }  // namespace

@@ -200,6 +200,11 @@ TEST_F(CheckTest, OlderCopy) {
   ExpectLeft({"damage older-copy"});
 }
 
+TEST_F(CheckTest, ForkedCopy) {
+  Plant("a", {KnownSetting(UuidOf("b"), {.told = 0, .mounts = {1, 2}})});
+  ExpectLeft({"damage forked-copy"});
+}
+
 TEST_F(CheckTest, NodeAbsent) {
   Plant("a", {PutPeer{{"uuid-c", "c", "/srv/c", 3}}});
   ExpectLeft({"tidy node-absent"});

@@ -11,12 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "blockstore/posix_node.h"
 #include "tests/support/temp_dir.h"
 
 namespace volfs {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::HasSubstr;
 
 class NodeOpenerTest : public testing::Test {
@@ -27,11 +29,31 @@ class NodeOpenerTest : public testing::Test {
 
   // Mounts the directories of these names, as a daemon does, and lets them go again. The message of
   // the refusal; empty if they were mounted.
-  std::string Mount(const std::vector<std::string>& names) {
+  std::string Mount(const std::vector<std::string>& names,
+                    const std::vector<std::string>& accept = {}) {
     std::vector<std::string> paths;
     for (const std::string& name : names) paths.push_back(dir_ / name);
-    const auto nodes = OpenNodes(paths, {.registry = Registry()});
+    NodeOpenOptions options;
+    options.registry = Registry();
+    options.accept = accept;
+    const auto nodes = OpenNodes(paths, options);
     return nodes.ok() ? "" : nodes.error().message;
+  }
+  // What the refusal of a copy says that would make it the one to go on with.
+  static std::string AcceptWord(const std::string& refusal) {
+    const size_t at = refusal.find("accept=");
+    return at == std::string::npos ? "" : refusal.substr(at + 7, 16);
+  }
+  // As a volfs of before there were ids of mounts leaves a node.
+  void DropLineages(const std::string& name) {
+    auto directory = std::move(OpenPosixNode(dir_ / name).value());
+    auto catalog = std::move(Catalog::Open(*directory).value());
+    CatalogChange change;
+    const CatalogContents contents = std::move(catalog->Load().value());
+    for (const auto& [key, value] : contents.settings) {
+      if (key.starts_with("lineage")) change.emplace_back(DeleteSetting{key});
+    }
+    ASSERT_TRUE(catalog->Commit(change).ok());
   }
   void Copy(const std::string& from, const std::string& to) {
     fs::copy(dir_ / from, dir_ / to, fs::copy_options::recursive);
@@ -53,6 +75,81 @@ TEST_F(NodeOpenerTest, ACopyThatIsOneMountOldIsRefused) {
   EXPECT_THAT(refusal, HasSubstr(dir_ / "older"));
   EXPECT_EQ(Mount({"a", "newest"}), "") << "nothing happened to b since";
   EXPECT_THAT(Mount({"a", "b"}), HasSubstr("older copy of node b")) << "now this one is older";
+}
+
+// To mount an older copy alone makes it no newer; and the newest stays what it is.
+TEST_F(NodeOpenerTest, AnOlderCopyThatWasMountedAloneIsStillRefused) {
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  Copy("b", "older");
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Mount({"older"}), "");
+  const std::string refusal = Mount({"a", "older"});
+  EXPECT_THAT(refusal, AllOf(HasSubstr("two copies of node b"), HasSubstr("mounted 3 times"),
+                             HasSubstr("(last at " + (dir_ / "b") + ") once")));
+  EXPECT_EQ(Mount({"a", "b"}), "") << "the refused mount has changed nothing";
+  ASSERT_EQ(Mount({"b"}), "");
+  EXPECT_EQ(Mount({"a", "b"}), "") << "it has only gone on";
+}
+
+// Of two copies that both went on the one that is mounted with the peer first is the newest; the
+// other one is refused and both are named.
+TEST_F(NodeOpenerTest, OfTwoCopiesThatBothWentOnOneIsRefused) {
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  Copy("b", "fork");
+  ASSERT_EQ(Mount({"b"}), "");
+  ASSERT_EQ(Mount({"fork"}), "");
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  const std::string refusal = Mount({"a", "fork"});
+  EXPECT_THAT(refusal, AllOf(HasSubstr(dir_ / "fork"), HasSubstr("two copies of node b"),
+                             HasSubstr(dir_ / "b")));
+}
+
+// The way out, where a backup is all that is left: said by the refusal, and good for this copy as
+// it is now only.
+TEST_F(NodeOpenerTest, AnOlderCopyIsTakenDeliberately) {
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  Copy("b", "older");
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  const std::string word = AcceptWord(Mount({"a", "older"}));
+  EXPECT_NE(Mount({"a", "older"}, {"0123456789abcdef"}), "");
+  EXPECT_EQ(Mount({"a", "older"}, {word}), "");
+  EXPECT_EQ(Mount({"a", "older"}), "") << "now it is the one that node a knows";
+  EXPECT_THAT(Mount({"a", "b"}), HasSubstr("two copies of node b"));
+  EXPECT_NE(Mount({"a", "b"}, {word}), "") << "a word that is left in fstab means nothing more";
+}
+
+// Nodes of before there were ids of mounts go on, and are told from their copies from then on.
+TEST_F(NodeOpenerTest, NodesWithoutLineagesAreTakenOver) {
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  ASSERT_EQ(Mount({"a", "b"}), "");
+  DropLineages("a");
+  DropLineages("b");
+  Copy("b", "older");
+  EXPECT_EQ(Mount({"a", "b"}), "");
+  EXPECT_THAT(Mount({"a", "older"}), HasSubstr("older copy of node b"));
+  ASSERT_EQ(Mount({"older"}), "");
+  EXPECT_THAT(Mount({"a", "older"}), HasSubstr("copy of node b"));
+  EXPECT_EQ(Mount({"a", "b"}), "");
+}
+
+// A copy of a node that is mounted on this machine is refused, by the directory of the other.
+TEST_F(NodeOpenerTest, ATwinOfAMountedNodeIsRefused) {
+  ASSERT_EQ(Mount({"a"}), "");
+  Copy("a", "twin");
+  NodeOpenOptions options;
+  options.registry = Registry();
+  options.locks = dir_ / "locks";
+  {
+    const auto mounted = OpenNodes({dir_ / "a"}, options);
+    ASSERT_TRUE(mounted.ok());
+    const auto twin = OpenNodes({dir_ / "twin"}, options);
+    ASSERT_FALSE(twin.ok());
+    EXPECT_EQ(twin.error().code, Errc::kLocked);
+    EXPECT_THAT(twin.error().message, AllOf(HasSubstr(dir_ / "twin"), HasSubstr(dir_ / "a"),
+                                            HasSubstr(std::to_string(::getpid()))));
+  }
+  EXPECT_TRUE(fs::is_empty(dir_ / "locks")) << "nothing is left of it";
+  EXPECT_TRUE(OpenNodes({dir_ / "twin"}, options).ok());
 }
 
 TEST_F(NodeOpenerTest, ACopyBesideItsOriginalIsRefused) {

@@ -3,6 +3,7 @@
 #include "blockstore/posix_node.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@ namespace volfs {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::HasSubstr;
 
 constexpr char kLayer[] = "layers/0123456789abcd00";
 
@@ -286,6 +288,82 @@ TEST_F(PosixNodeTest, MessagesNameTheCallTheFileTheOffsetAndTheReason) {
   EXPECT_EQ(status.error().message, std::string("pwrite ") + kLayer +
                                         " at byte 4096 on node directory " + dir_.path() +
                                         ": Bad file descriptor");
+}
+
+// What is synced into a file that has no name any more is lost, whatever fdatasync(2) says.
+TEST_F(PosixNodeTest, ASyncOfAFileThatWasRemovedFails) {
+  const auto file = Make();
+  ASSERT_TRUE(file->WriteAt(MakeBytes(4096, 1), 0).ok());
+  ASSERT_TRUE(file->SyncData().ok());
+  fs::remove(dir_ / kLayer);
+  const Status synced = file->SyncData();
+  ASSERT_FALSE(synced.ok());
+  EXPECT_EQ(synced.error().code, Errc::kIo);
+  EXPECT_THAT(synced.error().message, HasSubstr("was removed"));
+}
+
+// Everything that takes a node away from under a daemon that has its files open, where every call
+// on these files goes on to succeed.
+class NodeLossTest : public testing::Test {
+ protected:
+  NodeLossTest() {
+    fs::create_directory(path_);
+    node_ = std::move(OpenPosixNode(path_).value());
+    for (const char* const name : {"lock", "catalog.db", "catalog.db-wal"}) Touch(name);
+    EXPECT_TRUE(node_->CheckPresent().ok());
+    EXPECT_TRUE(node_->CheckPresent().ok());
+  }
+  void Touch(const std::string& name) { std::ofstream(path_ + "/" + name) << "x"; }
+  void ExpectGone() {
+    const Status present = node_->CheckPresent();
+    ASSERT_FALSE(present.ok());
+    EXPECT_EQ(present.error().code, Errc::kIo);
+    EXPECT_THAT(present.error().message, HasSubstr("node directory " + path_ + " is gone"));
+  }
+
+  TempDir dir_;
+  const std::string path_ = dir_ / "node";
+  std::unique_ptr<NodeDirectory> node_;
+};
+
+TEST_F(NodeLossTest, ADirectoryThatIsRemoved) {
+  fs::remove_all(path_);
+  ExpectGone();
+}
+
+TEST_F(NodeLossTest, ADirectoryThatIsMovedAway) {
+  fs::rename(path_, path_ + ".old");
+  ExpectGone();
+  fs::rename(path_ + ".old", path_);
+  EXPECT_TRUE(node_->CheckPresent().ok());
+}
+
+TEST_F(NodeLossTest, ADirectoryThatIsReplacedByACopyOfIt) {
+  fs::rename(path_, path_ + ".old");
+  fs::copy(path_ + ".old", path_, fs::copy_options::recursive);
+  ExpectGone();
+}
+
+TEST_F(NodeLossTest, AParentThatIsReplacedByAFile) {
+  const std::string parent = dir_ / "parent";
+  fs::create_directories(parent + "/node");
+  node_ = std::move(OpenPosixNode(parent + "/node").value());
+  ASSERT_TRUE(node_->CheckPresent().ok());
+  fs::rename(parent, parent + ".old");
+  std::ofstream(parent) << "x";
+  EXPECT_FALSE(node_->CheckPresent().ok());
+}
+
+TEST_F(NodeLossTest, ACatalogALogALockOrLayersThatIsRemovedOrReplaced) {
+  for (const char* const name : {"lock", "catalog.db", "catalog.db-wal", "layers"}) {
+    fs::rename(path_ + "/" + name, dir_ / "aside");
+    ExpectGone();
+    fs::copy(dir_ / "aside", path_ + "/" + name, fs::copy_options::recursive);
+    ExpectGone();
+    fs::remove_all(path_ + "/" + name);
+    fs::rename(dir_ / "aside", path_ + "/" + name);
+    EXPECT_TRUE(node_->CheckPresent().ok()) << name;
+  }
 }
 
 TEST(ErrcFromErrnoTest, IsTheTable) {

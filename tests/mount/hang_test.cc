@@ -368,6 +368,22 @@ TEST_F(HangTest, AWriteInFlightForOverASecondRefusesAnInstant) {
   MustAsk("snapshot", "on-b s");
 }
 
+// umount says which node does not answer, in time, and leaves the mount until it does (exit code
+// 7).
+TEST_F(HangTest, UmountIsRefusedWhileANodeHangs) {
+  Start();
+  Freeze();
+  LearnThatItHangs();
+  CommandResult refused;
+  EXPECT_LT(MsOf([&] { refused = Volfs("umount " + Mnt()); }), kAtOnceMs);
+  EXPECT_EQ(refused.exit_code, 7) << refused.output;
+  EXPECT_THAT(refused.output, HasSubstr("node b: does not answer"));
+  EXPECT_EQ(WriteBlock("on-a", 'u'), 0);
+  Thaw();
+  ASSERT_TRUE(Answers());
+  Unmount();
+}
+
 // A mount whose node hangs can be ended; the other node's volumes are committed.
 TEST_F(HangTest, TheMountCanBeEnded) {
   Start();

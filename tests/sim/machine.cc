@@ -1,5 +1,7 @@
 #include "tests/sim/machine.h"
 
+#include <utility>
+
 #include "blockstore/log.h"
 
 namespace volfs::sim {
@@ -36,6 +38,7 @@ Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& nam
     disks_[static_cast<size_t>(plan_.fill_disk)].Fill(plan_.room_bytes);
     if (trace_.printing()) trace_.Line(Text("  *** disk ", plan_.fill_disk, " is full"));
   }
+  if (number == plan_.away_at) MoveAway(plan_.away_disk);
   if (call == Call::kSync) ++syncs_;
   const bool frees = call == Call::kRemove || call == Call::kPunch || call == Call::kSetSize;
   if (frees && name != "ballast") ++frees_;
@@ -90,7 +93,19 @@ void Machine::Flip(int index, const std::string& name, uint64_t bit) {
   if (trace_.printing()) trace_.Line(Text("  *** bit ", bit, " of ", name, " changes"));
 }
 
+void Machine::MoveAway(int index) {
+  before_away_ = disk(index);
+  away_disk_ = index;
+  faulted_ = true;
+  trace_.Line(Text("  *** the directory of disk ", index, " is moved away"));
+}
+
 void Machine::Boot(const LossModel& model, bool all) {
+  if (before_away_) {
+    const bool powered = disk(away_disk_).powered();
+    disk(away_disk_) = *std::exchange(before_away_, std::nullopt);
+    disk(away_disk_).set_powered(powered);
+  }
   for (Disk& disk : disks_) {
     if (all || !disk.powered()) disk.LosePower(model, random_);
     disk.set_powered(true);

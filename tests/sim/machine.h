@@ -42,6 +42,11 @@ struct CallPlan {
   // Not at `cut_at`, but in the middle of a clone across the disks, at one of its next syncs, the
   // power goes off of the clone's disk. With count_syncs only.
   bool cut_in_clone = false;
+  // Before this call (always counted over all calls) the directory of one disk is moved away from
+  // its path, and another copy of it as it is at that moment takes its place. Who has files open
+  // goes on in the one that is away: what is synced there after this is lost at the next boot.
+  uint64_t away_at = kNever;
+  int away_disk = 0;
 };
 
 // The world of one run: a clock with its fibers, two disks, and a plan of what befalls them. Every
@@ -72,6 +77,9 @@ class Machine {
   // `what` of the call, for the trace only.
   Verdict BeforeCall(int disk, Call call, const std::string& name, uint64_t offset_bytes,
                      uint64_t length_bytes);
+  // Is somebody's `mv` or a backup that was put in its place done with the disk's directory? See
+  // CallPlan::away_at.
+  [[nodiscard]] bool away(int disk) const { return before_away_.has_value() && disk == away_disk_; }
   // Called before every call, if set: the exhaustive runs copy the disks here.
   std::function<void()> on_call;
 
@@ -80,6 +88,7 @@ class Machine {
   // What is not durable is gone, as far as `model` says, on disks that lost power (or on all, if
   // `all`); then all are on again, empty of faults.
   void Boot(const LossModel& model, bool all);
+  void MoveAway(int disk);
   // A bit of a file changes at rest: while nobody has the disk mounted.
   void Flip(int disk, const std::string& name, uint64_t bit);
 
@@ -96,6 +105,8 @@ class Machine {
   int full_disk_ = -1;
   bool faulted_ = false;
   bool power_off_ = false;
+  int away_disk_ = 0;
+  std::optional<Disk> before_away_;  // what is at the path of away_disk_
 };
 
 }  // namespace volfs::sim

@@ -191,6 +191,12 @@ class SimNode final : public NodeDirectory {
     return AllocatedBytesOf(*file);
   }
 
+  // No call to the disk: what is asked of is the path.
+  Status CheckPresent() override {
+    if (!machine_.away(disk_)) return OkStatus();
+    return Error{Errc::kIo, Text("node directory ", path_, " is gone: it was moved away")};
+  }
+
   std::string catalog_path() const override { return catalog_path_; }
   const char* sqlite_vfs() const override { return kVfsName; }
   const std::string& display_path() const override { return path_; }

@@ -56,6 +56,7 @@ class ForwardingNode : public NodeDirectory {
   Result<uint64_t> AllocatedBytes(const std::string& name) override {
     return node_->AllocatedBytes(name);
   }
+  Status CheckPresent() override { return node_->CheckPresent(); }
   std::string catalog_path() const override { return node_->catalog_path(); }
   const char* sqlite_vfs() const override { return node_->sqlite_vfs(); }
   const std::string& display_path() const override { return node_->display_path(); }
