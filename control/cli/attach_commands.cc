@@ -89,6 +89,7 @@ Result<LoopDevice> AttachImage(const Client& client, const std::string& name, bo
   if (!snapshot) VOLFS_TRY(client.CheckVolume(name));
   if (!read_only) VOLFS_TRY(CheckNoWriter(client, name));
   const std::string path = client.ImagePath(name);
+  const Waiting waiting(client.mountpoint());  // for its first blocks, where partitions are told
   const Descriptor fd(::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
   if (!fd.ok()) return OpenFailure(name, errno);
   if (!read_only) VOLFS_TRY(LockForWriting(client, name, fd.get()));

@@ -35,7 +35,9 @@ class Forgetting {
       VOLFS_TRY(Open(path));
     }
     const auto listed = ReadNodeRegistry(registry_);
-    FindSilent(listed);
+    std::vector<std::string> listed_paths;
+    for (const auto& [uuid, path] : listed) listed_paths.push_back(path);
+    FindSilent(listed_paths);
     for (const auto& [uuid, path] : listed) VOLFS_TRY(OpenListed(uuid, path));
     VOLFS_TRY(LookWherePeersSawIt());
     VOLFS_TRY(CheckKnown());
@@ -69,17 +71,19 @@ class Forgetting {
     return OkStatus();
   }
 
-  void FindSilent(const std::vector<std::pair<std::string, std::string>>& listed) {
+  // The lost one may be on a server that does not answer.
+  void FindSilent(const std::vector<std::string>& paths) {
     constexpr auto kLimit = std::chrono::seconds(2);
-    std::vector<std::string> paths;
-    for (const auto& [uuid, path] : listed) paths.push_back(path);
-    silent_ = LookAtPaths(paths, kLimit).silent;
+    const std::vector<std::string> found = LookAtPaths(paths, kLimit).silent;
+    silent_.insert(silent_.end(), found.begin(), found.end());
   }
 
-  Result<std::string> ListedDirectory(const std::string& path) const {
-    if (std::find(silent_.begin(), silent_.end(), path) == silent_.end()) {
-      return NodeDirectoryOf(path);
-    }
+  [[nodiscard]] bool IsSilent(const std::string& path) const {
+    return std::find(silent_.begin(), silent_.end(), path) != silent_.end();
+  }
+
+  [[nodiscard]] Result<std::string> ListedDirectory(const std::string& path) const {
+    if (!IsSilent(path)) return NodeDirectoryOf(path);
     return Error{Errc::kNodeDown, Text(path, ": does not answer")};
   }
 
@@ -106,9 +110,11 @@ class Forgetting {
   Status LookWherePeersSawIt() {
     std::vector<std::string> paths;
     for (const auto& node : nodes_) paths.push_back(TracesOf(*node, options_.uuid).path);
+    std::erase_if(paths, [&](const std::string& path) { return path.empty() || IsSilent(path); });
+    FindSilent(paths);
     for (const std::string& path : paths) {
-      const Result<std::string> real = NodeDirectoryOf(path);
-      if (path.empty() || !real.ok() || IsOpen(real.value())) continue;
+      const Result<std::string> real = ListedDirectory(path);
+      if (!real.ok() || IsOpen(real.value())) continue;
       const size_t before = nodes_.size();
       const Status opened = Open(real.value());
       nodes_.resize(before);  // another node, of which nobody spoke, in its place

@@ -252,6 +252,7 @@ Status Move(const Common& common, const std::string& from, const std::string& to
   VOLFS_ASSIGN(const Client client, targets.Mount());
   const std::string old_path = client.ImagePath(source);
   const std::string new_path = client.ImagePath(target);
+  const Waiting waiting(client.mountpoint());
   // Never onto what exists. A plain rename would succeed there if both are the same name.
   if (::renameat2(AT_FDCWD, old_path.c_str(), AT_FDCWD, new_path.c_str(), RENAME_NOREPLACE) == 0) {
     return OkStatus();

@@ -326,6 +326,7 @@ int Supervise(const std::function<int()>& command) {
   std::optional<Relay> errors;
   if (Relay::IsNeeded(STDOUT_FILENO)) out.emplace(STDOUT_FILENO);
   if (Relay::IsNeeded(STDERR_FILENO) && !(one && out)) errors.emplace(STDERR_FILENO);
+  ::signal(SIGCHLD, SIG_DFL);  // ignored by whoever started us, there would be no exit code
   const pid_t watcher = ::getpid();
   const pid_t worker = ::fork();
   if (worker < 0) {

@@ -123,6 +123,21 @@ TEST_F(SilentNodeTest, MountGoesOnWithoutANodeThatIsOnlyKnown) {
   EXPECT_THAT(empty.output, HasSubstr("was node"));
 }
 
+// A node that is lost for good may have taken its server with it.
+TEST_F(SilentNodeTest, ANodeOnASilentServerCanBeForgotten) {
+  StartServer();
+  Mount({"a", "server/far"});
+  const std::string uuid = ReadText(Path("control/nodes/far/uuid"));
+  Unmount();
+  StopServer();
+  const auto begin = Clock::now();
+  const CommandResult forgotten = Volfs("node forget " + uuid);
+  EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(kAtOnceMs));
+  EXPECT_EQ(forgotten.exit_code, 0) << forgotten.output;
+  EXPECT_THAT(forgotten.output, HasSubstr("forgot node far"));
+  EXPECT_THAT(Volfs("doctor").output, testing::Not(HasSubstr(Far())));
+}
+
 TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsSilent) {
   StartServer();
   MustRun(Binary() + " node init " + Far());
