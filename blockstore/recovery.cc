@@ -60,6 +60,11 @@ void Recovery::FindAbsent() {
 Status Recovery::Run() {
   FindAbsent();
   for (const auto& node : store_.nodes_) {
+    if (node->directory().read_only()) {
+      LogInfo(Text("node ", node->name(),
+                   ": is only read; what is undone or finished is so in "
+                   "memory"));
+    }
     if (node->block_size() != store_.block_size_) {
       return Error{Errc::kInvalid, Text("node ", node->name(), " has blocks of ",
                                         node->block_size(), " bytes, the first node of ",
