@@ -242,7 +242,9 @@ Result<std::unique_ptr<NodeLock>> NodeLock::Take(const std::string& directory, N
     const Nanoseconds waited = MonotonicNow() - begin;
     if (owner && waited >= PatienceFor(*owner, wait)) return InUse(directory, *owner, wait);
     if (owner && !told && waited >= kQuiet && wait.tell) {
-      wait.tell(Text("waiting for ", NameOf(*owner), ", whose mount has ended, to let go of ",
+      const bool killed = owner->state == Owner::State::kKilled;
+      wait.tell(Text("waiting for ", NameOf(*owner),
+                     killed ? ", which was killed" : ", whose mount has ended", ", to let go of ",
                      directory));
       told = true;
     }

@@ -37,7 +37,7 @@ constexpr int kAskTicks = 30;  // then the daemon is asked how it is, for two se
 // What worker and watcher share. The watcher reads the texts of a worker that does not run, so they
 // need no lock; what it reads of one that has just woken up goes into a message at worst.
 struct Page {
-  volatile pid_t worker;
+  volatile pid_t worker;  // 0: it has not begun
   volatile int limit_ticks;
   volatile int hung_code;
   std::array<char, 64> name;
@@ -246,7 +246,7 @@ class Watcher {
   // What does not answer; empty: all goes on.
   std::string Tick() {
     const pid_t pid = page->worker;
-    const std::optional<Steps> now = StepsOf(pid);
+    const std::optional<Steps> now = pid > 0 ? StepsOf(pid) : std::nullopt;
     const bool sleeps = now && (now->state == 'S' || now->state == 'D');
     if (!sleeps || pid != seen_pid_ || now->counters != seen_.counters) {
       stalled_ = 0;
@@ -342,7 +342,7 @@ int Supervise(const std::function<int()>& command) {
     page->worker = ::getpid();
     Work(watcher, command);
   }
-  page->worker = worker;
+  // Not set here: by now the worker may have said that a daemon works for it.
   ForwardSignals(worker);
   Watcher watching(worker);
   for (std::optional<Relay>* const relay : {&out, &errors}) {

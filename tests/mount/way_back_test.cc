@@ -41,6 +41,7 @@ class WayBackTest : public MountTest {
             Fs() + "/file");
     return device;
   }
+  static constexpr int kRounds = 20;
   static std::string DetachedSays(const std::string& device) {
     return RunShell("losetup " + device).ok() ? "attached" : "free";
   }
@@ -55,14 +56,14 @@ class WayBackTest : public MountTest {
 
 // umount(8) and fusermount3 return when the mount is gone, which is before its daemon is.
 TEST_F(WayBackTest, MountsRightAfterUnmounting) {
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < kRounds; ++i) {
     Mount();
     MustRun("head -c 64K /dev/urandom > " + Volume("v" + std::to_string(i)));
     MustRun((i % 2 == 0 ? "umount " : "fusermount3 -u ") + Mnt());
     ExpectNoDaemon();
   }
   Mount();
-  EXPECT_EQ(MustRun("ls " + Path("volumes") + " | wc -l"), "50\n");
+  EXPECT_EQ(MustRun("ls " + Path("volumes") + " | wc -l"), std::to_string(kRounds) + "\n");
 }
 
 // The daemon is held up on its way out; a second later the mount says what it waits for.

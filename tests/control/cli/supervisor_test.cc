@@ -98,6 +98,35 @@ TEST(SupervisorTest, OneThatHangsIsEndedAndNamesWhatDidNotAnswer) {
   EXPECT_LT(hung.took, std::chrono::seconds(20));
 }
 
+// A daemon that starts, say: it must not go on when the command has given up.
+TEST(SupervisorTest, AProcessThatWorksForACommandIsEndedWithIt) {
+  std::array<int, 2> alive{};  // read to its end when the process is gone
+  ASSERT_EQ(::pipe(alive.data()), 0);
+  const Outcome hung = Watched([&] {
+    ::close(alive[0]);
+    const pid_t daemon = ::fork();
+    if (daemon == 0) {
+      ::close(STDOUT_FILENO);
+      ::close(STDERR_FILENO);
+      const Touching touching("node directory /far");
+      SleepOnce(60);
+      ::_exit(0);
+    }
+    ::close(alive[1]);
+    SetSupervisedProcess(daemon);
+    ::waitpid(daemon, nullptr, 0);
+    return 0;
+  });
+  ::close(alive[1]);
+  EXPECT_EQ(hung.exit_code, 7);
+  EXPECT_THAT(hung.output, HasSubstr("node directory /far does not answer"));
+  const auto begin = Clock::now();
+  char letter = 0;
+  EXPECT_EQ(::read(alive[0], &letter, 1), 0);
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(20));
+  ::close(alive[0]);
+}
+
 TEST(SupervisorTest, WhatWaitsOrWorksIsLeftAlone) {
   const Outcome waited = Watched([] {
     const Waiting waiting(Waiting::For::kEver);
