@@ -143,6 +143,10 @@ class NodeDirectory {
   virtual Status SyncNames() = 0;  // makes creations and removals of files in layers/ durable
   virtual Result<std::vector<std::string>> ListLayers() = 0;  // names below layers/, no order
   virtual Result<SpaceInfo> Space() = 0;
+  // Names the filesystem whose room Space() is: directories with the same answer take from one
+  // room.
+  // "" where that is not known, as of a simulated disk: then it is a room of its own.
+  [[nodiscard]] virtual std::string FilesystemName() const { return ""; }
   // What the file takes on the backing filesystem; it need not be open, and is not opened.
   virtual Result<uint64_t> AllocatedBytes(const std::string& name) = 0;
 

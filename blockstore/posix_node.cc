@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -10,6 +11,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
@@ -76,6 +78,30 @@ bool TellsNothing(int os_errno) {
   return os_errno == EACCES || os_errno == ENOMEM || os_errno == ETIMEDOUT;
 }
 
+// Each subvolume of a btrfs has a device number of its own, but all take from one room.
+std::string BtrfsName(int root) {
+  btrfs_ioctl_fs_info_args info{};
+  if (::ioctl(root, BTRFS_IOC_FS_INFO, &info) != 0) return "";
+  std::string name = "btrfs:";
+  for (const uint8_t byte : info.fsid) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    name += kHex[byte >> 4];
+    name += kHex[byte & 0xf];
+  }
+  return name;
+}
+
+// "btrfs:UUID" or "MAJOR:MINOR" of the filesystem that the open directory `root` is on.
+std::string NameOfFilesystem(int root) {
+  struct statfs filesystem {};
+  if (::fstatfs(root, &filesystem) == 0 && filesystem.f_type == BTRFS_SUPER_MAGIC) {
+    if (std::string name = BtrfsName(root); !name.empty()) return name;
+  }
+  struct stat info {};
+  if (::fstat(root, &info) != 0) return "";
+  return Text(major(info.st_dev), ":", minor(info.st_dev));
+}
+
 class PosixNode final : public NodeDirectory {
  public:
   PosixNode(Descriptor root, Descriptor layers, std::string display, std::string absolute,
@@ -83,6 +109,7 @@ class PosixNode final : public NodeDirectory {
       : access_(access),
         root_(std::move(root)),
         layers_(std::move(layers)),
+        filesystem_(NameOfFilesystem(root_.get())),
         display_path_(std::move(display)),
         path_(std::move(absolute)) {}
 
@@ -91,6 +118,7 @@ class PosixNode final : public NodeDirectory {
   Status SyncNames() override;
   Result<std::vector<std::string>> ListLayers() override;
   Result<SpaceInfo> Space() override;
+  std::string FilesystemName() const override { return filesystem_; }
   Result<uint64_t> AllocatedBytes(const std::string& name) override;
   Status CheckPresent() override VOLFS_EXCLUDES(vital_mu_);
   std::string catalog_path() const override { return path_ + "/catalog.db"; }
@@ -116,6 +144,7 @@ class PosixNode final : public NodeDirectory {
   const NodeAccess access_;
   const Descriptor root_;
   const Descriptor layers_;
+  const std::string filesystem_;
   const std::string display_path_;
   const std::string path_;  // absolute
   // A name outside of layers/ may not be durable. True at first: SQLite makes the catalog's files

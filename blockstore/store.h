@@ -32,6 +32,11 @@ struct Caller {
 enum class Right { kRead = 4, kWrite = 2 };
 bool Allowed(const Caller& caller, const Attributes& attributes, Right right);
 
+// The mode of a volume that is made with `mode`: `cp` makes its target with the mode of its source,
+// which of a snapshot is 0444, and nobody, root included, could write, attach or delete the copy.
+// So the owner may write what he makes. Only a chmod makes a volume read-only.
+[[nodiscard]] uint32_t NewVolumeMode(uint32_t mode);
+
 // What `status` says of one volume, at one moment.
 struct VolumeInfo {
   Id id = kNoId;
@@ -73,7 +78,14 @@ struct NodeInfo {
   bool works = true;             // it can be read and written
   Fullness fullness = Fullness::kRoomy;
   uint64_t missing_reserve_bytes = 0;
+  // NodeDirectory::FilesystemName: nodes with the same one share their room.
+  std::string filesystem = {};
 };
+
+// The room of all `nodes` together: nodes that share a filesystem have its room once. Where their
+// sizes differ, each has a quota of its own there, and both count. One that cannot tell counts as
+// nothing, so that it does not hide what the others have.
+[[nodiscard]] SpaceInfo SpaceOfAll(const std::vector<NodeInfo>& nodes);
 
 struct CreateRequest {
   std::string name;
@@ -336,8 +348,9 @@ class Store {
   [[nodiscard]] static Status CheckNotFenced(Node& node);
   [[nodiscard]] Error NoSuchNode(const std::string& name) const;
   Result<Node*> PlaceNew(const CreateRequest& request, std::string& type) const;
-  // What clones that are being copied are still to take of the node.
-  [[nodiscard]] uint64_t PromisedBytes(const Node& node) const VOLFS_EXCLUDES(mu_);
+  // What clones that are being copied are still to take of the node's room, on whichever of the
+  // nodes that share it.
+  [[nodiscard]] uint64_t PromisedBytes(Node& node) const VOLFS_EXCLUDES(mu_);
   Result<Node*> PlaceClone(const ClonePlan& plan, const CloneRequest& request) const;
 
   // Cloning (store_clone.cc).

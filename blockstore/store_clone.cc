@@ -122,7 +122,7 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   plan.size_bytes = request.size_bytes.value_or(plan.source_bytes);
   plan.attributes.uid = caller.uid;
   plan.attributes.gid = caller.gid;
-  plan.attributes.mode &= 0777;
+  plan.attributes.mode = NewVolumeMode(plan.attributes.mode & 0777);
   plan.attributes.atime_ns = plan.attributes.ctime_ns = WallNow().count();
   if (plan.size_bytes < plan.source_bytes) {
     return Error{Errc::kRange,

@@ -86,14 +86,23 @@ Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) c
   return Error{Errc::kNoNode, Text("node ", request.node, " does not offer the type ", type)};
 }
 
-uint64_t Store::PromisedBytes(const Node& node) const {
+namespace {
+
+bool ShareRoom(Node& one, Node& other) {
+  if (&one == &other) return true;
+  const std::string filesystem = one.directory().FilesystemName();
+  return !filesystem.empty() && filesystem == other.directory().FilesystemName();
+}
+
+}  // namespace
+
+uint64_t Store::PromisedBytes(Node& node) const {
   MutexLock lock(mu_);
   uint64_t bytes = 0;
   for (const auto& [id, clone] : clones_) {
     const auto volume = by_id_.find(id);
-    if (clone.job == nullptr || volume == by_id_.end() || &volume->second->node() != &node) {
-      continue;
-    }
+    if (clone.job == nullptr || volume == by_id_.end()) continue;
+    if (!ShareRoom(volume->second->node(), node)) continue;
     const CloneProgress progress = clone.job->progress();
     const uint64_t total = progress.total_known ? progress.total_bytes : clone.most_bytes;
     bytes += total - std::min(total, progress.copied_bytes);

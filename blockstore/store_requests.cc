@@ -51,7 +51,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   record.size_bytes = layer_record.size_bytes;
   record.type = type;
   record.created_ns = WallNow().count();
-  record.attributes = {caller.uid,        caller.gid,        request.mode,
+  record.attributes = {caller.uid,        caller.gid,        NewVolumeMode(request.mode),
                        record.created_ns, record.created_ns, record.created_ns};
   Layer* const head = layers_.Add(node, layer_record, LayerTable::Origin::kNew);
   // The file before the record that says that it is there.

@@ -1,8 +1,22 @@
 // What volumes take, what of it is theirs alone, and how much room their nodes have left.
+#include <set>
+
 #include "blockstore/log.h"
 #include "blockstore/store.h"
 
 namespace volfs {
+
+SpaceInfo SpaceOfAll(const std::vector<NodeInfo>& nodes) {
+  SpaceInfo sum;
+  std::set<std::pair<std::string, uint64_t>> counted;
+  for (const NodeInfo& node : nodes) {
+    const bool known = !node.filesystem.empty();
+    if (known && !counted.emplace(node.filesystem, node.space.size_bytes).second) continue;
+    sum.size_bytes += node.space.size_bytes;
+    sum.free_bytes += node.space.free_bytes;
+  }
+  return sum;
+}
 
 // Of one that is being deleted nothing: its layers may be gone.
 uint64_t Store::ExclusiveBytes(Volume& volume) {
@@ -20,6 +34,7 @@ std::vector<NodeInfo> Store::Nodes() {
     const NodeRecord& r = node->record();
     NodeInfo info{node->id(), r.uuid, r.name, node->path(), r.region, node->State(), r.types, {}};
     info.waiting_seconds = node->directory().calls()->waiting_seconds();
+    info.filesystem = node->directory().FilesystemName();
     info.works = node->Works();
     info.fullness = node->fullness();
     info.missing_reserve_bytes = node->catalog().missing_reserve_bytes();

@@ -96,6 +96,7 @@ constexpr std::array kNodeFields = {
     NodeField{kFile + 4, "state", [](const N& n) { return TextOrNull(n.state); }},
     NodeField{kFile + 5, "size_bytes", [](const N& n) -> JsonValue { return n.space.size_bytes; }},
     NodeField{kFile + 6, "free_bytes", [](const N& n) -> JsonValue { return n.space.free_bytes; }},
+    NodeField{kFile + 7, "filesystem", [](const N& n) { return TextOrNull(n.filesystem); }},
 };
 
 }  // namespace

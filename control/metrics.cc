@@ -136,6 +136,11 @@ void WriteNodes(Writer& out, const MetricsInput& input) {
     out.Begin(gauge.name, "gauge", gauge.help);
     for (const N& n : input.nodes) out.Sample({{"node", n.name}}, gauge.value(n));
   }
+  const SpaceInfo all = SpaceOfAll(input.nodes);
+  out.Begin("volfs_size_bytes", "gauge", "Size of all nodes' filesystems, each counted once.");
+  out.Sample({}, all.size_bytes);
+  out.Begin("volfs_free_bytes", "gauge", "What may still be allocated on all of them together.");
+  out.Sample({}, all.free_bytes);
 }
 
 void WriteCounters(Writer& out, const MetricsInput& input) {

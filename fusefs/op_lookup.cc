@@ -20,15 +20,7 @@ Node* NodeAbout(Filesystem& fs, uint64_t ino) {
 
 Result<SpaceInfo> SpaceAbout(Filesystem& fs, uint64_t ino) {
   if (Node* node = NodeAbout(fs, ino)) return node->Space();
-  SpaceInfo sum;
-  for (const auto& node : fs.store.nodes()) {
-    // One that does not answer shall not hide what the others have.
-    const Result<SpaceInfo> space = node->Space();
-    if (!space.ok()) continue;
-    sum.size_bytes += space.value().size_bytes;
-    sum.free_bytes += space.value().free_bytes;
-  }
-  return sum;
+  return SpaceOfAll(fs.store.Nodes());
 }
 
 void ReplySpace(fuse_req_t req, const SpaceInfo& space) {

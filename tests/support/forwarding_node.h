@@ -53,6 +53,7 @@ class ForwardingNode : public NodeDirectory {
   Status SyncNames() override { return node_->SyncNames(); }
   Result<std::vector<std::string>> ListLayers() override { return node_->ListLayers(); }
   Result<SpaceInfo> Space() override { return node_->Space(); }
+  std::string FilesystemName() const override { return node_->FilesystemName(); }
   Result<uint64_t> AllocatedBytes(const std::string& name) override {
     return node_->AllocatedBytes(name);
   }
