@@ -1,5 +1,6 @@
 #include "control/control_tree.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -124,7 +125,7 @@ class ControlTree::Impl {
   Result<Place> Find(uint64_t ino);
   Result<Place> FindIn(uint64_t parent, std::string_view name);
   std::vector<Place> Children(const Place& folder);
-  Result<std::unique_ptr<ControlFile>> Open(const Place& place, uint32_t user);
+  Result<std::unique_ptr<ControlFile>> Open(const Place& place, const Caller& caller);
   static bool Writable(const Place& place);
   static bool Folder(const Place& place);
 
@@ -139,7 +140,7 @@ class ControlTree::Impl {
   static std::vector<Place> ChildrenOfNode(const NodePlace& folder);
   Result<std::unique_ptr<ControlFile>> OpenVolumeFile(const VolumePlace& place,
                                                       HeldTexts::Text text);
-  Result<std::unique_ptr<ControlFile>> OpenFixed(const FixedEntry& entry, uint32_t user);
+  Result<std::unique_ptr<ControlFile>> OpenFixed(const FixedEntry& entry, const Caller& caller);
 
   ControlState state_;
 };
@@ -274,8 +275,10 @@ bool ControlTree::Impl::Writable(const Place& place) {
          kind == FixedKind::kCopyJobs;
 }
 
-Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place, uint32_t user) {
+Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place,
+                                                             const Caller& caller) {
   ControlView view(state_);
+  const uint32_t user = caller.uid;
   if (const auto* node = std::get_if<NodePlace>(&place)) {
     VOLFS_ASSIGN(HeldTexts::Text text, state_.texts.Hold(user, InoOf(*node), TextOf(*node, view)));
     return OpenTextFile(std::move(text));
@@ -286,7 +289,7 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place,
                  state_.texts.Hold(user, InoOf(*volume), TextOf(*volume, view)));
     return OpenVolumeFile(*volume, std::move(text));
   }
-  return OpenFixed(*std::get<const FixedEntry*>(place), user);
+  return OpenFixed(*std::get<const FixedEntry*>(place), caller);
 }
 
 Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenVolumeFile(const VolumePlace& place,
@@ -297,13 +300,14 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenVolumeFile(const Vol
 }
 
 Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenFixed(const FixedEntry& entry,
-                                                                  uint32_t user) {
+                                                                  const Caller& caller) {
   if (entry.kind == FixedKind::kRequest) {
     return OpenRequestFile(state_, *RequestKindOf(entry.name));
   }
   if (entry.kind == FixedKind::kEvents) return OpenEventsFile(state_);
-  ControlView view(state_);
-  VOLFS_ASSIGN(HeldTexts::Text text, state_.texts.Hold(user, entry.ino, FixedText(entry, view)));
+  ControlView view(state_, &caller);
+  VOLFS_ASSIGN(HeldTexts::Text text,
+               state_.texts.Hold(caller.uid, entry.ino, FixedText(entry, view)));
   switch (entry.kind) {
     case FixedKind::kCopyRate:
       return OpenLimitFile(state_, Limit::kCopyRate, std::move(text));
@@ -315,6 +319,14 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenFixed(const FixedEnt
 }
 
 // ---- the tree
+
+bool Administers(const Caller& caller, uint32_t mount_uid, std::optional<uint32_t> control_gid) {
+  if (caller.uid == 0 || caller.uid == mount_uid) return true;
+  if (!control_gid) return false;
+  const auto& groups = caller.groups;
+  return caller.gid == *control_gid ||
+         std::find(groups.begin(), groups.end(), *control_gid) != groups.end();
+}
 
 ControlTree::ControlTree(Store& store, ControlConfig config)
     : impl_(std::make_unique<Impl>(store, std::move(config))) {}
@@ -367,7 +379,7 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Open(uint64_t ino, bool for_wr
     RecordRefusal(caller, "open", error);
     return error;
   }
-  return OrNoMemory([&] { return impl_->Open(place, caller.uid); });
+  return OrNoMemory([&] { return impl_->Open(place, caller); });
 }
 
 void ControlTree::RecordRefusal(const Caller& caller, std::string_view operation,

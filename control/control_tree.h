@@ -20,7 +20,12 @@ struct ControlConfig {
   uint32_t uid = 0;  // who mounted: owner of all control files
   uint32_t gid = 0;
   std::optional<uint32_t> control_gid;  // request files 0660 of this group instead of 0600
+  bool is_private = false;              // control/ for these two alone
 };
+
+// Whether `caller` is the user who mounted, of the control group, or root: those who are told of
+// everybody's volumes and refusals.
+bool Administers(const Caller& caller, uint32_t mount_uid, std::optional<uint32_t> control_gid);
 
 // Inode numbers. Volumes, snapshots and nodes have an Id whose low byte is zero (units.h); what
 // belongs to them is that Id plus a facet, so that numbers are stable and nothing is remembered.

@@ -34,6 +34,14 @@ void ControlState::RecordRefusal(uint32_t uid, std::string_view operation, std::
   }
 }
 
+std::optional<uint32_t> ControlView::only_uid() const {
+  const ControlConfig& config = state_.config;
+  if (viewer_ == nullptr || Administers(*viewer_, config.uid, config.control_gid)) {
+    return std::nullopt;
+  }
+  return viewer_->uid;
+}
+
 const std::vector<VolumeInfo>& ControlView::Volumes() {
   if (!volumes_) {
     volumes_.emplace();

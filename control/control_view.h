@@ -68,9 +68,14 @@ struct ControlState {
 // Thread-safety: none; lives on one thread's stack.
 class ControlView {
  public:
-  explicit ControlView(ControlState& state) : state_(state) {}
+  // `viewer` is the one who opens a file, and lives as long as this; null: the view is the daemon's
+  // own, which sees everything.
+  explicit ControlView(ControlState& state, const Caller* viewer = nullptr)
+      : state_(state), viewer_(viewer) {}
 
   [[nodiscard]] ControlState& state() const { return state_; }
+  // Of whom last_error may tell; nothing: of everybody.
+  [[nodiscard]] std::optional<uint32_t> only_uid() const;
   const std::vector<VolumeInfo>& Volumes();  // by name
   const std::vector<NodeInfo>& Nodes();
   const VolumeInfo& Info(Volume& volume);
@@ -78,6 +83,7 @@ class ControlView {
 
  private:
   ControlState& state_;
+  const Caller* const viewer_;
   std::optional<std::vector<VolumeInfo>> volumes_;
   std::optional<std::vector<NodeInfo>> nodes_;
   std::optional<VolumeInfo> volume_;  // the one that was asked for last

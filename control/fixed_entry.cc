@@ -14,7 +14,7 @@ namespace {
 std::string Help(ControlView&) { return HelpText(); }
 std::string StatusLines(ControlView& view) { return StatusText(view.Volumes()); }
 std::string StatusObjects(ControlView& view) { return StatusJson(view.Volumes()); }
-std::string Refusals(ControlView& view) { return view.state().last_error.Text(); }
+std::string Refusals(ControlView& view) { return view.state().last_error.Text(view.only_uid()); }
 std::string Types(ControlView& view) { return TypesText(view.Nodes()); }
 
 std::string Metrics(ControlView& view) {
@@ -86,8 +86,9 @@ constexpr std::array kEntries = {
 // Its length is nobody's to know; readers that look at the size first must not see an empty file.
 constexpr uint64_t kEndlessBytes = 4096;
 
-uint32_t ModeOf(FixedKind kind, const ControlConfig& config) {
-  switch (kind) {
+uint32_t ModeOf(const FixedEntry& entry, const ControlConfig& config) {
+  if (entry.ino == inode::kControl && config.is_private) return config.control_gid ? 0550 : 0500;
+  switch (entry.kind) {
     case kFolder:
       return 0555;
     case kText:
@@ -138,9 +139,11 @@ ControlEntry DescribeFixed(const FixedEntry& entry, ControlView& view) {
   described.ino = entry.ino;
   described.name = entry.name;
   described.directory = entry.kind == kFolder;
-  described.mode = ModeOf(entry.kind, config);
+  described.mode = ModeOf(entry, config);
   described.uid = config.uid;
-  described.gid = entry.kind == kRequest ? config.control_gid.value_or(config.gid) : config.gid;
+  const bool for_group =
+      entry.kind == kRequest || (entry.ino == inode::kControl && config.is_private);
+  described.gid = for_group ? config.control_gid.value_or(config.gid) : config.gid;
   described.size_bytes = entry.kind == kEvents ? kEndlessBytes : FixedText(entry, view).size();
   described.mtime_ns = view.state().started_ns;
   return described;

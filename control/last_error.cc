@@ -36,14 +36,16 @@ void LastError::Add(uint32_t uid, std::string_view operation, std::string_view o
       volfs::Text(UtcMilliseconds(WallNow().count()), ' ', uid, ' ', What(operation, object), ' ',
                   ErrcName(error.code), ' ', OneLine(error.message), '\n');
   MutexLock lock(mu_);
-  lines_.push_front(std::move(line));
+  lines_.push_front({uid, std::move(line)});
   if (lines_.size() > kKept) lines_.pop_back();
 }
 
-std::string LastError::Text() const {
+std::string LastError::Text(std::optional<uint32_t> uid) const {
   MutexLock lock(mu_);
   std::string text;
-  for (const std::string& line : lines_) text += line;
+  for (const Line& line : lines_) {
+    if (!uid || line.uid == *uid) text += line.text;
+  }
   return text;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,12 +24,18 @@ class LastError {
       VOLFS_EXCLUDES(mu_);
 
   // Newest first, a line each: TIME UID OPERATION:OBJECT ERRNO SENTENCE; the object in double
-  // quotes if it has blanks.
-  [[nodiscard]] std::string Text() const VOLFS_EXCLUDES(mu_);
+  // quotes if it has blanks. With `uid`: only of what that user was refused, as a sentence may name
+  // what nobody else may know of.
+  [[nodiscard]] std::string Text(std::optional<uint32_t> uid = std::nullopt) const
+      VOLFS_EXCLUDES(mu_);
 
  private:
   mutable Mutex mu_;
-  std::deque<std::string> lines_ VOLFS_GUARDED_BY(mu_);  // newest first
+  struct Line {
+    uint32_t uid;
+    std::string text;
+  };
+  std::deque<Line> lines_ VOLFS_GUARDED_BY(mu_);  // newest first
 };
 
 }  // namespace volfs

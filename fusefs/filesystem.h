@@ -25,7 +25,9 @@ inline constexpr Nanoseconds kNodeTimeout = std::chrono::seconds(30);
 struct FilesystemOptions {
   uint32_t uid = 0;  // who mounted: owner of the fixed directories
   uint32_t gid = 0;
-  std::optional<uint32_t> control_gid;      // volumes/ and nodes/N/ open to a group: 1775
+  std::optional<uint32_t> control_gid;  // volumes/ and nodes/N/ open to a group: 1775
+  // Directories are listed for root, `uid` and `control_gid` only; others may pass through.
+  bool is_private = false;
   Nanoseconds node_timeout = kNodeTimeout;  // a node that has not answered for so long hangs
   bool no_poll = false;  // from the first poll(2) of whatever file on: Filesystem::image_polls
 };

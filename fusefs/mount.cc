@@ -218,6 +218,7 @@ ControlConfig ConfigOf(const Plan& plan, const Nodes& nodes) {
   config.gid = ::getegid();
   config.control_gid = plan.options.control_gid;
   return config;
+  config.is_private = plan.options.is_private;
 }
 
 // The lock on every node proves that the daemon of a dead mount is gone.
@@ -331,6 +332,7 @@ Status Run(const Plan& plan, StartReport& report) {
   FilesystemOptions options{config.uid, config.gid, config.control_gid};
   options.node_timeout = plan.options.node_timeout;
   options.no_poll = plan.options.no_poll;
+  options.is_private = plan.options.is_private;
   StoreOptions store_options;
   store_options.read_only = plan.options.read_only;
   store_options.copy_rate = 0;

@@ -1,5 +1,8 @@
 #include <sys/statvfs.h>
 
+#include <cerrno>
+#include <optional>
+
 #include "fusefs/operations.h"
 #include "fusefs/reply.h"
 #include "fusefs/stat_of.h"
@@ -23,6 +26,34 @@ Result<SpaceInfo> SpaceAbout(Filesystem& fs, uint64_t ino) {
   return SpaceOfAll(fs.store.Nodes());
 }
 
+// Whose image, or whose snapshots, a name is of.
+std::optional<Attributes> AttributesAbout(Filesystem& fs, const struct stat& st) {
+  switch (KindOf(fs, st.st_ino)) {
+    case InodeKind::kImage:
+      return Attributes{.uid = st.st_uid, .gid = st.st_gid, .mode = st.st_mode & 0777};
+    case InodeKind::kSnapshotFolder:
+      if (const auto folder = FindSnapshotFolder(fs, st.st_ino)) return folder->attributes;
+      return std::nullopt;
+    default:
+      return std::nullopt;
+  }
+}
+
+// In a private mount a name that one has no right to is not there: to whom it is there, `stat`
+// shows it. The kernel asks each time that a path is walked, in the name of who walks it, as
+// nothing has a lifetime (reply.h). It then forgets the name for all, until the next one asks: a
+// path of what is open, as in /proc or losetup(8), says "(deleted)" from then on, which all of ours
+// look past.
+bool IsHidden(Filesystem& fs, fuse_req_t req, const struct stat& st) {
+  if (!fs.options.is_private || fuse_req_ctx(req)->uid == 0) return false;
+  const std::optional<Attributes> attributes = AttributesAbout(fs, st);
+  if (!attributes) return false;
+  const Caller caller = CallerOf(req);
+  return caller.uid != attributes->uid && !Allowed(caller, *attributes, Right::kRead) &&
+         !Allowed(caller, *attributes, Right::kWrite) &&
+         !Administers(caller, fs.options.uid, fs.options.control_gid);
+}
+
 void ReplySpace(fuse_req_t req, const SpaceInfo& space) {
   struct statvfs answer {};
   answer.f_bsize = kBlockBytes;
@@ -42,6 +73,10 @@ void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   const Result<StatResult> found = LookUp(fs, parent, name);
   if (!guard.Finish()) return;
   if (!found.ok()) return ReplyError(req, found.error());
+  if (IsHidden(fs, req, found.value().st)) {
+    fuse_reply_err(req, ENOENT);
+    return;
+  }
   const fuse_entry_param entry = EntryOf(found.value());
   fuse_reply_entry(req, &entry);
 }

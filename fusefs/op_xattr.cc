@@ -61,6 +61,12 @@ void AskUnsaved(Filesystem& fs, fuse_req_t req, size_t size) {
          });
 }
 
+// The source is a volume of somebody else, perhaps, of which a private mount says nothing.
+bool MayKnow(const Filesystem& fs, fuse_req_t req, std::string_view name) {
+  if (!fs.options.is_private || name.substr(kOurs.size()) != "source") return true;
+  return Administers(CallerOf(req), fs.options.uid, fs.options.control_gid);
+}
+
 }  // namespace
 
 void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const char* /*value*/,
@@ -74,7 +80,7 @@ void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "getxattr"});
   const std::optional<std::string> value = FindValue(fs, ino, name);
   if (!guard.Finish()) return;
-  if (value) {
+  if (value && MayKnow(fs, req, name)) {
     ReplyValue(req, size, *value);
   } else {
     fuse_reply_err(req, ENODATA);

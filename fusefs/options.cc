@@ -102,6 +102,7 @@ Status ParseOne(std::string_view word, MountOptions& options) {
   if (word == "allow_other") return SetFlag(word, options.allow_other, options);
   if (word == "init") return SetFlag(word, options.init, options);
   if (word == "nopoll") return SetFlag(word, options.no_poll, options);
+  if (word == "private") return SetFlag(word, options.is_private, options);
   if (word == "ro") return SetFlag(word, options.read_only, options);
   if (ForOthers(word) || Contains(kIgnoredFlags, word)) return OkStatus();
   if (Contains(kForKernel, word)) {

@@ -29,16 +29,22 @@ void SetSize(struct stat& st, uint64_t size_bytes, uint64_t allocated_bytes) {
 
 Error NotFound() { return Error{Errc::kNotFound, "no such file"}; }
 
+// The root's names are the same everywhere; below it a private mount is no one's to list, but who
+// knows the name of what he may read can open it.
 StatResult StatDirectory(const Filesystem& fs, uint64_t ino, Lifetime lifetime) {
   StatResult result;
   result.lifetime = lifetime;
   struct stat& st = result.st;
+  const bool hidden = fs.options.is_private && ino != inode::kRoot;
   const bool group_may = fs.options.control_gid.has_value() && HoldsVolumes(fs, ino);
+  const bool group_sees = group_may || (hidden && fs.options.control_gid.has_value());
+  const mode_t mode = group_may ? 01775 : 0755;
+  const mode_t hides = group_sees ? 0004 : 0044;
   st.st_ino = ino;
-  st.st_mode = S_IFDIR | (group_may ? 01775 : 0755);
+  st.st_mode = S_IFDIR | (hidden ? mode & ~hides : mode);
   st.st_nlink = 2;
   st.st_uid = fs.options.uid;
-  st.st_gid = group_may ? *fs.options.control_gid : fs.options.gid;
+  st.st_gid = group_sees ? *fs.options.control_gid : fs.options.gid;
   st.st_blksize = kBlockBytes;
   st.st_atim = st.st_mtim = st.st_ctim = TimeOf(fs.names_changed_ns.load());
   return result;
@@ -50,12 +56,21 @@ Result<StatResult> StatImage(Filesystem& fs, uint64_t ino) {
   return NotFound();
 }
 
-// Whoever may write the volume may delete and rename its snapshots; all may look.
+// Whoever may write the volume may delete and rename its snapshots; all may look. Of a private
+// mount they are listed for who may read the volume and, in the place of its group, for the control
+// group.
 StatResult StatSnapshotFolder(const Filesystem& fs, const Store::SnapshotFolder& folder) {
   StatResult result = StatDirectory(fs, folder.volume | inode::kSnapshotFolder, kNoLifetime);
-  result.st.st_mode = S_IFDIR | 0555 | (folder.attributes.mode & 0222);
+  const mode_t mode = folder.attributes.mode;
+  result.st.st_mode = S_IFDIR | 0555 | (mode & 0222);
   result.st.st_uid = folder.attributes.uid;
   result.st.st_gid = folder.attributes.gid;
+  if (!fs.options.is_private) return result;
+  result.st.st_mode = S_IFDIR | 0111 | (mode & 0666);
+  if (fs.options.control_gid) {
+    result.st.st_mode = S_IFDIR | 0151 | (mode & 0606);
+    result.st.st_gid = *fs.options.control_gid;
+  }
   return result;
 }
 

@@ -46,6 +46,15 @@ TEST(LastErrorTest, ASentenceStaysOnItsLine) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
 }
 
+// A sentence may name a volume that others know nothing of.
+TEST(LastErrorTest, OfOneUserOnlyHisOwnAreTold) {
+  LastError errors;
+  errors.Add(1000, "clone", "secret", {Errc::kBusy, "mine"});
+  errors.Add(1001, "unlink", "other", {Errc::kBusy, "not mine"});
+  EXPECT_THAT(errors.Text(1000), MatchesRegex(kTime + " 1000 clone:secret EBUSY mine\n"));
+  EXPECT_EQ(errors.Text(1002), "");
+}
+
 TEST(LastErrorTest, KeepsTheLastOnesNewestFirst) {
   LastError errors;
   for (size_t i = 0; i < LastError::kKept + 6; ++i) {
