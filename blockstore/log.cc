@@ -14,6 +14,7 @@
 
 #include "blockstore/log_file.h"
 #include "blockstore/log_limiter.h"
+#include "blockstore/safe_text.h"
 
 namespace volfs {
 namespace {
@@ -100,8 +101,9 @@ bool Limited() { return limited_log != nullptr && internal::simulated_runtime ==
 
 // A line that cannot be written is lost: none is worth a request, or the daemon.
 void Log(LogLevel level, std::string_view text) try {
-  if (Limited()) return limited_log->Write(LevelOf(level), text);
-  (limited_log == nullptr ? StandardError() : limited_log->logger)->log(LevelOf(level), text);
+  const std::string safe = SafeText(text);
+  if (Limited()) return limited_log->Write(LevelOf(level), safe);
+  (limited_log == nullptr ? StandardError() : limited_log->logger)->log(LevelOf(level), safe);
 } catch (const std::exception&) {  // NOLINT: as said
 }
 

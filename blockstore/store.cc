@@ -25,8 +25,6 @@ bool Allowed(const Caller& caller, const Attributes& attributes, Right right) {
   return (attributes.mode >> (member ? 3 : 0) & bits) != 0;
 }
 
-uint32_t NewVolumeMode(uint32_t mode) { return (mode & 0222) == 0 ? mode | 0200 : mode; }
-
 OpenSnapshot::OpenSnapshot(Reclaimer& reclaimer, Layer* layer,
                            std::shared_ptr<const FrozenImage> image)
     : reclaimer_(reclaimer), layer_(layer), image_(std::move(image)) {}

@@ -30,6 +30,8 @@ Error Denied(const std::string& name, const char* right) {
 
 // --- create --------------------------------------------------------------------------------------
 
+uint32_t NewVolumeMode(uint32_t mode) { return (mode & 0222) == 0 ? mode | 0200 : mode; }
+
 Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, const Caller& caller) {
   Reservation reservation(*this);
   {

@@ -1,8 +1,12 @@
 #include "control/json.h"
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "blockstore/log.h"
+#include "blockstore/safe_text.h"
 
 namespace volfs {
 namespace {
@@ -28,12 +32,31 @@ struct ToPlainText {
   std::string operator()(const std::string& text) const { return text; }
 };
 
+// The library escapes C0 only, and a terminal may show what is printed here. What is unsafe can
+// only be within a string, and is of four hexadecimal digits.
+std::string EscapeUnsafe(std::string_view json) {
+  std::string out;
+  while (!json.empty()) {
+    const Utf8Character character = FirstCharacter(json);
+    const std::string_view bytes = json.substr(0, std::max<size_t>(character.bytes, 1));
+    json.remove_prefix(bytes.size());
+    if (!IsUnsafe(character.code)) {
+      out += bytes;
+      continue;
+    }
+    std::array<char, 8> escaped{};
+    std::snprintf(escaped.data(), escaped.size(), "\\u%04x", static_cast<unsigned>(character.code));
+    out += escaped.data();
+  }
+  return out;
+}
+
 std::string Dump(const JsonObject& object) {
   ordered_json json = ordered_json::object();
   for (const JsonMember& member : object) {
     json[std::string(member.name)] = std::visit(ToJson(), member.value);
   }
-  return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return EscapeUnsafe(json.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 
 }  // namespace

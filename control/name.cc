@@ -4,6 +4,7 @@
 #include <array>
 
 #include "blockstore/log.h"
+#include "blockstore/safe_text.h"
 
 namespace volfs {
 namespace {
@@ -73,16 +74,6 @@ std::string Printable(std::string_view text, size_t limit) {
   return out;
 }
 
-std::string OneLine(std::string_view message) {
-  std::string out;
-  for (const char c : message) {
-    if (IsControl(c)) {
-      AppendEscaped(out, c);
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
+std::string OneLine(std::string_view message) { return SafeText(message); }
 
 }  // namespace volfs

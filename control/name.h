@@ -26,7 +26,8 @@ std::string CloneName(std::string_view source_volume);
 inline constexpr size_t kPrintableBytes = 64;
 std::string Printable(std::string_view text, size_t limit = kPrintableBytes);
 
-// `message` with every control byte as \xNN, and nothing else changed: one line, safe to print.
+// `message` with what could do harm as \xNN, and nothing else changed: one line, safe to print
+// (blockstore/safe_text.h).
 std::string OneLine(std::string_view message);
 
 }  // namespace volfs

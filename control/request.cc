@@ -410,7 +410,10 @@ std::string HelpText() {
   text += Text("\nSRC is VOLUME or VOLUME@SNAP. SIZE is a number of bytes, or one with K M G T P\n",
                "(powers of 1024) or KB MB GB TB PB (powers of 1000). Names have letters, digits,\n",
                "\".\", \"_\" and \"-\", begin with a letter or digit, and have at most ",
-               kMaxNameBytes, " bytes; a\nrequest has at most ", kMaxRequestBytes, ".\n");
+               kMaxNameBytes, " bytes; a\nrequest has at most ", kMaxRequestBytes, ".\n\n",
+               "What is in a copy has the UUIDs of its source, too. Beside its source an XFS is\n"
+               "mounted with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by\n"
+               "vgimportclone, before they are used.\n");
   return text;
 }
 

@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/memory.h"
+#include "control/cli/output.h"
 #include "control/cli/supervisor.h"
 #include "fusefs/crash_report.h"
 
@@ -60,7 +60,6 @@ int RunChild(int pipe_fd, const std::string& log_file,
              const std::function<int(StartReport&)>& body) {
   ::setsid();
   if (::chdir("/") != 0) LogRefused("chdir to /");
-  ::umask(077);
   const int fd = KeepOnly(pipe_fd);
   const bool logging = !log_file.empty() && LogToFile(log_file);
   ReplaceStdio(/*keep_stderr=*/!logging);
@@ -73,13 +72,13 @@ int RunChild(int pipe_fd, const std::string& log_file,
 int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
-    std::fprintf(stderr, "volfs mount: pipe: %s\n", std::strerror(errno));
+    cli::PrintNote(Text("volfs mount: pipe: ", std::strerror(errno)));
     return 1;
   }
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child < 0) {
-    std::fprintf(stderr, "volfs mount: fork: %s\n", std::strerror(errno));
+    cli::PrintNote(Text("volfs mount: fork: ", std::strerror(errno)));
     return 1;
   }
   if (child == 0) {

@@ -1,10 +1,10 @@
 #include "fusefs/mount.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -23,6 +23,7 @@
 #include "control/cli/bounded.h"
 #include "control/cli/failure.h"
 #include "control/cli/mountinfo.h"
+#include "control/cli/output.h"
 #include "control/cli/state_folder.h"
 #include "control/cli/supervisor.h"
 #include "control/control_tree.h"
@@ -84,10 +85,8 @@ std::vector<std::string> LookAtKnownNodes(const Plan& plan) {
   }
   cli::PathsFound found = cli::LookAtPaths(paths, kLimit);
   for (const std::string& path : found.silent) {
-    std::fprintf(stderr,
-                 "volfs: warning: node directory %s, which was mounted here before, does not "
-                 "answer; going on without it\n",
-                 path.c_str());
+    cli::PrintNote(Text("volfs: warning: node directory ", path,
+                        ", which was mounted here before, does not answer; going on without it"));
   }
   return std::move(found.gone);
 }
@@ -217,8 +216,8 @@ ControlConfig ConfigOf(const Plan& plan, const Nodes& nodes) {
   config.uid = ::geteuid();
   config.gid = ::getegid();
   config.control_gid = plan.options.control_gid;
-  return config;
   config.is_private = plan.options.is_private;
+  return config;
 }
 
 // The lock on every node proves that the daemon of a dead mount is gone.
@@ -386,16 +385,17 @@ int Mount(const MountArguments& arguments) {
         (void)Probe(arguments);
         return std::string();
       })) {
-    std::fprintf(stderr, "volfs mount: a node directory or the mountpoint does not answer (%d s)\n",
-                 cli::kPatienceSeconds);
+    cli::PrintNote(Text("volfs mount: a node directory or the mountpoint does not answer (",
+                        cli::kPatienceSeconds, " s)"));
     return cli::kExitNodeNotThere;
   }
   Result<Plan> plan = MakePlan(arguments);
   if (!plan.ok()) {
-    std::fprintf(stderr, "volfs mount: %s\n", plan.error().message.c_str());
+    cli::PrintNote(Text("volfs mount: ", plan.error().message));
     return cli::ExitCodeOf(plan.error().code);
   }
   plan.value().gone = LookAtKnownNodes(plan.value());
+  ::umask(077);  // logs and the list of nodes have paths that are nobody else's to read
   if (arguments.foreground) {
     LimitLog();
     StartReport report(-1);

@@ -4,25 +4,21 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 
 #include "blockstore/log.h"
+#include "control/cli/output.h"
 
 namespace volfs {
 namespace {
 
-void PrintWarning(const std::string& text) {
-  std::fprintf(stderr, "volfs: warning: %s\n", text.c_str());
-}
+void PrintWarning(const std::string& text) { cli::PrintNote(Text("volfs: warning: ", text)); }
 
-void PrintFailure(const std::string& text) {
-  std::fprintf(stderr, "volfs mount: %s\n", text.c_str());
-}
+void PrintFailure(const std::string& text) { cli::PrintNote(Text("volfs mount: ", text)); }
 
 void PrintReady(const std::string& text) {
-  std::printf("volfs: %s\n", text.c_str());
-  std::fflush(stdout);
+  cli::Print(Text("volfs: ", text, "\n"));
+  (void)cli::FlushOutput();
 }
 
 // A message is a line: 'W', 'R' or 'F', and its text; of 'F': the exit code, a blank, the text.

@@ -2,17 +2,23 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstdio>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <functional>
 
 #include "blockstore/log.h"
 #include "blockstore/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
+#include "control/cli/image_contents.h"
 #include "control/cli/image_loops.h"
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
@@ -77,13 +83,46 @@ void WarnOfOddSize(const std::string& name, int fd) {
   constexpr off_t kSector = 512;
   struct stat info {};
   if (::fstat(fd, &info) != 0 || info.st_size % kSector == 0) return;
-  std::fprintf(stderr,
-               "volfs attach: %s: its last %lld bytes are less than a sector, and not part "
-               "of the device\n",
-               name.c_str(), static_cast<long long>(info.st_size % kSector));
+  PrintNote(Text("volfs attach: ", name, ": its last ", info.st_size % kSector,
+                 " bytes are less than a sector, and not part of the device"));
 }
 
-Result<LoopDevice> AttachImage(const Client& client, const std::string& name, bool read_only) {
+struct Attached {
+  LoopDevice device;
+  std::vector<Contents> contents;  // if something else has its UUIDs; else empty
+};
+
+// A snapshot has its volume's UUIDs. Of what a whole clone was made from nobody keeps a record, and
+// `cp` never told: what counts is whether a device that is there now has the same.
+bool HasTwin(const std::string& name, const std::vector<Contents>& contents,
+             const LoopDevice& device) {
+  if (name.find('@') != name.npos) return true;
+  const std::vector<LoopDevice> devices = ReadLoopDevices();
+  return std::any_of(devices.begin(), devices.end(), [&](const LoopDevice& other) {
+    if (other.number == device.number) return false;
+    const Descriptor fd(::open(other.path().c_str(), O_RDONLY | O_CLOEXEC));
+    return fd.ok() && AreTwins(contents, ContentsOf(fd.get()));
+  });
+}
+
+// What `ask` says, if it says yes in time: another's device may hang. So a child asks.
+bool WithinPatience(const std::function<bool()>& ask) {
+  constexpr int kPatienceMs = 2000;
+  const pid_t child = ::fork();
+  if (child < 0) return false;
+  if (child == 0) std::_Exit(ask() ? 0 : 1);
+  const Descriptor ended(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+  pollfd polled{ended.get(), POLLIN, 0};
+  if (::poll(&polled, 1, kPatienceMs) <= 0) {
+    ::kill(child, SIGKILL);  // and not waited for: it may never end
+    return false;
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+Result<Attached> AttachImage(const Client& client, const std::string& name, bool read_only) {
   const bool snapshot = name.find('@') != name.npos;
   if (snapshot && !read_only) return OpenFailure(name, EROFS);
   if (!snapshot) VOLFS_TRY(client.CheckVolume(name));
@@ -94,7 +133,13 @@ Result<LoopDevice> AttachImage(const Client& client, const std::string& name, bo
   if (!fd.ok()) return OpenFailure(name, errno);
   if (!read_only) VOLFS_TRY(LockForWriting(client, name, fd.get()));
   WarnOfOddSize(name, fd.get());
-  return ConfigureLoop(fd.get(), {path, read_only});
+  VOLFS_ASSIGN(const LoopDevice device, ConfigureLoop(fd.get(), {path, read_only}));
+  std::vector<Contents> contents = ContentsOf(fd.get());
+  const bool speaks = !AdviceFor(contents, device.path(), read_only).empty();
+  if (!speaks || !WithinPatience([&] { return HasTwin(name, contents, device); })) {
+    contents.clear();
+  }
+  return Attached{device, std::move(contents)};
 }
 
 // Left over from a mount whose daemon has died.
@@ -142,13 +187,19 @@ Status Attach(const Common& common, const std::string& name, bool read_only) {
   Targets targets(common.mount);
   VOLFS_ASSIGN(const std::string image, targets.Image(name));
   VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_ASSIGN(const LoopDevice device, AttachImage(client, image, read_only));
+  VOLFS_ASSIGN(const Attached attached, AttachImage(client, image, read_only));
+  const std::string device = attached.device.path();
+  const std::string advice = AdviceFor(attached.contents, device, read_only);
   if (common.json) {
-    Print(
-        JsonLine({{"device", device.path()}, {"image", image}, {"mode", read_only ? "ro" : "rw"}}));
-  } else {
-    Print(device.path() + "\n");
+    Print(JsonLine({{"device", device},
+                    {"image", image},
+                    {"mode", read_only ? "ro" : "rw"},
+                    {"advice", advice}}));
+    return OkStatus();
   }
+  Print(device + "\n");
+  VOLFS_TRY(FlushOutput());
+  if (!advice.empty()) PrintNote(Text(image, " has UUIDs that are in use elsewhere:\n", advice));
   return OkStatus();
 }
 

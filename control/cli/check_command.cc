@@ -63,14 +63,13 @@ std::string_view WordOf(const volfs::Finding& finding) {
   return finding.weight == volfs::Finding::Weight::kDamage ? "problem" : "note";
 }
 
-std::string CheckText(const std::vector<volfs::Finding>& findings) {
-  const bool colour = MayColour(STDOUT_FILENO);
+std::string CheckText(const std::vector<volfs::Finding>& findings, const Surface& surface) {
   constexpr size_t kWidest = std::string_view("repaired").size();
   std::string text;
   for (const volfs::Finding& finding : findings) {
     const std::string_view word = WordOf(finding);
-    text += Text(Painted(word, colour), std::string(kWidest + 2 - word.size(), ' '), finding.text,
-                 "\n");
+    text += Text(Painted(word, surface), std::string(kWidest + 2 - word.size(), ' '),
+                 Shown(finding.text, surface), "\n");
   }
   return text;
 }
@@ -110,11 +109,11 @@ CheckCounts CountFindings(const std::vector<volfs::Finding>& findings) {
 std::string LastLine(const StoreToCheck& store, const CheckCounts& counts, bool repair) {
   std::string line;
   for (const std::string& name : store.names) line += (line.empty() ? "" : ", ") + name;
-  if (counts.left == 0 && counts.mended == 0) return line + ": nothing is wrong\n";
+  if (counts.left == 0 && counts.mended == 0) return line + ": nothing is wrong";
   line += Text(": ", counts.left, counts.left == 1 ? " problem" : " problems", ", ", counts.mended,
                " repaired");
   if (counts.left > 0 && !repair) line += "; --repair mends what can be mended";
-  return line + "\n";
+  return line;
 }
 
 Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
@@ -143,8 +142,10 @@ Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
   VOLFS_ASSIGN(const std::vector<volfs::Finding> found, CheckNodes(nodes, how));
   store.findings.insert(store.findings.end(), found.begin(), found.end());
   const CheckCounts counts = CountFindings(store.findings);
-  Print(common.json ? CheckJson(store.findings)
-                    : CheckText(store.findings) + LastLine(store, counts, options.repair));
+  const Surface surface = SurfaceOf(STDOUT_FILENO);
+  Print(Drawn{common.json ? CheckJson(store.findings)
+                          : CheckText(store.findings, surface) +
+                                Shown(LastLine(store, counts, options.repair), surface) + "\n"});
   VOLFS_TRY(FlushOutput());
   int code = kFsckOk;
   if (counts.mended > 0) code |= kFsckCorrected;

@@ -99,9 +99,9 @@ Result<Reply> Client::Ask(std::string_view file, std::string_view line) const {
 
 Result<std::string> Client::ReadControl(std::string_view relative) const {
   Result<std::string> text = ReadFile(PathOf(Text("control/", relative)));
-  if (!text.ok() && text.error().os_errno == ENOTCONN) {
-    return OpenFailure(*this, relative, ENOTCONN);
-  }
+  if (text.ok()) return text;
+  const int os_errno = text.error().os_errno;
+  if (os_errno == ENOTCONN || os_errno == EACCES) return OpenFailure(*this, relative, os_errno);
   return text;
 }
 

@@ -6,7 +6,6 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <optional>
 
 #include "blockstore/log.h"
@@ -44,7 +43,7 @@ class ProgressLine {
  public:
   ProgressLine() : shown_(IsTerminal(STDERR_FILENO)) {}
   ~ProgressLine() {
-    if (drawn_) std::fputc('\n', stderr);
+    if (drawn_) EndRedrawn();
   }
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
@@ -55,9 +54,7 @@ class ProgressLine {
     if (!progress.ok())
       return;  // renamed meanwhile, say; the watch file tells the end all the same
     const size_t width = TerminalWidth(STDERR_FILENO) - 1;  // the last column would wrap
-    const std::string line = RenderProgress(volume, progress.value(), width);
-    std::fprintf(stderr, "\r%s\x1b[K", line.c_str());
-    std::fflush(stderr);
+    Redraw(RenderProgress(volume, progress.value(), width));
     drawn_ = true;
   }
 

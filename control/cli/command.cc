@@ -14,6 +14,7 @@
 #include "control/cli/mount_helper.h"
 #include "control/cli/output.h"
 #include "control/cli/supervisor.h"
+#include "control/name.h"
 
 namespace volfs {
 namespace {
@@ -21,6 +22,11 @@ namespace {
 using namespace cli;
 
 constexpr std::string_view kCheckCommand = "volfs check";
+
+constexpr const char* kSameUuids =
+    "What is in a copy has the UUIDs of its source, too. Beside its source an XFS is mounted\n"
+    "with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by vgimportclone,\n"
+    "before they are used. The command tells what it finds.";
 
 // Everything that options are read into, and what shall be done then. CLI11 keeps pointers into it.
 struct CommandLine {
@@ -206,6 +212,7 @@ class Builder {
     command->add_flag("--freeze", line_.clone.freeze,
                       "Freeze the filesystem that is mounted from SRC meanwhile; needs root");
     TakesCloneOptions(command);
+    command->footer(kSameUuids);
     Does(command, "clone", [&line = line_] { return Clone(line.common, line.clone); });
   }
 
@@ -224,6 +231,7 @@ class Builder {
     Word(command, "SRC@SNAP", line_.clone.source, "The snapshot");
     Word(command, "NAME", line_.clone.name, "The new volume's name");
     TakesCloneOptions(command);
+    command->footer(kSameUuids);
     Does(command, "restore", [&line = line_] { return Restore(line.common, line.clone); });
   }
 
@@ -331,8 +339,9 @@ class Builder {
 
     CLI::App* set = Add(*node, "set", "Change a node that is not mounted");
     Word(set, "DIR", line_.node_set.directory, "The node's directory");
-    set->add_option("KEY=VALUE", line_.node_set.assignments,
-                    "name=N, region=R, types=NAME[:LEAST-GREATEST],...")
+    // Not called KEY=VALUE: CLI11 2.4 takes no such name, and ends the program.
+    set->add_option("SETTING", line_.node_set.assignments,
+                    "KEY=VALUE: name=N, region=R, types=NAME[:LEAST-GREATEST],...")
         ->required()
         ->type_name("");
     Does(set, "node set", [&line = line_] { return SetNode(line.node_set); });
@@ -407,10 +416,10 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRun
   } catch (const CLI::ParseError& error) {
     const std::string name = CommandName(app);
     if (name == "volfs" && argc > 1 && argv[1][0] != '-') {
-      return Report(name,
-                    UsageFailure(Text("there is no command ", argv[1], "\n  see: volfs --help")));
+      return Report(name, UsageFailure(Text("there is no command ", OneLine(argv[1]),
+                                            "\n  see: volfs --help")));
     }
-    PrintError(name, UsageFailure(Text(error.what(), "\n  see: ", name, " --help")));
+    PrintError(name, UsageFailure(Text(OneLine(error.what()), "\n  see: ", name, " --help")));
     return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
   }
   // A daemon in the foreground is what a user or systemd has started, and gets its signals.

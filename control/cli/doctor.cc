@@ -108,7 +108,8 @@ Finding DaemonFinding(const std::string& mountpoint, int os_errno) {
                    " takes its place; what fsync has acknowledged is there (volfs umount ",
                    mountpoint, " only takes it away)")};
     case EACCES:
-      return {Level::kNote, mountpoint, "is another user's, who did not mount with allow_other",
+      return {Level::kNote, mountpoint,
+              "is another user's, who keeps it to himself (without allow_other, or -o private)",
               ""};
     default:
       return {Level::kProblem, mountpoint, std::strerror(os_errno), "see the daemon's log"};

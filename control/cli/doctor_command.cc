@@ -39,18 +39,18 @@ std::string FindingsJson(const std::vector<Finding>& findings) {
   return JsonArray(objects);
 }
 
-std::string FindingsText(const std::vector<Finding>& findings) {
-  const bool colour = MayColour(STDOUT_FILENO);
+Drawn FindingsText(const std::vector<Finding>& findings) {
+  const Surface surface = SurfaceOf(STDOUT_FILENO);
   std::string text;
   for (const Finding& finding : findings) {
     const std::string_view word = Word(finding.level);
     constexpr size_t kWidest = std::string_view("problem").size();
-    text += Text(Painted(word, colour), std::string(kWidest + 2 - word.size(), ' '),
-                 finding.subject, ": ", finding.says, "\n");
+    text += Text(Painted(word, surface), std::string(kWidest + 2 - word.size(), ' '),
+                 Shown(finding.subject, surface), ": ", Shown(finding.says, surface), "\n");
     if (finding.remedy.empty()) continue;
-    text += Text(std::string(kWidest + 2, ' '), "-> ", finding.remedy, "\n");
+    text += Text(std::string(kWidest + 2, ' '), "-> ", Shown(finding.remedy, surface), "\n");
   }
-  return text;
+  return {text};
 }
 
 // The mount that --mount names, else all of them.
@@ -75,7 +75,7 @@ Status Doctor(const Common& common) {
   for (const auto& more : {of_mounts, ExamineLoops(of_mounts), ExamineKnownNodes()}) {
     findings.insert(findings.end(), more.begin(), more.end());
   }
-  Print(common.json ? FindingsJson(findings) : FindingsText(findings));
+  Print(common.json ? Drawn{FindingsJson(findings)} : FindingsText(findings));
   for (const Finding& finding : findings) {
     if (finding.level == Finding::Level::kProblem) return SilentFailure(Errc::kIo);
   }

@@ -2,11 +2,11 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include "blockstore/log.h"
+#include "control/cli/output.h"
 
 namespace volfs::cli {
 namespace {
@@ -78,14 +78,14 @@ Error SilentFailure(Errc code) { return Error{code, ""}; }
 std::string ErrorText(const Error& error) {
   const char* name = error.os_errno == 0 ? nullptr : strerrorname_np(error.os_errno);
   if (name == nullptr) return error.message;
-  const size_t first_line = std::min(error.message.find('\n'), error.message.size());
+  const size_t first_line = std::min(error.message.find("\n  "), error.message.size());
   return Text(error.message.substr(0, first_line), " (", name, ")",
               error.message.substr(first_line));
 }
 
 void PrintError(std::string_view command, const Error& error) {
   if (error.message.empty()) return;
-  std::fprintf(stderr, "%s\n", Text(command, ": ", ErrorText(error)).c_str());
+  PrintNote(Text(command, ": ", ErrorText(error)));
 }
 
 }  // namespace volfs::cli

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <map>
 
 #include "blockstore/log.h"
 #include "blockstore/node_opener.h"
@@ -24,7 +25,7 @@ namespace volfs::cli {
 namespace {
 
 struct NodeView {
-  std::string name, state, region, types, size_bytes, free_bytes, uuid, path;
+  std::string name, state, region, types, size_bytes, free_bytes, uuid, path, filesystem;
 };
 
 Result<NodeView> ReadNode(const Client& client, const std::string& name) {
@@ -42,6 +43,7 @@ Result<NodeView> ReadNode(const Client& client, const std::string& name) {
   VOLFS_TRY(read("free_bytes", node.free_bytes));
   VOLFS_TRY(read("uuid", node.uuid));
   VOLFS_TRY(read("path", node.path));
+  (void)read("filesystem", node.filesystem);  // an older daemon does not tell it
   return node;
 }
 
@@ -66,12 +68,13 @@ std::string NodesJson(const std::vector<NodeView>& nodes) {
                        {"types", node.types},
                        {"state", node.state},
                        {"size_bytes", ParseNumber(node.size_bytes).value_or(0)},
-                       {"free_bytes", ParseNumber(node.free_bytes).value_or(0)}});
+                       {"free_bytes", ParseNumber(node.free_bytes).value_or(0)},
+                       {"filesystem", node.filesystem}});
   }
   return JsonArray(objects);
 }
 
-std::string NodesTable(const std::vector<NodeView>& nodes) {
+Drawn NodesTable(const std::vector<NodeView>& nodes) {
   const auto size = [](const std::string& digits) {
     return FormatSize(ParseNumber(digits).value_or(0));
   };
@@ -80,7 +83,21 @@ std::string NodesTable(const std::vector<NodeView>& nodes) {
     rows.push_back({node.name, node.state, node.region, node.types, size(node.size_bytes),
                     size(node.free_bytes), node.path});
   }
-  return Table(rows, 1, MayColour(STDOUT_FILENO));
+  return Table(rows, 1, SurfaceOf(STDOUT_FILENO));
+}
+
+// On stderr, so that the table stays one.
+void TellOfSharedRoom(const std::vector<NodeView>& nodes) {
+  std::map<std::string, std::vector<std::string>> names;
+  for (const NodeView& node : nodes) {
+    if (!node.filesystem.empty()) names[node.filesystem].push_back(node.name);
+  }
+  for (const auto& [filesystem, together] : names) {
+    if (together.size() < 2) continue;
+    std::string list;
+    for (const std::string& name : together) list += (list.empty() ? "" : ", ") + name;
+    PrintNote(Text("volfs node ls: on one filesystem, whose room they share: ", list));
+  }
 }
 
 // A node must not lie on the mount that it would serve, nor on a loop device over an image of it.
@@ -124,7 +141,13 @@ Status ListNodes(const Common& common) {
   Targets targets(common.mount);
   VOLFS_ASSIGN(const Client client, targets.Mount());
   VOLFS_ASSIGN(const std::vector<NodeView> nodes, ReadNodes(client));
-  Print(common.json ? NodesJson(nodes) : NodesTable(nodes));
+  if (common.json) {
+    Print(NodesJson(nodes));
+    return OkStatus();
+  }
+  Print(NodesTable(nodes));
+  VOLFS_TRY(FlushOutput());
+  TellOfSharedRoom(nodes);
   return OkStatus();
 }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <utility>
@@ -98,11 +97,11 @@ class Forgetting {
       return opened;
     }
     if (uuid == options_.uuid) return OkStatus();
-    std::fprintf(stderr,
-                 "volfs node forget: warning: node %s cannot be asked: %s\n  if it was mounted "
-                 "with the lost one: mount its disk, and run this again with its directory\n",
-                 uuid.c_str(),
-                 path.ok() ? opened.error().message.c_str() : path.error().message.c_str());
+    PrintNote(
+        Text("volfs node forget: warning: node ", uuid,
+             " cannot be asked: ", path.ok() ? opened.error().message : path.error().message,
+             "\n  if it was mounted with the lost one: mount its disk, and run this again with "
+             "its directory"));
     return OkStatus();
   }
 

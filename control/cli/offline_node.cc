@@ -1,6 +1,5 @@
 #include "control/cli/offline_node.h"
 
-#include <cstdio>
 #include <filesystem>
 
 #include "blockstore/log.h"
@@ -8,6 +7,7 @@
 #include "blockstore/node_opener.h"
 #include "blockstore/posix_node.h"
 #include "control/cli/failure.h"
+#include "control/cli/output.h"
 #include "control/cli/supervisor.h"
 
 namespace volfs::cli {
@@ -35,7 +35,7 @@ Result<std::string> NodeDirectoryOf(const std::string& given) {
 Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path, NodeAccess access) {
   Touching::Note(Text("node directory ", real_path));  // what follows is about it, too
   LockWait wait;
-  wait.tell = [](const std::string& text) { std::fprintf(stderr, "volfs: %s\n", text.c_str()); };
+  wait.tell = [](const std::string& text) { PrintNote(Text("volfs: ", text)); };
   VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(real_path, access, wait));
   VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(real_path, access));
   return Node::Open(std::move(directory), std::move(lock));

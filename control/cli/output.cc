@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "blockstore/log.h"
+#include "blockstore/safe_text.h"
 #include "control/cli/failure.h"
 #include "control/cli/supervisor.h"
 
@@ -39,9 +40,10 @@ bool IsTerminal(int fd) {
   return ::isatty(fd) == 1 && (term == nullptr || std::string_view(term) != "dumb");
 }
 
-bool MayColour(int fd) {
+Surface SurfaceOf(int fd) {
   const char* no_color = std::getenv("NO_COLOR");
-  return IsTerminal(fd) && (no_color == nullptr || *no_color == '\0');
+  const bool wants_colour = no_color == nullptr || *no_color == '\0';
+  return {.terminal = ::isatty(fd) == 1, .colour = wants_colour && IsTerminal(fd)};
 }
 
 size_t TerminalWidth(int fd) {
@@ -51,35 +53,51 @@ size_t TerminalWidth(int fd) {
   return size.ws_col;
 }
 
-std::string Painted(std::string_view word, bool colour) {
-  for (const Colour& known : kColours) {
-    if (colour && word == known.word) return Text("\x1b[", known.code, "m", word, "\x1b[0m");
-  }
-  return std::string(word);
+std::string Shown(std::string_view text, const Surface& surface) {
+  return surface.terminal ? SafeText(text) : std::string(text);
 }
 
-std::string Table(const std::vector<Row>& rows, size_t painted, bool colour) {
+std::string Painted(std::string_view word, const Surface& surface) {
+  for (const Colour& known : kColours) {
+    if (surface.colour && word == known.word) {
+      return Text("\x1b[", known.code, "m", word, "\x1b[0m");
+    }
+  }
+  return Shown(word, surface);
+}
+
+Drawn Table(const std::vector<Row>& rows, size_t painted, const Surface& surface) {
+  std::vector<Row> shown = rows;
   std::vector<size_t> widths;
-  for (const Row& row : rows) {
+  for (Row& row : shown) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = Shown(row[i], surface);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
   }
   std::string out;
-  for (const Row& row : rows) {
+  for (const Row& row : shown) {
     for (size_t i = 0; i < row.size(); ++i) {
-      out += i == painted ? Painted(row[i], colour) : row[i];
+      out += i == painted ? Painted(row[i], surface) : row[i];
       if (i + 1 < row.size()) out.append(widths[i] - row[i].size() + 2, ' ');
     }
     out.erase(out.find_last_not_of(' ') + 1);  // empty cells at the end of a row
     out += '\n';
   }
-  return out;
+  return {out};
 }
 
+Drawn ShownLines(std::string_view text, const Surface& surface) {
+  return {surface.terminal ? SafeText(text, LineFeeds::kKept) : std::string(text)};
+}
+
+void Print(std::string_view text) { Print(ShownLines(text, SurfaceOf(STDOUT_FILENO))); }
+
 // A terminal that is stopped, or a pager, may keep us waiting.
-void Print(std::string_view text) {
+void Print(const Drawn& drawn) {
   const Waiting waiting(Waiting::For::kEver);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fwrite(drawn.text.data(), 1, drawn.text.size(), stdout);
 }
 
 Status FlushOutput() {
@@ -89,5 +107,26 @@ Status FlushOutput() {
   }
   return OkStatus();
 }
+
+void PrintNote(std::string_view text) {
+  constexpr std::string_view kLineBreak = "\n  ";
+  std::string out;
+  for (;;) {
+    const size_t end = std::min(text.find(kLineBreak), text.size());
+    out += SafeText(text.substr(0, end));
+    if (end == text.size()) break;
+    out += kLineBreak;
+    text.remove_prefix(end + kLineBreak.size());
+  }
+  out += '\n';
+  std::fwrite(out.data(), 1, out.size(), stderr);
+}
+
+void Redraw(std::string_view line) {
+  std::fprintf(stderr, "\r%s\x1b[K", SafeText(line).c_str());
+  std::fflush(stderr);
+}
+
+void EndRedrawn() { std::fputc('\n', stderr); }
 
 }  // namespace volfs::cli

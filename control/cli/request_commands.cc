@@ -1,17 +1,18 @@
 #include <fcntl.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <optional>
 
 #include "blockstore/log.h"
+#include "blockstore/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/clone_wait.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
 #include "control/cli/freeze.h"
+#include "control/cli/image_contents.h"
 #include "control/cli/mountinfo.h"
 #include "control/cli/output.h"
 #include "control/cli/supervisor.h"
@@ -44,20 +45,20 @@ Result<std::string> Keys(const std::string& size, const std::string& type,
   return keys;
 }
 
-std::string ReplyJson(const Reply& reply) {
+JsonObject ReplyObject(const Reply& reply) {
   JsonObject object;
   for (const auto& [key, value] : reply.fields) {
     const std::optional<uint64_t> number = ParseNumber(value);
     const bool is_number = key == "size" && number;  // a volume's name may look like one
     object.push_back({key, is_number ? JsonValue(*number) : JsonValue(value)});
   }
-  return JsonLine(object);
+  return object;
 }
 
 // Tells of a volume or snapshot that was made: its name, and what the reply knows more.
 void PrintMade(const Common& common, const Reply& reply) {
   if (common.json) {
-    Print(ReplyJson(reply));
+    Print(JsonLine(ReplyObject(reply)));
     return;
   }
   std::string line = Text(reply.Get("volume"), reply.Get("snapshot"));
@@ -68,12 +69,44 @@ void PrintMade(const Common& common, const Reply& reply) {
 }
 
 void TellHowToGrow(const Client& client, const std::string& volume) {
-  std::fprintf(stderr,
-               "%s is larger than its source. To let what is in it use the room:\n"
-               "  a filesystem without partitions:  volfs attach %s --mount %s; then resize2fs\n"
-               "      /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize max\n"
-               "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted\n",
-               volume.c_str(), volume.c_str(), client.mountpoint().c_str());
+  PrintNote(Text(volume,
+                 " is larger than its source. To let what is in it use the room:\n"
+                 "  a filesystem without partitions:  volfs attach ",
+                 volume, " --mount ", client.mountpoint(),
+                 "; then resize2fs\n"
+                 "      /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize "
+                 "max\n"
+                 "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted"));
+}
+
+// What the image holds; nothing if we may not read it.
+std::vector<Contents> LookInto(const Client& client, const std::string& volume) {
+  const Descriptor fd(::open(client.ImagePath(volume).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.ok()) return {};
+  return ContentsOf(fd.get());
+}
+
+// Tells of a copy. What is in it is told after the rest: to look takes reads, which a node may let
+// wait.
+void PrintCopied(const Common& common, const Client& client, const Reply& reply) {
+  const std::string volume = reply.Get("volume");
+  if (common.json) {
+    const std::vector<Contents> contents = LookInto(client, volume);
+    const std::string advice = AdviceFor(contents, "/dev/loopN", /*read_only=*/false);
+    const JsonObject about = {{"contents", ContentsText(contents)}, {"advice", advice}};
+    JsonObject object = ReplyObject(reply);
+    object.insert(object.end(), about.begin(), about.end());
+    Print(JsonLine(object));
+    return;
+  }
+  PrintMade(common, reply);
+  (void)FlushOutput();
+  const std::string advice = AdviceFor(LookInto(client, volume), "/dev/loopN", /*read_only=*/false);
+  if (advice.empty()) return;
+  PrintNote(Text(
+      volume,
+      " has the UUIDs of its source, too. Where both are used (/dev/loopN is as `volfs attach ",
+      volume, "` tells):\n", advice));
 }
 
 // What the filesystem in the source is while it is asked. Its warnings come before it is frozen:
@@ -82,9 +115,8 @@ Result<std::optional<Freeze>> FreezeSource(const Client& client, const std::stri
   VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
   const std::vector<FilesystemMounts> filesystems = FilesystemsOf(client, source, mounts);
   if (filesystems.empty()) {
-    std::fprintf(stderr,
-                 "volfs clone: %s: no filesystem is mounted from it here, so none is frozen\n",
-                 source.c_str());
+    PrintNote(Text("volfs clone: ", source,
+                   ": no filesystem is mounted from it here, so none is frozen"));
     return std::optional<Freeze>();
   }
   VOLFS_ASSIGN(Freeze freeze, Freeze::Begin(filesystems, client.ImagePath(source)));
@@ -117,7 +149,7 @@ Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& opti
 
   Status unclean = OkStatus();
   VOLFS_ASSIGN(const Reply reply, AskFrozen(client, options, source, file, words + keys, unclean));
-  PrintMade(common, reply);
+  PrintCopied(common, client, reply);
   VOLFS_TRY(FlushOutput());
   const std::string volume = reply.Get("volume");
   if (!unclean.ok()) {

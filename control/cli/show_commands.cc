@@ -35,9 +35,9 @@ std::string SizeForPeople(std::string_view digits) {
   return size ? FormatSize(*size) : std::string(digits);
 }
 
-std::string WithLineFeed(std::string text) {
+Drawn WithLineFeed(std::string text) {
   if (!text.ends_with('\n')) text += '\n';
-  return text;
+  return ShownLines(text, SurfaceOf(STDOUT_FILENO));
 }
 
 Result<std::vector<Row>> ReadStatusRows(const Client& client) {
@@ -55,14 +55,14 @@ Result<std::vector<Row>> ReadStatusRows(const Client& client) {
 
 Row Header() { return {"NAME", "STATUS", "SIZE", "NODE", "TYPE", "HYDRATED", "SOURCE"}; }
 
-Result<std::string> DetailsTable(const Client& client) {
+Result<Drawn> DetailsTable(const Client& client) {
   VOLFS_ASSIGN(std::vector<Row> rows, ReadStatusRows(client));
   rows.insert(rows.begin(), Header());
-  return Table(rows, kStatus, MayColour(STDOUT_FILENO));
+  return Table(rows, kStatus, SurfaceOf(STDOUT_FILENO));
 }
 
 // The same, and how the copying goes.
-Result<std::string> StatusTable(const Client& client) {
+Result<Drawn> StatusTable(const Client& client) {
   VOLFS_ASSIGN(std::vector<Row> rows, ReadStatusRows(client));
   for (Row& row : rows) {
     const bool copying = row[kStatus] == "creating" || row[kStatus] == "error";
@@ -80,7 +80,7 @@ Result<std::string> StatusTable(const Client& client) {
       std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.size() > kColumns; });
   if (!copying) header.resize(kColumns);
   rows.insert(rows.begin(), std::move(header));
-  return Table(rows, kStatus, MayColour(STDOUT_FILENO));
+  return Table(rows, kStatus, SurfaceOf(STDOUT_FILENO));
 }
 
 // Whether a field says nothing of a volume that is whole.
@@ -90,7 +90,7 @@ bool IsAboutCopying(std::string_view field) {
 }
 
 // The fields of one volume, a line each; those without a value are left out.
-Result<std::string> VolumeText(const Client& client, const std::string& volume) {
+Result<Drawn> VolumeText(const Client& client, const std::string& volume) {
   VOLFS_ASSIGN(const Fields fields, client.Info(volume));
   const bool whole = std::strtod(ValueOf(fields, "hydrated").c_str(), nullptr) >= 100;
   std::vector<Row> rows;
@@ -100,11 +100,10 @@ Result<std::string> VolumeText(const Client& client, const std::string& volume) 
     const std::string size = SizeForPeople(value);
     rows.push_back({field, is_size && size != value ? Text(size, " (", value, ")") : value});
   }
-  return Table(rows, 1, MayColour(STDOUT_FILENO));
+  return Table(rows, 1, SurfaceOf(STDOUT_FILENO));
 }
 
-Result<std::string> StatusText(const Client& client, const Common& common,
-                               const std::string& volume) {
+Result<Drawn> StatusText(const Client& client, const Common& common, const std::string& volume) {
   if (!volume.empty() && common.json) {
     VOLFS_TRY(client.CheckVolume(volume));
     VOLFS_ASSIGN(std::string text, client.ReadControl(Text("volumes/", volume, "/info.json")));
@@ -118,13 +117,13 @@ Result<std::string> StatusText(const Client& client, const Common& common,
 
 // Shows what `text` gives again and again: on a terminal in one place, else whenever it changes.
 // Ends with an error, or with the signal that ends the program.
-Status Watch(const std::function<Result<std::string>()>& text) {
+Status Watch(const std::function<Result<Drawn>()>& text) {
   const bool terminal = IsTerminal(STDOUT_FILENO);
-  std::string shown;
+  Drawn shown;
   for (;;) {
-    VOLFS_ASSIGN(const std::string now, text());
+    VOLFS_ASSIGN(const Drawn now, text());
     if (terminal) {
-      Print("\x1b[H\x1b[2J" + now);
+      Print(Drawn{"\x1b[H\x1b[2J" + now.text});
     } else if (now != shown) {
       Print(now);
     }
@@ -137,13 +136,13 @@ Status Watch(const std::function<Result<std::string>()>& text) {
 // The columns of a volume's map.
 enum MapColumn : size_t { kOffset, kLength, kState, kMapNode, kLayer, kMapColumns };
 
-std::string MapTable(std::string_view text) {
+Drawn MapTable(std::string_view text) {
   std::vector<Row> rows = {{"OFFSET", "LENGTH", "STATE", "NODE", "LAYER"}};
   for (const std::string_view line : SplitLines(text)) {
     const std::vector<std::string_view> words = SplitWords(line);
     rows.emplace_back(words.begin(), words.end());
   }
-  return Table(rows, kNoColumn, false);
+  return Table(rows, kNoColumn, SurfaceOf(STDOUT_FILENO));
 }
 
 std::string MapJson(std::string_view text) {
@@ -190,10 +189,10 @@ Status List(const Common& common, bool details) {
   Targets targets(common.mount);
   VOLFS_ASSIGN(const Client client, targets.Mount());
   if (common.json) {
-    VOLFS_ASSIGN(const std::string text, StatusText(client, common, ""));
+    VOLFS_ASSIGN(const Drawn text, StatusText(client, common, ""));
     Print(text);
   } else if (details) {
-    VOLFS_ASSIGN(const std::string text, DetailsTable(client));
+    VOLFS_ASSIGN(const Drawn text, DetailsTable(client));
     Print(text);
   } else {
     VOLFS_ASSIGN(const std::vector<Row> rows, ReadStatusRows(client));
@@ -211,7 +210,7 @@ Status ShowStatus(const Common& common, const StatusOptions& options) {
   VOLFS_ASSIGN(const Client client, targets.Mount());
   const auto text = [&] { return StatusText(client, common, volume); };
   if (options.watch) return Watch(text);
-  VOLFS_ASSIGN(const std::string now, text());
+  VOLFS_ASSIGN(const Drawn now, text());
   Print(now);
   return OkStatus();
 }
@@ -222,7 +221,7 @@ Status ShowMap(const Common& common, const std::string& name) {
   VOLFS_ASSIGN(const Client client, targets.Mount());
   VOLFS_TRY(client.CheckVolume(volume));
   VOLFS_ASSIGN(const std::string text, client.ReadControl(Text("volumes/", volume, "/map")));
-  Print(common.json ? MapJson(text) : MapTable(text));
+  Print(common.json ? Drawn{MapJson(text)} : MapTable(text));
   return OkStatus();
 }
 

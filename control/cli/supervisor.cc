@@ -24,6 +24,7 @@
 #include "control/cli/bounded.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
+#include "control/cli/output.h"
 
 namespace volfs::cli {
 namespace {
@@ -273,7 +274,7 @@ class Watcher {
     } else if (page->remedy[0] != '\0') {
       text += Text("; ", page->remedy.data());
     }
-    std::fprintf(stderr, "%s\n", text.c_str());
+    PrintNote(text);
     ::kill(page->worker, SIGKILL);
     ::kill(worker_, SIGKILL);
     return page->hung_code;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
@@ -18,6 +17,7 @@
 #include "control/cli/image_loops.h"
 #include "control/cli/loop.h"
 #include "control/cli/mountinfo.h"
+#include "control/cli/output.h"
 #include "control/cli/supervisor.h"
 #include "control/cli/target.h"
 #include "control/cli/unsaved.h"
@@ -147,8 +147,8 @@ Status AwaitEnd(const Daemon& daemon, bool force) {
   if (!daemon.pidfd.ok()) return OkStatus();
   pollfd ended{daemon.pidfd.get(), POLLIN, 0};
   if (::poll(&ended, 1, kQuietMs) == 0) {
-    std::fprintf(stderr, "volfs umount: %s the daemon (pid %d) to commit and end\n",
-                 force ? "not waiting any longer for" : "waiting for", daemon.pid);
+    PrintNote(Text("volfs umount: ", force ? "not waiting any longer for" : "waiting for",
+                   " the daemon (pid ", daemon.pid, ") to commit and end"));
     if (force) return OkStatus();
     while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
     }
@@ -171,7 +171,7 @@ Status CheckSaved(const std::string& mountpoint, bool force) {
     silent = silent || line.find(": does not answer") != std::string::npos;
   }
   if (force) {
-    std::fprintf(stderr, "volfs umount: %s: not durable:%s\n", mountpoint.c_str(), lines.c_str());
+    PrintNote(Text("volfs umount: ", mountpoint, ": not durable:", lines));
     return OkStatus();
   }
   return Error{silent ? Errc::kNodeDown : Errc::kIo,
@@ -194,15 +194,15 @@ bool IsMountedElsewhere(const MountEntry& mount, const std::vector<MountEntry>& 
 Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& mounts) {
   const std::vector<StaleLoop> stale = StaleLoops(mounts, {mount.mountpoint});
   VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kDead));
-  std::fprintf(stderr, "volfs umount: %s was dead, its daemon is gone; it was taken away\n",
-               mount.mountpoint.c_str());
+  PrintNote(
+      Text("volfs umount: ", mount.mountpoint, " was dead, its daemon is gone; it was taken away"));
   for (const StaleLoop& loop : stale) {
     std::string way;
     for (const std::string& command : WayOut(loop, mounts)) {
       way += (way.empty() ? "" : " && ") + command;
     }
-    std::fprintf(stderr, "  %s, of %s, is of no use any more: %s\n", loop.device.path().c_str(),
-                 loop.image.c_str(), way.c_str());
+    PrintNote(
+        Text("  ", loop.device.path(), ", of ", loop.image, ", is of no use any more: ", way));
   }
   return OkStatus();
 }

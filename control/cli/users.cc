@@ -7,6 +7,7 @@
 
 #include "blockstore/log.h"
 #include "control/cli/files.h"
+#include "control/name.h"
 
 namespace volfs::cli {
 namespace {
@@ -90,7 +91,7 @@ std::vector<User> FindUsers(const PathPredicate& matches, const std::string& pro
 }
 
 std::string UserText(const User& user) {
-  return Text(user.pid, " ", user.command, ": ", user.how, " ", user.path);
+  return Text(user.pid, " ", OneLine(user.command), ": ", user.how, " ", OneLine(user.path));
 }
 
 }  // namespace volfs::cli

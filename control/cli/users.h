@@ -21,7 +21,8 @@ struct User {
 using PathPredicate = std::function<bool(std::string_view)>;
 std::vector<User> FindUsers(const PathPredicate& matches, const std::string& proc = "/proc");
 
-// "1234 bash: working directory /mnt/v/volumes"
+// "1234 bash: working directory /mnt/v/volumes"; one line, safe to print, whatever the process
+// calls itself.
 std::string UserText(const User& user);
 
 }  // namespace volfs::cli

@@ -98,18 +98,37 @@ TEST(MountHelperTest, APathWithAColonThatExistsIsOne) {
 }
 
 TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
-  EXPECT_EQ(Table({{"NAME", "S"}, {"a-long-name", "available"}, {"b", "x"}}, kNoColumn, false),
+  EXPECT_EQ(Table({{"NAME", "S"}, {"a-long-name", "available"}, {"b", "x"}}, kNoColumn, {}).text,
             "NAME         S\na-long-name  available\nb            x\n");
 }
 
 TEST(TableTest, NoBlanksAtTheEndOfALine) {
-  EXPECT_EQ(Table({{"A", "B", "C"}, {"x", "", ""}, {"y"}}, kNoColumn, false), "A  B  C\nx\ny\n");
+  EXPECT_EQ(Table({{"A", "B", "C"}, {"x", "", ""}, {"y"}}, kNoColumn, {}).text, "A  B  C\nx\ny\n");
 }
 
 TEST(TableTest, ColourDoesNotChangeTheWidths) {
-  EXPECT_EQ(Table({{"ok", "x"}, {"longer", "y"}}, 0, true),
+  constexpr Surface kColoured{.terminal = true, .colour = true};
+  EXPECT_EQ(Table({{"ok", "x"}, {"longer", "y"}}, 0, kColoured).text,
             "\x1b[32mok\x1b[0m      x\nlonger  y\n");
-  EXPECT_EQ(Painted("error", false), "error");
+  EXPECT_EQ(Painted("error", {}), "error");
+}
+
+// On a terminal; a program that reads a pipe gets the very bytes.
+TEST(TableTest, CellsOfOthersAreEscapedAndAreAsWideAsTheyLook) {
+  const std::vector<Row> rows = {{"P", "S"}, {"a\x1b[2J\nb", "ok\x1b"}};
+  EXPECT_EQ(Table(rows, 1, {.terminal = true, .colour = true}).text,
+            "P                S\na\\x1b[2J\\x0ab  ok\\x1b\n");
+  EXPECT_EQ(Table(rows, 1, {}).text, "P         S\na\x1b[2J\nb  ok\x1b\n");
+  EXPECT_EQ(ShownLines("a\x1b\nb", {.terminal = true}).text, "a\\x1b\nb");
+  EXPECT_EQ(ShownLines("a\x1b\nb", {}).text, "a\x1b\nb");
+}
+
+// A line feed of ours has two blanks behind it; another one forges no line.
+TEST(NoteTest, OnlyLinesOfOursAreLines) {
+  testing::internal::CaptureStderr();
+  PrintNote("volfs rm: a\nvolfs: all is well\x1b[31m\n  see: help");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "volfs rm: a\\x0avolfs: all is well\\x1b[31m\n  see: help\n");
 }
 
 TEST(FlatJsonTest, ReadsAnEvent) {
