@@ -1,0 +1,28 @@
+# Sourced by scripts/setup and scripts/debian13: where this system takes its packages from.
+# shellcheck shell=bash
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# The mirror that this system takes its own release from. apt itself tells, as it knows every form
+# of its sources; it only lists what it has an index of.
+known_mirror() {
+  local release
+  release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+  apt-get indextargets --format '$(LABEL) $(CODENAME) $(COMPONENT) $(REPO_URI)' \
+    'Created-By: Packages' | awk -v release="$release" \
+    '$1 == "Debian" && $2 == release && $3 == "main" && $4 !~ /^cdrom:/ { print $4; exit }'
+}
+
+# The same, after fetching the indexes if there are none yet. Says why there is no mirror.
+mirror() {
+  local uri
+  uri=$(known_mirror)
+  if [ -z "$uri" ]; then
+    as_root apt-get update >&2
+    uri=$(known_mirror)
+  fi
+  [ -n "$uri" ] || { echo "apt's sources name no mirror of Debian" >&2; return 1; }
+  echo "$uri"
+}
