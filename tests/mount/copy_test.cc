@@ -30,8 +30,9 @@ TEST_F(CopyTest, OfASnapshotCanBeWrittenAndDeleted) {
   EXPECT_EQ(ModeOf("cp"), "644\n");
   EXPECT_EQ(ModeOf("full"), "644\n");
   EXPECT_EQ(ModeOf("strict"), "600\n");
-  for (const std::string name : {"cp", "full", "installed", "cat", "strict"}) {
-    In("dd if=/dev/zero of=volumes/" + name + " bs=4k count=1 conv=notrunc && rm volumes/" + name);
+  for (const char* name : {"cp", "full", "installed", "cat", "strict"}) {
+    In(std::string("dd if=/dev/zero of=volumes/") + name +
+       " bs=4k count=1 conv=notrunc && rm volumes/" + name);
   }
 }
 

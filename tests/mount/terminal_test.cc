@@ -40,7 +40,7 @@ TEST_F(TerminalTest, TheNameOfANodesDirectoryIsEscaped) {
   const std::string node = "n" + kEscape + "[31m\nroot: all is well";
   MustRun("mkdir " + Quoted(NodePath(node)) + " && " + Quoted(Binary()) + " node init --name n " +
           Quoted(NodePath(node)));
-  for (const std::string words :
+  for (const std::string& words :
        {"node init " + Quoted(NodePath(node)), "check " + Quoted(NodePath(node)),
         "mount " + Quoted(NodePath(node)) + " " + Quoted(NodePath(node))}) {
     const std::string told = OnTerminal(words).output;
@@ -56,9 +56,9 @@ TEST_F(TerminalTest, TheNameOfANodesDirectoryIsEscaped) {
 }
 
 TEST_F(TerminalTest, AnArgumentIsEscaped) {
-  for (const std::string word : {"x" + kEscape + "[2J", std::string("x\u009b2J"),
-                                 std::string("--x\u202e"), "--mount=/x" + kEscape}) {
-    for (const std::string words :
+  for (const std::string& word : {"x" + kEscape + "[2J", std::string("x\u009b2J"),
+                                  std::string("--x\u202e"), "--mount=/x" + kEscape}) {
+    for (const std::string& words :
          {Quoted(word), "status " + Quoted(word), "mount " + Quoted(word) + " /x",
           "check " + Quoted(word), "detach " + Quoted("/dev/" + word), "ls " + Quoted(word)}) {
       const std::string told = OnTerminal(words).output;
