@@ -112,8 +112,8 @@ TEST_F(ControlTreeTest, ListsWhatTheContractNames) {
                           "config", "types", "limits", "nodes", "volumes", "watch"));
   EXPECT_THAT(Names("limits"), ElementsAre("copy_rate", "copy_jobs"));
   EXPECT_THAT(Names("nodes"), ElementsAre("a", "b"));
-  EXPECT_THAT(Names("nodes/a"),
-              ElementsAre("uuid", "path", "region", "types", "state", "size_bytes", "free_bytes"));
+  EXPECT_THAT(Names("nodes/a"), ElementsAre("uuid", "path", "region", "types", "state",
+                                            "size_bytes", "free_bytes", "filesystem"));
 }
 
 TEST_F(ControlTreeTest, AWalkAgreesWithItselfAndNothingBlocks) {

@@ -117,8 +117,8 @@ TEST(TableTest, ColourDoesNotChangeTheWidths) {
 TEST(TableTest, CellsOfOthersAreEscapedAndAreAsWideAsTheyLook) {
   const std::vector<Row> rows = {{"P", "S"}, {"a\x1b[2J\nb", "ok\x1b"}};
   EXPECT_EQ(Table(rows, 1, {.terminal = true, .colour = true}).text,
-            "P                S\na\\x1b[2J\\x0ab  ok\\x1b\n");
-  EXPECT_EQ(Table(rows, 1, {}).text, "P         S\na\x1b[2J\nb  ok\x1b\n");
+            "P              S\na\\x1b[2J\\x0ab  ok\\x1b\n");
+  EXPECT_EQ(Table(rows, 1, {}).text, "P        S\na\x1b[2J\nb  ok\x1b\n");
   EXPECT_EQ(ShownLines("a\x1b\nb", {.terminal = true}).text, "a\\x1b\nb");
   EXPECT_EQ(ShownLines("a\x1b\nb", {}).text, "a\x1b\nb");
 }
