@@ -93,13 +93,15 @@ struct Attached {
 };
 
 // A snapshot has its volume's UUIDs. Of what a whole clone was made from nobody keeps a record, and
-// `cp` never told: what counts is whether a device that is there now has the same.
-bool HasTwin(const std::string& name, const std::vector<Contents>& contents,
+// `cp` never told: what counts is whether another image of this mount, attached now, has the same.
+// Other devices are left alone: one that hangs would be waited for.
+bool HasTwin(const Client& client, const std::string& name, const std::vector<Contents>& contents,
              const LoopDevice& device) {
   if (name.find('@') != name.npos) return true;
   const std::vector<LoopDevice> devices = ReadLoopDevices();
   return std::any_of(devices.begin(), devices.end(), [&](const LoopDevice& other) {
     if (other.number == device.number) return false;
+    if (!IsAtOrBelow(other.backing_file, client.mountpoint())) return false;
     const Descriptor fd(::open(other.path().c_str(), O_RDONLY | O_CLOEXEC));
     return fd.ok() && AreTwins(contents, ContentsOf(fd.get()));
   });
@@ -136,7 +138,7 @@ Result<Attached> AttachImage(const Client& client, const std::string& name, bool
   VOLFS_ASSIGN(const LoopDevice device, ConfigureLoop(fd.get(), {path, read_only}));
   std::vector<Contents> contents = ContentsOf(fd.get());
   const bool speaks = !AdviceFor(contents, device.path(), read_only).empty();
-  if (!speaks || !WithinPatience([&] { return HasTwin(name, contents, device); })) {
+  if (!speaks || !WithinPatience([&] { return HasTwin(client, name, contents, device); })) {
     contents.clear();
   }
   return Attached{device, std::move(contents)};

@@ -51,7 +51,7 @@ TEST_F(CopyTest, KeepsAModeThatWasAskedFor) {
 TEST_F(CopyTest, OfAnXfsTellsHowItIsMountedBesideItsSource) {
   Mount();
   In("truncate -s 400M volumes/x && mkfs.xfs -q volumes/x && mkdir ../fs ../copy");
-  In("mount -o loop volumes/x ../fs && touch ../fs/here");
+  In("mount -o loop volumes/x ../fs && touch ../fs/here && sync -f ../fs");
   const CommandResult told = VolfsHere("clone --linked x");
   ASSERT_TRUE(told.ok()) << told.output;
   EXPECT_THAT(told.output, AllOf(HasSubstr("nouuid"), HasSubstr("xfs_admin -U generate")));

@@ -92,8 +92,11 @@ TEST_F(PrivateTest, WhatIsHisOwnHeUsesByItsName) {
 TEST_F(PrivateTest, TheSourceOfHisCloneIsNotTold) {
   Mount({"a", "b"}, "private");
   MakeVolumes();
-  MustRun("echo secret copy linked=1 > control/clone && chown 65534 volumes/copy",
-          {.folder = Mnt()});
+  SetCopyRate("0");  // the source of a whole one is told to nobody
+  MustRun(
+      "head -c 1M /dev/urandom | dd of=volumes/secret conv=notrunc && echo secret copy > "
+      "control/clone && chown 65534 volumes/copy",
+      {.folder = Mnt()});
   EXPECT_FALSE(UserMay("getfattr --only-values -n user.volfs.source volumes/copy"));
   EXPECT_EQ(AsUser("getfattr --only-values -n user.volfs.status volumes/copy").output, "available");
   EXPECT_EQ(MustRun("getfattr --only-values -n user.volfs.source volumes/copy", {.folder = Mnt()}),
