@@ -2,19 +2,16 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
-#include <cstdlib>
+#include <chrono>
 #include <cstring>
-#include <functional>
 
 #include "blockstore/log.h"
 #include "blockstore/posix_descriptor.h"
+#include "control/cli/bounded.h"
 #include "control/cli/client.h"
 #include "control/cli/commands.h"
 #include "control/cli/failure.h"
@@ -87,9 +84,11 @@ void WarnOfOddSize(const std::string& name, int fd) {
                  " bytes are less than a sector, and not part of the device"));
 }
 
+constexpr std::chrono::seconds kTwinPatience{2};
+
 struct Attached {
   LoopDevice device;
-  std::vector<Contents> contents;  // if something else has its UUIDs; else empty
+  std::string advice;  // if something else has its UUIDs; else empty
 };
 
 // A snapshot has its volume's UUIDs. Of what a whole clone was made from nobody keeps a record, and
@@ -107,23 +106,6 @@ bool HasTwin(const Client& client, const std::string& name, const std::vector<Co
   });
 }
 
-// What `ask` says, if it says yes in time: another's device may hang. So a child asks.
-bool WithinPatience(const std::function<bool()>& ask) {
-  constexpr int kPatienceMs = 2000;
-  const pid_t child = ::fork();
-  if (child < 0) return false;
-  if (child == 0) std::_Exit(ask() ? 0 : 1);
-  const Descriptor ended(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
-  pollfd polled{ended.get(), POLLIN, 0};
-  if (::poll(&polled, 1, kPatienceMs) <= 0) {
-    ::kill(child, SIGKILL);  // and not waited for: it may never end
-    return false;
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 Result<Attached> AttachImage(const Client& client, const std::string& name, bool read_only) {
   const bool snapshot = name.find('@') != name.npos;
   if (snapshot && !read_only) return OpenFailure(name, EROFS);
@@ -136,12 +118,15 @@ Result<Attached> AttachImage(const Client& client, const std::string& name, bool
   if (!read_only) VOLFS_TRY(LockForWriting(client, name, fd.get()));
   WarnOfOddSize(name, fd.get());
   VOLFS_ASSIGN(const LoopDevice device, ConfigureLoop(fd.get(), {path, read_only}));
-  std::vector<Contents> contents = ContentsOf(fd.get());
-  const bool speaks = !AdviceFor(contents, device.path(), read_only).empty();
-  if (!speaks || !WithinPatience([&] { return HasTwin(client, name, contents, device); })) {
-    contents.clear();
-  }
-  return Attached{device, std::move(contents)};
+  // It is attached. To look into it, or into others, may take long, and is not worth it.
+  const auto advice = AnswerWithin(kTwinPatience, [&]() -> std::string {
+    const Descriptor image(::open(path.c_str(), O_RDONLY | O_CLOEXEC));  // the child has no other
+    const std::vector<Contents> contents =
+        image.ok() ? ContentsOf(image.get()) : std::vector<Contents>();
+    std::string text = AdviceFor(contents, device.path(), read_only);
+    return text.empty() || !HasTwin(client, name, contents, device) ? "" : text;
+  });
+  return Attached{device, advice.value_or("")};
 }
 
 // Left over from a mount whose daemon has died.
@@ -191,7 +176,7 @@ Status Attach(const Common& common, const std::string& name, bool read_only) {
   VOLFS_ASSIGN(const Client client, targets.Mount());
   VOLFS_ASSIGN(const Attached attached, AttachImage(client, image, read_only));
   const std::string device = attached.device.path();
-  const std::string advice = AdviceFor(attached.contents, device, read_only);
+  const std::string& advice = attached.advice;
   if (common.json) {
     Print(JsonLine({{"device", device},
                     {"image", image},

@@ -1,11 +1,14 @@
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 
 #include "blockstore/log.h"
 #include "blockstore/posix_descriptor.h"
+#include "control/cli/bounded.h"
 #include "control/cli/client.h"
 #include "control/cli/clone_wait.h"
 #include "control/cli/commands.h"
@@ -79,11 +82,23 @@ void TellHowToGrow(const Client& client, const std::string& volume) {
                  "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted"));
 }
 
-// What the image holds; nothing if we may not read it.
-std::vector<Contents> LookInto(const Client& client, const std::string& volume) {
-  const Descriptor fd(::open(client.ImagePath(volume).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.ok()) return {};
-  return ContentsOf(fd.get());
+struct Look {
+  std::string contents;
+  std::string advice;
+};
+
+// What the image holds, and what is to be said of it; nothing if we may not read it, or if its node
+// lets us wait: the copy is made, whatever is in it.
+Look LookInto(const Client& client, const std::string& volume) {
+  constexpr std::chrono::seconds kLookPatience{2};
+  const auto said = AnswerWithin(kLookPatience, [&]() -> std::string {
+    const Descriptor fd(::open(client.ImagePath(volume).c_str(), O_RDONLY | O_CLOEXEC));
+    const std::vector<Contents> contents = fd.ok() ? ContentsOf(fd.get()) : std::vector<Contents>();
+    return Text(ContentsText(contents), "\n", AdviceFor(contents, "/dev/loopN", false));
+  });
+  const std::string text = said.value_or("\n");
+  const size_t end = std::min(text.find('\n'), text.size() - 1);
+  return {text.substr(0, end), text.substr(end + 1)};
 }
 
 // Tells of a copy. What is in it is told after the rest: to look takes reads, which a node may let
@@ -91,9 +106,8 @@ std::vector<Contents> LookInto(const Client& client, const std::string& volume) 
 void PrintCopied(const Common& common, const Client& client, const Reply& reply) {
   const std::string volume = reply.Get("volume");
   if (common.json) {
-    const std::vector<Contents> contents = LookInto(client, volume);
-    const std::string advice = AdviceFor(contents, "/dev/loopN", /*read_only=*/false);
-    const JsonObject about = {{"contents", ContentsText(contents)}, {"advice", advice}};
+    const Look look = LookInto(client, volume);
+    const JsonObject about = {{"contents", look.contents}, {"advice", look.advice}};
     JsonObject object = ReplyObject(reply);
     object.insert(object.end(), about.begin(), about.end());
     Print(JsonLine(object));
@@ -101,7 +115,7 @@ void PrintCopied(const Common& common, const Client& client, const Reply& reply)
   }
   PrintMade(common, reply);
   (void)FlushOutput();
-  const std::string advice = AdviceFor(LookInto(client, volume), "/dev/loopN", /*read_only=*/false);
+  const std::string advice = LookInto(client, volume).advice;
   if (advice.empty()) return;
   PrintNote(Text(
       volume,

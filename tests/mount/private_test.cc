@@ -98,7 +98,7 @@ TEST_F(PrivateTest, TheSourceOfHisCloneIsNotTold) {
       "control/clone && chown 65534 volumes/copy",
       {.folder = Mnt()});
   EXPECT_FALSE(UserMay("getfattr --only-values -n user.volfs.source volumes/copy"));
-  EXPECT_EQ(AsUser("getfattr --only-values -n user.volfs.status volumes/copy").output, "available");
+  EXPECT_EQ(AsUser("getfattr --only-values -n user.volfs.status volumes/copy").output, "creating");
   EXPECT_EQ(MustRun("getfattr --only-values -n user.volfs.source volumes/copy", {.folder = Mnt()}),
             "secret");
 }
