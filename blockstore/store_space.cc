@@ -6,23 +6,6 @@
 
 namespace volfs {
 
-std::vector<NodeInfo> Store::Nodes() {
-  std::vector<NodeInfo> infos;
-  for (const auto& node : nodes_) {
-    const NodeRecord& r = node->record();
-    NodeInfo info{node->id(), r.uuid, r.name, node->path(), r.region, node->State(), r.types, {}};
-    info.waiting_seconds = node->directory().calls()->waiting_seconds();
-    info.filesystem = node->directory().FilesystemName();
-    if (const Result<SpaceInfo> space = node->directory().Space(); space.ok()) {
-      info.space = space.value();
-    } else if (info.state == "ok") {
-      info.state = space.error().message;
-    }
-    infos.push_back(std::move(info));
-  }
-  return infos;
-}
-
 SpaceInfo SpaceOfAll(const std::vector<NodeInfo>& nodes) {
   SpaceInfo sum;
   std::set<std::pair<std::string, uint64_t>> counted;

@@ -7,13 +7,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <string_view>
 
 #include "blockstore/error.h"
 #include "blockstore/log.h"
 #include "control/cli/failure.h"
 #include "control/cli/files.h"
+#include "control/cli/output.h"
 
 namespace volfs::cli {
 namespace {
@@ -58,7 +58,7 @@ std::vector<std::string> AskUnsaved(const std::string& mountpoint) {
     }
     if (told || Clock::now() - began < kQuiet) continue;
     told = true;
-    std::fprintf(stderr, "volfs umount: waiting until everything is durable\n");
+    PrintNote("volfs umount: waiting until everything is durable");
   }
 }
 
