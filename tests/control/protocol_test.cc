@@ -144,7 +144,8 @@ Paths OfTheDocument() {
   AddNames(Between(protocol, "\n## 7. ", "\n**status**"), first_cell, "", paths);
   AddNames(Between(protocol, "\n**volumes/NAME/**", "\n**nodes/NODE/**"), first_cell,
            "volumes/NAME/", paths);
-  AddNames(Between(protocol, "\n**nodes/NODE/**", "\n## 8. "), everything, "nodes/NODE/", paths);
+  AddNames(Between(protocol, "\n**nodes/NODE/**", "one value and a newline each"), everything,
+           "nodes/NODE/", paths);
   AddNames(Between(protocol, "\n## 8. ", "\n`events` and"), item, "watch/", paths);
   AddNames(Between(protocol, "\n## 9. ", "\n## 10. "), item, "limits/", paths);
   return paths;
