@@ -14,6 +14,7 @@
   X(kSkipDataSync, "skip-data-sync", "a layer is not synced before its blocks are committed")    \
   X(kCommitBeforeSync, "commit-before-sync", "the map is committed before the data is synced")   \
   X(kAckBeforeCommit, "ack-before-commit", "fsync returns before its commit")                    \
+  X(kAckBeforeItsSync, "ack-before-its-sync", "a synchronous write returns before its sync")     \
   X(kSkipNameSync, "skip-name-sync", "the directory of a new layer's file is not synced")        \
   X(kPendingAfterSync, "pending-after-sync", "the pending set is taken after the data's sync")   \
   X(kMapBeforePending, "map-before-pending", "a block is in the map before the pending set")     \

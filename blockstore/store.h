@@ -227,8 +227,9 @@ class Store {
   Status Resize(const std::string& name, uint64_t size_bytes, const Caller& caller);
   // Volume::wants_native, durably. kBusy while it is open.
   Status SetNative(Volume& volume, bool native);
-  // As Volume::Shrink. kProtected unless options allow it; kBusy for a clone that is not whole.
-  Status Shrink(Volume& volume, uint64_t size_bytes);
+  // As Volume::Shrink. kProtected unless options allow it, or `cut` says that nothing written may
+  // go; kBusy for a clone that is not whole.
+  Status Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut = Volume::Cut::kAnything);
   // The volume is what it was at the snapshot, its size too; its other snapshots stay.
   Status Revert(const std::string& volume, const std::string& snapshot, const Caller& caller);
   // Of a clone that is `creating`: cancels it.

@@ -177,8 +177,9 @@ Status Store::CheckMayShrink(const Volume& volume) const {
                     "mount option allow_shrink allows it)")};
 }
 
-Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
-  VOLFS_TRY(CheckMayShrink(volume));
+Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
+  if (options_.allow_shrink) cut = Volume::Cut::kAnything;
+  if (cut == Volume::Cut::kAnything) VOLFS_TRY(CheckMayShrink(volume));
   if (IsClone(volume.id())) {
     return Error{Errc::kBusy, Text(volume.name(),
                                    ": it is a clone that is still being copied; make it smaller "
@@ -190,8 +191,11 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes) {
   };
   Gate::Passage stay = volume.node().shape().Enter();
   const Id under = under_head();
-  VOLFS_TRY(volume.Shrink(size_bytes));
+  Status shrunk = volume.Shrink(size_bytes, cut);
   stay.Leave();
+  // Data lies in the way: that is the general rule again, and its remedy.
+  if (!shrunk.ok() && shrunk.error().code == Errc::kProtected) shrunk = CheckMayShrink(volume);
+  VOLFS_TRY(shrunk);
   if (under == kNoId) return OkStatus();
   if (const Status freed = reclaimer_->Reclaim(under); !freed.ok()) {
     LogWarning(Text(volume.name(), ": space of what was cut off is freed at the next mount: ",

@@ -174,8 +174,11 @@ Status Volume::SyncAttributes() {
     MutexLock lock(meta_mu_);
     if (now == committed_.attributes || !failure_.empty() || deleted_.load()) return OkStatus();
   }
-  Status done = slot_.RunAlone(
-      [&] { return CommitRecord([&](VolumeRecord& record) { record.attributes = now; }); });
+  // Looked at again inside of the slot: another caller, whose change came later, may have committed
+  // first, and must not be undone.
+  Status done = slot_.RunAlone([&] {
+    return CommitRecord([this](VolumeRecord& record) { record.attributes = attributes(); });
+  });
   if (!done.ok() || PendingWork() == 0) NoteTrouble(done);
   return done;
 }

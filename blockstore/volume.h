@@ -107,6 +107,13 @@ class Volume {
   // Durable: what was written, discarded and resized before the call, and the identity of all
   // layers under it. After an error the volume is read-only until the next mount.
   Status Sync();
+  // When a change of bytes or size has to be durable: with the next Sync, or when the call that
+  // made it returns (O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC, a mount with the option sync).
+  enum class Durability : uint8_t { kWithSync, kAtReturn };
+  // Requires: the caller has made a change (WriteAt, Discard, Grow, ShowThrough) and is about to
+  // acknowledge it. Makes it durable if it has to be; an error is as one of Sync. Cost: nothing, or
+  // one Sync, which all callers of one moment share.
+  Status Conclude(Durability durability);
   // SEEK_DATA / SEEK_HOLE over the logical contents: what a clone has not copied yet is data.
   // kNoData past the last data (SEEK_DATA) or past the end.
   Result<uint64_t> SeekData(uint64_t offset_bytes);
@@ -121,7 +128,9 @@ class Volume {
   Status Grow(uint64_t size_bytes);
   // Shrinks to `size_bytes` (no-op if it is not smaller); durable when it returns. What was cut off
   // reads as zeros after growing again, whatever lies under the head. kBusy as TakeInstant.
-  Status Shrink(uint64_t size_bytes);
+  // kProtected if only what is unwritten may be cut off and HoldsNothing is false of it.
+  enum class Cut : uint8_t { kAnything, kUnwritten };
+  Status Shrink(uint64_t size_bytes, Cut what = Cut::kAnything);
   // Durable with SyncAttributes (at close, and within a minute), not with Sync.
   void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(meta_mu_);
   Status SyncAttributes() VOLFS_EXCLUDES(meta_mu_);
@@ -306,7 +315,10 @@ class Volume {
   Result<Instant> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
   Status ReplaceHeadClosed(const NewHead& make, Room room);
-  Status ShrinkClosed(uint64_t size_bytes);
+  Status ShrinkClosed(uint64_t size_bytes, Cut what);
+  // Is everything from `offset_bytes` on a hole? In the block that `offset_bytes` lies in, zeros
+  // count as one: a hole is not told from them there.
+  Result<bool> HoldsNothing(uint64_t offset_bytes);
   Status SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small);
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.

@@ -8,6 +8,7 @@
 #include "blockstore/log.h"
 #include "blockstore/sabotage.h"
 #include "blockstore/volume.h"
+#include "blockstore/zeros.h"
 
 namespace volfs {
 
@@ -57,24 +58,40 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
   return OkStatus();
 }
 
-Status Volume::Shrink(uint64_t size_bytes) {
+Status Volume::Shrink(uint64_t size_bytes, Cut what) {
   VOLFS_ASSIGN(const MapUses::Use use, UseMap());
   VOLFS_TRY(Sync());  // with writers running, as for an instant
   return slot_.RunAlone([&]() -> Status {
     VOLFS_TRY(CheckWritable());
     VOLFS_TRY(CloseGate());
-    const Status done = ShrinkClosed(size_bytes);
+    const Status done = ShrinkClosed(size_bytes, what);
     gate_.Open();
     return done;
   });
 }
 
+Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {
+  const uint32_t bs = context_.block_size;
+  std::array<std::byte, kDefaultBlockSize> block;
+  const std::span<std::byte> rest(block.data(), (bs - offset_bytes % bs) % bs);
+  VOLFS_ASSIGN(const size_t got, ReadAt(rest, offset_bytes));
+  if (!AllZero(rest.first(got))) return false;
+  const Result<uint64_t> data = SeekData(offset_bytes + rest.size());
+  if (data.ok()) return false;
+  if (data.error().code == Errc::kNoData) return true;
+  return data.error();
+}
+
 // The size is committed before the file is cut: a file that is too long is cut when it is opened
 // next (Layer::CheckSizeLocked), one that is too short could not be told from a damaged one.
-Status Volume::ShrinkClosed(uint64_t size_bytes) {
+Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   const uint64_t old_bytes = this->size_bytes();
   if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
   if (size_bytes >= old_bytes) return OkStatus();
+  if (what == Cut::kUnwritten) {
+    VOLFS_ASSIGN(const bool nothing, HoldsNothing(size_bytes));
+    if (!nothing) return Error{Errc::kProtected, Text(name(), " holds data past its new end")};
+  }
   VOLFS_TRY(CommitBatch({}));
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes, bs);

@@ -52,6 +52,11 @@ Lane* Filesystem::LaneOf(const Node* node) {
   return found == lanes_.end() ? nullptr : &found->second;
 }
 
+Volume::Durability Filesystem::DurabilityOf(const VolumeHandle* handle) const {
+  const bool asked = options.synchronous || (handle != nullptr && handle->synchronous);
+  return asked ? Volume::Durability::kAtReturn : Volume::Durability::kWithSync;
+}
+
 void Filesystem::Close(Handle* handle) {
   if (watchdog.KeepOpen(handle)) return;  // it comes again
   std::unique_ptr<Handle> owned = handles.Remove(handle);

@@ -29,7 +29,8 @@ struct FilesystemOptions {
   // Directories are listed for root, `uid` and `control_gid` only; others may pass through.
   bool is_private = false;
   Nanoseconds node_timeout = kNodeTimeout;  // a node that has not answered for so long hangs
-  bool no_poll = false;  // from the first poll(2) of whatever file on: Filesystem::image_polls
+  bool synchronous = false;  // mount -o sync: every change is durable when its call returns
+  bool no_poll = false;      // from the first poll(2) of whatever file on: Filesystem::image_polls
 };
 
 // What the handlers of all requests (operations.h) work with. There is no table of inodes: numbers
@@ -71,6 +72,10 @@ class Filesystem {
   UnmountCheck unmount_check;
 
   [[nodiscard]] Lane* LaneOf(const Node* node);  // null: of none
+
+  // What a change of size or bytes other than a write owes to whoever asks for it through `handle`
+  // (null: by its path). ARCHITECTURE.md, section 3, "Synchronous changes".
+  [[nodiscard]] Volume::Durability DurabilityOf(const VolumeHandle* handle) const;
 
   // SIGTERM came: images that are open are served, new opens are refused with ESHUTDOWN.
   std::atomic<bool> closing{false};

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fuse3/fuse_lowlevel.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -43,6 +45,11 @@ struct VolumeHandle : Handle {
   const std::shared_ptr<Volume> volume;  // shared: it may be deleted while it is open
   const Volume::Access access;
   uint64_t cache_epoch = 0;  // the volume's when this was opened
+  bool created_it = false;   // this open has made the volume: Volume::Cut::kUnwritten
+  bool synchronous = false;  // O_DSYNC; fcntl(2) cannot change it later
+  // The kernel sends each write at once and leaves to us what is synchronous in it. Else it sends
+  // an FSYNC after a synchronous write by itself.
+  bool direct = false;
 
   // The instant that copy_file_range from this descriptor shows; taken by a copy's first call that
   // can share blocks, so that a copy of a volume in use is one instant, however many calls it
@@ -50,6 +57,13 @@ struct VolumeHandle : Handle {
   Mutex mu;
   std::shared_ptr<OpenSnapshot> instant VOLFS_GUARDED_BY(mu);
 };
+
+// The volume that a request came through; null: it came through something else, or by a path.
+inline VolumeHandle* VolumeOf(const fuse_file_info* fi) {
+  if (fi == nullptr) return nullptr;
+  auto* const handle = reinterpret_cast<Handle*>(fi->fh);
+  return handle->kind == Handle::Kind::kVolume ? static_cast<VolumeHandle*>(handle) : nullptr;
+}
 
 struct SnapshotHandle : Handle {
   SnapshotHandle(SnapshotInfo snapshot, std::shared_ptr<OpenSnapshot> open_snapshot)

@@ -285,6 +285,7 @@ Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
                Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
                                    .allow_other = plan.allow_other,
                                    .read_only = plan.options.read_only,
+                                   .synchronous = plan.options.synchronous,
                                    .kernel = plan.options.kernel,
                                    .most_threads = ThreadsFor(plan.node_paths.size())}));
   const MountedNodes mounted(fs.store, plan.mountpoint.path);
@@ -330,6 +331,7 @@ Status Run(const Plan& plan, StartReport& report) {
   ControlConfig config = ConfigOf(plan, nodes);
   FilesystemOptions options{config.uid, config.gid, config.control_gid};
   options.node_timeout = plan.options.node_timeout;
+  options.synchronous = plan.options.synchronous;
   options.no_poll = plan.options.no_poll;
   options.is_private = plan.options.is_private;
   StoreOptions store_options;

@@ -36,26 +36,32 @@ void ApplyAttributes(Attributes& attributes, const struct stat& wanted, int whic
 }
 
 Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
-                    const struct stat& wanted, int which, bool open) {
+                    const struct stat& wanted, int which, const SizeChange& how) {
   if ((which & FUSE_SET_ATTR_SIZE) != 0) {
-    VOLFS_TRY(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), open));
+    VOLFS_TRY(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), how));
   }
   if ((which & (kWhoAndHow | kTimes)) == 0) return OkStatus();
   volume->ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
-  if ((which & kWhoAndHow) == 0) return OkStatus();
-  return volume->SyncAttributes();  // who may read a disk shall not be undone by a crash
+  // Of truncate(2) the kernel sends the time, too: that is saved now and then, as those of writes.
+  if ((which & kWhoAndHow) == 0 && (which & FUSE_SET_ATTR_SIZE) != 0) return OkStatus();
+  // Who may read a disk, and a time that somebody has set, shall not be undone by a crash.
+  return volume->SyncAttributes();
+}
+
+const char* VerbOf(int which) {
+  if ((which & FUSE_SET_ATTR_SIZE) != 0) return "truncate";
+  return (which & kWhoAndHow) != 0 ? "chmod" : "touch";
 }
 
 void SetVolumeAttr(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard,
                    const std::shared_ptr<Volume>& volume, const struct stat& wanted, int which,
-                   bool open) {
+                   const SizeChange& how) {
   Status changed = guard.Admit();
-  if (changed.ok()) changed = ChangeVolume(fs, volume, wanted, which, open);
+  if (changed.ok()) changed = ChangeVolume(fs, volume, wanted, which, how);
   const StatResult after = StatVolume(fs, *volume);
   if (!guard.Finish()) return;
   if (!changed.ok()) {
-    const char* verb = (which & FUSE_SET_ATTR_SIZE) != 0 ? "truncate" : "chmod";
-    return ReplyRefusal(req, Text(verb, " volumes/", volume->name()), changed.error());
+    return ReplyRefusal(req, Text(VerbOf(which), " volumes/", volume->name()), changed.error());
   }
   ReplyStat(req, after);
 }
@@ -69,23 +75,22 @@ void SetControlAttr(fuse_req_t req, uint64_t ino, int which) {
   ReplyStat(req, StatInode(FilesystemOf(req), ino));
 }
 
-void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int which, bool open) {
+// `handle`: what it came through; null: by its path.
+void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int which,
+                  const VolumeHandle* handle) {
   Filesystem& fs = FilesystemOf(req);
   const std::shared_ptr<Volume> volume = FindVolume(fs, ino);
   if (volume == nullptr) {
     const Errc code = FindSnapshot(fs, ino) ? Errc::kReadOnly : Errc::kNotFound;
     return ReplyError(req, Error{code, "not a volume"});
   }
-  Watch watch{.request = req, .what = "change the attributes of a volume"};
-  if ((which & (FUSE_SET_ATTR_SIZE | kWhoAndHow)) == 0) {  // in memory only
-    Watchdog::Guard guard(fs.watchdog, watch);
-    return SetVolumeAttr(req, fs, guard, volume, wanted, which, open);
-  }
-  watch.node = &volume->node();
-  watch.changes = volume->id();
+  const Watch watch{.request = req,
+                    .what = "change the attributes of a volume",
+                    .node = &volume->node(),
+                    .changes = volume->id()};
   // It may wait for a commit.
-  InPool(fs.names, req, watch, [=, &fs](Watchdog::Guard& guard) {
-    SetVolumeAttr(req, fs, guard, volume, wanted, which, open);
+  InPool(fs.names, req, watch, [=, &fs, how = SizeChangeOf(fs, handle)](Watchdog::Guard& guard) {
+    SetVolumeAttr(req, fs, guard, volume, wanted, which, how);
   });
 }
 
@@ -101,7 +106,7 @@ void GetAttr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
 void SetAttr(fuse_req_t req, fuse_ino_t ino, struct stat* wanted, int which, fuse_file_info* fi) {
   switch (KindOf(FilesystemOf(req), ino)) {
     case InodeKind::kImage:
-      return SetImageAttr(req, ino, *wanted, which, fi != nullptr);
+      return SetImageAttr(req, ino, *wanted, which, VolumeOf(fi));
     case InodeKind::kControl:
       return SetControlAttr(req, ino, which);
     default:

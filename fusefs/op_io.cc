@@ -20,13 +20,6 @@ namespace {
 
 Handle& HandleOf(const fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
 
-// Null if it is not a volume.
-VolumeHandle* VolumeOf(const fuse_file_info* fi) {
-  Handle& handle = HandleOf(fi);
-  if (handle.kind != Handle::Kind::kVolume) return nullptr;
-  return &static_cast<VolumeHandle&>(handle);
-}
-
 const FrozenImage& ImageOf(Handle& handle) {
   return static_cast<SnapshotHandle&>(handle).open->image();
 }
@@ -214,7 +207,10 @@ void DoCopy(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, Handle& in, 
             const ByteRange& range) {
   const auto shared = [&]() -> Result<uint64_t> {
     VOLFS_TRY(guard.Admit());
-    return ShareRange(fs, in, out, range);
+    VOLFS_ASSIGN(const uint64_t bytes, ShareRange(fs, in, out, range));
+    const auto& target = static_cast<VolumeHandle&>(out);
+    VOLFS_TRY(target.volume->Conclude(fs.DurabilityOf(&target)));
+    return bytes;
   }();
   if (!guard.Finish()) return;
   if (shared.ok()) {
@@ -249,10 +245,19 @@ void Read(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_fi
 
 namespace {
 
+// `flags`: the descriptor's, and with them O_DSYNC if this write is synchronous, for whatever
+// reason: by its descriptor, by RWF_DSYNC, or by the mount.
+Volume::Durability DurabilityOfWrite(const VolumeHandle& handle, int flags) {
+  const bool ours = handle.direct && (flags & O_DSYNC) != 0;
+  return ours ? Volume::Durability::kAtReturn : Volume::Durability::kWithSync;
+}
+
 void WriteVolume(fuse_req_t req, Watchdog::Guard& guard, Volume& volume,
-                 std::span<const std::byte> bytes, uint64_t offset_bytes) {
+                 std::span<const std::byte> bytes, uint64_t offset_bytes,
+                 Volume::Durability durability) {
   Status written = guard.Admit();
   if (written.ok()) written = volume.WriteAt(bytes, offset_bytes);
+  if (written.ok()) written = volume.Conclude(durability);
   if (!guard.Finish()) return;
   if (!written.ok()) {
     return ReplyRefusal(req, Operation("write", volume, offset_bytes, bytes.size()),
@@ -275,13 +280,16 @@ void Write(fuse_req_t req, fuse_ino_t /*ino*/, const char* data, size_t size, of
   Volume& volume = *handle->volume;
   const auto offset_bytes = static_cast<uint64_t>(offset);
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
+  const Volume::Durability durability = DurabilityOfWrite(*handle, fi->flags);
   OnNode(
       req, "write", *handle, volume.id(),
-      [&](Watchdog::Guard& guard) { WriteVolume(req, guard, volume, bytes, offset_bytes); },
+      [&](Watchdog::Guard& guard) {
+        WriteVolume(req, guard, volume, bytes, offset_bytes, durability);
+      },
       [&] {
-        return [req, &volume, offset_bytes,
+        return [req, &volume, offset_bytes, durability,
                 copy = std::vector<std::byte>(bytes.begin(), bytes.end())](Watchdog::Guard& guard) {
-          WriteVolume(req, guard, volume, copy, offset_bytes);
+          WriteVolume(req, guard, volume, copy, offset_bytes, durability);
         };
       });
 }
@@ -315,10 +323,12 @@ void Fallocate(fuse_req_t req, fuse_ino_t /*ino*/, int mode, off_t offset, off_t
     return;
   }
   const ByteRange range{static_cast<uint64_t>(offset), static_cast<uint64_t>(length)};
+  const Volume::Durability durability = FilesystemOf(req).DurabilityOf(handle);
   OnNode(req, "fallocate", *handle, handle->volume->id(), [=](Watchdog::Guard& guard) {
     Volume& volume = *handle->volume;
     Status done = guard.Admit();
     if (done.ok()) done = Allocate(volume, mode, range);
+    if (done.ok()) done = volume.Conclude(durability);
     if (!guard.Finish()) return;
     if (done.ok() || done.error().code == Errc::kNotSupported) return ReplyStatus(req, done);
     ReplyRefusal(req, Operation("fallocate", volume, range.offset_bytes, range.length_bytes),
@@ -338,10 +348,11 @@ void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_fi
     fuse_reply_err(req, ENXIO);
     return;
   }
+  const auto offset_bytes = static_cast<uint64_t>(offset);
   OnNode(req, "lseek", handle, kNoId, [=, &handle](Watchdog::Guard& guard) {
     const auto found = [&]() -> Result<uint64_t> {
       VOLFS_TRY(guard.Admit());
-      return Seek(handle, static_cast<uint64_t>(offset), whence);
+      return Seek(handle, offset_bytes, whence);
     }();
     if (!guard.Finish()) return;
     if (!found.ok()) return ReplyError(req, found.error());

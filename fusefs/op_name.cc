@@ -64,7 +64,7 @@ Result<std::shared_ptr<Volume>> UseExisting(Filesystem& fs, const CreateCall& ca
       (empties && !Allowed(call.caller, volume->attributes(), Right::kWrite))) {
     return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
   }
-  if (empties) VOLFS_TRY(ChangeSize(fs, *volume, 0, /*open=*/false));
+  if (empties) VOLFS_TRY(ChangeSize(fs, *volume, 0, SizeChangeOf(fs, nullptr)));
   return volume;
 }
 

@@ -65,6 +65,8 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
   const bool keep_cache = volume->dropped_cache_epoch() == epoch;
   auto handle = std::make_unique<VolumeHandle>(std::move(volume), access);
   handle->cache_epoch = epoch;
+  handle->created_it = creates;
+  handle->synchronous = (fi.flags & O_DSYNC) != 0;  // O_SYNC has that bit, too
   handle->node = &handle->volume->node();
   handle->source = fs.store.SourceNodeOf(handle->volume->id());
   if (handle->source == handle->node) handle->source = nullptr;
@@ -79,6 +81,7 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
     handle->volume->RemoveOpen(access);
     return backing.error();
   }
+  handle->direct = backing.value() == BackingTable::kNone && (fi.flags & O_DIRECT) != 0;
   return Add(fs, std::move(handle), fi, keep_cache, backing.value());
 }
 
@@ -104,14 +107,23 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
   return Add(fs, std::move(handle), fi, true, backing);
 }
 
-Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, bool open) {
+Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, const SizeChange& how) {
   volume.FollowFile();
-  if (size_bytes == volume.size_bytes()) return OkStatus();
-  if (!open) VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
+  // The size may be there already and not be durable: Conclude is for that, too.
+  if (size_bytes == volume.size_bytes()) return volume.Conclude(how.durability);
+  if (!how.open) VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
   const bool shrinks = size_bytes < volume.size_bytes();
-  const Status changed = shrinks ? fs.store.Shrink(volume, size_bytes) : volume.Grow(size_bytes);
-  if (!open) volume.RemoveOpen(Volume::Access::kWrite);
+  Status changed = shrinks ? fs.store.Shrink(volume, size_bytes, how.cut) : volume.Grow(size_bytes);
+  if (changed.ok()) changed = volume.Conclude(how.durability);
+  if (!how.open) volume.RemoveOpen(Volume::Access::kWrite);
   return changed;
+}
+
+SizeChange SizeChangeOf(const Filesystem& fs, const VolumeHandle* handle) {
+  const bool created_it = handle != nullptr && handle->created_it;
+  return {.open = handle != nullptr,
+          .cut = created_it ? Volume::Cut::kUnwritten : Volume::Cut::kAnything,
+          .durability = fs.DurabilityOf(handle)};
 }
 
 void ReplyClosing(fuse_req_t req) { fuse_reply_err(req, ESHUTDOWN); }

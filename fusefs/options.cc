@@ -20,9 +20,9 @@ constexpr std::array<std::string_view, 16> kForOthers = {
 constexpr std::array<std::string_view, 3> kForOthersPrefixes = {"x-", "X-", "comment="};
 
 // What libfuse hands on to the kernel as flags of the mount.
-constexpr std::array<std::string_view, 14> kForKernel = {
+constexpr std::array<std::string_view, 13> kForKernel = {
     "nosuid",   "nodev",    "noexec",     "exec",        "atime",         "noatime", "nodiratime",
-    "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "sync",    "dirsync"};
+    "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "dirsync"};
 // ... and those of them that it does not know by name: harmless to leave out.
 constexpr std::array<std::string_view, 5> kIgnoredFlags = {"relatime", "norelatime", "strictatime",
                                                            "nostrictatime", "diratime"};
@@ -97,6 +97,14 @@ Status SetValue(std::string_view word, std::string_view key, std::string_view va
   return OkStatus();
 }
 
+// The last of them counts, as for mount(8).
+Status SetSynchronous(bool synchronous, MountOptions& options) {
+  options.synchronous = synchronous;
+  std::erase_if(options.given, [](const auto& pair) { return pair.first == "sync"; });
+  if (synchronous) options.given.emplace_back("sync", "1");
+  return OkStatus();
+}
+
 Status ParseOne(std::string_view word, MountOptions& options) {
   if (word == "allow_shrink") return SetFlag(word, options.allow_shrink, options);
   if (word == "allow_other") return SetFlag(word, options.allow_other, options);
@@ -104,6 +112,7 @@ Status ParseOne(std::string_view word, MountOptions& options) {
   if (word == "nopoll") return SetFlag(word, options.no_poll, options);
   if (word == "private") return SetFlag(word, options.is_private, options);
   if (word == "ro") return SetFlag(word, options.read_only, options);
+  if (word == "sync" || word == "async") return SetSynchronous(word == "sync", options);
   if (ForOthers(word) || Contains(kIgnoredFlags, word)) return OkStatus();
   if (Contains(kForKernel, word)) {
     options.kernel.emplace_back(word);

@@ -19,6 +19,7 @@ struct MountOptions {
   bool no_poll = false;      // FilesystemOptions::no_poll
   bool read_only = false;
   bool is_private = false;  // FilesystemOptions::is_private
+  bool synchronous = false;  // FilesystemOptions::synchronous
   Nanoseconds node_timeout = kNodeTimeout;
   std::optional<uint32_t> control_gid;
   std::string copy_rate;            // as limits/copy_rate takes it; empty: what is remembered

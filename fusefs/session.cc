@@ -106,7 +106,10 @@ void OnInit(void* userdata, fuse_conn_info* conn) {
   auto& fs = *static_cast<Filesystem*>(userdata);
 #ifdef FUSE_CAP_PASSTHROUGH
   Want(conn, FUSE_CAP_PASSTHROUGH);
-  if ((conn->capable_ext & FUSE_CAP_PASSTHROUGH) != 0) fs.backings.Enable();
+  // What it writes by itself it writes with the flags of the open, which know nothing of a
+  // synchronous mount.
+  const bool serves = (conn->capable_ext & FUSE_CAP_PASSTHROUGH) != 0 && !fs.options.synchronous;
+  if (serves) fs.backings.Enable();
 #endif
   if (fs.on_ready) fs.on_ready();
 }
@@ -180,6 +183,7 @@ std::string MountOptionText(const SessionOptions& options) {
   std::string text = "default_permissions,fsname=volfs,subtype=volfs,nosuid,nodev";
   if (options.allow_other) text += ",allow_other";
   if (options.read_only) text += ",ro";
+  if (options.synchronous) text += ",sync";
   for (const std::string& option : options.kernel) text += "," + option;
   return text;
 }

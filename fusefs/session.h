@@ -16,6 +16,7 @@ struct SessionOptions {
   std::string mountpoint;  // absolute
   bool allow_other = false;
   bool read_only = false;
+  bool synchronous = false;
   std::vector<std::string> kernel;  // more options of the kernel's mount
   int most_threads = 16;            // that serve requests at once
 };

@@ -28,6 +28,7 @@ BlockLoad::Options Writers(const std::string& path, uint64_t volume, uint64_t bl
           .blocks = blocks,
           .writers = writers,
           .sync_every = 5,
+          .some_synchronous = true,
           .pause_us = 200,  // so that none of them has all of the machine
           .seed = seed};
 }

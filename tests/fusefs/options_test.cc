@@ -74,6 +74,14 @@ TEST(OptionsTest, FlagsOfTheKernelsMountAreHandedOn) {
   EXPECT_TRUE(options.read_only);
 }
 
+TEST(OptionsTest, TheLastOfSyncAndAsyncCounts) {
+  EXPECT_FALSE(Parsed({}).synchronous);
+  EXPECT_TRUE(Parsed({"sync"}).synchronous);
+  EXPECT_THAT(Parsed({"async,sync,sync"}).given, ElementsAre(Pair("sync", "1")));
+  EXPECT_FALSE(Parsed({"sync,async"}).synchronous);
+  EXPECT_THAT(Parsed({"sync,async"}).given, IsEmpty());
+}
+
 TEST(OptionsTest, WhatIsUnknownIsRefusedByName) {
   EXPECT_THAT(Refusal("allow_shrink,alow_other"), HasSubstr("alow_other"));
   EXPECT_THAT(Refusal("copy_speed=3"), HasSubstr("copy_speed=3"));

@@ -109,6 +109,27 @@ TEST_F(CrashTest, IdleLosesNothing) {
   }
 }
 
+// A time that somebody has set is kept from when stat(2) shows it, as a mode is.
+TEST_F(CrashTest, ATimeThatWasSetIsKept) {
+  constexpr time_t kLongAgo = 946'684'800;
+  Mount();
+  MakeImage("db.img", kMiB);
+  for (time_t round = 1; round <= 4; ++round) {
+    TestFile open(Volume("db.img"));  // so that no close saves it
+    const timespec times[] = {{kLongAgo + round, 1}, {kLongAgo + 100 * round, 2}};
+    ASSERT_EQ(ErrnoOf(round % 2 == 0 ? ::futimens(open.fd(), times)
+                                     : ::utimensat(AT_FDCWD, Volume("db.img").c_str(), times, 0)),
+              0);
+    Kill();
+    (void)open.Close();
+    MountAgain();
+    const struct stat st = StatOf(Volume("db.img"));
+    EXPECT_EQ(st.st_atim.tv_sec, kLongAgo + round);
+    EXPECT_EQ(st.st_mtim.tv_sec, kLongAgo + 100 * round);
+    EXPECT_EQ(st.st_mtim.tv_nsec, 2);
+  }
+}
+
 // Killed under the fsynced writes of four threads, it has every block as it was acknowledged by
 // fsync or newer, and unsynced ones old or new, sector by sector, and nothing ever goes back
 // (interface.md 7.1; proof.md 3).

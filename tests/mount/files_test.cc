@@ -420,6 +420,42 @@ TEST_F(FilesTest, StatfsTellsTheNodesSpace) {
   EXPECT_EQ(RunShell("df " + Path("nodes/b") + " && df " + Mnt()).exit_code, 0);
 }
 
+// The descriptor that has made a volume may cut off what was never written, as rsync --preallocate
+// and download tools do; what was written stays, zeros too, and no other descriptor may (T13).
+TEST_F(FilesTest, WhoMadeItCutsOffWhatWasNeverWritten) {
+  const TestFile maker(Volume("v"), O_RDWR | O_CREAT | O_EXCL);
+  ASSERT_EQ(maker.Allocate(0, 0, 1'000'002), 0);
+  ASSERT_EQ(maker.WriteAt(0, BytesOf(5000, 'x')), 0);
+  {
+    const TestFile other(Volume("v"));
+    EXPECT_EQ(ErrnoOf(::ftruncate(other.fd(), 1'000'001)), EPERM);
+  }
+  EXPECT_EQ(Truncate("v", 1'000'001), EPERM);
+  EXPECT_EQ(ErrnoOf(::ftruncate(maker.fd(), 1'000'001)), 0);
+  EXPECT_EQ(ErrnoOf(::ftruncate(maker.fd(), 5000)), 0);
+  EXPECT_EQ(StatOf(Volume("v")).st_size, 5000);
+  EXPECT_EQ(ErrnoOf(::ftruncate(maker.fd(), 4999)), EPERM);
+  EXPECT_EQ(ErrnoOf(::ftruncate(maker.fd(), 0)), EPERM);
+  EXPECT_EQ(ReadText(Volume("v")), std::string(5000, 'x'));
+  ASSERT_EQ(maker.WriteAt(kMiB, BytesOf(64 * 1024, '\0')), 0);
+  EXPECT_EQ(ErrnoOf(::ftruncate(maker.fd(), kMiB)), EPERM) << "zeros that were written";
+  KillAndMount();
+  EXPECT_EQ(StatOf(Volume("v")).st_size, static_cast<off_t>(kMiB + 64 * 1024));
+}
+
+// ... over a snapshot, too, where the tail may hold what lies under it.
+TEST_F(FilesTest, WhoMadeItCutsOffNothingOfASnapshot) {
+  if (NativeByDefault()) GTEST_SKIP() << "no snapshot of what is open";
+  const TestFile maker(Volume("v"), O_RDWR | O_CREAT | O_EXCL);
+  ASSERT_EQ(maker.WriteAt(0, BytesOf(2 * kBlock, 'x')), 0);
+  ASSERT_EQ(ErrnoOf(::ftruncate(maker.fd(), 8 * kBlock)), 0);
+  ASSERT_EQ(Ask("snapshot", "v s"), 0);
+  EXPECT_EQ(ErrnoOf(::ftruncate(maker.fd(), kBlock)), EPERM);
+  EXPECT_EQ(ErrnoOf(::ftruncate(maker.fd(), 3 * kBlock)), 0);
+  ASSERT_EQ(ErrnoOf(::ftruncate(maker.fd(), 4 * kBlock)), 0);
+  EXPECT_EQ(ReadText(Volume("v")), std::string(2 * kBlock, 'x') + std::string(2 * kBlock, '\0'));
+}
+
 // What is written through a mapping is in the image, and in a clone and a snapshot, after msync
 // (T21).
 TEST_F(FilesTest, MappingIsWrittenByMsync) {

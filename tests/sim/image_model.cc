@@ -148,6 +148,12 @@ void ImageModel::Synced(const Mark& since) {
   }
 }
 
+void ImageModel::IsDurable(uint64_t offset_bytes, uint64_t length_bytes) {
+  least_size_ = std::max(least_size_, offset_bytes + length_bytes);
+  const SectorRange range(offset_bytes, length_bytes);
+  for (uint64_t s = range.first; s < range.end; ++s) sectors_[s].first = sectors_[s].settled;
+}
+
 ImageModel ImageModel::Instant(const Mark& since) const {
   ImageModel instant;
   instant.size_ = instant.least_size_ = since.size;

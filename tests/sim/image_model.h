@@ -81,6 +81,8 @@ class ImageModel {
   };
   [[nodiscard]] Mark Now() const;
   void Synced(const Mark& since);
+  // A synchronous write of this range has returned, and nobody writes there.
+  void IsDurable(uint64_t offset_bytes, uint64_t length_bytes);
   // What an instant between the mark and now may have caught.
   [[nodiscard]] ImageModel Instant(const Mark& since) const;
 

@@ -207,9 +207,12 @@ bool Workload::WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_byt
   if (grows) model.growing = true;
   model.last_write = offset_bytes;
   image.BeginWrite(oracle_.pool(), offset_bytes, length_bytes, data, oracle_.Tick());
-  const Status done = volume.WriteAt(data, offset_bytes);
+  const auto durability = DrawDurability();
+  Status done = volume.WriteAt(data, offset_bytes);
+  if (done.ok()) done = Conclude(volume, model, durability);
   image.EndWrite(offset_bytes, length_bytes, done.ok(), oracle_.Tick());
   if (grows) model.growing = false;
+  if (done.ok()) Acknowledged(model, offset_bytes, length_bytes, durability);
   if (!done.ok())
     Check(done.error(), Text("writing ", model.name), model.failed || SourceAway(model));
   return true;
@@ -224,8 +227,11 @@ bool Workload::Discard(VolumeModel& model, uint64_t offset_bytes, uint64_t lengt
   if (!image.Writable(offset_bytes, length_bytes)) return false;
   Note(Text("discard ", model.name, ' ', offset_bytes, '+', length_bytes));
   image.BeginWrite(oracle_.pool(), offset_bytes, length_bytes, {}, oracle_.Tick());
-  const Status done = volume->Discard({offset_bytes, length_bytes});
+  const auto durability = DrawDurability();
+  Status done = volume->Discard({offset_bytes, length_bytes});
+  if (done.ok()) done = Conclude(*volume, model, durability);
   image.EndWrite(offset_bytes, length_bytes, done.ok(), oracle_.Tick());
+  if (done.ok()) Acknowledged(model, offset_bytes, length_bytes, durability);
   if (!done.ok())
     Check(done.error(), Text("discarding ", model.name), model.failed || SourceAway(model));
   return true;
@@ -435,8 +441,11 @@ void Workload::CopyPiece(const std::shared_ptr<OpenSnapshot>& source, VolumeMode
   if (!done.ok() && done.error().code == Errc::kWrongRegion) {
     done = volume->WriteAt(bytes, offset_bytes);
   }
+  const auto durability = DrawDurability();
+  if (done.ok()) done = Conclude(*volume, target, durability);
   target.image.EndWrite(offset_bytes, bytes.size(), done.ok(), oracle_.Tick());
   if (grows) target.growing = false;
+  if (done.ok()) Acknowledged(target, offset_bytes, bytes.size(), durability);
   if (!done.ok()) Check(done.error(), Text("copying to ", target.name), target.failed);
 }
 

@@ -25,6 +25,9 @@ class Workload {
   void RunClients(int clients, uint64_t operations);
   [[nodiscard]] uint64_t operations() const { return operations_; }
 
+  // All writes, discards and shares from now on, instead of some.
+  void set_all_synchronous(bool all) { all_synchronous_ = all; }
+
   // Single operations. Each does nothing if it makes no sense now (false).
   bool Create(int disk, uint64_t size_bytes);
   bool Write(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
@@ -65,6 +68,10 @@ class Workload {
   void CopyPiece(const std::shared_ptr<OpenSnapshot>& source, VolumeModel& target,
                  std::span<const std::byte> bytes, uint64_t offset_bytes);
   bool WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
+  Volume::Durability DrawDurability();
+  Status Conclude(Volume& volume, VolumeModel& model, Volume::Durability durability);
+  void Acknowledged(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes,
+                    Volume::Durability durability);
 
   Result<std::string> Ask(RequestKind kind, const std::string& line);
   [[nodiscard]] bool Usable(const VolumeModel& model) const;
@@ -110,6 +117,7 @@ class Workload {
   Random random_;
   const bool focus_;  // all clients on few blocks of few volumes: so races are met more often
   std::vector<std::string>& violations_;
+  bool all_synchronous_ = false;
   uint64_t operations_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "tests/support/block_load.h"
 
 #include <fcntl.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -60,14 +61,30 @@ std::string NotOwn(uint64_t number) {
 
 }  // namespace
 
+// How a writer writes: flags of its descriptor, and of each call. Synchronous if either says so.
+struct BlockLoad::Way {
+  int flags = 0;
+  int rwf = 0;
+  [[nodiscard]] bool synchronous() const { return rwf != 0 || (flags & O_DSYNC) != 0; }
+};
+
+BlockLoad::Way BlockLoad::Draw(int writer, uint64_t seed) const {
+  static constexpr Way kSynchronous[] = {{O_DSYNC, 0}, {O_SYNC, 0}, {0, RWF_DSYNC}, {0, RWF_SYNC}};
+  Way way;
+  if (options_.some_synchronous && seed % 3 != 0) way = kSynchronous[seed / 3 % 4];
+  if (options_.some_direct && writer % 2 == 1) way.flags |= O_DIRECT;
+  return way;
+}
+
 // One thread's file and buffer.
 class BlockLoad::Writer {
  public:
-  Writer(BlockLoad& load, int number, bool direct)
+  Writer(BlockLoad& load, int number, const Way& way)
       : load_(load),
         number_(number),
+        way_(way),
         buffer_(kPatternBlockBytes),
-        file_(load.options_.path, O_RDWR | (direct ? O_DIRECT : 0)) {}
+        file_(load.options_.path, O_RDWR | way.flags) {}
 
   [[nodiscard]] int open_error() const { return file_.open_error(); }
 
@@ -77,31 +94,38 @@ class BlockLoad::Writer {
     StampBlock(buffer_.bytes().first<kPatternBlockBytes>(),
                {load_.options_.volume, number, static_cast<uint64_t>(number_), sequence});
     block.writes.push_back({sequence, 0});
-    const int error = file_.WriteAt(number * kPatternBlockBytes, buffer_.bytes());
+    const bool dead = load_.dead_;
+    const int error = file_.WriteAt(number * kPatternBlockBytes, buffer_.bytes(), way_.rwf);
     if (error != 0) return error;
     block.writes.back().acked = load_.Now();
     unsynced_.push_back(number);
     load_.writes_.fetch_add(1);
+    if (way_.synchronous()) Synced(dead);
     return 0;
   }
 
   int Sync() {
     const bool dead = load_.dead_;
     const int error = file_.Sync();
-    if (error != 0) return error;
+    if (error == 0) Synced(dead);
+    return error;
+  }
+
+ private:
+  // `dead`: the disk was when the call began.
+  void Synced(bool dead) {
     if (dead) load_.false_syncs_.fetch_add(1);
-    if (!load_.trusted_) return 0;
+    if (!load_.trusted_) return;
     for (const uint64_t number : unsynced_) {
       load_.blocks_[number].synced = load_.blocks_[number].writes.back().issued;
     }
     load_.synced_writes_.fetch_add(unsynced_.size());
     unsynced_.clear();
-    return 0;
   }
 
- private:
   BlockLoad& load_;
   const int number_;
+  const Way way_;
   AlignedBuffer buffer_;
   const TestFile file_;
   std::vector<uint64_t> unsynced_;  // written since the last sync
@@ -115,7 +139,7 @@ BlockLoad::BlockLoad(const Options& options) : options_(options), blocks_(option
 }
 
 int BlockLoad::Fill() {
-  Writer writer(*this, 0, /*direct=*/false);
+  Writer writer(*this, 0, {});
   int error = writer.open_error();
   for (uint64_t number = 0; error == 0 && number < blocks_.size(); ++number) {
     error = writer.WriteBlock(number);
@@ -136,8 +160,8 @@ void BlockLoad::Start() {
 }
 
 void BlockLoad::Work(int number, uint64_t seed) {
-  Writer writer(*this, number, options_.some_direct && number % 2 == 1);
   std::mt19937_64 random(seed);
+  Writer writer(*this, number, Draw(number, random()));
   const auto writers = static_cast<uint64_t>(options_.writers);
   const uint64_t own = blocks_.size() / writers;
   int error = writer.open_error();

@@ -30,7 +30,10 @@ class BlockLoad {
     int writers = 4;
     bool some_direct = true;  // every second writer uses O_DIRECT
     int sync_every = 0;       // writes between two fsyncs of a writer; 0: none
-    int pause_us = 0;         // between two writes of a writer
+    // A writer may draw, at each start, a way to write synchronously (O_DSYNC, RWF_SYNC, ...)
+    // instead of fsync.
+    bool some_synchronous = false;
+    int pause_us = 0;  // between two writes of a writer
     uint64_t seed = 1;
     const BlockLoad* begins_as = nullptr;  // the image is a clone of that one's, as it is now
   };
@@ -86,6 +89,8 @@ class BlockLoad {
 
   [[nodiscard]] const Write* LastAckedBefore(uint64_t block, uint64_t moment) const;
   [[nodiscard]] bool IsOwn(const std::vector<std::byte>& contents, uint64_t number) const;
+  struct Way;
+  [[nodiscard]] Way Draw(int writer, uint64_t seed) const;
   void Work(int writer, uint64_t seed);
 
   const Options options_;

@@ -1,5 +1,6 @@
 #include "tests/support/mount_file.h"
 
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,9 +33,9 @@ TestFile::TestFile(const std::string& path, int flags, mode_t mode)
 
 TestFile::~TestFile() { (void)Close(); }
 
-int TestFile::WriteAt(uint64_t offset_bytes, std::span<const std::byte> bytes) const {
-  return Outcome(::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset_bytes)),
-                 bytes.size());
+int TestFile::WriteAt(uint64_t offset_bytes, std::span<const std::byte> bytes, int rwf) const {
+  const iovec data{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  return Outcome(::pwritev2(fd_, &data, 1, static_cast<off_t>(offset_bytes), rwf), bytes.size());
 }
 
 int TestFile::ReadAt(uint64_t offset_bytes, std::span<std::byte> bytes) const {

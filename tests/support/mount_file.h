@@ -25,7 +25,9 @@ class TestFile {
   [[nodiscard]] bool ok() const { return fd_ >= 0; }
   [[nodiscard]] int open_error() const { return open_error_; }
 
-  [[nodiscard]] int WriteAt(uint64_t offset_bytes, std::span<const std::byte> bytes) const;
+  // `rwf`: RWF_SYNC and its kind.
+  [[nodiscard]] int WriteAt(uint64_t offset_bytes, std::span<const std::byte> bytes,
+                            int rwf = 0) const;
   [[nodiscard]] int ReadAt(uint64_t offset_bytes, std::span<std::byte> bytes) const;
   [[nodiscard]] int Sync() const;
   [[nodiscard]] int Allocate(int mode, uint64_t offset_bytes, uint64_t length_bytes) const;

@@ -1,0 +1,32 @@
+// Calls of clients that are durable when they return.
+#include "blockstore/log.h"
+#include "tests/sim/workload.h"
+
+namespace volfs::sim {
+
+// Some calls are synchronous, as by O_DSYNC.
+Volume::Durability Workload::DrawDurability() {
+  return all_synchronous_ || random_.OneIn(6) ? Volume::Durability::kAtReturn
+                                              : Volume::Durability::kWithSync;
+}
+
+// Before the call that made a change returns.
+Status Workload::Conclude(Volume& volume, VolumeModel& model, Volume::Durability durability) {
+  if (durability == Volume::Durability::kWithSync) return OkStatus();
+  const bool had_failed = model.failed;
+  const Status done = volume.Conclude(durability);
+  if (done.ok() && had_failed) {
+    Violation(Text("a synchronous call on ", model.name, " succeeds after a sync that failed"));
+  }
+  if (!done.ok() && done.error().code == Errc::kIo) model.failed = true;
+  return done;
+}
+
+// ... and after it, when nothing may be at work there but what has ended.
+void Workload::Acknowledged(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes,
+                            Volume::Durability durability) {
+  if (durability == Volume::Durability::kWithSync) return;
+  model.image.IsDurable(offset_bytes, length_bytes);
+}
+
+}  // namespace volfs::sim
