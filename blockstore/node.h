@@ -15,6 +15,7 @@
 #include "blockstore/lineage.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/node_lock.h"
+#include "blockstore/unsynced_volumes.h"
 
 namespace volfs {
 
@@ -56,6 +57,7 @@ class Node {
   Gate& shape() { return shape_; }
   static constexpr Nanoseconds kShapePatience = std::chrono::milliseconds(20);
   Foreground& foreground() { return foreground_; }
+  UnsyncedVolumes& unsynced() { return unsynced_; }
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
 
   // What Open loaded; the store takes it over and frees it.
@@ -114,6 +116,7 @@ class Node {
   Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
   Foreground foreground_;
   std::atomic<Fullness> fullness_{Fullness::kRoomy};
+  UnsyncedVolumes unsynced_;
 };
 
 // A new id: 55 random bits, never kNoId. The caller checks it for collisions.

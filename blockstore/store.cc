@@ -66,8 +66,11 @@ void Store::Start() {
   notifier_ = Thread("notify", [this] { Notify(); });
   for (const auto& node : nodes_) {
     maintainers_.emplace_back("maintain", [this, &node = *node] { Maintain(node); });
-    if (options_.fold && !options_.read_only)
-      folders_.push_back(std::make_unique<Folder>(*this, *node));
+    if (options_.read_only) continue;
+    if (options_.fold) folders_.push_back(std::make_unique<Folder>(*this, *node));
+    if (options_.commit_idle == kForever) continue;
+    idle_committers_.push_back(std::make_unique<IdleCommitter>(*node, options_.commit_idle,
+                                                               [this](Id id) { return Find(id); }));
   }
   if (!options_.hydrate || options_.read_only) return;
   std::vector<Id> dependent;
@@ -114,6 +117,7 @@ Store::~Store() { (void)Close(); }
 Status Store::Close() {
   if (std::exchange(closed_, true)) return OkStatus();
   folders_.clear();
+  idle_committers_.clear();
   hydrator_->Stop();
   {
     MutexLock lock(event_mu_);

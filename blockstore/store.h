@@ -14,6 +14,7 @@
 #include "blockstore/epoch.h"
 #include "blockstore/error.h"
 #include "blockstore/hydrator.h"
+#include "blockstore/idle_committer.h"
 #include "blockstore/image.h"
 #include "blockstore/layer_table.h"
 #include "blockstore/node.h"
@@ -168,6 +169,9 @@ struct StoreOptions {
   // What one commit of folding moves; the sixteenth part of it while writers wait. A multiple of
   // 16 blocks.
   uint64_t fold_slice_bytes = uint64_t{16} << 20;
+  // What is not synced of a volume is committed when it was not written for so long
+  // (idle_committer.h); kForever: only by age and amount.
+  Nanoseconds commit_idle = IdleCommitter::kIdle;
   // A map that nobody has used for so long is given back; it is loaded again at the next use.
   Nanoseconds map_idle = std::chrono::minutes(1);
   // Of layers, open at once. What else the process has open is not counted.
@@ -429,7 +433,8 @@ class Store {
   LayerTable layers_;
   std::unique_ptr<Reclaimer> reclaimer_;
   std::unique_ptr<Hydrator> hydrator_;
-  std::vector<std::unique_ptr<Folder>> folders_;  // one a node
+  std::vector<std::unique_ptr<Folder>> folders_;                 // one a node
+  std::vector<std::unique_ptr<IdleCommitter>> idle_committers_;  // one a node
 
   Mutex naming_mu_;    // one change of a volume's name (rename, delete) at a time; held over I/O
   Mutex settings_mu_;  // one change of a setting at a time; held over its commit

@@ -155,6 +155,7 @@ Status Volume::GrowTo(uint64_t size_bytes) {
   }
   mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
   size_bytes_.store(size_bytes, std::memory_order_release);
+  NoteUnsynced();
   return OkStatus();
 }
 

@@ -274,6 +274,12 @@ class Volume {
   [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1); of who uses the map
   // Blocks made here or zero, or a new size, that wait for a commit; 0 if nothing does.
   [[nodiscard]] uint64_t PendingWork() const;
+  // Changes with each write, discard and growth, to within a few milliseconds; means nothing else.
+  [[nodiscard]] int64_t LastChange() const { return mtime_ns_.load(std::memory_order_relaxed); }
+  // For IdleCommitter: Node::unsynced() has this volume if it has work to commit that a user has
+  // made since the last ForgetNote. Cost of NoteUnsynced if it is noted: one load.
+  void NoteUnsynced();
+  void ForgetNote() { noted_.store(false); }
 
  private:
   struct Lookup {
@@ -336,6 +342,7 @@ class Volume {
   std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
   std::atomic<bool> read_only_{false};
+  std::atomic<bool> noted_{false};  // NoteUnsynced
   std::atomic<uint64_t> cache_epoch_{0};
   std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_

@@ -18,6 +18,17 @@ Status Volume::Sync() {
   return slot_.Run([this] { return CommitBatch({}); });
 }
 
+Status Volume::Conclude(Durability durability) {
+  if (durability == Durability::kWithSync || Sabotaged(Sabotage::kAckBeforeItsSync)) {
+    return OkStatus();
+  }
+  return Sync();
+}
+
+void Volume::NoteUnsynced() {
+  if (!noted_.load(std::memory_order_relaxed) && !noted_.exchange(true)) node_.unsynced().Add(id_);
+}
+
 Status Volume::SyncWith(const CatalogChange& extra) {
   return slot_.RunAlone([&] { return CommitBatch(extra); });
 }

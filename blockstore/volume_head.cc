@@ -268,6 +268,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
       block = end;
     }
     mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+    NoteUnsynced();
     return OkStatus();
   });
 }

@@ -107,6 +107,7 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
     return done.error();
   }
   Mark(blocks, under.head, BlockState::kHere);
+  NoteUnsynced();
   return end - offset_bytes;
 }
 
@@ -206,6 +207,7 @@ Status Volume::DiscardInherited(const ByteRange& range) {
       } else if (found.extent.layer != LayerRef::kHole) {
         const bool absent = Sabotaged(Sabotage::kDiscardAsAbsent);
         Mark({block, stop - block}, found.head, absent ? BlockState::kAbsent : BlockState::kZero);
+        NoteUnsynced();
       }
       block = stop;
     }

@@ -210,5 +210,60 @@ TEST(RegressionTest, R9_ASnapshotOfAnActiveVolumeDrainsTheWritesInFlight) {
   }
 }
 
+// O_DSYNC and O_SYNC with O_DIRECT, RWF_DSYNC, a synchronous mount (ydb nbs 5288): a write, a
+// discard, a growth or a shared range that was acknowledged before its sync is lost by a cut.
+TEST(RegressionTest, ASynchronousCallIsDurableWhenItReturns) {
+  constexpr Remains kRemains[] = {Remains::kNothing, Remains::kEverything, Remains::kTorn};
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    const Scenario scenario{
+        .seed = seed,
+        .prepare = [](Simulation& world) { (void)world.clients().TakeSnapshot(MakeSource(world)); },
+        .play =
+            [](Simulation& world) {
+              Workload& clients = world.clients();
+              VolumeModel& source = *world.oracle().volumes().front();
+              clients.set_all_synchronous(true);
+              const uint64_t size = source.image.size();
+              (void)clients.Write(source, kBlockBytes + 100, kBlockBytes);
+              (void)clients.Write(source, kBlockBytes, kBlockBytes);  // in place
+              Together({[&] { (void)clients.Write(source, 3 * kBlockBytes, kBlockBytes); },
+                        [&] { (void)clients.Write(source, 4 * kBlockBytes, kBlockBytes); }});
+              (void)clients.Discard(source, 5 * kBlockBytes, kBlockBytes);
+              (void)clients.Write(source, size, 2 * kBlockBytes);  // at its end
+              (void)clients.Copy(source, 4 * kBlockBytes);
+            }};
+    ASSERT_THAT(CutEverywhere(scenario, kRemains), IsEmpty());
+  }
+}
+
+// sync(1) and syncfs(2) do not reach a FUSE daemon: what was written without an fsync is committed
+// as soon as the volume is idle, first writes over a snapshot, growth and discards alike.
+TEST(RegressionTest, WhatWasWrittenIsCommittedWhenItsVolumeIsIdle) {
+  for (uint64_t seed = 3; seed <= 60; seed += 3) {  // those with IdleCommitter
+    const Scenario scenario{.seed = seed,
+                            .prepare =
+                                [](Simulation& world) {
+                                  (void)world.clients().TakeSnapshot(MakeSource(world));
+                                  (void)world.clients().Create(0, 4 * kBlockBytes);
+                                },
+                            .play =
+                                [](Simulation& world) {
+                                  Workload& clients = world.clients();
+                                  VolumeModel& layered = *world.oracle().volumes().front();
+                                  VolumeModel& flat = *world.oracle().volumes().back();
+                                  (void)clients.Write(layered, 0, 2 * kBlockBytes);
+                                  (void)clients.Discard(layered, 3 * kBlockBytes, kBlockBytes);
+                                  (void)clients.Write(flat, 4 * kBlockBytes,
+                                                      2 * kBlockBytes);  // grows
+                                  const ImageModel::Mark of_layered = layered.image.Now();
+                                  const ImageModel::Mark of_flat = flat.image.Now();
+                                  clients.Wait(std::chrono::milliseconds(600));
+                                  layered.image.Synced(of_layered);
+                                  flat.image.Synced(of_flat);
+                                }};
+    ASSERT_THAT(PlayOnce(scenario, Remains::kNothing), IsEmpty()) << "seed " << seed;
+  }
+}
+
 }  // namespace
 }  // namespace volfs::sim

@@ -97,6 +97,8 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   options.allow_shrink = true;
   options.fold_slice_bytes = 16 * kBlockBytes;
   options.open_files = 3;  // fewer than there are layers
+  // Mostly never, so that what is not synced stays so for as long as it may.
+  options.commit_idle = seed_ % 3 == 0 ? IdleCommitter::kIdle : kForever;
   // Mostly at the background's next round, which is in the middle of everything.
   options.map_idle = std::chrono::seconds(seed_ % 4 == 0 ? 2 : 0);
   VOLFS_ASSIGN(store_, Store::Open(std::move(nodes), options));
