@@ -41,6 +41,8 @@ void Filesystem::Stop() {
   requests.Stop();
   parked.Stop();
   invalidator.Stop();
+  mapped_pages.Stop();
+  for (auto& [node, lane] : lanes_) lane.mapped().Stop();
   for (auto& [node, lane] : lanes_) lane.overflow().Stop();
   names.Stop();  // its requests use handles; what is submitted from here on runs at once
   for (std::unique_ptr<Handle>& handle : handles.RemoveAll()) CloseImage(std::move(handle));

@@ -11,6 +11,7 @@
 #include "fusefs/backing_table.h"
 #include "fusefs/handle.h"
 #include "fusefs/invalidator.h"
+#include "fusefs/mapped_pages.h"
 #include "fusefs/parked_reads.h"
 #include "fusefs/request_pool.h"
 #include "fusefs/unmount_check.h"
@@ -65,6 +66,7 @@ class Filesystem {
   HandleTable handles;
   BackingTable backings;
   Invalidator invalidator;
+  MappedPages mapped_pages;
   ParkedReads parked;
   Watchdog watchdog;
   RequestPool names;

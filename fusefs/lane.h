@@ -21,7 +21,9 @@ class Lane {
   // clones of a node that hangs would fill their own nodes' lanes.
   static constexpr int kMostOfClones = 16;
 
-  explicit Lane(const std::string& node) : overflow_("lane-" + node, kLeast, kOverflow) {}
+  explicit Lane(const std::string& node)
+      : overflow_("lane-" + node, kLeast, kOverflow),
+        mapped_("mapped-" + node, kLeast, kOverflow) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
@@ -35,6 +37,9 @@ class Lane {
 
   // Who serves what is queued.
   RequestPool& overflow() { return overflow_; }
+  // Who waits until the kernel has written out pages (mapped_pages.h), which takes writes that come
+  // by this lane.
+  RequestPool& mapped() { return mapped_; }
 
  private:
   static constexpr int kLeast = 1;
@@ -42,6 +47,7 @@ class Lane {
 
   std::atomic<int> inside_{0};
   RequestPool overflow_;
+  RequestPool mapped_;
 };
 
 }  // namespace volfs

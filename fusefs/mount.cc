@@ -290,6 +290,7 @@ Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
                                    .most_threads = ThreadsFor(plan.node_paths.size())}));
   const MountedNodes mounted(fs.store, plan.mountpoint.path);
   fs.invalidator.Start(session->raw());
+  fs.mapped_pages.Start(session->raw());
   Status served = OkStatus();
   {
     const Stopper stopper(fs, *session, plan.mountpoint.path);

@@ -40,6 +40,15 @@ class LanePlace {
   const bool taken_;
 };
 
+inline Watch WatchOn(fuse_req_t req, const char* what, const Handle& handle, Id changes = kNoId) {
+  return {.request = req,
+          .what = what,
+          .handle = &handle,
+          .node = handle.node,
+          .source = handle.source,
+          .changes = changes};
+}
+
 // Does `work`, a function of a Watchdog::Guard&, for a request on `handle`: at once, or, if the
 // lanes of its nodes are full, when there is room. `keep` gives the work that may be done later, if
 // `work` uses what belongs to the calling thread.
@@ -47,12 +56,7 @@ template <typename Work, typename Keep>
 void OnNode(fuse_req_t req, const char* what, Handle& handle, Id changes, const Work& work,
             const Keep& keep) {
   Filesystem& fs = FilesystemOf(req);
-  const Watch watch{.request = req,
-                    .what = what,
-                    .handle = &handle,
-                    .node = handle.node,
-                    .source = handle.source,
-                    .changes = changes};
+  const Watch watch = WatchOn(req, what, handle, changes);
   if (const LanePlace place(handle); place.taken()) {
     Watchdog::Guard guard(fs.watchdog, watch);
     work(guard);

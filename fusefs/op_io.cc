@@ -154,6 +154,41 @@ Result<uint64_t> Seek(Handle& handle, uint64_t offset_bytes, int whence) {
   return whence == SEEK_DATA ? volume.SeekData(offset_bytes) : volume.SeekHole(offset_bytes);
 }
 
+bool NoData(const Result<uint64_t>& found) {
+  return !found.ok() && found.error().code == Errc::kNoData;
+}
+
+// What `found`, an answer to lseek, says to be a hole; empty: nothing.
+ByteRange HoleIn(Volume& volume, uint64_t offset_bytes, int whence, const Result<uint64_t>& found) {
+  const uint64_t size = volume.size_bytes();
+  if ((!found.ok() && !NoData(found)) || offset_bytes >= size) return {};
+  const uint64_t from = whence == SEEK_DATA ? offset_bytes : found.ok() ? found.value() : size;
+  const Result<uint64_t> data = whence == SEEK_DATA ? found : volume.SeekData(from);
+  const uint64_t end = data.ok() ? data.value() : size;
+  return {from, end > from ? end - from : 0};
+}
+
+void ReplySeek(fuse_req_t req, const Result<uint64_t>& found) {
+  if (!found.ok()) return ReplyError(req, found.error());
+  fuse_reply_lseek(req, static_cast<off_t>(found.value()));
+}
+
+// What is said to be a hole has been written out before: by then it is none, or it is one.
+void SeekMapped(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, VolumeHandle& handle,
+                uint64_t offset_bytes, int whence) {
+  Result<uint64_t> found = uint64_t{0};
+  for (ByteRange written_out{};;) {
+    found = Seek(handle, offset_bytes, whence);
+    const ByteRange hole = HoleIn(*handle.volume, offset_bytes, whence, found);
+    const bool certain =
+        written_out.offset_bytes <= hole.offset_bytes && hole.end() <= written_out.end();
+    if (hole.length_bytes == 0 || certain) break;
+    fs.mapped_pages.WriteOut(handle.ino, hole);
+    written_out = hole;
+  }
+  if (guard.Finish()) ReplySeek(req, found);
+}
+
 // Is `target` being made out of `instant` already?
 bool GoesOn(Volume& target, const OpenSnapshot* instant) {
   if (instant == nullptr) return false;
@@ -203,10 +238,42 @@ Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, Byte
   return range.length_bytes;
 }
 
+Watch WatchOfCopy(fuse_req_t req, const Handle& in, const Handle& out) {
+  return {.request = req,
+          .what = "copy_file_range to",
+          .handle = &out,
+          .second_handle = &in,
+          .node = out.node,
+          .source = in.node,
+          .changes = inode::IdOf(out.ino)};
+}
+
+// Takes the next ShareRange an instant of `source` that may lack what lies in mappings of it?
+bool TakesInstantOfMapped(Filesystem& fs, Handle& source, Handle& target) {
+  if (source.kind != Handle::Kind::kVolume || target.kind != Handle::Kind::kVolume) return false;
+  auto& from = static_cast<VolumeHandle&>(source);
+  Volume& to = *static_cast<VolumeHandle&>(target).volume;
+  if (!MappedPages::MayExist(*from.volume)) return false;
+  MutexLock lock(from.mu);
+  return !GoesOn(to, from.instant.get()) && fs.store.MayShare(*from.volume, to);
+}
+
 void DoCopy(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, Handle& in, Handle& out,
-            const ByteRange& range) {
+            const ByteRange& range, bool written_out) {
+  const Status admitted = guard.Admit();
+  if (admitted.ok() && !written_out && TakesInstantOfMapped(fs, in, out)) {
+    if (!guard.Finish()) return;
+    const auto copy = [req, &fs, &in, &out, range](Watchdog::Guard& again) {
+      DoCopy(req, fs, again, in, out, range, /*written_out=*/true);
+    };
+    const Watch watch = WatchOfCopy(req, in, out);
+    return InPool(in.lane->mapped(), req, watch, [=, &fs, &in](Watchdog::Guard& again) {
+      fs.mapped_pages.WriteOut(in.ino, {});
+      if (again.Finish()) InPool(fs.names, req, watch, copy);
+    });
+  }
   const auto shared = [&]() -> Result<uint64_t> {
-    VOLFS_TRY(guard.Admit());
+    VOLFS_TRY(admitted);
     VOLFS_ASSIGN(const uint64_t bytes, ShareRange(fs, in, out, range));
     const auto& target = static_cast<VolumeHandle&>(out);
     VOLFS_TRY(target.volume->Conclude(fs.DurabilityOf(&target)));
@@ -349,14 +416,21 @@ void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_fi
     return;
   }
   const auto offset_bytes = static_cast<uint64_t>(offset);
-  OnNode(req, "lseek", handle, kNoId, [=, &handle](Watchdog::Guard& guard) {
+  OnNode(req, "lseek", handle, kNoId, [=, &handle, open = *fi](Watchdog::Guard& guard) {
     const auto found = [&]() -> Result<uint64_t> {
       VOLFS_TRY(guard.Admit());
       return Seek(handle, offset_bytes, whence);
     }();
+    VolumeHandle* const volume = VolumeOf(&open);
+    const bool uncertain = volume != nullptr && MappedPages::MayExist(*volume->volume) &&
+                           HoleIn(*volume->volume, offset_bytes, whence, found).length_bytes > 0;
     if (!guard.Finish()) return;
-    if (!found.ok()) return ReplyError(req, found.error());
-    fuse_reply_lseek(req, static_cast<off_t>(found.value()));
+    if (!uncertain) return ReplySeek(req, found);
+    Filesystem& fs = FilesystemOf(req);
+    InPool(volume->lane->mapped(), req, WatchOn(req, "lseek", *volume),
+           [=, &fs](Watchdog::Guard& again) {
+             SeekMapped(req, fs, again, *volume, offset_bytes, whence);
+           });
   });
 }
 
@@ -373,16 +447,10 @@ void CopyFileRange(fuse_req_t req, fuse_ino_t /*ino_in*/, off_t offset_in, fuse_
   Filesystem& fs = FilesystemOf(req);
   Handle& in = HandleOf(fi_in);
   Handle& out = HandleOf(fi_out);
-  const Watch watch{.request = req,
-                    .what = "copy_file_range to",
-                    .handle = &out,
-                    .second_handle = &in,
-                    .node = out.node,
-                    .source = in.node,
-                    .changes = inode::IdOf(out.ino)};
-  InPool(fs.names, req, watch, [req, &fs, &in, &out, range](Watchdog::Guard& guard) {
-    DoCopy(req, fs, guard, in, out, range);
-  });
+  InPool(fs.names, req, WatchOfCopy(req, in, out),
+         [req, &fs, &in, &out, range](Watchdog::Guard& guard) {
+           DoCopy(req, fs, guard, in, out, range, /*written_out=*/false);
+         });
 }
 
 }  // namespace volfs::op

@@ -69,6 +69,7 @@ void Stopper::OnSignal() {
     fs_.parked.InterruptAll();
   } else if (signals_ == 2) {
     LogWarning("asked to stop twice: the mount ends although it is in use");
+    fs_.mapped_pages.Stop();  // it waits for writes, which nobody would answer any more
     session_.BreakOff();
   }
 }
