@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "blockstore/log.h"
 #include "blockstore/node.h"
 #include "blockstore/volume.h"
 
@@ -63,8 +62,7 @@ Nanoseconds IdleCommitter::Commit(Volume& volume) {
   const Nanoseconds start = MonotonicNow();
   const Status done = volume.Sync();
   if (done.ok()) return std::min(kLongestRest, (MonotonicNow() - start) * kRests);
-  LogWarning(done.error().message);
-  return kLongestRest;  // the maintainer tries again
+  return kLongestRest;  // the maintainer tells the volume's trouble(), and tries again
 }
 
 }  // namespace volfs
