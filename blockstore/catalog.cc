@@ -47,6 +47,7 @@ class Catalog::Impl {
   Status LoadPresence(Id layer, const std::function<void(const PresenceRun&)>& visit)
       VOLFS_EXCLUDES(db_mu_);
   Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk, uint64_t* alike) VOLFS_EXCLUDES(db_mu_);
+  Result<std::vector<Id>> LayersWithPresence() VOLFS_EXCLUDES(db_mu_);
   Status Verify() VOLFS_EXCLUDES(db_mu_);
 
   Status Commit(const CatalogChange& change, Room room) VOLFS_EXCLUDES(queue_mu_, db_mu_);
@@ -251,6 +252,13 @@ Result<PresenceChunk> Catalog::Impl::LoadChunk(Id layer, uint64_t chunk, uint64_
   const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
   VOLFS_TRY(CheckNotFenced());
   return tables_->presence().ReadChunk(layer, chunk, alike);
+}
+
+Result<std::vector<Id>> Catalog::Impl::LayersWithPresence() {
+  MutexLock lock(db_mu_);
+  const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
+  VOLFS_TRY(CheckNotFenced());
+  return tables_->presence().Layers();
 }
 
 Status Catalog::Impl::Verify() {
@@ -522,6 +530,7 @@ Status Catalog::CheckMayGrow() { return impl_->CheckMayGrow(); }
 Status Catalog::CheckReserve() { return impl_->CheckReserve(); }
 bool Catalog::RestoreReserve() { return impl_->RestoreReserve(); }
 uint64_t Catalog::missing_reserve_bytes() const { return impl_->missing_reserve_bytes(); }
+Result<std::vector<Id>> Catalog::LayersWithPresence() { return impl_->LayersWithPresence(); }
 Status Catalog::Verify() { return impl_->Verify(); }
 void Catalog::Fence(const std::string& why, bool lost) { impl_->Fence(why, lost); }
 bool Catalog::fenced() const { return impl_->fenced(); }

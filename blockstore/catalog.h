@@ -208,6 +208,8 @@ class Catalog {
   Status LoadPresence(Id layer, const std::function<void(const PresenceRun&)>& visit);
   // One chunk (kChunkBlocks blocks from chunk * kChunkBlocks on).
   Result<PresenceChunk> LoadChunk(Id layer, uint64_t chunk, uint64_t* alike = nullptr);
+  // Every layer id that presence rows name, ascending. Cost: one look-up for each.
+  Result<std::vector<Id>> LayersWithPresence();
 
   Status Commit(CatalogChange change, Room room = Room::kRecord);
 

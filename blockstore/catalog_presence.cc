@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include "blockstore/catalog_format.h"
 #include "blockstore/catalog_rows.h"
@@ -226,7 +227,9 @@ PresenceTable::PresenceTable(Connection& connection)
       read_(connection,
             "SELECT first_chunk, chunk_count, state, bits, crc FROM presence "
             "WHERE layer = ? ORDER BY first_chunk"),
-      layers_(connection, "SELECT DISTINCT layer FROM presence ORDER BY layer") {}
+      // SQLite's DISTINCT would read every row.
+      next_layer_(connection,
+                  "SELECT layer FROM presence WHERE layer >= ? ORDER BY layer LIMIT 1") {}
 
 Status PresenceTable::Set(Id layer, const PresenceRuns& runs) {
   PresenceEditor editor(*this, layer);
@@ -306,11 +309,15 @@ Result<PresenceChunk> PresenceTable::ReadChunk(Id layer, uint64_t chunk, uint64_
 
 Result<std::vector<Id>> PresenceTable::Layers() {
   std::vector<Id> layers;
-  Query query(layers_);
-  for (;;) {
-    VOLFS_ASSIGN(const bool more, query.Next());
-    if (!more) return layers;
-    layers.push_back(static_cast<Id>(query.IntegerAt(0)));
+  for (int64_t next = std::numeric_limits<int64_t>::min();;) {
+    Query query(next_layer_);
+    query.Integer(next);
+    VOLFS_ASSIGN(const bool any, query.Next());
+    if (!any) return layers;
+    const int64_t layer = query.IntegerAt(0);
+    layers.push_back(static_cast<Id>(layer));
+    if (layer == std::numeric_limits<int64_t>::max()) return layers;
+    next = layer + 1;
   }
 }
 

@@ -81,7 +81,7 @@ class PresenceTable {
   Statement delete_;
   Statement clear_;
   Statement read_;
-  Statement layers_;
+  Statement next_layer_;
 };
 
 }  // namespace volfs::catalog

@@ -150,11 +150,19 @@ void CheckPass::CheckHoldOf(Member& b, Member& a, const CloneRecord& clone) {
 }
 
 void CheckPass::CheckHold(Member& a, const HoldRecord& hold) {
+  const CloneRecord* job = nullptr;
   for (const Member& b : members_) {
-    const auto job = b.clones.find(hold.clone);
-    // CheckClones has looked at both together.
-    if (job != b.clones.end() && job->second->source_node == a.uuid()) return;
+    const auto found = b.clones.find(hold.clone);
+    if (found != b.clones.end() && found->second->source_node == a.uuid()) job = found->second;
   }
+  // CheckClones has looked at both together.
+  if (job != nullptr && job->state == CloneState::kCopying) return;
+  if (FindLayer(&a, hold.layer) == nullptr) {
+    Damage(Finding::Kind::kHoldLayer, a,
+           Text("node ", a.name(), " holds ", Layer::FileName(hold.layer), " for clone ",
+                hold.clone_name, ", but has no such layer; delete the clone and make it again"));
+  }
+  if (job != nullptr) return;
   if (FindMember(hold.clone_node) != nullptr) {
     Tidy(Finding::Kind::kHoldUnneeded, a,
          Text("node ", a.name(), " holds ", Layer::FileName(hold.layer), " for clone ",
@@ -165,10 +173,6 @@ void CheckPass::CheckHold(Member& a, const HoldRecord& hold) {
     return;
   }
   AbsentNode(hold.clone_node).users.push_back("the hold for clone " + hold.clone_name);
-  if (FindLayer(&a, hold.layer) != nullptr) return;
-  Damage(Finding::Kind::kHoldLayer, a,
-         Text("node ", a.name(), " holds ", Layer::FileName(hold.layer), " for clone ",
-              hold.clone_name, ", but has no such layer; delete the clone and make it again"));
 }
 
 // Only the head of a clone that is being copied may lie over a layer of another node.

@@ -71,10 +71,32 @@ bool CheckPass::IsBeingCancelled(const LayerView& head) {
 }
 
 void CheckPass::CheckParent(const LayerView& layer) {
-  if (layer.flat()) return;
   const Member& member = *layer.member;
+  const LayerRecord& record = layer.record;
+  if (layer.flat()) {
+    if (record.parent_bytes == 0 && record.parent_node.empty()) return;
+    Damage(Finding::Kind::kParentBounds, member,
+           Text("node ", member.name(), ": ", layer.name, " lies over nothing, but shows ",
+                record.parent_bytes, " bytes of that; compare with a backup"));
+    return;
+  }
+  if (record.parent_node == member.uuid()) {
+    Damage(Finding::Kind::kParentMissing, member,
+           Text("node ", member.name(), ": ", layer.name,
+                " names its own node as another one, where it depends on it; compare with a "
+                "backup"));
+  }
   const Member* const on = FindMember(ParentNodeOf(layer));
-  if (on == nullptr) return;  // ReportAbsent tells
+  if (on == nullptr) {  // ReportAbsent tells
+    for (const Member& other : members_) {
+      if (FindLayer(&other, record.parent) == nullptr) continue;
+      Damage(Finding::Kind::kParentMissing, member,
+             Text("node ", member.name(), ": ", layer.name, " lies over ",
+                  Layer::FileName(record.parent), " of a node that is not there, but node ",
+                  other.name(), " has that layer; compare with a backup"));
+    }
+    return;
+  }
   if (layer.parent == nullptr) {
     // A clone that was cancelled while somebody read it, or whose cancelling is to be finished by
     // the next mount, may be left over without its source.

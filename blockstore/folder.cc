@@ -59,6 +59,7 @@ void Folder::Work() {
 }
 
 bool Folder::FoldAll() {
+  if (!node_.trusted()) return true;
   {
     // What a crash left is freed first: it is looked for where the catalog says nothing is.
     MutexLock lock(store_.mu_);
@@ -114,8 +115,8 @@ Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
   const LayerRecord over = layers.over->record();
   if (over.parent != pair.under || !over.parent_node.empty()) return busy;
   if (!layers.under->Recorded()) return busy;
-  if (!node->CheckAnswers().ok() || node->catalog().fenced() || node->catalog().read_only() ||
-      layers.under->failed() || layers.over->failed()) {
+  if (!node->trusted() || !node->CheckAnswers().ok() || node->catalog().fenced() ||
+      node->catalog().read_only() || layers.under->failed() || layers.over->failed()) {
     return busy;
   }
   // Moving takes room before it gives some; what is left is for commits.

@@ -40,6 +40,31 @@ Result<uint64_t> ChainBytes(const LayerTable& layers, Layer* top, uint64_t size_
   return std::min(total, BlocksFor(size_bytes, block_size) * block_size);
 }
 
+namespace {
+
+// What `layer` has and hides, put over what `map` shows so far.
+Status AddPresence(Layer* layer, ExtentMap& map) {
+  uint64_t end = 0;
+  Status done = layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
+    end = run.end();
+    if (end > map.size()) return;
+    if (run.state == BlockState::kZero && Sabotaged(Sabotage::kZeroNotLoaded)) return;
+    const bool here = run.state == BlockState::kHere;
+    map.Assign({run.first, run.count}, here ? layer->ref() : LayerRef::kHole);
+  });
+  if (done.ok() && end > map.size()) {
+    done = Error{Errc::kCorrupt, Text("the catalog of node ", layer->node()->name(), " says that ",
+                                      layer->FileName(), ", which has ", map.size(),
+                                      " blocks, has a presence of blocks up to ", end)};
+  }
+  if (!done.ok() && done.error().code == Errc::kCorrupt) {
+    layer->node()->Distrust(done.error().message);
+  }
+  return done;
+}
+
+}  // namespace
+
 Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_size) {
   VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers, top));
   ExtentMap map;
@@ -60,13 +85,7 @@ Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_s
       map.Assign({0, map.size()}, layer->ref());
       continue;
     }
-    VOLFS_TRY(layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
-      if (run.first >= map.size()) return;
-      const BlockRange blocks{run.first, std::min(run.count, map.size() - run.first)};
-      if (run.state == BlockState::kZero && Sabotaged(Sabotage::kZeroNotLoaded)) return;
-      const bool here = run.state == BlockState::kHere;
-      map.Assign(blocks, here ? layer->ref() : LayerRef::kHole);
-    }));
+    VOLFS_TRY(AddPresence(layer, map));
   }
   return map;
 }

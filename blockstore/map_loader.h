@@ -13,7 +13,9 @@ namespace volfs {
 //
 // Requires: nothing of `top` is pending (a frozen layer, or a head that was not written since the
 // mount). Cost: one pass over the presence of every layer of the chain.
-// Errors: kCorrupt if a parent is neither known nor registered as missing; those of the catalogs.
+// Errors: kCorrupt if a parent is neither known nor registered as missing, or if a layer's presence
+// is damaged or past its end (that layer's node is not trusted any more then); those of the
+// catalogs.
 Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_size);
 
 // What `top` and the layers under it take on the nodes that are mounted; at most `size_bytes` in

@@ -161,6 +161,10 @@ std::string Node::State() const {
     return Text("fenced: nothing more is written to it until the next mount, since ",
                 catalog_->fence_reason());
   }
+  if (!trusted()) {
+    MutexLock lock(doubt_mu_);
+    return doubt_;
+  }
   switch (fullness()) {
     case Fullness::kFull:
       return "full: nothing new is made there; delete volumes or snapshots, or make its filesystem "
@@ -171,6 +175,17 @@ std::string Node::State() const {
       break;
   }
   return "ok";
+}
+
+void Node::Distrust(const std::string& why) {
+  {
+    MutexLock lock(doubt_mu_);
+    if (!doubt_.empty()) return;
+    doubt_ = Text("doubtful: its catalog contradicts itself (", why,
+                  "), so nothing of it is freed; unmount, then run `volfs check`");
+  }
+  trusted_.store(false, std::memory_order_release);
+  LogError(Text("node ", name(), " is doubtful: its catalog contradicts itself (", why, ")"));
 }
 
 }  // namespace volfs

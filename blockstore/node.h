@@ -15,6 +15,7 @@
 #include "blockstore/lineage.h"
 #include "blockstore/node_directory.h"
 #include "blockstore/node_lock.h"
+#include "blockstore/runtime.h"
 #include "blockstore/unsynced_volumes.h"
 
 namespace volfs {
@@ -97,8 +98,14 @@ class Node {
   // or synced is looked at by itself.
   void LookForLoss();
 
-  // "ok", or what is wrong with it: it does not answer, cannot be written, is (nearly) full. Waits
-  // for nothing.
+  // What the catalog says contradicts itself. A row that is wrong or missing may be the only one
+  // that says what a layer is needed for, so until the next mount nothing of this node is freed: no
+  // layer, block, hold or file. The first reason is kept, and logged. Cost of trusted(): one load.
+  void Distrust(const std::string& why) VOLFS_EXCLUDES(doubt_mu_);
+  [[nodiscard]] bool trusted() const { return trusted_.load(std::memory_order_acquire); }
+
+  // "ok", or what is wrong with it: it does not answer, cannot be written, frees nothing, is
+  // (nearly) full. Waits for nothing.
   [[nodiscard]] std::string State() const;
 
  private:
@@ -117,6 +124,9 @@ class Node {
   Foreground foreground_;
   std::atomic<Fullness> fullness_{Fullness::kRoomy};
   UnsyncedVolumes unsynced_;
+  std::atomic<bool> trusted_{true};
+  mutable Mutex doubt_mu_;
+  std::string doubt_ VOLFS_GUARDED_BY(doubt_mu_);
 };
 
 // A new id: 55 random bits, never kNoId. The caller checks it for collisions.

@@ -159,7 +159,7 @@ Status Reclaimer::Alone(const Node& node, const std::function<Status()>& work) {
 
 Status Reclaimer::AloneWith(Id id, const std::function<Status(Layer*)>& work) {
   const Node* const node = layers_.NodeOf(id);
-  if (node == nullptr) return OkStatus();
+  if (node == nullptr || !node->trusted()) return OkStatus();
   return Alone(*node, [&] {
     Layer* const layer = layers_.Find(id);
     return layer == nullptr ? OkStatus() : work(layer);
@@ -390,6 +390,8 @@ void Reclaimer::NotePunched(Id layer) {
 }
 
 Status Reclaimer::PunchGarbageAlone(Layer* layer) {
+  // All of it is looked at first: before a row that cannot be right no gap is one for certain.
+  VOLFS_TRY(ForEachOwn(layer, block_size_, [](const BlockRange&) {}));
   // The gaps between what it has, the one after the last included.
   uint64_t gap = 0;
   DataCursor cursor;

@@ -34,6 +34,9 @@ namespace volfs {
 // began before (the epoch), then the punch or the unlink. A crash in between leaves space that the
 // next mount finds (recovery.h).
 //
+// Of a node that is not trusted (Node::Distrust) nothing is freed: what would be stays for the next
+// mount.
+//
 // Thread-safety: all methods from any thread. Locks: reclaim_mu_ > tree_mu_ (a leaf).
 class Reclaimer {
  public:
@@ -118,7 +121,7 @@ class Reclaimer {
   struct Step;
   struct Plan;
 
-  // Alone on the layer's node; nothing if it is gone, or its node is not mounted.
+  // Alone on the layer's node; nothing if it is gone, or its node is not mounted or not trusted.
   Status AloneWith(Id layer, const std::function<Status(Layer*)>& work);
   // All of these inside Alone.
   [[nodiscard]] Place PlaceOf(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);

@@ -57,6 +57,29 @@ void Recovery::FindAbsent() {
   }
 }
 
+Status Recovery::FindDoubts() {
+  std::vector<NodeRows> rows;
+  for (const auto& node : store_.nodes_) {
+    NodeRows& of_node = rows.emplace_back();
+    of_node.rows = &node->contents();
+    VOLFS_ASSIGN(const std::vector<Id> layers, node->catalog().LayersWithPresence());
+    of_node.with_presence.insert(layers.begin(), layers.end());
+    for (const LayerRecord& layer : node->contents().layers) {
+      if (layer.has_file || !of_node.with_presence.contains(layer.id)) continue;
+      const auto note = [&](const PresenceRun& run) {
+        if (run.state == BlockState::kHere) of_node.here_without_file.insert(layer.id);
+      };
+      const Status loaded = node->catalog().LoadPresence(layer.id, note);
+      // Damaged rows are an error of the volumes that read them.
+      if (!loaded.ok() && loaded.error().code != Errc::kCorrupt) return loaded;
+      if (!loaded.ok()) node->Distrust(loaded.error().message);
+    }
+  }
+  doubts_ = FindContradictions(rows);
+  for (const auto& [uuid, why] : doubts_.nodes) FindByUuid(uuid)->Distrust(why);
+  return OkStatus();
+}
+
 Status Recovery::Run() {
   FindAbsent();
   for (const auto& node : store_.nodes_) {
@@ -72,14 +95,12 @@ Status Recovery::Run() {
     }
     VOLFS_TRY(LoadLayers(*node));
   }
+  VOLFS_TRY(FindDoubts());
   for (const auto& node : store_.nodes_) {
-    VOLFS_TRY(LinkLayers(*node));
+    LinkLayers(*node);
     VOLFS_TRY(LoadVolumes(*node));
-    LoadSnapshots(*node);
-    for (const HoldRecord& hold : node->contents().holds) {
-      holds_[hold.clone] = hold;
-      hold_nodes_[hold.clone] = node.get();
-    }
+    VOLFS_TRY(LoadSnapshots(*node));
+    for (const HoldRecord& hold : node->contents().holds) holds_[{node.get(), hold.clone}] = hold;
   }
   for (const auto& node : store_.nodes_) {
     for (const CloneRecord& clone : node->contents().clones) {
@@ -90,9 +111,10 @@ Status Recovery::Run() {
   VOLFS_TRY(DropEmptyGhosts());
   for (const auto& node : store_.nodes_) {
     VOLFS_TRY(LoadVolumeSettings(*node));
-    VOLFS_TRY(RemoveOrphans(*node));
-    if (!WasClean(node->contents())) ListUnpunched(*node);
+    if (node->trusted()) VOLFS_TRY(RemoveOrphans(*node));
+    if (node->trusted() && !WasClean(node->contents())) ListUnpunched(*node);
     MutexLock lock(store_.mu_);
+    store_.tidy_failed_ = store_.tidy_failed_ || !node->trusted();
     for (const auto& [key, value] : node->contents().settings) {
       store_.settings_.emplace(key, value);
     }
@@ -123,7 +145,7 @@ Status Recovery::Run() {
 Status Recovery::DropEmptyGhosts() {
   MutexLock lock(store_.mu_);
   for (auto ghost = store_.ghosts_.begin(); ghost != store_.ghosts_.end();) {
-    if (store_.snapshot_names_.contains(ghost->first)) {
+    if (store_.snapshot_names_.contains(ghost->first) || !ghost->second.node->trusted()) {
       ++ghost;
       continue;
     }
@@ -150,22 +172,23 @@ Status Recovery::LoadLayers(Node& node) {
   return OkStatus();
 }
 
-Status Recovery::LinkLayers(Node& node) {
+void Recovery::LinkLayers(Node& node) {
   for (const LayerRecord& record : node.contents().layers) {
     if (record.parent == kNoId) continue;
-    Layer* parent = store_.layers_.Find(record.parent);
-    if (record.parent_node.empty()) {
-      if (parent == nullptr || parent->node() != &node) {
-        return Error{Errc::kCorrupt, Text("the catalog of node ", node.name(),
-                                          " names a layer that it does not have")};
-      }
-      store_.reclaimer_->AddChild(parent, store_.layers_.Find(record.id));
-    } else if (parent == nullptr) {
+    Layer* const parent = store_.layers_.Find(record.parent);
+    const bool doubtful = doubts_.layers.contains(record.id);
+    if (parent == nullptr && !doubtful) {
       // Its ranges are errors; whose fault that is, the clone's status says.
       store_.layers_.AddMissing(record.parent, NameOf(record.parent_node));
+    } else if (parent == nullptr) {
+      continue;
+    } else if (doubtful || (!node.trusted() && parent->node() != &node)) {
+      // Never given back in this mount: whether it is needed cannot be told.
+      store_.reclaimer_->AddUse(parent);
+    } else if (record.parent_node.empty()) {
+      store_.reclaimer_->AddChild(parent, store_.layers_.Find(record.id));
     }
   }
-  return OkStatus();
 }
 
 Status Recovery::LoadVolumes(Node& node) {
@@ -187,10 +210,9 @@ Status Recovery::LoadVolumes(Node& node) {
       store_.ghosts_[record.id] = {record, &node};
       continue;
     }
-    Layer* const head = store_.layers_.Find(record.head);
-    if (head == nullptr || head->node() != &node) {
-      return Error{Errc::kCorrupt, Text("volume ", record.name, " of node ", node.name(),
-                                        ": its layer is not in the catalog")};
+    Layer* head = store_.layers_.Find(record.head);
+    if (head == nullptr || head->node() != &node) {  // it is refused
+      head = store_.layers_.AddLost(record.head, node.name());
     }
     store_.reclaimer_->AddPoint(head);
     // shared_ptr: see store_.h, "looking".
@@ -199,32 +221,61 @@ Status Recovery::LoadVolumes(Node& node) {
     store_.by_name_[record.name] = volume;
     store_.by_id_[record.id] = volume;
     heads_[head->id()] = volume;
+    const auto refused = doubts_.volumes.find(record.id);
+    if (refused != doubts_.volumes.end()) volume->Refuse(refused->second);
   }
   return OkStatus();
 }
 
-void Recovery::LoadSnapshots(Node& node) {
+Status Recovery::LoadSnapshots(Node& node) {
   MutexLock lock(store_.mu_);
   for (const SnapshotRecord& record : node.contents().snapshots) {
+    if (store_.snapshots_.contains(record.id)) {
+      return Error{Errc::kCorrupt, Text("snapshot ", record.name, " of node ", node.name(),
+                                        " has the id of another; was its directory copied?")};
+    }
     Layer* const layer = store_.layers_.Find(record.layer);
     if (layer != nullptr) store_.reclaimer_->AddPoint(layer);
-    store_.snapshots_[record.id] = {record, &node, {}};
+    Store::SnapshotEntry& entry = store_.snapshots_[record.id];
+    entry.record = record;
+    entry.node = &node;
+    const auto refused = doubts_.snapshots.find(record.id);
+    if (refused != doubts_.snapshots.end()) entry.refused = refused->second;
     store_.snapshot_names_[record.volume][record.name] = record.id;
   }
+  return OkStatus();
+}
+
+std::shared_ptr<Volume> Recovery::FindVolume(const Node& node, Id id) {
+  MutexLock lock(store_.mu_);
+  const auto found = store_.by_id_.find(id);
+  if (found == store_.by_id_.end() || &found->second->node() != &node) return nullptr;
+  return found->second;
 }
 
 Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
   Node* const a = FindByUuid(clone.source_node);
+  const std::shared_ptr<Volume> volume = FindVolume(b, clone.clone);
+  const bool trusted = b.trusted() && (a == nullptr || a->trusted());
+  if (volume != nullptr && volume->refused()) {
+    KeepRefused(volume, clone);
+    return OkStatus();
+  }
   switch (clone.state) {
     case CloneState::kCopying:
-      return KeepClone(b, clone);
+      if (volume != nullptr) KeepClone(b, volume, clone);
+      return OkStatus();  // a job without a volume: the node is not trusted, so its hold stays
     case CloneState::kIntent:
     case CloneState::kDeleting:
-      return ForgetClone(b, clone);
+      if (trusted) return ForgetClone(b, volume, clone);
+      if (volume == nullptr) return OkStatus();
+      volume->Refuse("it is being deleted, which waits until its node can be trusted");
+      KeepRefused(volume, clone);
+      return OkStatus();
     case CloneState::kReleasing:
       break;
   }
-  if (a == nullptr) {
+  if (a == nullptr || !trusted) {
     MutexLock lock(store_.mu_);
     Store::CloneEntry entry;
     entry.record = clone;
@@ -232,28 +283,27 @@ Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
     store_.clones_[clone.clone] = std::move(entry);
     return OkStatus();
   }
-  if (holds_.erase(clone.clone) != 0)
+  if (holds_.erase({a, clone.clone}) != 0) {
     VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
+  }
   return b.catalog().Commit({DeleteClone{clone.clone}}, Room::kFree);
 }
 
-Status Recovery::ForgetClone(Node& b, const CloneRecord& clone) {
+Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
+                             const CloneRecord& clone) {
   Node* const a = FindByUuid(clone.source_node);
-  if (a != nullptr && holds_.erase(clone.clone) != 0) {
+  if (a != nullptr && holds_.erase({a, clone.clone}) != 0) {
     VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
   }
   CatalogChange change;
-  {
+  if (volume != nullptr) {
+    // Its layer is left without a point; the background frees it.
+    change.emplace_back(DeleteVolume{clone.clone});
+    heads_.erase(volume->head()->id());
+    store_.reclaimer_->DropPoint(volume->head());
     MutexLock lock(store_.mu_);
-    const auto volume = store_.by_id_.find(clone.clone);
-    if (volume != store_.by_id_.end()) {
-      // Its layer is left without a point; the background frees it.
-      change.emplace_back(DeleteVolume{clone.clone});
-      heads_.erase(volume->second->head()->id());
-      store_.reclaimer_->DropPoint(volume->second->head());
-      store_.by_name_.erase(volume->second->name());
-      store_.by_id_.erase(volume);
-    }
+    store_.by_name_.erase(volume->name());
+    store_.by_id_.erase(clone.clone);
   }
   change.emplace_back(DeleteClone{clone.clone});
   LogInfo(Text("clone ", clone.name, " of ", clone.source_name,
@@ -262,61 +312,68 @@ Status Recovery::ForgetClone(Node& b, const CloneRecord& clone) {
   return b.catalog().Commit(std::move(change), Room::kFree);
 }
 
-Status Recovery::KeepClone(Node& b, const CloneRecord& clone) {
-  Node* const a = FindByUuid(clone.source_node);
+void Recovery::KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRecord& clone) {
+  Store::CloneEntry entry;
+  entry.record = clone;
+  entry.source_node = FindByUuid(clone.source_node);
+  entry.trouble = volume->failure();
   MutexLock lock(store_.mu_);
-  const auto volume = store_.by_id_.find(clone.clone);
-  if (volume == store_.by_id_.end()) {
-    return Error{Errc::kCorrupt, Text("the catalog of node ", b.name(), " has a copy job for ",
-                                      clone.name, ", but no such volume")};
-  }
+  store_.clones_[clone.clone] = std::move(entry);
+}
+
+void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone) {
+  Node* const a = FindByUuid(clone.source_node);
   Store::CloneEntry entry;
   entry.record = clone;
   entry.source_node = a;
-  const auto hold = holds_.find(clone.clone);
+  Layer* const head = volume->head();
+  Layer* const under = store_.layers_.Find(head->record().parent);
+  const bool there = a != nullptr && under != nullptr && under->node() == a;
+  const auto hold = holds_.find({a, clone.clone});
+  if (there) entry.held = under;
   if (a == nullptr) {
     entry.trouble = Text("node ", clone.source_node_name, " is not mounted");
-  } else if (hold == holds_.end() || hold_nodes_.at(clone.clone) != a) {
+  } else if (hold == holds_.end() || !there) {
     entry.trouble = Text("node ", a->name(),
                          " no longer holds its source, so what was not copied "
                          "yet is lost; delete this clone and make it again");
     // Its layer may be there, without what nobody else needs: that must not be read as zeros. Of a
     // clone on its source's own node it has all, as one that lies over it.
-    Layer* const head = volume->second->head();
     if (a != &b) head->LoseParent(store_.layers_.AddLost(head->record().parent, a->name()));
+    // It is kept all the same: it has all if just the hold's row was lost, and that is restored.
+    if (there) store_.reclaimer_->AddUse(under);
   } else {
-    entry.held = store_.layers_.Find(hold->second.layer);
-    if (entry.held == nullptr) {
-      return Error{Errc::kCorrupt, Text("the catalog of node ", a->name(), " has a hold for clone ",
-                                        clone.name, " on a layer that it does not have")};
-    }
     entry.lock = hold->second.snapshot != kNoId ? hold->second.snapshot : hold->second.volume;
-    store_.locked_[entry.lock] = clone.clone;
   }
+  MutexLock lock(store_.mu_);
+  if (entry.lock != kNoId) store_.locked_[entry.lock] = clone.clone;
   store_.clones_[clone.clone] = std::move(entry);
-  return OkStatus();
+}
+
+void Recovery::LockForAbsent(const HoldRecord& hold) {
+  Store::CloneEntry entry;
+  entry.absent = true;
+  entry.lock = hold.snapshot != kNoId ? hold.snapshot : hold.volume;
+  entry.record.name = hold.clone_name;
+  MutexLock lock(store_.mu_);
+  store_.locked_.emplace(entry.lock, hold.clone);
+  store_.clones_[hold.clone] = std::move(entry);
 }
 
 Status Recovery::ReconcileHolds(Node& a) {
   for (const HoldRecord& hold : a.contents().holds) {
-    if (!holds_.contains(hold.clone) || hold_nodes_.at(hold.clone) != &a) continue;
+    if (!holds_.contains({&a, hold.clone})) continue;
     const Node* const b = FindByUuid(hold.clone_node);
-    // touch nothing: its node may come back
-    bool needed = b == nullptr && !Sabotaged(Sabotage::kReleaseForAbsent);
+    // touch nothing: its node may come back, or its rows be restored
+    const bool untouched = (b == nullptr && !Sabotaged(Sabotage::kReleaseForAbsent)) ||
+                           (b != nullptr && !b->trusted()) || !a.trusted();
+    bool known = false;
     {
       MutexLock lock(store_.mu_);
-      needed = needed || store_.clones_.contains(hold.clone);
-      if (b == nullptr) {
-        const Id source = hold.snapshot != kNoId ? hold.snapshot : hold.volume;
-        store_.locked_.emplace(source, hold.clone);
-        Store::CloneEntry entry;
-        entry.absent = true;
-        entry.lock = source;
-        entry.record.name = hold.clone_name;
-        store_.clones_[hold.clone] = std::move(entry);
-      }
+      known = store_.clones_.contains(hold.clone);
     }
-    if (needed) {
+    if (untouched && !known) LockForAbsent(hold);
+    if (untouched || known) {
       if (Layer* const layer = store_.layers_.Find(hold.layer)) store_.reclaimer_->AddUse(layer);
       continue;
     }
@@ -341,7 +398,7 @@ Status Recovery::LoadVolumeSettings(Node& node) {
     }
     if (!taken) stale.emplace_back(DeleteSetting{key});
   }
-  return stale.empty() ? OkStatus() : node.catalog().Commit(std::move(stale), Room::kFree);
+  return stale.empty() || !node.trusted() ? OkStatus() : node.catalog().Commit(std::move(stale), Room::kFree);
 }
 
 bool Recovery::TakeCopyRate(Id clone, const std::string& value) {
@@ -376,6 +433,7 @@ bool Recovery::TakeIo(Id id, const std::string& value) {
     volume = found->second;
   }
   volume->set_wants_native(true);
+  if (volume->refused()) return true;
   if (const Status adopted = volume->AdoptAfterCrash(); !adopted.ok()) {
     LogWarning(Text(volume->name(), ": ", adopted.error().message));
   }

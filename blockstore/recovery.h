@@ -2,7 +2,9 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
+#include "blockstore/row_relations.h"
 #include "blockstore/store.h"
 
 namespace volfs {
@@ -30,6 +32,11 @@ inline constexpr char kCleanKey[] = "clean";
 // writes that were never committed are put on Store's list to be punched, in the background. Not
 // only the heads: one may have been frozen before the background of an earlier mount came to it.
 //
+// Rows that contradict each other (row_relations.h) never keep a store from being mounted if it can
+// be told which volumes and snapshots they are about: these are refused by name. Of their node, and
+// of what may lie under them elsewhere, everything is kept as it is: nothing in the table above is
+// released, forgotten or removed where one of both nodes is not trusted (Node::Distrust).
+//
 // Used once, by Store::Open, before anything else runs.
 class Recovery {
  public:
@@ -37,14 +44,22 @@ class Recovery {
   Status Run();
 
  private:
+  Status FindDoubts();
+  // Null: there is none, or it is on another node.
+  std::shared_ptr<Volume> FindVolume(const Node& node, Id id);
+  // The clone is in error; its job and hold stay as they are until it is deleted.
+  void KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
+  // The clone is known by its hold only: nobody may delete or clone the source meanwhile.
+  void LockForAbsent(const HoldRecord& hold);
   Status DropEmptyGhosts();
   Status LoadLayers(Node& node);
-  Status LinkLayers(Node& node);
+  void LinkLayers(Node& node);
   Status LoadVolumes(Node& node);
-  void LoadSnapshots(Node& node);
+  Status LoadSnapshots(Node& node);
   Status ReconcileClone(Node& b, const CloneRecord& clone);
-  Status KeepClone(Node& b, const CloneRecord& clone);
-  Status ForgetClone(Node& b, const CloneRecord& clone);
+  void KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
+  // `volume`: what there is of it; null: nothing.
+  Status ForgetClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
   Status ReconcileHolds(Node& a);
   Status LoadVolumeSettings(Node& node);
   bool TakeCopyRate(Id clone, const std::string& value);
@@ -57,9 +72,9 @@ class Recovery {
   [[nodiscard]] std::string NameOf(const std::string& uuid) const;
 
   Store& store_;
-  std::map<Id, HoldRecord> holds_;  // by clone; those of the nodes that are mounted
-  std::map<Id, Node*> hold_nodes_;
-  std::map<Id, std::shared_ptr<Volume>> heads_;  // by layer
+  Contradictions doubts_;
+  std::map<std::pair<const Node*, Id>, HoldRecord> holds_;  // by their node and clone
+  std::map<Id, std::shared_ptr<Volume>> heads_;             // by layer
 };
 
 }  // namespace volfs

@@ -77,7 +77,7 @@ void Store::Start() {
   {
     MutexLock lock(mu_);
     for (const auto& [id, entry] : clones_) {
-      if (entry.held != nullptr) dependent.push_back(id);
+      if (entry.held != nullptr && entry.trouble.empty()) dependent.push_back(id);
     }
   }
   for (const Id id : dependent) StartJob(id);
@@ -135,6 +135,7 @@ Status Store::Close() {
     MutexLock lock(mu_);
     clean = clean && tidy_;
   }
+  for (const auto& node : nodes_) clean = clean && node->trusted();
   if (const Status synced = reclaimer_->SyncPunched(); !synced.ok()) {
     clean = false;
     LogWarning(Text("unmounting: ", synced.error().message));
@@ -368,6 +369,11 @@ Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {
     if (found == snapshots_.end()) return Error{Errc::kNotFound, "no such snapshot"};
     if (auto image = found->second.image.lock()) return image;
     record = found->second.record;
+    if (const std::string& why = found->second.refused; !why.empty()) {
+      return Error{Errc::kCorrupt, Text("snapshot ", record.name,
+                                        ": what the catalog says of it cannot be so: ", why,
+                                        "; unmount, then run `volfs check`")};
+    }
   }
   Layer* const layer = layers_.Find(record.layer);
   if (layer == nullptr) {

@@ -285,10 +285,10 @@ class Store {
     std::shared_ptr<CloneJob> job;  // null: it cannot be copied now, `trouble` says why
     std::string trouble;
     Node* source_node = nullptr;  // null: not mounted
-    Layer* held = nullptr;
-    Id lock = kNoId;          // the volume or snapshot whose lock it has
-    bool owed = false;        // whole, but the hold could not be released: A is not mounted
-    bool absent = false;      // known by its hold only: the clone's own node is not mounted
+    Layer* held = nullptr;  // what it is copied from; there may be no hold, then `trouble` says so
+    Id lock = kNoId;        // the volume or snapshot whose lock it has
+    bool owed = false;      // whole, but the hold could not be released: A is not mounted
+    bool absent = false;    // known by its hold only: the clone's own node is not mounted
     uint64_t most_bytes = 0;  // that it may have to copy, as long as that is not counted
     uint64_t copy_rate = Throttle::kUnlimited;
   };
@@ -297,6 +297,7 @@ class Store {
     Node* node = nullptr;
     // weak_ptr: the map is shared by those who have it open and goes with the last of them.
     std::weak_ptr<const FrozenImage> image;
+    std::string refused{};  // empty, or why none of it may be shown (row_relations.h)
   };
   struct Ghost {  // a deleted volume whose snapshots live on
     VolumeRecord record;

@@ -73,7 +73,11 @@ Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) c
     type = "standard";
     const bool known = std::any_of(nodes_.begin(), nodes_.end(),
                                    [&](const auto& n) { return offers(*n, "standard"); });
-    if (!known) type = (node != nullptr ? *node : *nodes_.front()).record().types.front().name;
+    const Node& where = node != nullptr ? *node : *nodes_.front();
+    if (!known && where.record().types.empty()) {
+      return Error{Errc::kInvalid, Text("node ", where.name(), " offers no type of volume")};
+    }
+    if (!known) type = where.record().types.front().name;
   }
   for (const auto& candidate : nodes_) {
     if (!offers(*candidate, type)) continue;

@@ -117,6 +117,16 @@ Error Volume::Fail(const Error& error) {
   return error;
 }
 
+void Volume::Refuse(const std::string& why) {
+  {
+    MutexLock lock(meta_mu_);
+    failure_ = Text("what the catalog says of it cannot be so: ", why,
+                    "; none of it is shown, changed or freed. Unmount, then run `volfs check`");
+  }
+  read_only_.store(true, std::memory_order_release);
+  if (!refused_.exchange(true)) LogError(Text(name(), ": ", failure()));
+}
+
 // --- size --------------------------------------------------------------------------------------
 
 Status Volume::Grow(uint64_t size_bytes) {

@@ -86,6 +86,7 @@ class Volume {
 
   // Builds the map from the catalogs if it is not in memory, and keeps it there. Everything below
   // that reads or writes bytes calls it itself. kNotFound: it was deleted, and nobody has it open.
+  // kCorrupt: it is refused, or is from now on, as its map cannot be so.
   Result<MapUses::Use> UseMap() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
   void SetMap(ExtentMap map) VOLFS_EXCLUDES(map_mu_);  // of a volume just made
   [[nodiscard]] bool loaded() const { return map_uses_.loaded(); }
@@ -183,7 +184,12 @@ class Volume {
   // The deletion is durable: `gone` is called once, when nobody has it open any more.
   void FinishDelete(std::function<void()> gone) VOLFS_EXCLUDES(open_mu_);
 
-  // Why this volume can no longer be written, its own reason or its node's; empty if it can.
+  // What the catalogs say of it cannot be so: no byte of it is read or written from now on.
+  void Refuse(const std::string& why) VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] bool refused() const { return refused_.load(std::memory_order_acquire); }
+
+  // Why this volume can no longer be written, or not be read either, its own reason or its
+  // node's; empty if it can.
   [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(meta_mu_);
   // Why what was written to it is not durable although it should be by now: failure(), or why the
   // last commit was refused, which is tried again; empty if all is well. `error` for users.
@@ -343,6 +349,7 @@ class Volume {
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
   std::atomic<bool> read_only_{false};
   std::atomic<bool> noted_{false};  // NoteUnsynced
+  std::atomic<bool> refused_{false};
   std::atomic<uint64_t> cache_epoch_{0};
   std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_

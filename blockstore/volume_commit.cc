@@ -50,7 +50,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
   const MapUses::Use use = map_uses_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load()) return OkStatus();
+  if (deleted_.load() || refused()) return OkStatus();  // nobody could write to the latter
   VOLFS_TRY(CheckWritable());
   VOLFS_TRY(LearnSize());  // of a size that is not known nothing can be acknowledged
   struct Taken {
@@ -294,6 +294,7 @@ Status Volume::WaitHydrated(const BlockRange& range) {
 }
 
 Result<bool> Volume::PunchGarbage(Id layer) {
+  if (refused()) return Error{Errc::kCorrupt, Text(name(), ": ", failure())};
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes(), bs);
   // What is written meanwhile is not garbage, and may be missing from what the cursor knows.

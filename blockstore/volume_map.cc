@@ -20,6 +20,7 @@ Result<MapUses::Use> Volume::UseMap() {
 Status Volume::Load() {
   MutexLock loading(load_mu_);
   if (map_uses_.loaded()) return OkStatus();
+  if (refused()) return Error{Errc::kCorrupt, Text(name(), ": ", failure())};
   const Gate::Passage stay = node_.shape().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   // Its layers may be gone, but for those who have it open.
@@ -28,8 +29,12 @@ Status Volume::Load() {
   }
   Layer* const top = head();
   assert(top->pending_blocks() == 0 || Sabotaged(Sabotage::kGiveBackPending));
-  VOLFS_ASSIGN(ExtentMap map, LoadMap(context_.layers, top, context_.block_size));
-  SetMap(std::move(map));
+  Result<ExtentMap> map = LoadMap(context_.layers, top, context_.block_size);
+  if (!map.ok()) {
+    if (map.error().code == Errc::kCorrupt) Refuse(map.error().message);
+    return map.error();
+  }
+  SetMap(std::move(map.value()));
   return OkStatus();
 }
 

@@ -198,6 +198,7 @@ TEST_F(CheckCloneTest, TheParentOfACloneIsMissing) {
   const Id held = Hold().layer;
   LayerRecord head = HeadOf("a", "src");
   head.parent = kNoId;  // so that only the clone misses it
+  head.parent_bytes = 0;
   head.has_file = true;
   Plant("a", {DeleteLayer{held}, PutLayer{head}, ClearPresence{head.id}});
   std::filesystem::rename(FileOf("a", held), FileOf("a", head.id));
