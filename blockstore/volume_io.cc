@@ -58,7 +58,7 @@ Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t end = offset_bytes + data.size();
-  if (end > size_bytes()) VOLFS_TRY(GrowTo(end));
+  if (end > size_bytes() && !data.empty()) VOLFS_TRY(GrowTo(end));
   while (offset_bytes < end) {
     const Lookup found = Find(offset_bytes / context_.block_size);
     size_t wrote = 0;
