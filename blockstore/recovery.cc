@@ -398,7 +398,8 @@ Status Recovery::LoadVolumeSettings(Node& node) {
     }
     if (!taken) stale.emplace_back(DeleteSetting{key});
   }
-  return stale.empty() || !node.trusted() ? OkStatus() : node.catalog().Commit(std::move(stale), Room::kFree);
+  return stale.empty() || !node.trusted() ? OkStatus()
+                                          : node.catalog().Commit(std::move(stale), Room::kFree);
 }
 
 bool Recovery::TakeCopyRate(Id clone, const std::string& value) {

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+// The fuzz targets: each takes any bytes, and aborts if something is not as it must be. libFuzzer
+// calls them (lib_fuzzer.cc, scripts/fuzz); corpus_test.cc replays corpus/NAME in every build.
+namespace volfs::fuzz {
+
+using Input = std::span<const uint8_t>;
+
+void request(Input input);   // what is written to request files
+void text(Input input);      // names and sizes
+void control(Input input);   // files below control/: looked up, listed, opened, read, written
+void store(Input input);     // a store whose rows, pages and files were changed is mounted
+void sequence(Input input);  // operations on a store, held against what they must leave
+
+// Not assert(): it names what did not hold, and a build may have NDEBUG.
+void Require(bool holds, std::string_view what);
+
+// Reads decisions from an input; zeros once it is used up.
+class Decisions {
+ public:
+  explicit Decisions(Input input) : rest_(input) {}
+  [[nodiscard]] bool empty() const { return rest_.empty(); }
+  uint8_t Byte();
+  uint64_t Number();  // eight bytes
+  // Less than `bound`, which is not 0 and at most 65536.
+  size_t Below(size_t bound);
+  // As many bytes as the next one says, or `most`.
+  std::string Text(size_t most);
+
+ private:
+  Input rest_;
+};
+
+}  // namespace volfs::fuzz

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blockstore/store.h"
+#include "tests/fuzz/row_tables.h"
+#include "tests/support/temp_dir.h"
+
+namespace volfs::fuzz {
+
+// What is in a plain file: most are sparse, and may be large.
+struct FileBytes {
+  uint64_t size_bytes = 0;
+  std::map<uint64_t, std::string> data;  // by offset: what is no hole
+};
+using Files = std::map<std::string, FileBytes>;  // by path
+
+// A small closed store of the nodes "a" and "b", made once in a process, and put back as it was for
+// each input. All ids in it are the same in every process, so that an input means the same, too.
+class StoreTemplate {
+ public:
+  // `fill` makes what is in it, through the store's own methods; nothing is copied or folded
+  // meanwhile.
+  explicit StoreTemplate(const std::function<void(Store&)>& fill);
+
+  void Restore();
+  [[nodiscard]] std::string NodePath(int node) const { return dir_ / (node == 0 ? "a" : "b"); }
+  [[nodiscard]] std::string CatalogPath(int node) const { return NodePath(node) + "/catalog.db"; }
+  [[nodiscard]] const RowTables& tables(int node) const { return tables_[node]; }
+
+  // As a mount opens it.
+  Result<std::unique_ptr<Store>> Open(bool fold, bool hydrate = false) const;
+
+ private:
+  void NumberIds();
+
+  TempDir dir_;
+  RowTables tables_[2];
+  Files files_;  // all but the ballast
+};
+
+// The plain files of a node directory but the ballast.
+Files FilesOf(const std::string& node_path);
+
+}  // namespace volfs::fuzz
