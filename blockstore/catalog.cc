@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "blockstore/catalog_ballast.h"
+#include "blockstore/catalog_fence.h"
 #include "blockstore/catalog_format.h"
 #include "blockstore/catalog_schema.h"
 #include "blockstore/catalog_tables.h"
@@ -66,10 +67,7 @@ class Catalog::Impl {
     return catalog::kBallastBytes - ballast_bytes_;
   }
 
-  void Fence(const std::string& why, bool lost) VOLFS_EXCLUDES(reason_mu_);
-  [[nodiscard]] bool fenced() const { return fenced_; }
-  [[nodiscard]] bool lost() const { return lost_; }
-  [[nodiscard]] std::string fence_reason() const VOLFS_EXCLUDES(reason_mu_);
+  catalog::Fence& fence() { return fence_; }
   [[nodiscard]] bool read_only() const { return read_only_; }
   void BecomeReadOnly() { read_only_ = true; }
   [[nodiscard]] uint64_t commits() const { return commits_; }
@@ -95,13 +93,12 @@ class Catalog::Impl {
   Status TransactLocked(const Body& body) VOLFS_REQUIRES(db_mu_);
   // TransactLocked of the group; without room, it is then certain that nothing happened, or fenced.
   Status AttemptLocked(const Group& group) VOLFS_REQUIRES(db_mu_);
-  Status CheckPresentLocked() VOLFS_REQUIRES(db_mu_);  // of the node, which is fenced if it is gone
   Error FenceLocked(Error error) VOLFS_REQUIRES(db_mu_);
   // Make room for a commit: true if it is worth another attempt.
   bool ReuseWalLocked() VOLFS_REQUIRES(db_mu_);
   bool ReleaseReserveLocked(Room room) VOLFS_REQUIRES(db_mu_);
   Status CheckpointLocked() VOLFS_REQUIRES(db_mu_);
-  [[nodiscard]] Status CheckNotFenced() const;
+  [[nodiscard]] Status CheckNotFenced() const { return fence_.Check(where_); }
   [[nodiscard]] Error NothingNew() const {
     return catalog::NothingNew(directory_, missing_reserve_bytes());
   }
@@ -113,10 +110,7 @@ class Catalog::Impl {
 
   NodeDirectory& directory_;
   std::string where_;
-  std::atomic<bool> fenced_{false};
-  std::atomic<bool> lost_{false};
-  mutable Mutex reason_mu_;
-  std::string fence_reason_ VOLFS_GUARDED_BY(reason_mu_);
+  catalog::Fence fence_;
   std::atomic<bool> read_only_{false};
   std::atomic<uint64_t> commits_{0};
   std::atomic<uint64_t> log_bytes_{0};  // in use
@@ -142,7 +136,7 @@ class Catalog::Impl {
 Catalog::Impl::~Impl() {
   MutexLock lock(db_mu_);
   // The WAL is complete without this; it would only keep growing.
-  if (!tables_ || fenced_ || read_only_) return;
+  if (!tables_ || fence_.raised() || read_only_) return;
   if (checkpoint_due_ && !connection_->Checkpoint().ok()) return;
   connection_->EmptyWal();
 }
@@ -206,27 +200,6 @@ Status Catalog::Impl::Open() {
   checkpoint_due_ = log_bytes_ > 0;  // of the last mount
   tables_ = std::make_unique<Tables>(*connection_);
   return OkStatus();
-}
-
-Status Catalog::Impl::CheckNotFenced() const {
-  if (!fenced_) return OkStatus();
-  return Error{Errc::kIo,
-               Text(where_, ": fenced after an earlier error; mount the node again to recover: ",
-                    fence_reason())};
-}
-
-void Catalog::Impl::Fence(const std::string& why, bool lost) {
-  {
-    MutexLock lock(reason_mu_);
-    if (fence_reason_.empty()) fence_reason_ = why;
-  }
-  if (lost) lost_ = true;
-  fenced_ = true;
-}
-
-std::string Catalog::Impl::fence_reason() const {
-  MutexLock lock(reason_mu_);
-  return fence_reason_;
 }
 
 Result<CatalogContents> Catalog::Impl::Load() {
@@ -312,10 +285,11 @@ void Catalog::Impl::Finish(const Group& group) {
 
 void Catalog::Impl::ApplyLocked(const Group& group) {
   // The background has not come to it.
-  if (!fenced_ && connection_->wal_bytes() >= catalog::kLogMostBytes) (void)ReuseWalLocked();
-  if (group.size() > 1 && !fenced_) {
+  if (!fence_.raised() && connection_->wal_bytes() >= catalog::kLogMostBytes)
+    (void)ReuseWalLocked();
+  if (group.size() > 1 && !fence_.raised()) {
     Status together = AttemptLocked(group);
-    const bool retry = !together.ok() && !fenced_ && IsClean(together.error().code);
+    const bool retry = !together.ok() && !fence_.raised() && IsClean(together.error().code);
     if (!retry) {
       if (!together.ok()) together = FenceLocked(together.error());
       for (Pending* pending : group) pending->result = together;
@@ -325,7 +299,7 @@ void Catalog::Impl::ApplyLocked(const Group& group) {
   }
   for (Pending* pending : group) {
     pending->result =
-        fenced_ ? CheckNotFenced() : ApplyAloneLocked(*pending->change, pending->room);
+        fence_.raised() ? CheckNotFenced() : ApplyAloneLocked(*pending->change, pending->room);
   }
 }
 
@@ -333,7 +307,7 @@ Status Catalog::Impl::ApplyAloneLocked(const CatalogChange& change, Room room) {
   Pending pending{&change, room};
   const Group group{&pending};
   const auto no_room = [this](const Status& status) {
-    return !status.ok() && !fenced_ && IsNoRoom(status.error().code);
+    return !status.ok() && !fence_.raised() && IsNoRoom(status.error().code);
   };
   Status status = AttemptLocked(group);
   if (no_room(status) && ReuseWalLocked()) status = AttemptLocked(group);
@@ -341,7 +315,7 @@ Status Catalog::Impl::ApplyAloneLocked(const CatalogChange& change, Room room) {
   if (no_room(status)) connection_->EmptyWal();  // what it took in vain, if all else is moved
   if (status.ok() && room == Room::kFree) fill_again_at_ = Nanoseconds{0};
   if (Sabotaged(Sabotage::kBelieveCommit)) return OkStatus();
-  if (status.ok() || (!fenced_ && IsClean(status.error().code))) return status;
+  if (status.ok() || (!fence_.raised() && IsClean(status.error().code))) return status;
   return FenceLocked(status.error());
 }
 
@@ -369,26 +343,18 @@ Status Catalog::Impl::AttemptLocked(const Group& group) {
     for (const Pending* pending : group) VOLFS_TRY(tables.Apply(*pending->change));
     return connection_->MakeRoom(grows ? catalog::kSpareAfterGrowth : 0);
   });
-  if (status.ok()) return CheckPresentLocked();
+  if (status.ok()) return fence_.CheckPresent(directory_);
   if (!IsNoRoom(status.error().code)) return status;
   if (!connection_->FailedCommitIsTorn()) {
     const Status sealed = TransactLocked([&tables] { return tables.Seal(); });
-    if (!sealed.ok()) Fence(sealed.error().message, false);
+    if (!sealed.ok()) fence_.Raise(sealed.error().message, false);
   }
   return status;
 }
 
-// SQLite syncs into files that were removed as well as into any other.
-Status Catalog::Impl::CheckPresentLocked() {
-  if (Sabotaged(Sabotage::kIgnoreLoss)) return OkStatus();
-  const Status present = directory_.CheckPresent();
-  if (!present.ok()) Fence(present.error().message, true);
-  return present;
-}
-
 Error Catalog::Impl::FenceLocked(Error error) {
   if (Sabotaged(Sabotage::kRefuseUnknown)) return Error{Errc::kNoSpace, error.message};
-  Fence(error.message, false);
+  fence_.Raise(error.message, false);
   if (error.code != Errc::kCorrupt) error.code = Errc::kIo;
   error.message +=
       "; whether the change is durable is not known; the node is fenced until it is "
@@ -401,7 +367,7 @@ bool Catalog::Impl::ReuseWalLocked() {
   if (!checkpoint_due_) return false;
   const Status status = connection_->Checkpoint();
   if (status.ok()) checkpoint_due_ = false;
-  if (!status.ok() && !IsNoRoom(status.error().code)) Fence(status.error().message, false);
+  if (!status.ok() && !IsNoRoom(status.error().code)) fence_.Raise(status.error().message, false);
   return status.ok();
 }
 
@@ -413,14 +379,14 @@ bool Catalog::Impl::ReleaseReserveLocked(Room room) {
                                                  : catalog::kBallastBytes;
   if (room == Room::kGrow && Sabotaged(Sabotage::kGrowFromReserve)) least_bytes = 0;
   if (room == Room::kFree && Sabotaged(Sabotage::kDeleteAsGrowth)) return false;
-  if (fenced_ || ballast_bytes_ <= least_bytes) return false;
+  if (fence_.raised() || ballast_bytes_ <= least_bytes) return false;
   const uint64_t next_bytes =
       std::max(least_bytes,
                ballast_bytes_ - std::min<uint64_t>(ballast_bytes_, catalog::kBallastPieceBytes));
   if (!catalog::ShrinkBallast(directory_, next_bytes)) return false;
   ballast_bytes_ = next_bytes;
   (void)ReuseWalLocked();  // the database can grow now, so that the WAL need not
-  return !fenced_;
+  return !fence_.raised();
 }
 
 Status Catalog::Impl::CheckpointLocked() {
@@ -463,7 +429,7 @@ bool Catalog::Impl::RestoreReserve() {
       while (filling_ballast_) ballast_filled_.Wait(db_mu_);
       return ballast_bytes_ == catalog::kBallastBytes;
     }
-    if (fenced_ || read_only_ || MonotonicNow() < fill_again_at_) return false;
+    if (fence_.raised() || read_only_ || MonotonicNow() < fill_again_at_) return false;
     const Result<SpaceInfo> space = directory_.Space();
     if (!space.ok() || space.value().free_bytes < missing_reserve_bytes()) return false;
     filling_ballast_ = true;
@@ -532,10 +498,10 @@ bool Catalog::RestoreReserve() { return impl_->RestoreReserve(); }
 uint64_t Catalog::missing_reserve_bytes() const { return impl_->missing_reserve_bytes(); }
 Result<std::vector<Id>> Catalog::LayersWithPresence() { return impl_->LayersWithPresence(); }
 Status Catalog::Verify() { return impl_->Verify(); }
-void Catalog::Fence(const std::string& why, bool lost) { impl_->Fence(why, lost); }
-bool Catalog::fenced() const { return impl_->fenced(); }
-bool Catalog::lost() const { return impl_->lost(); }
-std::string Catalog::fence_reason() const { return impl_->fence_reason(); }
+void Catalog::Fence(const std::string& why, bool lost) { impl_->fence().Raise(why, lost); }
+bool Catalog::fenced() const { return impl_->fence().raised(); }
+bool Catalog::lost() const { return impl_->fence().lost(); }
+std::string Catalog::fence_reason() const { return impl_->fence().why(); }
 void Catalog::BecomeReadOnly() { impl_->BecomeReadOnly(); }
 bool Catalog::read_only() const { return impl_->read_only(); }
 uint64_t Catalog::commits() const { return impl_->commits(); }
