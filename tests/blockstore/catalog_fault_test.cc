@@ -405,7 +405,10 @@ TEST_F(CatalogFaultTest, ARefusedCommitIsTheVolumesTrouble) {
   auto made = Store::Open(std::move(nodes), options);
   ASSERT_TRUE(made.ok()) << made.error().message;
   Store& store = *made.value();
-  const auto volume = store.Create({.name = "v", .size_bytes = 1 << 20}, Caller{}).value();
+  CreateRequest request;
+  request.name = "v";
+  request.size_bytes = 1 << 20;
+  const auto volume = store.Create(request, Caller{}).value();
   ASSERT_TRUE(store.TakeSnapshot("v", "s", Caller{}).ok());
   const std::vector<std::byte> data(4096, std::byte{7});
   ASSERT_TRUE(volume->WriteAt(data, 0).ok());
