@@ -280,6 +280,13 @@ Status CheckThreads(size_t nodes) {
            "pids.max of the control group, TasksMax= of the service) or end something")};
 }
 
+Status ServeUntilStopped(const std::string& mountpoint, Filesystem& fs, Session& session,
+                         FinalStop& final_stop) {
+  VOLFS_ASSIGN(const std::unique_ptr<Stopper> stopper, Stopper::Start(fs, session, mountpoint));
+  final_stop.Follow(&session);
+  return session.Serve();
+}
+
 Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
   VOLFS_ASSIGN(std::unique_ptr<Session> session,
                Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
@@ -291,12 +298,7 @@ Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
   const MountedNodes mounted(fs.store, plan.mountpoint.path);
   fs.invalidator.Start(session->raw());
   fs.mapped_pages.Start(session->raw());
-  Status served = OkStatus();
-  {
-    const Stopper stopper(fs, *session, plan.mountpoint.path);
-    final_stop.Follow(session.get());
-    served = session->Serve();
-  }
+  const Status served = ServeUntilStopped(plan.mountpoint.path, fs, *session, final_stop);
   final_stop.Follow(nullptr);
   fs.Stop();
   return served;

@@ -227,6 +227,7 @@ Status Session::Serve() {
   kick.sa_handler = OnKick;  // no SA_RESTART: it shall interrupt libfuse's waiting
   sigaction(SIGUSR2, &kick, nullptr);
   fuse_loop_config* const config = fuse_loop_cfg_create();
+  if (config == nullptr) return NoMemory();
   fuse_loop_cfg_set_clone_fd(config, 1);
   const auto threads = static_cast<unsigned>(most_threads_);
   fuse_loop_cfg_set_max_threads(config, threads);
@@ -245,7 +246,9 @@ Status Session::Serve() {
   serving_ = false;
   fuse_loop_cfg_destroy(config);
   if (result >= 0) return OkStatus();
-  return Error{Errc::kIo, Text("the FUSE session ended: ", std::strerror(-result)), -result};
+  // -1 is no errno: a thread was not to be had, and libfuse has said so.
+  const std::string why = result == -1 ? LastWords() : std::strerror(-result);
+  return Error{Errc::kIo, Text("the FUSE session ended: ", why), -result};
 }
 
 bool Session::Over() const { return fuse_session_exited(session_) != 0; }

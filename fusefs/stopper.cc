@@ -7,6 +7,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "blockstore/log.h"
@@ -25,6 +27,14 @@ sigset_t StopSignals() {
   return set;
 }
 
+Error NoDescriptor(const char* what) {
+  const int os_errno = errno;
+  return Error{Errc::kIo,
+               Text("no file descriptor for ", what, ": ", std::strerror(os_errno),
+                    "; raise the limit of open files or end something"),
+               os_errno};
+}
+
 }  // namespace
 
 void Stopper::BlockSignals() {
@@ -35,29 +45,41 @@ void Stopper::BlockSignals() {
   signal(SIGIO, SIG_IGN);  // somebody opens a layer's file in the moment that we have its lease
 }
 
-Stopper::Stopper(Filesystem& fs, Session& session, std::string mountpoint)
-    : fs_(fs), session_(session), mountpoint_(std::move(mountpoint)) {
+Result<std::unique_ptr<Stopper>> Stopper::Start(Filesystem& fs, Session& session,
+                                                std::string mountpoint) {
   const sigset_t set = StopSignals();
-  signal_fd_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  end_fd_ = ::eventfd(0, EFD_CLOEXEC);
+  Descriptor signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals.ok()) return NoDescriptor("signals that end the mount");
+  Descriptor end(::eventfd(0, EFD_CLOEXEC));
+  if (!end.ok()) return NoDescriptor("the end of the mount");
+  return std::unique_ptr<Stopper>(
+      new Stopper(fs, session, std::move(mountpoint), std::move(signals), std::move(end)));
+}
+
+Stopper::Stopper(Filesystem& fs, Session& session, std::string mountpoint, Descriptor signals,
+                 Descriptor end)
+    : fs_(fs),
+      session_(session),
+      mountpoint_(std::move(mountpoint)),
+      signal_fd_(std::move(signals)),
+      end_fd_(std::move(end)) {
   thread_ = Thread("volfs-stopper", [this] { Work(); });
 }
 
 Stopper::~Stopper() {
-  eventfd_write(end_fd_, 1);
+  eventfd_write(end_fd_.get(), 1);
   thread_.Join();
-  ::close(signal_fd_);
-  ::close(end_fd_);
 }
 
 void Stopper::Work() {
   while (true) {
     const bool trying = signals_ == 1 && !unmounted_;
-    pollfd ready[] = {{signal_fd_, POLLIN, 0}, {end_fd_, POLLIN, 0}};
+    pollfd ready[] = {{signal_fd_.get(), POLLIN, 0}, {end_fd_.get(), POLLIN, 0}};
     ::poll(ready, 2, trying ? kTryAgainMs : -1);
     if ((ready[1].revents & POLLIN) != 0) return;
     signalfd_siginfo info{};
-    if (::read(signal_fd_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) OnSignal();
+    const ssize_t got = ::read(signal_fd_.get(), &info, sizeof info);
+    if (got == static_cast<ssize_t>(sizeof info)) OnSignal();
     if (signals_ == 1 && !unmounted_) TryUnmount();
   }
 }

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
+#include "blockstore/error.h"
+#include "blockstore/posix_descriptor.h"
 #include "blockstore/runtime.h"
 #include "fusefs/filesystem.h"
 #include "fusefs/session.h"
@@ -22,12 +25,16 @@ class Stopper {
   // To be called once, before any thread is started: all threads inherit the blocked signals.
   static void BlockSignals();
 
-  Stopper(Filesystem& fs, Session& session, std::string mountpoint);
+  // An error where the host gives no descriptor: a mount that cannot be told to end must not begin.
+  [[nodiscard]] static Result<std::unique_ptr<Stopper>> Start(Filesystem& fs, Session& session,
+                                                              std::string mountpoint);
   ~Stopper();  // when Serve has ended
   Stopper(const Stopper&) = delete;
   Stopper& operator=(const Stopper&) = delete;
 
  private:
+  Stopper(Filesystem& fs, Session& session, std::string mountpoint, Descriptor signals,
+          Descriptor end);
   void Work();
   void OnSignal();
   void TryUnmount();
@@ -35,8 +42,8 @@ class Stopper {
   Filesystem& fs_;
   Session& session_;
   const std::string mountpoint_;
-  int signal_fd_;
-  int end_fd_;  // an eventfd: the destructor was called
+  const Descriptor signal_fd_;
+  const Descriptor end_fd_;  // an eventfd: the destructor was called
   // Of the thread.
   int signals_ = 0;
   bool told_busy_ = false;

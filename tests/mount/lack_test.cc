@@ -76,6 +76,18 @@ class LackTest : public MountTest {
     return result;
   }
 
+  // It mounts, and then ends when it is asked to; or it says why not.
+  void StartUnderOneFault(FaultKind kind, int64_t before) {
+    SCOPED_TRACE(testing::Message() << "kind " << static_cast<int>(kind) << " after " << before);
+    const CommandResult result = TryMountUnderFaults(kind, before, 1);
+    if (result.ok()) {
+      FindDaemon();
+      Unmount();
+    } else {
+      EXPECT_NE(result.output, "") << "refused without a word";
+    }
+  }
+
   void Fail(FaultKind kind, int64_t before, int64_t failing) {
     plan_->kind = FaultKind::kNone;
     plan_->before = before;
@@ -232,7 +244,7 @@ TEST_F(LackTest, DescriptorsThatFail) { RunRounds(FaultKind::kDescriptor, 5); }
 
 // --- of the start
 
-// It mounts or says why not, and what it leaves behind can be mounted.
+// What it leaves behind can be mounted.
 TEST_F(LackTest, AStartUnderEachFaultIsWholeOrRefused) {
   const std::array<std::pair<FaultKind, uint64_t>, 4> kinds = {{{FaultKind::kAllocation, 4000},
                                                                 {FaultKind::kThread, 120},
@@ -240,16 +252,21 @@ TEST_F(LackTest, AStartUnderEachFaultIsWholeOrRefused) {
                                                                 {FaultKind::kLock, 6}}};
   for (int round = 0; round < Rounds(); ++round) {
     const auto& [kind, calls] = kinds[static_cast<size_t>(round) % kinds.size()];
-    const auto before = static_cast<int64_t>(Random(calls));
-    SCOPED_TRACE(testing::Message() << "kind " << static_cast<int>(kind) << " after " << before);
-    const CommandResult result = TryMountUnderFaults(kind, before, 1);
-    if (result.ok()) {
-      FindDaemon();
-      Unmount();
-    } else {
-      EXPECT_NE(result.output, "") << "refused without a word";
-    }
+    StartUnderOneFault(kind, static_cast<int64_t>(Random(calls)));
   }
+  Mount({"a"});
+  Unmount();
+  ExpectNothingIsWrong();
+}
+
+// Each in its turn, as there are few: what signals that end the mount come by is among them.
+TEST_F(LackTest, AStartWithoutOneOfItsDescriptorsIsWholeOrRefused) {
+  int64_t before = 0;
+  do {
+    plan_->failed = 0;
+    StartUnderOneFault(FaultKind::kDescriptor, before++);
+  } while (plan_->failed > 0);
+  EXPECT_GT(before, 10) << "a start needs more of them";
   Mount({"a"});
   Unmount();
   ExpectNothingIsWrong();
