@@ -21,21 +21,7 @@ namespace volfs {
 using catalog::Connection;
 using catalog::Tables;
 
-// How a commit that fails is told apart (rule 2.5 of the order of writes):
-//   - refused (kExists, kInvalid): by a constraint, before COMMIT. As pages never spill, nothing of
-//     it was written. Rolled back; nothing happened.
-//   - no room (kNoSpace, kQuota): a write of COMMIT into the WAL failed. What was written of it
-//   must
-//     never be taken for a commit by a recovery: if the file were extended, it would be cut off,
-//     but where the WAL is used again there are old bytes, which may be what would have been
-//     written; and SQLite may have failed after the last frame. So the WAL is read as a recovery
-//     would (a transaction is a chain of frames with a checksum over all of them, and counts only
-//     as a whole). If the transaction is whole, its first frame is overwritten by another, the
-//     "seal": a transaction of one page that was never written before. If that fails: outcome
-//     unknown. Otherwise nothing happened, and it is tried again: first after a checkpoint, with
-//     the WAL from its beginning, then with one piece of the ballast after the other given away, as
-//     far as its Room allows.
-//   - anything else: outcome unknown; fenced.
+// How a commit that fails is told apart: catalog_wal.h.
 class Catalog::Impl {
  public:
   explicit Impl(NodeDirectory& directory) : directory_(directory) {}
@@ -262,7 +248,8 @@ Status Catalog::Impl::Commit(const CatalogChange& change, Room room) {
   }
   Finish(group);
   if (LogIsLong() && on_log_long_) on_log_long_();
-  return mine.result;
+  const bool lacked_room = !mine.result.ok() && IsNoRoom(mine.result.error().code);
+  return lacked_room && room == Room::kGrow ? NothingNew() : mine.result;
 }
 
 bool Catalog::Impl::LeadOrWait(Pending& mine, Group& group) {
@@ -337,11 +324,12 @@ Status Catalog::Impl::TransactLocked(const Body& body) {
 Status Catalog::Impl::AttemptLocked(const Group& group) {
   connection_->NoteWal();
   Tables& tables = *tables_;
+  Connection& connection = *connection_;
   const bool grows =
       std::any_of(group.begin(), group.end(), [](auto* p) { return p->room == Room::kGrow; });
-  Status status = TransactLocked([&, this]() -> Status {
+  Status status = TransactLocked([&]() -> Status {
     for (const Pending* pending : group) VOLFS_TRY(tables.Apply(*pending->change));
-    return connection_->MakeRoom(grows ? catalog::kSpareAfterGrowth : 0);
+    return connection.MakeRoom(grows ? catalog::kSpareAfterGrowth : 0);
   });
   if (status.ok()) return fence_.CheckPresent(directory_);
   if (!IsNoRoom(status.error().code)) return status;

@@ -161,10 +161,12 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   if (best == nullptr) return Error{Errc::kIo, "no node's directory can tell its free space"};
   const uint64_t need = request.linked ? 0 : plan.data_bytes;
   if (most < kHeadroomBytes || most - kHeadroomBytes < need) {
-    return Error{Errc::kNoSpace, Text("node ", best->name(), " has ", most,
-                                      " bytes free that no other clone is going to take; ",
-                                      plan.source_words, " takes up to ", need, ", and ",
-                                      kHeadroomBytes, " are kept for the node's own needs")};
+    return Error{Errc::kNoSpace,
+                 Text("no space: node ", best->name(), " has ", most,
+                      " bytes free that no other clone is going to take; ", plan.source_words,
+                      " takes up to ", need, ", and ", kHeadroomBytes,
+                      " are kept for the node's own needs; delete volumes or snapshots there, or "
+                      "name another node")};
   }
   return best;
 }

@@ -95,7 +95,10 @@ class CatalogFixture : public testing::Test {
     EXPECT_EQ(code, SQLITE_OK) << sql << ": " << message;
     sqlite3_free(message);
     sqlite3_close(db);
+    OpenNodeAgain();
   }
+  // The other connection has made the log anew, which for a node that is open is its loss.
+  void OpenNodeAgain() { node_ = std::move(OpenPosixNode(dir_.path()).value()); }
 
   TempDir dir_;
   std::unique_ptr<NodeDirectory> node_;

@@ -43,6 +43,7 @@ class CatalogPresenceTest : public CatalogFixture {
     };
     EXPECT_EQ(sqlite3_exec(db, "SELECT count(*) FROM presence", take, &rows, nullptr), SQLITE_OK);
     sqlite3_close(db);
+    OpenNodeAgain();
     Reopen();
     return rows;
   }
