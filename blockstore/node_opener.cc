@@ -206,6 +206,15 @@ Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes,
   return RecordMounts(nodes);
 }
 
+namespace {
+
+bool HasLayers(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path + "/layers", error) && !fs::is_empty(path + "/layers", error);
+}
+
+}  // namespace
+
 Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
   std::error_code error;
   std::set<std::string> names;
@@ -216,13 +225,12 @@ Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
   names.erase("lost+found");
   if (names.empty()) return DirectoryKind::kEmpty;
   const bool has_catalog = names.contains("catalog.db");
-  const bool has_layers = names.contains("layers") && !fs::is_empty(path + "/layers", error);
   for (const char* ours :
        {"lock", "layers", "ballast", "catalog.db", "catalog.db-wal", "catalog.db-journal"}) {
     names.erase(ours);
   }
   if (has_catalog) return DirectoryKind::kNode;
-  return names.empty() && !has_layers ? DirectoryKind::kUnfinished : DirectoryKind::kOther;
+  return names.empty() && !HasLayers(path) ? DirectoryKind::kUnfinished : DirectoryKind::kOther;
 }
 
 Status InitNode(const std::string& path, NodeRecord record) {
@@ -296,8 +304,14 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
         nodes[i] = std::move(node.value());
         continue;
       }
-      // A catalog whose making did not finish holds nothing yet.
       if (node.error().code != Errc::kNotFound) return node.error();
+      // A catalog whose making did not finish holds nothing yet, and has no layers beside it.
+      if (HasLayers(real[i])) {
+        return PathError(
+            Errc::kCorrupt, real[i],
+            "its catalog is empty, but there are files in layers/, which a new one would "
+            "remove; restore catalog.db from a backup, or copy the files away");
+      }
     }
     fresh.push_back(i);
   }
