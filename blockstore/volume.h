@@ -299,6 +299,7 @@ class Volume {
   [[nodiscard]] Status CheckWritable() const;
   Error Fail(const Error& error);
   Status CheckPresent();  // of the node, which is fenced if it is gone
+  void LookForLoss(const Error& error);
   // A first write: up to all of `data`, which starts in a block that was not in the head; returns
   // how many bytes, 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
@@ -322,6 +323,7 @@ class Volume {
                                                std::span<std::byte> read_back);
   enum class Time { kTaken, kIgnored };  // the file's, if it has changed since it was looked at
   Status AdoptFile(Time time) VOLFS_EXCLUDES(grow_mu_);
+  Status AdoptIfAlone() VOLFS_EXCLUDES(grow_mu_);
   Status LearnSize() VOLFS_EXCLUDES(grow_mu_);  // FollowFile, and whether it could
   Result<Instant> PutLayerOver(const Extra& extra, Nanoseconds patience);
   Result<Instant> CloneFile(const Extra& extra);
@@ -350,6 +352,7 @@ class Volume {
   std::atomic<bool> read_only_{false};
   std::atomic<bool> noted_{false};  // NoteUnsynced
   std::atomic<bool> refused_{false};
+  bool closed_by_mount_ = false;  // AdoptAfterCrash has failed; constant after the mount
   std::atomic<uint64_t> cache_epoch_{0};
   std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_

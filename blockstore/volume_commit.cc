@@ -2,6 +2,7 @@
 // before freeing, look and mark under one range lock.
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstring>
 #include <iterator>
 
@@ -50,7 +51,8 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
   const MapUses::Use use = map_uses_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load() || refused()) return OkStatus();  // nobody could write to the latter
+  // The last two could not be written to since the mount: nothing of them is unsaved.
+  if (deleted_.load() || refused() || closed_by_mount_) return OkStatus();
   VOLFS_TRY(CheckWritable());
   VOLFS_TRY(LearnSize());  // of a size that is not known nothing can be acknowledged
   struct Taken {
@@ -75,7 +77,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   for (const Taken& t : taken) {
     if (!syncs) break;
     if (const Status synced = t.layer->SyncFile(); !synced.ok()) {
-      (void)CheckPresent();  // its loss would be the reason
+      LookForLoss(synced.error());
       if (!Sabotaged(Sabotage::kRetrySync)) return Fail(synced.error());
       VOLFS_TRY(t.layer->SyncFile());
     }
@@ -126,6 +128,13 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   std::move(pins_.begin(), pins_.end(), std::back_inserter(released_pins_));
   pins_.clear();
   return OkStatus();
+}
+
+// After a sync that failed: for all other volumes of the node, too, if the reason is theirs as
+// well.
+void Volume::LookForLoss(const Error& error) {
+  (void)CheckPresent();
+  if (error.os_errno == EROFS) node_.catalog().Fence(error.message, true);
 }
 
 // A commit looks by itself.

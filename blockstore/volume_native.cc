@@ -73,6 +73,12 @@ Status Volume::AdoptFile(Time time) {
 }
 
 Status Volume::AdoptAfterCrash() {
+  Status adopted = AdoptIfAlone();
+  closed_by_mount_ = !adopted.ok();
+  return adopted;
+}
+
+Status Volume::AdoptIfAlone() {
   if (!head()->flat() || !head()->record().has_file) return OkStatus();
   VOLFS_TRY(AdoptFile(Time::kIgnored));
   VOLFS_ASSIGN(const bool written, head()->WrittenElsewhere());

@@ -33,9 +33,20 @@ class SilentNodeTest : public MountTest {
     if (thawer_ != 0) ::kill(-thawer_, SIGKILL);
     (void)RunShell("fsfreeze -u " + NodePath("b"));
     if (daemon_stopped_) ::kill(pid(), SIGCONT);
-    if (pid() != 0) Unmount();
+    if (pid() != 0) {
+      AwaitAnswers();  // else umount says that it does not
+      Unmount();
+    }
     (void)RunShell("umount " + NodePath("b") + "; umount " + Server());
     MountTest::TearDown();
+  }
+
+  void AwaitAnswers() {
+    for (int i = 0; i < 500; ++i) {
+      const std::string states = RunShell("cat " + Path("control/nodes/*/state")).output;
+      if (states.find("does not answer") == std::string::npos) return;
+      SleepMs(10);
+    }
   }
 
   [[nodiscard]] std::string Server() const { return folder() + "/server"; }
