@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "blockstore/log.h"
+#include "blockstore/memory.h"
 #include "blockstore/safe_text.h"
 
 namespace volfs {
@@ -52,6 +53,8 @@ std::string EscapeUnsafe(std::string_view json) {
 }
 
 std::string Dump(const JsonObject& object) {
+  // The library's destructor allocates, and must not fail.
+  const AllocationScope scope(Allocations::kWait);
   ordered_json json = ordered_json::object();
   for (const JsonMember& member : object) {
     json[std::string(member.name)] = std::visit(ToJson(), member.value);

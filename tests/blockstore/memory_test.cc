@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <memory>
 #include <vector>
@@ -99,12 +100,16 @@ TEST_F(LackOfMemoryTest, WhoFindsNoReserveGoesOnWhenThereIsMemoryAgain) {
         std::vector<Piece> pieces;
         pieces.reserve(1024);
         PrepareForLackOfMemory();
-        Limit(64);
-        (void)TakeAll(pieces);
-        Thread relief("test", [] {
+        // Before the limit: a thread needs address space of its own.
+        std::atomic<bool> taken{false};
+        Thread relief("test", [&taken] {
+          while (!taken.load()) SleepFor(std::chrono::milliseconds(1));
           SleepFor(std::chrono::milliseconds(200));
           Unlimit();
         });
+        Limit(64);
+        (void)TakeAll(pieces);
+        taken = true;
         const Nanoseconds begin = MonotonicNow();
         {
           const AllocationScope scope(Allocations::kWait);
