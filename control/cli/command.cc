@@ -342,7 +342,6 @@ class Builder {
     // Not called KEY=VALUE: CLI11 2.4 takes no such name, and ends the program.
     set->add_option("SETTING", line_.node_set.assignments,
                     "KEY=VALUE: name=N, region=R, types=NAME[:LEAST-GREATEST],...")
-        ->required()
         ->type_name("");
     Does(set, "node set", [&line = line_] { return SetNode(line.node_set); });
 

@@ -78,6 +78,9 @@ Status CheckNameAmongPeers(const std::string& name, const std::vector<PeerRecord
 }  // namespace
 
 Status SetNode(const NodeSetOptions& options) {
+  if (options.assignments.empty()) {
+    return UsageFailure("say what to change as KEY=VALUE; the keys are name, region, types");
+  }
   NodeRecord scratch;  // what is malformed is told before the node is touched
   VOLFS_TRY(AssignAll(options.assignments, scratch));
   VOLFS_ASSIGN(const std::string path, NodeDirectoryOf(options.directory));

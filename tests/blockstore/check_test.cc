@@ -201,7 +201,9 @@ TEST_F(CheckTest, OlderCopy) {
 }
 
 TEST_F(CheckTest, ForkedCopy) {
-  Plant("a", {KnownSetting(UuidOf("b"), {.told = 0, .mounts = {1, 2}})});
+  Plant("a", {PutPeer{{UuidOf("b"), "b", fixture_.NodePath("b"), 1}},
+              KnownSetting(UuidOf("b"), {.told = 0, .mounts = {1, 2}})});
+  Plant("b", {LineageSetting({.mounts = {1, 3}})});
   ExpectLeft({"damage forked-copy"});
 }
 

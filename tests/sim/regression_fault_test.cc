@@ -76,8 +76,11 @@ Result<std::unique_ptr<Store>> OpenHooked(Machine& machine, const std::array<Hoo
     nodes.push_back(std::move(node));
   }
   VOLFS_TRY(JoinNodes(nodes));
-  return Store::Open(std::move(nodes),
-                     {.copy_rate = kCopyNothing, .copy_piece_bytes = 4 * kBlockBytes});
+  StoreOptions options;
+  options.copy_rate = kCopyNothing;
+  options.copy_piece_bytes = 4 * kBlockBytes;
+  options.commit_idle = kForever;  // nothing is committed but by those who ask
+  return Store::Open(std::move(nodes), options);
 }
 
 VolumeInfo InfoOf(Store& store, const VolumeModel& model) {
@@ -350,6 +353,7 @@ TEST(RegressionTest, R8_ASyncThatWasRefusedForWantOfSpaceSucceedsLater) {
     PlayInRoom(seed, [&](Simulation& world, Store& store, Room& room) {
       std::vector<std::string>& violations = world.findings().violations;
       Workload clients(world.machine(), world.oracle(), store, kBothNodes, seed, violations);
+      clients.set_synchronous(Workload::Synchronous::kNone);
       (void)clients.Create(0, 12 * kBlockBytes);
       VolumeModel& model = *world.oracle().volumes().front();
       (void)clients.Write(model, 0, 12 * kBlockBytes);

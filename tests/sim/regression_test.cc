@@ -222,7 +222,7 @@ TEST(RegressionTest, ASynchronousCallIsDurableWhenItReturns) {
             [](Simulation& world) {
               Workload& clients = world.clients();
               VolumeModel& source = *world.oracle().volumes().front();
-              clients.set_all_synchronous(true);
+              clients.set_synchronous(Workload::Synchronous::kAll);
               const uint64_t size = source.image.size();
               (void)clients.Write(source, kBlockBytes + 100, kBlockBytes);
               (void)clients.Write(source, kBlockBytes, kBlockBytes);  // in place

@@ -26,7 +26,8 @@ class Workload {
   [[nodiscard]] uint64_t operations() const { return operations_; }
 
   // All writes, discards and shares from now on, instead of some.
-  void set_all_synchronous(bool all) { all_synchronous_ = all; }
+  enum class Synchronous : uint8_t { kNone, kSome, kAll };
+  void set_synchronous(Synchronous calls) { synchronous_ = calls; }
 
   // Single operations. Each does nothing if it makes no sense now (false).
   bool Create(int disk, uint64_t size_bytes);
@@ -117,7 +118,7 @@ class Workload {
   Random random_;
   const bool focus_;  // all clients on few blocks of few volumes: so races are met more often
   std::vector<std::string>& violations_;
-  bool all_synchronous_ = false;
+  Synchronous synchronous_ = Synchronous::kSome;
   uint64_t operations_ = 0;
 };
 

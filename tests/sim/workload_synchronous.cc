@@ -6,8 +6,9 @@ namespace volfs::sim {
 
 // Some calls are synchronous, as by O_DSYNC.
 Volume::Durability Workload::DrawDurability() {
-  return all_synchronous_ || random_.OneIn(6) ? Volume::Durability::kAtReturn
-                                              : Volume::Durability::kWithSync;
+  const bool chosen =
+      synchronous_ == Synchronous::kAll || (synchronous_ == Synchronous::kSome && random_.OneIn(6));
+  return chosen ? Volume::Durability::kAtReturn : Volume::Durability::kWithSync;
 }
 
 // Before the call that made a change returns.
