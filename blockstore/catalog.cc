@@ -366,7 +366,6 @@ bool Catalog::Impl::ReleaseReserveLocked(Room room) {
                          : room == Room::kRecord ? catalog::kBallastBytes / 4
                                                  : catalog::kBallastBytes;
   if (room == Room::kGrow && Sabotaged(Sabotage::kGrowFromReserve)) least_bytes = 0;
-  if (room == Room::kFree && Sabotaged(Sabotage::kDeleteAsGrowth)) return false;
   if (fence_.raised() || ballast_bytes_ <= least_bytes) return false;
   const uint64_t next_bytes =
       std::max(least_bytes,

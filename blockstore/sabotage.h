@@ -67,7 +67,6 @@
   X(kLogCutUnsynced, "log-cut-unsynced", "the log is cut before its empty header is synced")     \
   X(kLogUnbounded, "log-unbounded", "the log of a catalog grows for as long as it is written")   \
   X(kGrowFromReserve, "grow-from-reserve", "what makes something new may take the reserve")      \
-  X(kDeleteAsGrowth, "delete-as-growth", "what makes room may take nothing of the reserve")      \
   X(kProgressUncommitted, "progress-uncommitted", "progress counts what is not committed")
 
 namespace volfs {
