@@ -27,7 +27,7 @@
 namespace volfs {
 namespace {
 
-constexpr std::array kDeadly = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
+[[maybe_unused]] constexpr std::array kDeadly = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
 constexpr int kMostFrames = 64;
 
 std::array<char, 512> reason{};  // of an abort; empty: unknown
@@ -55,7 +55,7 @@ void SetReason(const char* format, const Arguments&... arguments) {
 }
 
 // As it is installed, the signal has its usual effect by the time that this runs.
-void OnDeadlySignal(int number) {
+[[maybe_unused]] void OnDeadlySignal(int number) {
   if (!reported.test_and_set()) {
     std::array<char, 16> thread{};
     pthread_getname_np(pthread_self(), thread.data(), thread.size());
@@ -70,7 +70,7 @@ void OnDeadlySignal(int number) {
 }
 
 // The first call of backtrace loads a library, which a signal handler must not.
-void LoadUnwinder() {
+[[maybe_unused]] void LoadUnwinder() {
   std::array<void*, 1> frame{};
   (void)backtrace(frame.data(), 1);
 }
