@@ -112,12 +112,15 @@ std::string NameOf(const Owner& owner) {
   return owner.pid > 0 ? Text("process ", owner.pid) : std::string("another process");
 }
 
-// A process that was killed ends at once, unless a call of its does not return.
+// A process that was killed ends at once, unless a call of its does not return. One that seems to
+// serve its mount may have lost it just now, if another mount got the number of its device: it says
+// so within milliseconds.
 Nanoseconds PatienceFor(const Owner& owner, const LockWait& wait) {
   constexpr Nanoseconds kForKilled = std::chrono::seconds(4);
+  constexpr Nanoseconds kForAlive = std::chrono::milliseconds(300);
   switch (owner.state) {
     case Owner::State::kAlive:
-      return {};
+      return std::min(wait.most, kForAlive);
     case Owner::State::kMountEnded:
       return wait.most;
     case Owner::State::kKilled:

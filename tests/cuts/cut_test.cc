@@ -285,7 +285,8 @@ void CutTest::End(const Plan& plan) {
 
 // It cannot commit what it would like to, so that its exit code says nothing. But it must end.
 void CutTest::LeaveAlone() {
-  const CommandResult result = Volfs("umount " + Quoted(Mnt()));
+  // What is on a dead disk cannot be saved, for which it would stay mounted.
+  const CommandResult result = Volfs("umount --force " + Quoted(Mnt()));
   if (Options().verbose && !result.ok()) std::printf("  %s", result.output.c_str());
   try {
     AwaitDaemon(kDaemonEndsMs);

@@ -178,7 +178,10 @@ void MountTest::TearDown() {
   try {
     for (const std::string& device : LoopsOver(folder())) {
       MustRun("if grep -q '^" + device + "' /proc/mounts; then umount " + device + "; fi");
-      DetachLoop(device);
+      // One that mount(8) has made goes by itself, perhaps just now.
+      const std::string file = "/sys/block/" + device.substr(5) + "/loop/backing_file";
+      MustRun("losetup --detach " + device + " || ! test -e " + file);
+      AwaitDetached(device);
     }
     if (pid_ != 0) Unmount();
   } catch (const std::runtime_error& error) {
@@ -390,6 +393,10 @@ std::string MountTest::AttachLoop(const std::string& image,
 // It is gone when its last user is; udev may look at it for a moment.
 void MountTest::DetachLoop(const std::string& device) {
   MustRun("losetup --detach " + device);
+  AwaitDetached(device);
+}
+
+void MountTest::AwaitDetached(const std::string& device) {
   const std::string file = "/sys/block/" + device.substr(5) + "/loop/backing_file";
   for (int waited = 0; Exists(file); waited += kPollMs) {
     if (waited > 5000) throw std::runtime_error(device + " stays attached");

@@ -89,6 +89,7 @@ class MountTest : public ::testing::Test {
   [[nodiscard]] std::string AttachLoop(const std::string& image,
                                        const std::string& losetup_options = "") const;
   static void DetachLoop(const std::string& device);
+  static void AwaitDetached(const std::string& device);
 
   [[nodiscard]] static std::string Binary();
 

@@ -125,9 +125,11 @@ int SynchronousCall::Make(const std::string& volumes, Files& open) const {
   };
   const int fd = opened(path, O_RDWR | open_flags | append_flag | create_flags).fd();
   if (fd < 0) return open.back()->open_error();
-  auto* const buffer = new AlignedBuffer(kCallLength);  // the kernel may use it after an error
-  std::fill(buffer->bytes().begin(), buffer->bytes().end(), kNew);
-  const iovec data{buffer->bytes().data(), kCallLength};
+  // One for all calls, as they all write the same, and for ever, as the kernel may use it after an
+  // error.
+  static const AlignedBuffer buffer(kCallLength);
+  std::fill(buffer.bytes().begin(), buffer.bytes().end(), kNew);
+  const iovec data{buffer.bytes().data(), kCallLength};
   switch (kind) {
     case Kind::kCreate:
     case Kind::kWrite:
@@ -137,9 +139,9 @@ int SynchronousCall::Make(const std::string& volumes, Files& open) const {
                          ? 0
                          : -1);
     case Kind::kAio:
-      return WriteByAio(fd, buffer->bytes(), rwf);
+      return WriteByAio(fd, buffer.bytes(), rwf);
     case Kind::kUring:
-      return WriteByUring(fd, buffer->bytes(), rwf);
+      return WriteByUring(fd, buffer.bytes(), rwf);
     case Kind::kTruncate:
       return ErrnoOf(::ftruncate(fd, 2 * kCallBytes));
     case Kind::kByPath:
