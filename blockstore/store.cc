@@ -129,8 +129,11 @@ Status Store::Close() {
   if (notifier_.joinable()) notifier_.Join();
   const std::vector<std::string> unsaved = CommitAll(Silent::kWaitedFor);
   for (const std::string& what : unsaved) LogError(Text("unmounting: not durable: ", what));
-  for (const auto& volume : Volumes()) volume->ReleasePins();  // before what they free is synced
   bool clean = unsaved.empty();
+  for (const auto& volume : Volumes()) {
+    volume->ReleasePins();  // before what they free is synced
+    clean = clean && !volume->closed_by_mount();
+  }
   {
     MutexLock lock(mu_);
     clean = clean && tidy_;

@@ -171,6 +171,8 @@ class Volume {
   // Of one with io=native, at a mount, before anything else: what was written past the size that
   // was committed is kept, as its fsync may have been acknowledged. An error makes it read-only.
   Status AdoptAfterCrash() VOLFS_EXCLUDES(grow_mu_);
+  // It failed: nothing was written to the volume in this mount, so nothing of it can be unsaved.
+  [[nodiscard]] bool closed_by_mount() const { return closed_by_mount_; }
   // kBusy while the kernel serves it; `what` is named as what has to wait.
   [[nodiscard]] Status CheckNotNative(std::string_view what) const;
 
@@ -352,7 +354,7 @@ class Volume {
   std::atomic<bool> read_only_{false};
   std::atomic<bool> noted_{false};  // NoteUnsynced
   std::atomic<bool> refused_{false};
-  bool closed_by_mount_ = false;  // AdoptAfterCrash has failed; constant after the mount
+  bool closed_by_mount_ = false;  // constant after the mount
   std::atomic<uint64_t> cache_epoch_{0};
   std::atomic<uint64_t> dropped_cache_epoch_{0};
   std::atomic<bool> deleted_{false};  // durably: set in slot_

@@ -51,8 +51,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
   const MapUses::Use use = map_uses_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
-  // The last two could not be written to since the mount: nothing of them is unsaved.
-  if (deleted_.load() || refused() || closed_by_mount_) return OkStatus();
+  if (deleted_.load() || refused()) return OkStatus();  // nobody could write to the latter
   VOLFS_TRY(CheckWritable());
   VOLFS_TRY(LearnSize());  // of a size that is not known nothing can be acknowledged
   struct Taken {

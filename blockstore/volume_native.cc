@@ -73,9 +73,10 @@ Status Volume::AdoptFile(Time time) {
 }
 
 Status Volume::AdoptAfterCrash() {
-  Status adopted = AdoptIfAlone();
-  closed_by_mount_ = !adopted.ok();
-  return adopted;
+  const Status adopted = AdoptIfAlone();
+  if (adopted.ok()) return adopted;
+  closed_by_mount_ = true;
+  return Fail(adopted.error());
 }
 
 Status Volume::AdoptIfAlone() {
@@ -83,9 +84,9 @@ Status Volume::AdoptIfAlone() {
   VOLFS_TRY(AdoptFile(Time::kIgnored));
   VOLFS_ASSIGN(const bool written, head()->WrittenElsewhere());
   if (!written) return OkStatus();
-  return Fail({Errc::kBusy,
+  return Error{Errc::kBusy,
                "who had it open with io=native when the last mount died still has: end that "
-               "process (`fuser`, `losetup`), then unmount and mount again"});
+               "process (`fuser`, `losetup`), then unmount and mount again"};
 }
 
 Status Volume::CheckNotNative(std::string_view what) const {
