@@ -18,33 +18,40 @@ namespace {
 
 using Hook = std::function<void()>;
 
-// It can share blocks with no other file, and says so after `before`.
+// It can share blocks with no other file, and says so after `before`; it can be looked at unless
+// `look_fails`.
 class UnsharingFile final : public ForwardingFile {
  public:
-  UnsharingFile(std::unique_ptr<NodeFile> file, Hook& before)
-      : ForwardingFile(std::move(file)), before_(before) {}
+  UnsharingFile(std::unique_ptr<NodeFile> file, Hook& before, const bool& look_fails)
+      : ForwardingFile(std::move(file)), before_(before), look_fails_(look_fails) {}
   Result<bool> CloneFrom(NodeFile& /*source*/) override {
     if (before_) before_();
     return false;
   }
-  Result<State> Look() override { return file_->Look(); }
+  Result<State> Look() override {
+    if (!look_fails_) return file_->Look();
+    return Error{Errc::kIo, "the file cannot be looked at (simulated)"};
+  }
   Descriptor Duplicate() override { return file_->Duplicate(); }
 
  private:
   Hook& before_;
+  const bool& look_fails_;
 };
 
 class UnsharingNode final : public ForwardingNode {
  public:
-  UnsharingNode(std::unique_ptr<NodeDirectory> node, Hook& before)
-      : ForwardingNode(std::move(node)), before_(before) {}
+  UnsharingNode(std::unique_ptr<NodeDirectory> node, Hook& before, const bool& look_fails)
+      : ForwardingNode(std::move(node)), before_(before), look_fails_(look_fails) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
     VOLFS_ASSIGN(auto file, node_->Open(name, mode));
-    return std::unique_ptr<NodeFile>(std::make_unique<UnsharingFile>(std::move(file), before_));
+    return std::unique_ptr<NodeFile>(
+        std::make_unique<UnsharingFile>(std::move(file), before_, look_fails_));
   }
 
  private:
   Hook& before_;
+  const bool& look_fails_;
 };
 
 class VolumeNativeTest : public ::testing::Test {
@@ -57,7 +64,8 @@ class VolumeNativeTest : public ::testing::Test {
 
   std::unique_ptr<Store> Open() {
     auto directory = OpenPosixNode(fixture_.NodePath("a"));
-    auto node = Node::Open(std::make_unique<UnsharingNode>(std::move(directory.value()), before_));
+    auto node = Node::Open(
+        std::make_unique<UnsharingNode>(std::move(directory.value()), before_, look_fails_));
     std::vector<std::unique_ptr<Node>> nodes;
     nodes.push_back(std::move(node.value()));
     return std::move(Store::Open(std::move(nodes), StoreOptions{}).value());
@@ -69,6 +77,7 @@ class VolumeNativeTest : public ::testing::Test {
 
   StoreFixture fixture_;
   Hook before_;
+  bool look_fails_ = false;
 };
 
 // The last close comes while the host is asked to share the file, which it cannot: what was not
@@ -99,6 +108,18 @@ TEST_F(VolumeNativeTest, AnInstantOfAnOpenOneIsRefused) {
   EXPECT_EQ(taken.error().code, Errc::kBusy);
   EXPECT_TRUE(store->Snapshots(volume->id()).empty());
   volume->EndNative();
+}
+
+// What the kernel has acknowledged of it is not known, so nothing more is. Nothing of it is unsaved
+// either, and an unmount is not held up.
+TEST_F(VolumeNativeTest, OneWhoseFileCannotBeLookedAtAtTheMountIsReadOnly) {
+  look_fails_ = true;
+  const auto store = Open();
+  const auto volume = store->Find("v");
+  EXPECT_FALSE(volume->failure().empty());
+  EXPECT_FALSE(volume->WriteAt(Pattern(4096), 0).ok());
+  EXPECT_FALSE(volume->Sync().ok());
+  EXPECT_TRUE(store->Close().ok());
 }
 
 // The kernel acknowledges an O_SYNC write past the end by itself.
