@@ -54,6 +54,7 @@ class Catalog::Impl {
   }
 
   catalog::Fence& fence() { return fence_; }
+  Status CheckPresent() { return fence_.CheckPresent(directory_); }
   [[nodiscard]] bool read_only() const { return read_only_; }
   void BecomeReadOnly() { read_only_ = true; }
   [[nodiscard]] uint64_t commits() const { return commits_; }
@@ -331,7 +332,7 @@ Status Catalog::Impl::AttemptLocked(const Group& group) {
     for (const Pending* pending : group) VOLFS_TRY(tables.Apply(*pending->change));
     return connection.MakeRoom(grows ? catalog::kSpareAfterGrowth : 0);
   });
-  if (status.ok()) return fence_.CheckPresent(directory_);
+  if (status.ok()) return CheckPresent();
   if (!IsNoRoom(status.error().code)) return status;
   if (!connection_->FailedCommitIsTorn()) {
     const Status sealed = TransactLocked([&tables] { return tables.Seal(); });
@@ -485,6 +486,7 @@ bool Catalog::RestoreReserve() { return impl_->RestoreReserve(); }
 uint64_t Catalog::missing_reserve_bytes() const { return impl_->missing_reserve_bytes(); }
 Result<std::vector<Id>> Catalog::LayersWithPresence() { return impl_->LayersWithPresence(); }
 Status Catalog::Verify() { return impl_->Verify(); }
+Status Catalog::CheckPresent() { return impl_->CheckPresent(); }
 void Catalog::Fence(const std::string& why, bool lost) { impl_->fence().Raise(why, lost); }
 bool Catalog::fenced() const { return impl_->fence().raised(); }
 bool Catalog::lost() const { return impl_->fence().lost(); }

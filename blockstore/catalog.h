@@ -245,6 +245,8 @@ class Catalog {
   // catalog's, but as the node is not reachable any more (NodeDirectory::CheckPresent). The first
   // reason stays. Waits for nothing.
   void Fence(const std::string& why, bool lost);
+  // NodeDirectory::CheckPresent; fences the node if it is gone. A commit looks by itself.
+  Status CheckPresent();
   [[nodiscard]] bool fenced() const;
   [[nodiscard]] bool lost() const;
   [[nodiscard]] std::string fence_reason() const;  // empty: it is not fenced

@@ -142,16 +142,16 @@ bool Node::Works() const { return !directory_->calls()->stuck() && !catalog_->fe
 
 void Node::LookForLoss() {
   if (catalog_->fenced() || Sabotaged(Sabotage::kIgnoreLoss)) return;
-  Status present = directory_->CheckPresent();
+  const Status present = catalog_->CheckPresent();
   const Result<SpaceInfo> space = directory_->Space();
   if (present.ok() && space.ok() && space.value().read_only && !was_read_only_) {
-    present = Error{Errc::kIo, Text("the filesystem of node directory ", path(),
-                                    " has become read-only, as after an error of its disk")};
+    catalog_->Fence(Text("the filesystem of node directory ", path(),
+                         " has become read-only, as after an error of its disk"),
+                    true);
   }
-  if (present.ok()) return;
-  catalog_->Fence(present.error().message, true);
+  if (!catalog_->fenced()) return;
   LogError(
-      Text("node ", name(), " is fenced until it is mounted again: ", present.error().message));
+      Text("node ", name(), " is fenced until it is mounted again: ", catalog_->fence_reason()));
 }
 
 std::string Node::State() const {

@@ -300,7 +300,6 @@ class Volume {
   [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(map_mu_, meta_mu_);
   [[nodiscard]] Status CheckWritable() const;
   Error Fail(const Error& error);
-  Status CheckPresent();  // of the node, which is fenced if it is gone
   void LookForLoss(const Error& error);
   // A first write: up to all of `data`, which starts in a block that was not in the head; returns
   // how many bytes, 0 if the block has come into the head meanwhile.

@@ -103,7 +103,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
     std::erase_if(change,
                   [](const CatalogOp& op) { return std::holds_alternative<PutVolume>(op); });
   }
-  if (change.empty()) return CheckPresent();
+  if (change.empty()) return node_.catalog().CheckPresent();
   if (Sabotaged(Sabotage::kAckBeforeCommit) && extra.empty()) {
     for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
     return OkStatus();
@@ -132,16 +132,8 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
 // After a sync that failed: for all other volumes of the node, too, if the reason is theirs as
 // well.
 void Volume::LookForLoss(const Error& error) {
-  (void)CheckPresent();
+  (void)node_.catalog().CheckPresent();
   if (error.os_errno == EROFS) node_.catalog().Fence(error.message, true);
-}
-
-// A commit looks by itself.
-Status Volume::CheckPresent() {
-  if (Sabotaged(Sabotage::kIgnoreLoss)) return OkStatus();
-  const Status present = node_.directory().CheckPresent();
-  if (!present.ok()) node_.catalog().Fence(present.error().message, true);
-  return present;
 }
 
 Status Volume::CloseGate(Nanoseconds patience) {
