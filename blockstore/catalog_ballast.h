@@ -10,12 +10,12 @@ class NodeDirectory;
 
 // The ballast: a file of kBallastBytes on each node, there only to be given away piece by piece
 // when a commit of the catalog finds no room, so that what makes room (deleting) can still be
-// committed on a full disk. Who may take how much of it is said at Room (catalog.h).
+// committed on a full disk. Room (catalog.h) says which commits may take how much.
 //
 // Thread-safety: from any thread, one call at a time for one directory.
 namespace volfs::catalog {
 
-// What there is of it, by the blocks that it really takes; 0 if there is none.
+// Returns the size of the ballast in bytes, by the blocks that it really takes; 0 if there is none.
 [[nodiscard]] uint64_t BallastBytes(NodeDirectory& directory);
 
 // Makes it whole. Its bytes are random, so that no filesystem can store them in less room than they

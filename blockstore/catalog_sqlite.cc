@@ -49,7 +49,7 @@ bool WaitForMemory() {
 void ForgetCache(NodeDirectory& directory) {
   for (const char* name : {kDatabaseName, kWalName}) {
     const auto file = directory.Open(name, OpenMode::kReadOnly);
-    if (!file.ok()) continue;  // SQLite will say what is wrong with it
+    if (!file.ok()) continue;  // SQLite meets the same error, and tells it
     const Result<uint64_t> size_bytes = file.value()->Size();
     if (size_bytes.ok()) file.value()->DropCache({0, size_bytes.value()});
   }

@@ -52,8 +52,7 @@ DeleteSetting ForgetKnown(const std::string& uuid);
 // "0123456789abcdef"
 std::string MountText(MountId mount);
 
-// What a node is to a peer that remembers `known` of it; `told`: what the node itself remembers
-// that the peer saw.
+// How a node relates to the one that its peer remembers.
 struct Kinship {
   enum class Kind {
     kNewest,   // the one that the peer knows, or that one gone on
@@ -65,6 +64,8 @@ struct Kinship {
   size_t mounts_here = 0;   // since the last mount in common, of the node
   size_t mounts_there = 0;  // ... and of the one that the peer knows, at least
 };
+// `mounts`: the node's own. `told`: the last of them that the peer saw, as the node remembers it;
+// 0: none. `known`: those that the peer remembers.
 Kinship Compare(const std::vector<MountId>& mounts, MountId told,
                 const std::vector<MountId>& known);
 

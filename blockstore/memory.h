@@ -8,11 +8,11 @@
 
 namespace volfs {
 
-// What an allocation does that cannot be had. On a thread that may fail it throws std::bad_alloc,
-// as everywhere in C++; OrNoMemory makes that the ENOMEM of the one request. On a thread that waits
-// it takes a reserve, and then waits until there is memory again. So what has begun to change a
-// store never stops half way for want of some bytes, and code between a first and a last step need
-// not be written for an exception at each line:
+// How an allocation fails for which there is no memory. On a thread that may fail it throws
+// std::bad_alloc, as everywhere in C++; OrNoMemory makes that the ENOMEM of the one request. On a
+// thread that waits it takes a reserve, and then waits until there is memory again. So a change of
+// a store that has begun never stops half way for want of some bytes, and code between its first
+// and its last step need not be written for an exception at each line:
 //
 //   request --> MemoryToSpare()? --no--> ENOMEM, nothing was begun
 //                    | yes
@@ -46,7 +46,8 @@ class [[nodiscard]] AllocationScope {
 // taken. Without it (commands, tests, the simulation) allocations throw.
 void PrepareForLackOfMemory();
 
-// What waiting threads may use up while others get ENOMEM: address space only, until it is used.
+// The bytes that waiting threads may use up while other requests get ENOMEM. Address space only,
+// until a thread uses it.
 inline constexpr size_t kMemoryReserveBytes = size_t{16} << 20;
 
 // Takes the reserve again if it was used and there is memory now. For a thread that comes by often.

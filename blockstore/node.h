@@ -98,8 +98,8 @@ class Node {
   // or synced is looked at by itself.
   void LookForLoss();
 
-  // What the catalog says contradicts itself. A row that is wrong or missing may be the only one
-  // that says what a layer is needed for, so until the next mount nothing of this node is freed: no
+  // Notes that the catalog contradicts itself. A row that is wrong or missing may be the only one
+  // that needs some layer, so until the next mount nothing of this node is freed: no
   // layer, block, hold or file. The first reason is kept, and logged. Cost of trusted(): one load.
   void Distrust(const std::string& why) VOLFS_EXCLUDES(doubt_mu_);
   [[nodiscard]] bool trusted() const { return trusted_.load(std::memory_order_acquire); }

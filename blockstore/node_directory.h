@@ -129,7 +129,7 @@ inline Result<NodeFile::State> NodeFile::Look() {
 
 enum class OpenMode { kCreateNew, kReadWrite, kReadOnly };
 
-// What whoever opens a node is going to do with it.
+// How the caller is going to use a node that it opens.
 enum class NodeAccess { kReadWrite, kReadOnly };
 
 class NodeDirectory {
@@ -173,7 +173,7 @@ class NodeDirectory {
   [[nodiscard]] const std::shared_ptr<NodeCalls>& calls() const { return calls_; }
 
  protected:
-  // One that stands before another, whose calls are its own.
+  // For a directory that forwards to another one and shares its NodeCalls.
   explicit NodeDirectory(std::shared_ptr<NodeCalls> calls) : calls_(std::move(calls)) {}
 
  private:

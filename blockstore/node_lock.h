@@ -27,9 +27,10 @@ struct LockWait {
 // inherited over fork either: take it after daemonizing. A killed daemon's lock is gone with it.
 // The lock is per process: taking it twice in one process is not noticed (OpenNodes checks).
 //
-// What is locked tells others how things stand, without a byte written: byte 0, always; of the
-// bytes from 1 on all (it is being opened, or a command works on it); or byte 1 + N (it is served
-// at the FUSE mount of device 0:N); or none (the mount has ended, what is left is being committed).
+// The bytes that are locked tell other processes the daemon's state, without a byte written. Byte 0
+// is locked always. Of the bytes from 1 on are locked: all while the node is being opened or a
+// command works on it; byte 1 + N while it is served at the FUSE mount of device 0:N; none once the
+// mount has ended and the daemon commits what is left.
 // Readers share a lock of all of it, and keep out those who write.
 //
 // Thread-safety: one thread at a time.

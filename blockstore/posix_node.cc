@@ -62,8 +62,8 @@ void OverwriteInPlace(int fd) {
   (void)::ioctl(fd, FS_IOC_SETFLAGS, &flags);  // of an empty file
 }
 
-// What the node depends on besides single layers. Somebody in this process has each of them open
-// while the node is, so that its inode's number is not given to another file.
+// The files that the node depends on besides single layers. The daemon has each of them open for as
+// long as the node, so the filesystem gives no other file the number of its inode.
 constexpr const char* kVitalNames[] = {"lock", "catalog.db", "catalog.db-wal", kLayersDirectory};
 
 // Which file a name leads to; zeros: none.

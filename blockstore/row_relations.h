@@ -9,14 +9,14 @@
 
 namespace volfs {
 
-// What a mount is about to believe of one node: its rows, and what the presence table says of them.
+// The rows of one node that a mount is about to believe, and their presence.
 struct NodeRows {
   const CatalogContents* rows = nullptr;
   std::set<Id> with_presence;      // layers of which the table presence has rows
   std::set<Id> here_without_file;  // layers over others that have blocks here, but no file
 };
 
-// What cannot be so: each row has its checksum and legal values, but rows contradict each other.
+// Rows that contradict each other, though each has its checksum and legal values.
 // Every reason is a sentence without an end, "layers/… lies over …, which is not in the catalog".
 struct Contradictions {
   std::map<Id, std::string> volumes;         // of these no byte is shown or written

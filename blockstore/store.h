@@ -194,8 +194,8 @@ class Store {
                                              const StoreOptions& options);
   // Close, unless that was called; closes the nodes.
   ~Store();
-  // Stops background work and commits everything. An error names what is not durable. Nobody uses
-  // the store any more.
+  // Stops background work and commits everything. An error names the volumes and nodes of which
+  // something is not durable. Requires: no other thread uses the store, then or later.
   Status Close() VOLFS_EXCLUDES(mu_, event_mu_);
 
   // --- looking ---------------------------------------------------------------------------------
@@ -412,7 +412,8 @@ class Store {
   [[nodiscard]] bool WaitForTick(Node& node, Nanoseconds deadline) VOLFS_EXCLUDES(event_mu_);
   void PrepareRoom(Node& node);
   void LookAtRoom(Node& node) VOLFS_EXCLUDES(event_mu_);  // tells of what has changed
-  // What was told of a node and its volumes. Of its maintainer.
+  // The states of a node and its volumes that the last events have told. Used by the node's
+  // maintainer only.
   struct Told {
     bool node_ok = true;
     std::map<Id, std::string> troubles;  // of volumes

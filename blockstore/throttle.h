@@ -35,7 +35,7 @@ class Throttle {
   // owed remains owed, except when the old rate was kUnlimited: that leaves no debt and no credit.
   void SetRate(uint64_t bytes_per_second) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] uint64_t rate() const VOLFS_EXCLUDES(mu_);
-  // What kBurst is worth; kUnlimited without a limit.
+  // The bytes that the limit grants in kBurst; kUnlimited without a limit.
   [[nodiscard]] uint64_t burst_bytes() const VOLFS_EXCLUDES(mu_);
 
   // Waits until `bytes` may pass, and takes them; then true. False, and nothing taken, if `stop()`

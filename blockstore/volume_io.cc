@@ -170,7 +170,7 @@ Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
   uint64_t stop = std::min(range.end(), found.extent.end() * bs);
   if (found.extent.layer == LayerRef::kHole) return stop;
   if (found.extent.layer != found.head->ref()) {
-    // That it is hidden has to be recorded, and frees nothing.
+    // A record has to say that the blocks are hidden, and this frees nothing.
     VOLFS_TRY(node_.catalog().CheckReserve());
     VOLFS_TRY(DiscardInherited({at, stop - at}));
     return stop;

@@ -37,8 +37,8 @@ class Lane {
 
   // Who serves what is queued.
   RequestPool& overflow() { return overflow_; }
-  // Who waits until the kernel has written out pages (mapped_pages.h), which takes writes that come
-  // by this lane.
+  // The threads that wait until the kernel has written out pages (mapped_pages.h). They are apart
+  // from the lane's, because the kernel's writes come by this lane.
   RequestPool& mapped() { return mapped_; }
 
  private:

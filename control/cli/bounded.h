@@ -46,8 +46,8 @@ class Question {
 std::optional<std::string> AnswerWithin(std::chrono::milliseconds limit,
                                         const std::function<std::string()>& ask);
 
-// What can be said of some paths within `limit`, and within `each` of one. What there was no time
-// for is in neither list.
+// The answers about paths that came within `limit` for all and `each` for one. A path that was not
+// looked at in time is in neither list.
 struct PathsFound {
   std::vector<std::string> gone;    // certainly: nothing is there
   std::vector<std::string> silent;  // did not answer

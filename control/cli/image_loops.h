@@ -28,7 +28,7 @@ struct StaleLoop {
 std::vector<StaleLoop> StaleLoops(const std::vector<MountEntry>& mounts,
                                   const std::vector<std::string>& dead);
 
-// What gives a stale loop device up, a command each: what is mounted from it first.
+// Returns the commands that give a stale loop device up, the unmounting of its filesystems first.
 std::vector<std::string> WayOut(const StaleLoop& loop, const std::vector<MountEntry>& mounts);
 
 }  // namespace volfs::cli

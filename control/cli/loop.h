@@ -31,8 +31,8 @@ std::optional<int> LoopNumber(std::string_view name);
 // (its daemon is gone).
 std::optional<bool> IsOver(const LoopDevice& device, const std::string& image);
 
-// Whether the filesystem without a disk that the backing file is on serves nobody any more: its
-// daemon is gone, or it is mounted nowhere. False if the device may not be asked.
+// Returns whether the backing file's filesystem (one without a disk, as FUSE) is dead: its daemon
+// is gone, or it is mounted nowhere. False if the caller may not ask the device.
 bool IsOrphaned(const LoopDevice& device, const std::vector<MountEntry>& mounts);
 
 // Whether `path` is /dev/loopN or one of its partitions, /dev/loopNpM.

@@ -39,7 +39,7 @@ class NodeOpenerTest : public testing::Test {
     const auto nodes = OpenNodes(paths, options);
     return nodes.ok() ? "" : nodes.error().message;
   }
-  // What the refusal of a copy says that would make it the one to go on with.
+  // Returns the option, named by the refusal of a copy, with which a mount goes on with that copy.
   static std::string AcceptWord(const std::string& refusal) {
     const size_t at = refusal.find("accept=");
     return at == std::string::npos ? "" : refusal.substr(at + 7, 16);
