@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "blockstore/check_pass.h"
-#include "blockstore/layer.h"
 #include "blockstore/log.h"
 
 namespace volfs {
@@ -96,7 +95,7 @@ void CheckPass::CheckCopying(Member& b, const CloneRecord& clone) {
       head->record.parent_bytes != clone.source_bytes) {
     Damage(Finding::Kind::kCloneJob, b,
            Text("clone ", volume.name, " of node ", b.name(), " is copied from ",
-                clone.source_bytes, " bytes of ", Layer::FileName(clone.source_layer),
+                clone.source_bytes, " bytes of ", LayerFileName(clone.source_layer),
                 ", but does not lie over that; delete it and make it again"));
     return;
   }
@@ -134,9 +133,9 @@ void CheckPass::CheckHoldOf(Member& b, Member& a, const CloneRecord& clone) {
   const HoldRecord& hold = *found->second;
   if (hold.layer != clone.source_layer || hold.clone_node != b.uuid()) {
     Damage(Finding::Kind::kHoldMismatch, a,
-           Text("node ", a.name(), " holds ", Layer::FileName(hold.layer), " for clone ", name,
+           Text("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ", name,
                 " of a node ", hold.clone_node, ", but it is on node ", b.name(), " and needs ",
-                Layer::FileName(clone.source_layer), "; delete the clone and make it again"));
+                LayerFileName(clone.source_layer), "; delete the clone and make it again"));
     return;
   }
   const bool locks = hold.snapshot != kNoId ? a.snapshots.contains(hold.snapshot)
@@ -159,13 +158,13 @@ void CheckPass::CheckHold(Member& a, const HoldRecord& hold) {
   if (job != nullptr && job->state == CloneState::kCopying) return;
   if (FindLayer(&a, hold.layer) == nullptr) {
     Damage(Finding::Kind::kHoldLayer, a,
-           Text("node ", a.name(), " holds ", Layer::FileName(hold.layer), " for clone ",
+           Text("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ",
                 hold.clone_name, ", but has no such layer; delete the clone and make it again"));
   }
   if (job != nullptr) return;
   if (FindMember(hold.clone_node) != nullptr) {
     Tidy(Finding::Kind::kHoldUnneeded, a,
-         Text("node ", a.name(), " holds ", Layer::FileName(hold.layer), " for clone ",
+         Text("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ",
               hold.clone_name, ", which does not exist; the next mount of both nodes releases it"),
          [&catalog = a.catalog(), id = hold.clone] {
            return catalog.Commit({DeleteHold{id}}, Room::kFree);

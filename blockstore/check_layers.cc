@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "blockstore/check_pass.h"
-#include "blockstore/layer.h"
 #include "blockstore/log.h"
 #include "blockstore/volume_settings.h"
 
@@ -92,7 +91,7 @@ void CheckPass::CheckParent(const LayerView& layer) {
       if (FindLayer(&other, record.parent) == nullptr) continue;
       Damage(Finding::Kind::kParentMissing, member,
              Text("node ", member.name(), ": ", layer.name, " lies over ",
-                  Layer::FileName(record.parent), " of a node that is not there, but node ",
+                  LayerFileName(record.parent), " of a node that is not there, but node ",
                   other.name(), " has that layer; compare with a backup"));
     }
     return;
@@ -103,7 +102,7 @@ void CheckPass::CheckParent(const LayerView& layer) {
     if (on != &member && (!layer.reached || IsBeingCancelled(layer))) return;
     Damage(Finding::Kind::kParentMissing, member,
            Text("node ", member.name(), ": ", layer.name, " lies over ",
-                Layer::FileName(layer.record.parent), " of node ", on->name(),
+                LayerFileName(layer.record.parent), " of node ", on->name(),
                 ", which is not in that catalog; what was only there is lost: restore node ",
                 on->name(), " from a backup"));
     return;

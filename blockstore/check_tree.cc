@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "blockstore/check_pass.h"
-#include "blockstore/layer.h"
 #include "blockstore/log.h"
 
 namespace volfs {
@@ -23,7 +22,7 @@ void CheckPass::LinkLayers() {
       LayerView& layer = layers_[{member.place, record.id}];
       layer.member = &member;
       layer.record = record;
-      layer.name = Layer::FileName(record.id);
+      layer.name = LayerFileName(record.id);
     }
   }
   for (auto& [key, layer] : layers_) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "blockstore/check_pass.h"
-#include "blockstore/layer.h"
 #include "blockstore/log.h"
 
 namespace volfs {
@@ -29,7 +28,7 @@ void CheckPass::CheckIds() {
   };
   for (const Member& member : members_) {
     for (const LayerRecord& layer : member.contents.layers) {
-      add(member, layer.id, Layer::FileName(layer.id));
+      add(member, layer.id, LayerFileName(layer.id));
     }
     for (const VolumeRecord& volume : member.contents.volumes) {
       add(member, volume.id, "volume " + volume.name);
@@ -100,7 +99,7 @@ void CheckPass::CheckVolume(Member& member, const VolumeRecord& volume) {
   }
   const LayerView* const head = FindLayer(&member, volume.head);
   if (head == nullptr) {
-    const std::string name = Layer::FileName(volume.head);
+    const std::string name = LayerFileName(volume.head);
     Damage(Finding::Kind::kHeadMissing, member,
            Text("volume ", volume.name, ": its layer is not in the catalog of node ", member.name(),
                 "; if the file ", name,
@@ -147,7 +146,7 @@ void CheckPass::CheckSnapshots() {
       const LayerView* const layer = FindLayer(&member, snapshot.layer);
       if (layer == nullptr) {
         Damage(Finding::Kind::kSnapshotLayer, member,
-               Text("snapshot ", name, ": its layer ", Layer::FileName(snapshot.layer),
+               Text("snapshot ", name, ": its layer ", LayerFileName(snapshot.layer),
                     " is not in the catalog of node ", member.name(),
                     "; delete it, or restore the node's directory from a backup"));
       } else if (layer->record.size_bytes != snapshot.size_bytes) {

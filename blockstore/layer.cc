@@ -36,13 +36,6 @@ Layer::~Layer() { files_.Close(slot_); }
 
 std::string Layer::NodeName() const { return node_ == nullptr ? missing_node_ : node_->name(); }
 
-std::string Layer::FileName(Id id) {
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string name = "layers/";
-  for (int shift = 60; shift >= 0; shift -= 4) name.push_back(kHex[(id >> shift) & 15]);
-  return name;
-}
-
 LayerRecord Layer::record() const {
   MutexLock lock(mu_);
   return record_;

@@ -57,8 +57,7 @@ class Layer {
   [[nodiscard]] LayerRef ref() const { return ref_; }
   [[nodiscard]] Node* node() const { return node_; }
   [[nodiscard]] std::string NodeName() const;  // of one that is not mounted too
-  [[nodiscard]] std::string FileName() const { return FileName(id_); }
-  static std::string FileName(Id id);  // "layers/0123456789abcd00"
+  [[nodiscard]] std::string FileName() const { return LayerFileName(id_); }
 
   // What stands for a parent that nobody held: what that has now is not what it had. Set by
   // recovery, before anything else runs; null: nothing was lost.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "blockstore/layer.h"
 #include "blockstore/log.h"
 
 namespace volfs {
@@ -69,7 +68,7 @@ class RowRelations {
     LayerFacts* const layer = FindLayer(id);
     return layer != nullptr && layer->node == &node ? layer : nullptr;
   }
-  static std::string NameOf(const LayerFacts& layer) { return Layer::FileName(layer.row->id); }
+  static std::string NameOf(const LayerFacts& layer) { return LayerFileName(layer.row->id); }
 
   const std::vector<NodeRows>& nodes_;
   Layers layers_;
@@ -123,7 +122,7 @@ void RowRelations::AddLayers() {
   for (const NodeRows& node : nodes_) {
     for (const Id layer : node.with_presence) {
       if (FindLayer(node, layer) != nullptr) continue;
-      Doubt(node, Text("presence tells of ", Layer::FileName(layer), ", which has no row"));
+      Doubt(node, Text("presence tells of ", LayerFileName(layer), ", which has no row"));
     }
   }
 }
@@ -131,7 +130,7 @@ void RowRelations::AddLayers() {
 void RowRelations::Link(LayerFacts& layer) {
   const LayerRecord& row = *layer.row;
   if (row.parent == kNoId) return;
-  const std::string under = Layer::FileName(row.parent);
+  const std::string under = LayerFileName(row.parent);
   LayerFacts* const parent = FindLayer(row.parent);
   const bool local = row.parent_node.empty();
   if (row.parent_node == layer.node->rows->node.uuid) {
@@ -190,7 +189,7 @@ void RowRelations::CheckLayer(LayerFacts& layer) {
                              : std::min(row.size_bytes, layer.parent->row->size_bytes);
   if (row.parent_bytes > least) {
     Doubt(layer, Text(NameOf(layer), " shows ", row.parent_bytes, " bytes of ",
-                      Layer::FileName(row.parent), " where there are ", least));
+                      LayerFileName(row.parent), " where there are ", least));
   }
   CheckDependence(layer);
 }
@@ -255,7 +254,7 @@ void RowRelations::CheckVolumes(const NodeRows& node) {
     if (volume.head == kNoId) continue;
     const LayerFacts* const head = FindLayer(node, volume.head);
     if (head == nullptr) {
-      Refuse(node, volume, Text("its layer, ", Layer::FileName(volume.head), ", has no row"));
+      Refuse(node, volume, Text("its layer, ", LayerFileName(volume.head), ", has no row"));
     } else if (!head->why.empty()) {
       Refuse(node, volume, head->why);
     } else if (head->row->size_bytes != volume.size_bytes) {
@@ -273,7 +272,7 @@ void RowRelations::CheckSnapshots(const NodeRows& node) {
     if (!of_node.contains(snapshot.volume)) {
       Refuse(node, snapshot, "it is of no volume of its node");
     } else if (layer == nullptr) {
-      Refuse(node, snapshot, Text("its layer, ", Layer::FileName(snapshot.layer), ", has no row"));
+      Refuse(node, snapshot, Text("its layer, ", LayerFileName(snapshot.layer), ", has no row"));
     } else if (!layer->why.empty()) {
       Refuse(node, snapshot, layer->why);
     } else if (layer->row->size_bytes != snapshot.size_bytes) {
@@ -313,7 +312,7 @@ void RowRelations::CheckCopying(const NodeRows& node, const CloneRecord& clone,
       head.parent_node != (same_node ? "" : clone.source_node)) {
     return Refuse(node, volume,
                   Text("its copy job copies ", clone.source_bytes, " bytes of ",
-                       Layer::FileName(clone.source_layer), ", but it does not lie over that"));
+                       LayerFileName(clone.source_layer), ", but it does not lie over that"));
   }
   const uint32_t block_size = node.rows->node.block_size;
   const uint64_t blocks = BlocksFor(clone.source_bytes, block_size);
@@ -335,14 +334,14 @@ void RowRelations::CheckHoldOf(const NodeRows& node, const CloneRecord& clone) {
   if (hold.layer == clone.source_layer && hold.clone_node == node.rows->node.uuid) return;
   Doubt(*source, Text("the hold for clone ", hold.clone_name, " is not what its job needs"));
   Refuse(node, *volumes_.at({&node, clone.clone}),
-         Text("its source's node holds ", Layer::FileName(hold.layer), " for it, and not ",
-              Layer::FileName(clone.source_layer)));
+         Text("its source's node holds ", LayerFileName(hold.layer), " for it, and not ",
+              LayerFileName(clone.source_layer)));
 }
 
 void RowRelations::CheckHolds(const NodeRows& node) {
   for (const HoldRecord& hold : node.rows->holds) {
     if (FindLayer(node, hold.layer) != nullptr) continue;
-    Doubt(node, Text("the hold for clone ", hold.clone_name, " is on ", Layer::FileName(hold.layer),
+    Doubt(node, Text("the hold for clone ", hold.clone_name, " is on ", LayerFileName(hold.layer),
                      ", which has no row"));
   }
 }

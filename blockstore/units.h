@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace volfs {
 
@@ -29,6 +30,14 @@ inline uint64_t BlocksFor(uint64_t size_bytes, uint32_t block_size) {
 using Id = uint64_t;
 inline constexpr Id kNoId = 0;
 inline constexpr int kIdFacetBits = 8;
+
+// Returns the name of a layer's file within its node's directory: "layers/0123456789abcd00".
+inline std::string LayerFileName(Id id) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string name = "layers/";
+  for (int shift = 60; shift >= 0; shift -= 4) name.push_back(kHex[(id >> shift) & 15]);
+  return name;
+}
 
 // What a block of a layer that lies over another can be. The numbers are on disk (FORMAT.md).
 enum class BlockState : uint8_t {

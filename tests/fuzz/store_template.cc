@@ -137,10 +137,10 @@ void StoreTemplate::NumberIds() {
           if (int64_t* const value = std::get_if<int64_t>(&cell)) *value = numbers.Of(*value);
           std::string* const text = std::get_if<std::string>(&cell);
           for (const auto& [id, number] : numbers.all()) {
-            const std::string hex = Layer::FileName(static_cast<Id>(id)).substr(7);
+            const std::string hex = LayerFileName(static_cast<Id>(id)).substr(7);
             const size_t at = text == nullptr ? std::string::npos : text->find(hex);
             if (at == std::string::npos) continue;
-            text->replace(at, hex.size(), Layer::FileName(static_cast<Id>(number)).substr(7));
+            text->replace(at, hex.size(), LayerFileName(static_cast<Id>(number)).substr(7));
           }
         }
       }
@@ -149,8 +149,8 @@ void StoreTemplate::NumberIds() {
     tables_[node] = LoadTables(CatalogPath(node));
     for (const auto& [id, number] : numbers.all()) {
       std::error_code none;  // volumes and snapshots have no file, nor has each layer
-      fs::rename(NodePath(node) + "/" + Layer::FileName(static_cast<Id>(id)),
-                 NodePath(node) + "/" + Layer::FileName(static_cast<Id>(number)), none);
+      fs::rename(NodePath(node) + "/" + LayerFileName(static_cast<Id>(id)),
+                 NodePath(node) + "/" + LayerFileName(static_cast<Id>(number)), none);
     }
   }
 }

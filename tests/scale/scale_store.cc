@@ -59,7 +59,7 @@ class Filler {
     const LayerRecord record{NewId(), parent, {}, kVolumeBytes, parent == kNoId ? 0 : kVolumeBytes,
                              true};
     const auto file =
-        OrExit(node_->directory().Open(Layer::FileName(record.id), OpenMode::kCreateNew));
+        OrExit(node_->directory().Open(LayerFileName(record.id), OpenMode::kCreateNew));
     OrExit(file->SetSize(kVolumeBytes));
     OrExit(file->WriteAt(kData, block * kDefaultBlockSize));
     Commit(PutLayer{record});
