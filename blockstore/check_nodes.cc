@@ -3,7 +3,6 @@
 
 #include "blockstore/check_pass.h"
 #include "blockstore/log.h"
-#include "blockstore/recovery.h"
 
 namespace volfs {
 

@@ -20,6 +20,9 @@
 
 namespace volfs {
 
+// The setting of a node that says whether its last mount ended in order: "1", else "0".
+inline constexpr char kCleanKey[] = "clean";
+
 // How much room is left on a node.
 enum class Fullness : uint8_t {
   kRoomy,

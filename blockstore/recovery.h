@@ -9,9 +9,6 @@
 
 namespace volfs {
 
-// The setting of a node that says whether its last mount ended in order: "1", else "0".
-inline constexpr char kCleanKey[] = "clean";
-
 // Fills a new Store from what the catalogs of its nodes say, and finishes or undoes what a crash
 // left between two nodes. Needs no repair and no pass over data: time grows with the number of
 // volumes, snapshots and layers only.
