@@ -1,6 +1,6 @@
 #pragma once
 
-#include "control/cli/command.h"
+#include "control/cli/mount_arguments.h"
 
 namespace volfs {
 

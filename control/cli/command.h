@@ -2,19 +2,10 @@
 
 #include <functional>
 #include <string>
-#include <vector>
+
+#include "control/cli/mount_arguments.h"
 
 namespace volfs {
-
-// What `volfs mount` and `mount.volfs` were asked for.
-struct MountArguments {
-  std::vector<std::string> nodes;  // node directories, in the order given; "DIR1:DIR2" is split
-  std::string mountpoint;
-  bool foreground = false;
-  std::vector<std::string> options;  // of all -o, one each: "allow_shrink", "copy_rate=10M"
-  std::string config_file;           // empty: none
-  bool through_helper = false;       // by mount(8), fstab or systemd: a new node needs -o init
-};
 
 // Mounts, tells people what it has to tell, and returns the exit code of the command.
 using MountFunction = std::function<int(const MountArguments&)>;

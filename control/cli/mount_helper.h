@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "blockstore/error.h"
-#include "control/cli/command.h"
+#include "control/cli/mount_arguments.h"
 
 namespace volfs::cli {
 
