@@ -9,6 +9,7 @@
 
 #include "blockstore/log.h"
 #include "blockstore/posix_node.h"
+#include "blockstore/read_only_node.h"
 #include "blockstore/runtime.h"
 #include "blockstore/sabotage.h"
 
@@ -70,7 +71,7 @@ Result<std::unique_ptr<Node>> OpenOne(const std::string& path, const NodeOpenOpt
   VOLFS_TRY(CheckTrusted(path));
   VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock,
                NodeLock::Take(path, options.access, options.lock_wait));
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path, options.access));
+  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenNodeDirectory(path, options.access));
   return Node::Open(std::move(directory), std::move(lock));
 }
 

@@ -26,7 +26,6 @@
 
 #include "blockstore/log.h"
 #include "blockstore/posix_file.h"
-#include "blockstore/read_only_node.h"
 
 namespace volfs {
 namespace {
@@ -417,7 +416,6 @@ Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path, No
                                           std::string(absolute.data(), static_cast<size_t>(length)),
                                           access);
   VOLFS_TRY(node->Space());  // so that there is an answer when it hangs
-  if (access == NodeAccess::kReadOnly) return MakeReadOnly(std::move(node));
   return std::unique_ptr<NodeDirectory>(std::move(node));
 }
 

@@ -24,8 +24,8 @@ namespace volfs {
 
 // Opens the existing directory `path` (made absolute, so that a later chdir changes nothing) and
 // makes `layers/` in it if it is missing. The files it opens may outlive it. kReadOnly: nothing is
-// made, no time of access changes where the kernel lets us ask for that, and what comes back is
-// what read_only_node.h makes.
+// made, and no time of access changes where the kernel lets us ask for that; read_only_node.h
+// refuses the changes.
 Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path,
                                                      NodeAccess access = NodeAccess::kReadWrite);
 

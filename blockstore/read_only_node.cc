@@ -4,6 +4,7 @@
 
 #include "blockstore/catalog_overlay.h"
 #include "blockstore/log.h"
+#include "blockstore/posix_node.h"
 
 namespace volfs {
 namespace {
@@ -90,6 +91,13 @@ class ReadOnlyNode final : public NodeDirectory {
 
 std::unique_ptr<NodeDirectory> MakeReadOnly(std::unique_ptr<NodeDirectory> node) {
   return std::make_unique<ReadOnlyNode>(std::move(node));
+}
+
+Result<std::unique_ptr<NodeDirectory>> OpenNodeDirectory(const std::string& path,
+                                                         NodeAccess access) {
+  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> node, OpenPosixNode(path, access));
+  if (access == NodeAccess::kReadOnly) return MakeReadOnly(std::move(node));
+  return node;
 }
 
 }  // namespace volfs

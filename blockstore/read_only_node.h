@@ -1,7 +1,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
+#include "blockstore/error.h"
 #include "blockstore/node_directory.h"
 
 namespace volfs {
@@ -13,5 +15,10 @@ namespace volfs {
 // A sync has nothing to do and succeeds. The page cache is left as it is: nothing is built on it.
 // The calls that are at work are those of `node`, which it owns.
 std::unique_ptr<NodeDirectory> MakeReadOnly(std::unique_ptr<NodeDirectory> node);
+
+// Opens the node directory `path` for `access`: as OpenPosixNode does, and with kReadOnly as a node
+// of which nothing is changed.
+Result<std::unique_ptr<NodeDirectory>> OpenNodeDirectory(const std::string& path,
+                                                         NodeAccess access);
 
 }  // namespace volfs

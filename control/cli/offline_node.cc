@@ -5,7 +5,7 @@
 #include "blockstore/log.h"
 #include "blockstore/node_lock.h"
 #include "blockstore/node_opener.h"
-#include "blockstore/posix_node.h"
+#include "blockstore/read_only_node.h"
 #include "control/cli/failure.h"
 #include "control/cli/output.h"
 #include "control/cli/supervisor.h"
@@ -37,7 +37,7 @@ Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path, NodeAcce
   LockWait wait;
   wait.tell = [](const std::string& text) { PrintNote(Text("volfs: ", text)); };
   VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(real_path, access, wait));
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(real_path, access));
+  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenNodeDirectory(real_path, access));
   return Node::Open(std::move(directory), std::move(lock));
 }
 

@@ -44,7 +44,7 @@ class ReadOnlyNodeTest : public testing::Test {
   Result<std::unique_ptr<Store>> OpenCopies(NodeAccess access) {
     std::vector<std::unique_ptr<Node>> nodes;
     for (const char* const name : {"a", "b"}) {
-      VOLFS_ASSIGN(auto directory, OpenPosixNode(copies_ / name, access));
+      VOLFS_ASSIGN(auto directory, OpenNodeDirectory(copies_ / name, access));
       VOLFS_ASSIGN(auto node, Node::Open(std::move(directory)));
       nodes.push_back(std::move(node));
     }
@@ -118,7 +118,8 @@ TEST_F(ReadOnlyNodeTest, RefusesEveryChange) {
 }
 
 TEST_F(ReadOnlyNodeTest, RefusesAtTheNodeItself) {
-  const auto node = std::move(OpenPosixNode(fixture_.NodePath("a"), NodeAccess::kReadOnly).value());
+  const auto node =
+      std::move(OpenNodeDirectory(fixture_.NodePath("a"), NodeAccess::kReadOnly).value());
   EXPECT_TRUE(node->read_only());
   EXPECT_EQ(node->Open("layers/0000000000000001", OpenMode::kCreateNew).error().code,
             Errc::kReadOnly);
