@@ -36,7 +36,7 @@ struct NodeOpenOptions {
   std::vector<std::string> accept{};
 };
 
-// Opens the node directories of one mount, and only these (interface.md, "Which nodes").
+// Opens the node directories of one mount, and only these (contract.md, "Which nodes").
 //
 // Refused by name, with the remedy, before anything is changed: what is not a directory; what
 // others could change or exchange (CheckTrusted); what is neither empty nor a node; an empty

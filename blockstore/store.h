@@ -223,7 +223,7 @@ class Store {
   Result<std::shared_ptr<OpenSnapshot>> OpenSnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
 
   // --- requests --------------------------------------------------------------------------------
-  // Failures come in the order of interface.md section 6.
+  // Failures come in the order of contract.md section 6.
   Result<std::shared_ptr<Volume>> Create(const CreateRequest& request, const Caller& caller);
   Result<std::shared_ptr<Volume>> Clone(const CloneRequest& request, const Caller& caller);
   Result<SnapshotInfo> TakeSnapshot(const std::string& volume, const std::string& name,

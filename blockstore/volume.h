@@ -199,7 +199,7 @@ class Volume {
 
   // --- for Store and CloneJob ----------------------------------------------------------------
 
-  // The instant (interface: "everything written before is in, nothing after"): flushes with writers
+  // The instant (contract.md 5.2: all earlier writes are in, no later one is): flushes with writers
   // running, closes the gate until the writes in flight have ended (kBusy after 1 s, nothing
   // happened), puts a new head over the old one, opens the gate, flushes the rest, and makes one
   // commit of that, the new head, this volume's record, and `extra` of the layer that is frozen

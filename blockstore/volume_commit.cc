@@ -94,7 +94,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   }
   {
     MutexLock lock(meta_mu_);
-    // Times alone are no reason for a commit (interface.md: durable at close).
+    // Times alone are no reason for a commit (contract.md: durable at close).
     next.attributes = committed_.attributes;
     if (!(next == committed_)) change.emplace_back(PutVolume{next});
   }

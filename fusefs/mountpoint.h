@@ -19,7 +19,7 @@ struct Mountpoint {
   MountpointState state;
 };
 
-// Looks at MOUNTPOINT and the node directories without changing anything (interface.md, "Which
+// Looks at MOUNTPOINT and the node directories without changing anything (contract.md, "Which
 // nodes"). Refused, with the remedy: a mountpoint that is not an empty directory or is a node, lies
 // in a node or over one; a node on that mount, or on a loop device over one of its images.
 // kNotFound: no mountpoint; kNodeDown: no such node directory; kInvalid.

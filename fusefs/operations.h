@@ -2,7 +2,7 @@
 
 #include <fuse3/fuse_lowlevel.h>
 
-// The handlers of FUSE requests, by file: what they answer is interface.md's sections 4 and 6.
+// The handlers of FUSE requests, by file: what they answer is contract.md's sections 4 and 6.
 // Each answers its request exactly once, now or later, from whatever thread. fuse_lowlevel.h
 // documents the parameters. None waits for anything but the node that it is about; what may wait
 // longer goes to one of Filesystem's pools.

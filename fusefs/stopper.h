@@ -11,7 +11,7 @@
 
 namespace volfs {
 
-// What SIGTERM and SIGINT do, on a thread of its own (interface.md, promise 8):
+// What SIGTERM and SIGINT do, on a thread of its own (contract.md, promise 8):
 //
 //   serving --first signal--> closing --nobody uses the mount--> unmounted, Serve ends
 //                                |

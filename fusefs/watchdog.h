@@ -26,7 +26,7 @@ struct Watch {
   Id changes = kNoId;                   // the volume whose bytes it changes in place
 };
 
-// Answers requests whose node does not (interface.md 7.7). An unanswered request makes its caller
+// Answers requests whose node does not (contract.md 7.7). An unanswered request makes its caller
 // unkillable, and the call that it waits for cannot be taken back: so the answer is given early,
 // and what is at work goes on to its end. Nobody below learns of it; what is committed late is
 // committed, and nothing that was not is ever told to be.

@@ -1,6 +1,6 @@
 // Goal: the check finds nothing in a store that is right, and each thing that can be wrong with
 // nodes, volumes, layers and files, planted here, by its kind; a repair mends what can be mended
-// without loss, and leaves alone what cannot (interface.md 3, traps T31, T47).
+// without loss, and leaves alone what cannot (contract.md 3, traps T31, T47).
 #include "blockstore/check.h"
 
 #include <sys/stat.h>

@@ -32,7 +32,8 @@ class CloneTest : public ::testing::Test {
   StoreFixture fixture_;
 };
 
-// R1, R5, R6, R7: the clone is the instant, is usable while `creating`, and whole at the end.
+// contract.md 5.2, 5.3, 5.5: the clone is the instant, is usable while `creating`, and whole at the
+// end.
 TEST_F(CloneTest, IsTheInstantPlusItsOwnWrites) {
   auto db = fixture_.MakeVolume("db", 8 * kMiB + 777, 5 * kMiB);
   Bytes expected = ReadBack(*db);
@@ -60,8 +61,8 @@ TEST_F(CloneTest, IsTheInstantPlusItsOwnWrites) {
   EXPECT_EQ(fixture_.store().Info("db-clone").value().progress.percent(), 100);
 }
 
-// R6.1: a block that the user writes, whole or in part, while the copier is at work is never
-// overwritten (Longhorn bcde63a5, #4354).
+// contract.md 5.10: a block that the user writes, whole or in part, while the copier is at work is
+// never overwritten (Longhorn bcde63a5, #4354).
 TEST_F(CloneTest, KeepsEveryUserWriteThatRacesTheCopier) {
   auto db = fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
   Bytes expected = ReadBack(*db);
@@ -79,7 +80,7 @@ TEST_F(CloneTest, KeepsEveryUserWriteThatRacesTheCopier) {
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
-// Interface 5.10: what is read and not copied yet is answered from the source, and copied before
+// contract.md 5.10: what is read and not copied yet is answered from the source, and copied before
 // its turn, with its neighbours.
 TEST_F(CloneTest, CopiesFirstWhatIsRead) {
   fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
@@ -104,7 +105,8 @@ TEST_F(CloneTest, CopiesFirstWhatIsRead) {
   EXPECT_TRUE(ReadBack(*clone.value()) == Pattern(32 * kMiB));
 }
 
-// R17, R18, T7, T8: one clone or snapshot of a source at a time, and none of a clone in the making.
+// contract.md 5.7, T7, T8: one clone or snapshot of a source at a time, and none of a clone that is
+// `creating`.
 TEST_F(CloneTest, LocksItsSource) {
   fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   Pause();
@@ -119,7 +121,7 @@ TEST_F(CloneTest, LocksItsSource) {
   EXPECT_TRUE(Clone("db", "two").ok());
 }
 
-// R11, R9, R31: refusals leave nothing behind.
+// contract.md 5.1, 5.6, 6: refusals leave nothing behind.
 TEST_F(CloneTest, RefusesBeforeItChangesAnything) {
   fixture_.MakeVolume("db", 4 * kMiB);
   fixture_.MakeVolume("taken", kMiB);
@@ -135,7 +137,8 @@ TEST_F(CloneTest, RefusesBeforeItChangesAnything) {
   EXPECT_TRUE(Clone("db", "x").ok());  // no lock was left
 }
 
-// R10, T15: a larger clone reads zeros past the source's end, also within the source's last block.
+// contract.md 5.6, T15: a larger clone reads zeros past the source's end, also within the source's
+// last block.
 TEST_F(CloneTest, MayBeLarger) {
   auto db = fixture_.MakeVolume("db", 10'001, 10'001);
   Bytes expected = ReadBack(*db);
@@ -160,7 +163,8 @@ TEST_F(CloneTest, CanBeCancelled) {
   EXPECT_TRUE(Clone("db", "x").ok());
 }
 
-// R20, R29: a clone goes on where it was after a remount, never backwards, and ends independent.
+// contract.md 5.5, 5.10: a clone goes on where it was after a remount, never backwards, and ends
+// independent.
 TEST_F(CloneTest, GoesOnAfterARemount) {
   auto db = fixture_.MakeVolume("db", 24 * kMiB, 24 * kMiB);
   const Bytes expected = ReadBack(*db);

@@ -1,5 +1,5 @@
 // Goal: copying keeps a share of a node's time while people use it, and no more, and has all of it
-// when they are gone (interface.md 5.10).
+// when they are gone (contract.md 5.10).
 #include "blockstore/foreground.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Goal: it is known that a node hangs, and that it answers again, from the calls that are at work
-// on it (interface.md 7.7, traps T54, T63).
+// on it (contract.md 7.7, traps T54, T63).
 #include "blockstore/node_calls.h"
 
 #include <gtest/gtest.h>

@@ -160,7 +160,7 @@ TEST(RequestFileTest, HalfANameAtTheEndOfAWriteNeverDeletes) {
   EXPECT_EQ(w.executed, (Lines{"a", "b"}));
 }
 
-// dd bs=1: the first byte is a request, as the contract says; a destructive one never is.
+// dd bs=1: the first byte is a request (contract.md 6); a destructive one never is.
 TEST(RequestFileTest, OneByteAtATime) {
   Writer w(kDelete);
   for (const char c : std::string("db\n")) (void)w.Write(std::string(1, c));

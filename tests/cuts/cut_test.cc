@@ -1,5 +1,5 @@
 // Goal: a power cut loses nothing that was acknowledged, leaves nothing that fsck or `volfs check`
-// complains of, and the next mount needs no repair (interface.md 7.1, 7.3). Method: each node on a
+// complains of, and the next mount needs no repair (contract.md 7.1, 7.3). Method: each node on a
 // filesystem of its own in a loop device, which is shut down at a random moment without flushing
 // its journal, so that what was not synced is gone; both nodes or one, then kill -9 of the daemon,
 // or none; recovery; everything is read and compared.

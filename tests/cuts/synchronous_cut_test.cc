@@ -1,5 +1,5 @@
 // Goal: what is asked to be durable when its call returns outlives a power cut, however it is asked
-// (interface.md 8). Method: all calls of the table, each on a volume of its own, flat and over a
+// (contract.md 8). Method: all calls of the table, each on a volume of its own, flat and over a
 // snapshot; the power of the node's filesystem is cut right after the last one, so that bytes that
 // only a page cache has are gone too. tests/mount/synchronous_test.cc kills after each call.
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Goal: each request is answered once, by its work or by the watchdog; what was given up keeps its
-// file open and later writes away until it has ended (interface.md 7.7, traps T54, T63).
+// file open and later writes away until it has ended (contract.md 7.7, traps T54, T63).
 #include "fusefs/watchdog.h"
 
 #include <gmock/gmock.h>

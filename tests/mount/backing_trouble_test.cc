@@ -1,6 +1,6 @@
 // Goal: a filesystem in a volume ends under each trouble of the volume's node as it would on a
 // failing disk: the kernel's log tells, the filesystem's own tools mend it, every file that was
-// fsynced before is there, and no file reads wrong (interface.md 7.1, 7.6, T43, T56). Method: ext4
+// fsynced before is there, and no file reads wrong (contract.md 7.1, 7.6, T43, T56). Method: ext4
 // and XFS on a loop device over a volume that has a snapshot, so that first writes and commits are
 // part of it; the node is on a disk that can be broken (faulty_disk.h).
 #include <gmock/gmock.h>

@@ -108,7 +108,7 @@ class CloneTest : public MountTest {
 
 // A clone and a snapshot of a volume that four threads write to hold everything that was
 // acknowledged before the request, nothing that was issued after its return, and by the prefix rule
-// one instant in between, block by block whole (interface.md 5.2, T20, R9); what is read while it
+// one instant in between, block by block whole (contract.md 5.2, T20, R9); what is read while it
 // is `creating` is what it holds at the end, and the source keeps its newest contents.
 TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   constexpr int kRounds = 6;
@@ -161,7 +161,7 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
 
 // While it is copied a clone is at every moment the instant and its own writes, of any offset and
 // length, and its discards (R4, R5, R6, T25, T26); the source goes on with its own; at the end the
-// clone is whole without the source's node (interface.md 5.5, T35).
+// clone is whole without the source's node (contract.md 5.5, T35).
 TEST_F(CloneTest, IsTheInstantAndItsOwnWritesWhileItIsCopiedAndIndependentThen) {
   constexpr uint64_t kSize = 16 * kMiB + 1536;
   Mount();
@@ -266,7 +266,7 @@ TEST_F(CloneTest, GoesOnWhenTheNodeOfItsSourceIsBack) {
 
 // While a clone is copied a second clone or a snapshot of its source is EBUSY and leaves nothing
 // behind, and the first is undisturbed; of many that ask at once exactly one wins; the clone itself
-// can be neither cloned nor snapshotted (interface.md 5.7, T7, T8).
+// can be neither cloned nor snapshotted (contract.md 5.7, T7, T8).
 TEST_F(CloneTest, SecondOneIsBusyAndTheFirstUndisturbed) {
   Mount();
   SetCopyRate("0");
@@ -302,7 +302,7 @@ TEST_F(CloneTest, SecondOneIsBusyAndTheFirstUndisturbed) {
 }
 
 // A plain write to control/clone makes SRC-clone, with .img and .raw kept at the end, on the other
-// node, of the source's size, and never takes a name that is in use (interface.md 5.1, T5, T9).
+// node, of the source's size, and never takes a name that is in use (contract.md 5.1, T5, T9).
 TEST_F(CloneTest, HasADefaultNameAndNeverTakesAnother) {
   Mount();
   for (const char* name : {"db.img", "db.raw", "db", "db.iso"}) MakeVolume(name, kMiB, 8192);
@@ -319,7 +319,7 @@ TEST_F(CloneTest, HasADefaultNameAndNeverTakesAnother) {
   EXPECT_EQ(ListOf(Path("volumes")).size(), 8U);
 }
 
-// What cannot be is refused with the errno of interface.md 6, in its order, and leaves nothing
+// What cannot be is refused with the errno of contract.md 6, in its order, and leaves nothing
 // behind (T1, T9, T17).
 TEST_F(CloneTest, RefusalsHaveTheirErrno) {
   Mount();
@@ -345,7 +345,7 @@ TEST_F(CloneTest, RefusalsHaveTheirErrno) {
 }
 
 // With one node there is nowhere to go: ENODEV with a sentence that says what to do; the source's
-// own node only if it is named or the clone is linked (interface.md 5.4, T9).
+// own node only if it is named or the clone is linked (contract.md 5.4, T9).
 TEST_F(CloneTest, OnOneNodeNeedsToBeToldSo) {
   Mount({"a"});
   const std::vector<std::byte> bytes = MakeVolume("db.img", kMiB, 8192);
@@ -360,7 +360,7 @@ TEST_F(CloneTest, OnOneNodeNeedsToBeToldSo) {
 }
 
 // linked=1 shares its source's blocks: available at once, copies nothing, and neither sees what is
-// written to the other (interface.md 5.12).
+// written to the other (contract.md 5.12).
 TEST_F(CloneTest, LinkedOneIsAvailableAtOnceAndCopiesNothing) {
   Mount();
   SetCopyRate("0");
@@ -383,7 +383,7 @@ TEST_F(CloneTest, LinkedOneIsAvailableAtOnceAndCopiesNothing) {
 }
 
 // A larger clone reads as zeros behind its source's end, also in the source's last, broken block
-// (interface.md 5.6, T15); its size does not hang on what the source does later (T13).
+// (contract.md 5.6, T15); its size does not hang on what the source does later (T13).
 TEST_F(CloneTest, MayBeLargerAndReadsAsZerosBehindTheSource) {
   constexpr uint64_t kSize = kMiB + 777;
   Mount();
@@ -402,7 +402,7 @@ TEST_F(CloneTest, MayBeLargerAndReadsAsZerosBehindTheSource) {
 }
 
 // The reply to a request is read from the same open file: one for each line, in order, then the end
-// of the file; what nobody has asked gets the usage (interface.md 6).
+// of the file; what nobody has asked gets the usage (contract.md 6).
 TEST_F(CloneTest, ReplyIsReadFromTheSameOpenFile) {
   Mount();
   SetCopyRate("0");
@@ -424,7 +424,7 @@ TEST_F(CloneTest, ReplyIsReadFromTheSameOpenFile) {
 }
 
 // Reading control/watch/volumes/NAME blocks until the clone is whole and then reads as its status;
-// with O_NONBLOCK it is EAGAIN, and a signal ends it (interface.md 4, T55, T68).
+// with O_NONBLOCK it is EAGAIN, and a signal ends it (contract.md 4, T55, T68).
 TEST_F(CloneTest, WatchBlocksUntilItIsAvailable) {
   MakeStalledClone();
   const std::string watch = Path("control/watch/volumes/db-clone.img");
@@ -447,7 +447,7 @@ TEST_F(CloneTest, WatchBlocksUntilItIsAvailable) {
 }
 
 // Its source can be renamed, grown, written while it is copied, but not deleted: EBUSY, whichever
-// way (interface.md 5.8, T6, T10).
+// way (contract.md 5.8, T6, T10).
 TEST_F(CloneTest, SourceCanBeRenamedButNotDeleted) {
   const std::vector<std::byte> bytes = MakeStalledClone();
   EXPECT_EQ(ErrnoOf(::unlink(Volume("db.img").c_str())), EBUSY);
@@ -468,7 +468,7 @@ TEST_F(CloneTest, SourceCanBeRenamedButNotDeleted) {
 }
 
 // Cancelling a clone, or deleting it, stops the copy and leaves nothing: no name, no layer, no hold
-// on the source; EBUSY while it is open for writing; of anything else it is EINVAL (interface.md
+// on the source; EBUSY while it is open for writing; of anything else it is EINVAL (contract.md
 // 5.9, T11).
 TEST_F(CloneTest, CancelLeavesNothing) {
   MakeStalledClone();
@@ -496,7 +496,7 @@ TEST_F(CloneTest, CancelLeavesNothing) {
 
 // A cap of the copying is in force within a second, 0 pauses, and it is remembered by a remount,
 // over which the clone goes on from where it was; the progress is monotone and says 100.00 only
-// when it is available (interface.md 4, 5.10, T34, T39).
+// when it is available (contract.md 4, 5.10, T34, T39).
 TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
   Mount();
   SetCopyRate("4M");
@@ -527,7 +527,7 @@ TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
 }
 
 // A pause that is remembered holds from the first moment of a mount: not even a clone that is small
-// enough to be copied in no time is (interface.md 4).
+// enough to be copied in no time is (contract.md 4).
 TEST_F(CloneTest, PauseHoldsFromTheFirstMomentOfAMount) {
   MakeStalledClone();
   for (int i = 0; i < 8; ++i) {
@@ -538,7 +538,7 @@ TEST_F(CloneTest, PauseHoldsFromTheFirstMomentOfAMount) {
 }
 
 // One clone can be paused by itself, also over a crash; others are copied meanwhile, through the
-// only place that copy_jobs leaves (interface.md 5.10, T39).
+// only place that copy_jobs leaves (contract.md 5.10, T39).
 TEST_F(CloneTest, HasACopyRateOfItsOwn) {
   Mount();
   SetCopyRate("0");
@@ -566,7 +566,7 @@ TEST_F(CloneTest, HasACopyRateOfItsOwn) {
 }
 
 // A clone of a snapshot is the snapshot's instant, takes the snapshot's lock and not the volume's,
-// and is named after the volume (interface.md 5.7, 5.14).
+// and is named after the volume (contract.md 5.7, 5.14).
 TEST_F(CloneTest, OfASnapshotTakesItsLockOnly) {
   Mount();
   const std::vector<std::byte> bytes = MakeVolume("db.img", 4 * kMiB, kMiB);
@@ -589,7 +589,7 @@ TEST_F(CloneTest, OfASnapshotTakesItsLockOnly) {
 }
 
 // The same id= makes a retry return the first request's result; with other words it is EINVAL
-// (interface.md 6).
+// (contract.md 6).
 TEST_F(CloneTest, TokenMakesARetryHarmless) {
   Mount();
   SetCopyRate("0");
@@ -610,7 +610,7 @@ TEST_F(CloneTest, TokenMakesARetryHarmless) {
 }
 
 // The clone has its source's mode, without setuid, setgid and sticky, and mtime; making and copying
-// it changes neither of the source's (interface.md 5.6, 5.8, T18, T29).
+// it changes neither of the source's (contract.md 5.6, 5.8, T18, T29).
 TEST_F(CloneTest, HasItsSourcesModeAndTime) {
   Mount();
   const std::vector<std::byte> bytes = MakeVolume("db.img", 2 * kMiB, kMiB);
@@ -635,7 +635,7 @@ TEST_F(CloneTest, HasItsSourcesModeAndTime) {
 }
 
 // What is not copied yet is data for SEEK_DATA and st_blocks, so that no tool takes it for a hole;
-// what the clone has discarded is a hole (interface.md 4, T28, T29).
+// what the clone has discarded is a hole (contract.md 4, T28, T29).
 TEST_F(CloneTest, ShowsWhatIsNotCopiedYetAsData) {
   Mount();
   SetCopyRate("0");
@@ -650,7 +650,7 @@ TEST_F(CloneTest, ShowsWhatIsNotCopiedYetAsData) {
   EXPECT_EQ(DataRangesOf(Volume("copy")), (std::vector<DataRange>{{65536, kMiB}}));
 }
 
-// Clones of different sources are copied side by side (interface.md 5.7).
+// Clones of different sources are copied side by side (contract.md 5.7).
 TEST_F(CloneTest, OfDifferentSourcesGoOnSideBySide) {
   Mount();
   const std::vector<std::byte> one = MakeVolume("one", 8 * kMiB, 8 * kMiB);
@@ -674,7 +674,7 @@ TEST_F(CloneTest, OfDifferentSourcesGoOnSideBySide) {
 }
 
 // A whole clone is a volume like any other: it is renamed, grown, snapshotted, cloned, deleted, and
-// so is its source, without the one being in the other's way (interface.md 5.13, T31).
+// so is its source, without the one being in the other's way (contract.md 5.13, T31).
 TEST_F(CloneTest, IsAVolumeLikeAnyOther) {
   Mount();
   std::vector<std::byte> bytes = MakeVolume("db.img", kMiB, kMiB);
@@ -698,7 +698,7 @@ TEST_F(CloneTest, IsAVolumeLikeAnyOther) {
 }
 
 // Of several things that are wrong the first in this order is told: form, source, right, lock,
-// name, size, node, room (interface.md 6).
+// name, size, node, room (contract.md 6).
 TEST_F(CloneTest, TheFirstFailureWins) {
   MakeStalledClone();
   EXPECT_EQ(Ask("clone", "nosuch db.img size=1 node=c colour=red"), EINVAL);

@@ -1,4 +1,4 @@
-// Goal: the command does what interface.md 3 says, tells what is wrong, and exits with its code.
+// Goal: the command does what contract.md 3 says, tells what is wrong, and exits with its code.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -19,7 +19,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// The exit codes of interface.md 3.
+// The exit codes of contract.md 3.
 enum ExitCode { kOk, kFailed, kUsage, kNotFound, kExists, kBusy, kNoSpace, kNodeNotThere, kLocked };
 
 class CommandTest : public MountTest {
@@ -37,7 +37,7 @@ class CommandTest : public MountTest {
 };
 
 // Mounting prints one ready line, and is usable when it returns; DIR1:DIR2 and mount.volfs do, too;
-// umount returns when the daemon is gone (interface.md 3).
+// umount returns when the daemon is gone (contract.md 3).
 TEST_F(CommandTest, MountsAndUnmounts) {
   const CommandResult mounted = TryMount({"a", "b"});
   ASSERT_EQ(mounted.exit_code, kOk) << mounted.output;
@@ -73,7 +73,7 @@ TEST_F(CommandTest, StaysInTheForeground) {
 
 // What cannot be mounted is refused with its exit code and a remedy, and nothing is changed or
 // mounted: a missing directory, one that is no node and not empty, one that others may write, one
-// twice, a mountpoint that is a node or not empty or not there (interface.md 3).
+// twice, a mountpoint that is a node or not empty or not there (contract.md 3).
 TEST_F(CommandTest, MountRefusals) {
   ExpectRefused(TryMount({"nosuch"}), kNodeNotThere, NodePath("nosuch"));
   MustRun("mkdir " + NodePath("full") + " && touch " + NodePath("full") + "/file");
@@ -130,7 +130,7 @@ TEST_F(CommandTest, ChecksANodeWhoseMakingWasCutOff) {
 }
 
 // A directory that was a node and is empty now is the mountpoint of a disk that did not come up:
-// refused by name, not made a new node (interface.md 3, T38).
+// refused by name, not made a new node (contract.md 3, T38).
 TEST_F(CommandTest, EmptyDirectoryThatWasANodeIsRefused) {
   Mount();
   Unmount();
@@ -178,7 +178,7 @@ TEST_F(CommandTest, StartsOverADeadMount) {
 }
 
 // umount is refused, with exit code 5 and who it is, while a file, a loop device, a working
-// directory or a mapping is in use; a clone that is being copied does not hinder it (interface.md
+// directory or a mapping is in use; a clone that is being copied does not hinder it (contract.md
 // 3).
 TEST_F(CommandTest, UmountSaysWhoUsesIt) {
   Mount();
@@ -222,7 +222,7 @@ TEST_F(CommandTest, SigtermEndsAnUnusedMount) {
 }
 
 // SIGTERM while an image is in use: newcomers are refused, who is in is served until he leaves, and
-// then it ends (interface.md 7.8).
+// then it ends (contract.md 7.8).
 TEST_F(CommandTest, SigtermServesWhoIsIn) {
   Mount();
   MustRun("truncate -s 1M " + Volume("v"));
@@ -245,7 +245,7 @@ TEST_F(CommandTest, SigtermServesWhoIsIn) {
 }
 
 // A second SIGTERM commits and ends although the mount is in use; what was written is there
-// (interface.md 7.8).
+// (contract.md 7.8).
 TEST_F(CommandTest, SecondSigtermEndsAUsedMount) {
   Mount();
   MustRun("truncate -s 1M " + Volume("v"));
@@ -263,7 +263,7 @@ TEST_F(CommandTest, SecondSigtermEndsAUsedMount) {
 }
 
 // attach makes a loop device, refuses a second writer, attaches snapshots read-only only; detach
-// knows volumes and devices and says who uses one (interface.md 3).
+// knows volumes and devices and says who uses one (contract.md 3).
 TEST_F(CommandTest, AttachAndDetach) {
   Mount();
   MustRun("truncate -s 8M " + Volume("v") + " && mkfs.ext4 -q -F " + Volume("v"));
@@ -296,7 +296,7 @@ TEST_F(CommandTest, AttachAndDetach) {
 }
 
 // create, clone --wait, snapshot, restore, resize, mv, cancel, rm do what the request files do, and
-// exit with the codes of their errnos (interface.md 3).
+// exit with the codes of their errnos (contract.md 3).
 TEST_F(CommandTest, MakesAndDeletes) {
   Mount();
   EXPECT_EQ(VolfsHere("create v 4M").exit_code, kOk);
@@ -335,7 +335,7 @@ TEST_F(CommandTest, MakesAndDeletes) {
 }
 
 // The mount is found from the working directory and from a path; ls, status and node ls print for
-// people, and JSON with --json, which python3 parses (interface.md 3).
+// people, and JSON with --json, which python3 parses (contract.md 3).
 TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
   Mount();
   SetCopyRate("0");
@@ -366,7 +366,7 @@ TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
 }
 
 // map shows each range with its layer and node, events prints what happens from then on, status
-// --watch goes on until it is interrupted (interface.md 3).
+// --watch goes on until it is interrupted (contract.md 3).
 TEST_F(CommandTest, Watches) {
   Mount();
   MustRun("head -c 8192 /dev/zero > " + Volume("v") + " && truncate -s 1M " + Volume("v"));
@@ -387,7 +387,7 @@ TEST_F(CommandTest, Watches) {
 }
 
 // doctor has a line for each thing that usually goes wrong, and a remedy for what is wrong: here a
-// mount whose daemon is dead (interface.md 3).
+// mount whose daemon is dead (contract.md 3).
 TEST_F(CommandTest, DoctorTellsARemedy) {
   Mount();
   const CommandResult well = VolfsHere("doctor");
@@ -400,7 +400,7 @@ TEST_F(CommandTest, DoctorTellsARemedy) {
   Mount();
 }
 
-// Colour is for a terminal, and not for one whose user says NO_COLOR (interface.md 3).
+// Colour is for a terminal, and not for one whose user says NO_COLOR (contract.md 3).
 TEST_F(CommandTest, ColourIsForTerminals) {
   Mount();
   MustRun("touch " + Volume("v"));
@@ -413,7 +413,7 @@ TEST_F(CommandTest, ColourIsForTerminals) {
 }
 
 // Mount options may stand in a file; what is wrong there is told with file, line and key. What a
-// command does not know is a usage error (interface.md 3).
+// command does not know is a usage error (contract.md 3).
 TEST_F(CommandTest, OptionsMayStandInAFile) {
   const std::string file = folder() + "/volfs.toml";
   MustRun("printf 'copy_rate = \"5M\"\ncopy_jobs = 3\n' > " + file);
@@ -441,7 +441,7 @@ TEST_F(CommandTest, OptionsMayStandInAFile) {
 }
 
 // Who waits for a clone and interrupts it leaves the clone running, exits with 130, and is told how
-// to cancel it (interface.md 3).
+// to cancel it (contract.md 3).
 TEST_F(CommandTest, InterruptedWaitLeavesTheCloneRunning) {
   Mount();
   SetCopyRate("0");
@@ -459,7 +459,7 @@ TEST_F(CommandTest, InterruptedWaitLeavesTheCloneRunning) {
 }
 
 // Nodes are made with name, region and types, which decide where volumes and clones go
-// (interface.md 3, 5.4).
+// (contract.md 3, 5.4).
 TEST_F(CommandTest, NodesHaveNamesRegionsAndTypes) {
   EXPECT_EQ(Volfs("node init " + NodePath("a") + " --name fast --region west --types ssd:1M-8M,hdd")
                 .exit_code,

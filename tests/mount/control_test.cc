@@ -108,7 +108,7 @@ print('\n'.join(bad))
 }
 
 // status has a line per volume with its columns, `-` for what is empty; status.json and info.json
-// are JSON and say the same (interface.md 4).
+// are JSON and say the same (contract.md 4).
 TEST_F(ControlTest, StatusIsForShellsAndForPrograms) {
   SetCopyRate("0");
   MustRun("head -c 8192 /dev/urandom | dd of=" + Volume("db.img") + " conv=notrunc status=none");
@@ -149,7 +149,7 @@ TEST_F(ControlTest, OneOpenFileSeesOneText) {
 }
 
 // Requests can be written by >, >>, tee, dd, printf of bash and dash, cp, and Python, with and
-// without a line feed (interface.md 6, T3).
+// without a line feed (contract.md 6, T3).
 TEST_F(ControlTest, EveryToolCanAsk) {
   const std::vector<std::pair<const char*, const char*>> ways = {
       {"bash", "echo v0 1M > create"},
@@ -206,7 +206,7 @@ TEST_F(ControlTest, RefusalsReachWhoAsks) {
 }
 
 // A write holds whole lines, done in order; the first refused line ends it: its errno if it is the
-// first, else the bytes before it, and the next write meets the errno (interface.md 6).
+// first, else the bytes before it, and the next write meets the errno (contract.md 6).
 TEST_F(ControlTest, WriteOfSeveralLinesStopsAtTheFirstRefused) {
   const TestFile file(Path("control/create"), O_RDWR);
   const std::string lines = "one 1M\ntwo 1M\none 1M\nthree 1M\n";
@@ -221,7 +221,7 @@ TEST_F(ControlTest, WriteOfSeveralLinesStopsAtTheFirstRefused) {
 }
 
 // Half a name never deletes: destructive requests need their line feed in the same write; an empty
-// line and what is too long are refused (interface.md 6; proof.md 4).
+// line and what is too long are refused (contract.md 6).
 TEST_F(ControlTest, FormIsChecked) {
   const auto write = [&](const std::string& file, const std::string& text) {
     return WriteText(Path("control/" + file), text);
@@ -377,7 +377,7 @@ TEST_F(ControlTest, TreeCannotBeHarmed) {
 }
 
 // Another user than the one who mounted may look, but neither ask nor touch what is not his; with
-// -o control_gid his group may, and what he makes is his (interface.md 6).
+// -o control_gid his group may, and what he makes is his (contract.md 6).
 TEST_F(ControlTest, OthersMayOnlyDoWhatTheyHaveTheRightTo) {
   constexpr const char* kNobody = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c ";
   ::chmod(folder().c_str(), 0755);

@@ -80,7 +80,7 @@ class CrashTest : public MountTest {
 };
 
 // Killed while it is idle, right after a write that was not synced, or right after it was mounted,
-// it has everything at the next mount: names, contents, attributes, limits (interface.md 7.3).
+// it has everything at the next mount: names, contents, attributes, limits (contract.md 7.3).
 TEST_F(CrashTest, IdleLosesNothing) {
   constexpr int kKills = 6;
   Mount();
@@ -132,7 +132,7 @@ TEST_F(CrashTest, ATimeThatWasSetIsKept) {
 
 // Killed under the fsynced writes of four threads, it has every block as it was acknowledged by
 // fsync or newer, and unsynced ones old or new, sector by sector, and nothing ever goes back
-// (interface.md 7.1; proof.md 3).
+// (contract.md 7.1).
 TEST_F(CrashTest, FsyncedWritesAreThere) {
   constexpr int kKills = 16;
   constexpr uint64_t kBlocks = 1024;
@@ -412,7 +412,7 @@ class Namer {
     return file.WriteAt(0, bytes);
   }
 
-  // Zeros or its own thread's bytes: never another volume's (interface.md 7.2).
+  // Zeros or its own thread's bytes: never another volume's (contract.md 7.2).
   [[nodiscard]] std::string CheckContents(const std::string& name) const {
     for (const std::byte byte : ReadBytes(folder_ + "/" + name)) {
       if (byte == std::byte{0} || byte == static_cast<std::byte>(prefix_[1])) continue;
@@ -432,7 +432,7 @@ class Namer {
 
 // Killed while three threads create, rename and delete volumes through files and requests, it has
 // the names of acknowledged creates and renames and none of acknowledged deletes, and no volume
-// ever holds another's bytes (interface.md 4, 7.2; T5).
+// ever holds another's bytes (contract.md 4, 7.2; T5).
 TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
   constexpr int kKills = 12;
   constexpr int kThreads = 3;
@@ -460,7 +460,7 @@ TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
 }
 
 // A size that was set through a file is durable within 5 s, without an fsync; what is not durable
-// yet when the daemon dies is as it was (interface.md 4).
+// yet when the daemon dies is as it was (contract.md 4).
 TEST_F(CrashTest, ASizeIsDurableSoonAfterItWasSet) {
   constexpr int kSoonMs = 5000;
   constexpr int kMoreMs = 500;  // for the commit itself

@@ -1,5 +1,5 @@
 // Goal: what a failing disk does to copying is told, hurts nothing else, and is over when the disk
-// works again (interface.md 5.11, T36, T37). The disks are real ones to the kernel: a filesystem on
+// works again (contract.md 5.11, T36, T37). The disks are real ones to the kernel: a filesystem on
 // a loop device, over a file that nbdkit serves through FUSE and into which it injects errors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Goal: interface.md 4, "Volumes as files", row by row, through the kernel.
+// Goal: contract.md 4, "Volumes as files", row by row, through the kernel.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
@@ -78,7 +78,7 @@ TEST_F(FilesTest, CreatingMakesAVolume) {
   EXPECT_EQ(again.open_error(), EEXIST);
 }
 
-// Names that are none of interface.md 2 are refused whichever way they come (T17).
+// Names that are none of contract.md 2 are refused whichever way they come (T17).
 TEST_F(FilesTest, NamesAreChecked) {
   for (const char* name : {".hidden", "-dash", "a b", "a@b", "a:b", "\xff", "ü", "a\nb", "a,b"}) {
     const TestFile file(Volume(name), O_RDWR | O_CREAT);
@@ -169,7 +169,7 @@ TEST_F(FilesTest, UnlinkRespectsLoopDevices) {
 }
 
 // A deleted volume's space is free and is nobody's secret: a new one in its place reads as zeros
-// (interface.md 7.2).
+// (contract.md 7.2).
 TEST_F(FilesTest, NewVolumesReadAsZerosWhateverWasThere) {
   for (int i = 0; i < 3; ++i) {
     Make("v", kMiB, 's');
@@ -324,7 +324,7 @@ TEST_F(FilesTest, TimesOfWritesSurviveACrash) {
 }
 
 // A volume that was never cloned nor snapshotted is one raw file of its node, which `map` names:
-// sparse, of exactly the volume's size, and readable without volfs (interface.md 7.4).
+// sparse, of exactly the volume's size, and readable without volfs (contract.md 7.4).
 TEST_F(FilesTest, AreOneRawFileOfTheNode) {
   Make("v", 3 * kBlock + 100);
   MustRun("truncate -s 1000001 " + Volume("v"));
@@ -357,7 +357,7 @@ TEST_F(FilesTest, VolumeThatNobodyMayWriteIsReadOnly) {
   EXPECT_TRUE(TestFile(Volume("v"), O_RDWR).ok());
 }
 
-// Nothing but volumes can be made: EPERM, everywhere (interface.md 4).
+// Nothing but volumes can be made: EPERM, everywhere (contract.md 4).
 TEST_F(FilesTest, OnlyVolumesCanBeMade) {
   Make("v", kBlock);
   ASSERT_EQ(Ask("snapshot", "v s"), 0);
@@ -508,7 +508,7 @@ TEST_F(FilesTest, OpenFlags) {
 
 // A snapshot is a read-only file of its instant, as large as the volume was; it cannot be written,
 // grown, or attached for writing, and `rm` deletes it. It keeps its volume's name when that is
-// deleted, and `restore` brings the volume back (interface.md 4, 5.14).
+// deleted, and `restore` brings the volume back (contract.md 4, 5.14).
 TEST_F(FilesTest, SnapshotsAreReadOnlyFiles) {
   Make("v", 10'000, 'o');
   MustAsk("snapshot", "v s");

@@ -154,7 +154,7 @@ TEST_F(FilesystemTest, CloneOfAMountedOneIsUsableAtOnce) {
 }
 
 // A discard through a loop device (fstrim) frees the node's space, and the filesystem stays whole
-// (interface.md 4, T51).
+// (contract.md 4, T51).
 TEST_F(FilesystemTest, DiscardFreesSpace) {
   Mount();
   MakeTree();

@@ -1,5 +1,5 @@
 // Goal: `volfs clone --freeze` gives a clone whose filesystem is clean, and thaws whatever happens
-// (interface.md 3, traps T21, T24).
+// (contract.md 3, traps T21, T24).
 // Method: an ext4 on a loop device over an image, with a writer. A request that takes long is one
 // to a node whose own filesystem is frozen.
 #include <gmock/gmock.h>

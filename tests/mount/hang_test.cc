@@ -1,5 +1,5 @@
 // Goal: a node that hangs hurts its own volumes only, who waits for it is answered or can be
-// killed, and what lands late destroys nothing (interface.md 7.7, traps T54, T63). Method: node b
+// killed, and what lands late destroys nothing (contract.md 7.7, traps T54, T63). Method: node b
 // has an ext4 of its own. Frozen, it takes no write until it is thawed; reads of what is cached are
 // answered. Where reads shall hang too, its disk is an image of a second mount whose daemon is
 // stopped.

@@ -1,6 +1,6 @@
 // Goal: what a program has written to an image is in a clone or snapshot that is asked for
 // afterwards, synced or not; what is still in the page cache of a loop device over it is when that
-// was told to write it back (interface.md, T21, R11: Longhorn v0, on FUSE and a loop device, took
+// was told to write it back (contract.md, T21, R11: Longhorn v0, on FUSE and a loop device, took
 // snapshots without the data that the kernel still had).
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// Goal: what the daemon may not do is told, and what to do about it (interface.md 6, trap T52).
+// Goal: what the daemon may not do is told, and what to do about it (contract.md 6, trap T52).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

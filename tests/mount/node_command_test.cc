@@ -1,4 +1,4 @@
-// Goal: what is changed at nodes that are not mounted holds in the next mount (interface.md 3).
+// Goal: what is changed at nodes that are not mounted holds in the next mount (contract.md 3).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

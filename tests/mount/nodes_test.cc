@@ -1,5 +1,5 @@
 // Goal: which directories become nodes, which are refused, and where volumes and clones go; what is
-// told and kept while a node is away or full (interface.md 3, 4, 5.4, 5.9, 5.11).
+// told and kept while a node is away or full (contract.md 3, 4, 5.4, 5.9, 5.11).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -163,7 +163,7 @@ TEST_F(NodesTest, DecideWhereFilesLive) {
 }
 
 // A clone goes to the node with the most free space; where the source lives does not count
-// (interface.md 5.4). Without room anywhere it is refused and leaves nothing behind (T40).
+// (contract.md 5.4). Without room anywhere it is refused and leaves nothing behind (T40).
 TEST_F(NodesTest, WithTheMostSpaceGetTheClone) {
   MakeDisk("small", "64M");
   MakeDisk("large", "80M");
@@ -206,7 +206,7 @@ TEST_F(NodesTest, PromiseTheirSpaceOnce) {
 }
 
 // A node that fills up while a clone is copied to it: copying pauses and says why, the clone is
-// read and stays `creating`, deleting works, and with room again it goes on by itself (interface.md
+// read and stays `creating`, deleting works, and with room again it goes on by itself (contract.md
 // 5.11, T40, T41).
 TEST_F(NodesTest, ThatAreFullPauseTheCopy) {
   MakeDisk("full", "64M");
@@ -268,7 +268,7 @@ TEST_F(NodesTest, ThatAreFullAreMountedAndEmptied) {
 // A known node that is not mounted is EHOSTDOWN, one that nobody knows ENODEV. The clones that need
 // it are `error`, say why, and cannot be resumed; reading what they lack is EIO and stands in
 // last_error with volume, range and node. Cancelling one leaves nothing, and its source is free
-// when the node is back (interface.md 5.9, 6; T10, T44).
+// when the node is back (contract.md 5.9, 6; T10, T44).
 TEST_F(NodesTest, ThatAreAwayAreToldAndOwedNothing) {
   Mount();
   MakeVolume("db", "1M");

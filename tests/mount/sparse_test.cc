@@ -108,7 +108,7 @@ TEST_F(SparseTest, TebibyteWithAHundredMebibytesTakesAsMuch) {
 }
 
 // Making an image of 1 TiB, looking at it, and reading where nothing is, costs no time and no space
-// to speak of; it reads as zeros, and SEEK_DATA finds nothing (interface.md 7.2, T28).
+// to speak of; it reads as zeros, and SEEK_DATA finds nothing (contract.md 7.2, T28).
 TEST_F(SparseTest, EmptyOneIsAHole) {
   Mount();
   MustRun("truncate -s 1T " + Volume("empty"), {.timeout_ms = 10'000});
@@ -140,7 +140,7 @@ TEST_F(SparseTest, CpKeepsHoles) {
 }
 
 // Overwriting, punching and deleting give space back to the node, and nothing is left at the end
-// (interface.md 4).
+// (contract.md 4).
 TEST_F(SparseTest, PunchingAndDeletingFreeSpace) {
   Mount();
   MakeScattered("db.img", 100 * kMiB, 10);

@@ -1,5 +1,5 @@
 // Goal: what is asked to be durable when its call returns is durable then, however it is asked
-// (interface.md 8, "Durability, made exact"). Method: each call of the table, then kill -9 at once,
+// (contract.md 8, "Durability, made exact"). Method: each call of the table, then kill -9 at once,
 // so that a map, a size or a record that only the daemon's memory had is gone. What a kill cannot
 // show, bytes that only the node's page cache has, tests/cuts/synchronous_cut_test.cc shows.
 #include <gtest/gtest.h>

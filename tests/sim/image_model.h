@@ -27,8 +27,8 @@ class ContentPool {
 };
 
 // What the image of a volume, or of an instant of it, may hold: of each sector every content that
-// would be right. This is the contract's sentence "what fsync acknowledged survives; sectors not
-// synced read old or new, never anything else" as a data structure.
+// would be right. This is contract.md 7.1 ("what fsync acknowledged survives; sectors not
+// synced read old or new, never anything else") as a data structure.
 //
 // A sector's versions are numbered in the order of their writes (one writer a sector at a time).
 // `first` is the oldest that may be on disk: an acknowledged sync moves it. `settled` is the one

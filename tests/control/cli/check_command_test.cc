@@ -1,5 +1,5 @@
 // Goal: `volfs check` exits as fsck(8) does, prints for people and programs, changes nothing unless
-// it is told to, and never looks at a node that a daemon has (interface.md 3, traps T45, T46, T47).
+// it is told to, and never looks at a node that a daemon has (contract.md 3, traps T45, T46, T47).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>

@@ -1,4 +1,4 @@
-// Goal: exit codes are those of interface.md section 3, and messages say the errno (trap T1).
+// Goal: exit codes are those of contract.md section 3, and messages say the errno (trap T1).
 #include "control/cli/failure.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Goal: `volfs node forget` reaches every node that can know the lost one, or changes nothing, and
-// never forgets a node that is there (interface.md 3, traps T38, T45). What comes of the clones is
+// never forgets a node that is there (contract.md 3, traps T38, T45). What comes of the clones is
 // in tests/mount/node_command_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

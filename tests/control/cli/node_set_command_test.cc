@@ -1,5 +1,5 @@
 // Goal: `volfs node set` changes name, region and types of a node that nobody has, all or nothing,
-// and refuses what would not work later (interface.md 3, traps T16, T45).
+// and refuses what would not work later (contract.md 3, traps T16, T45).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>

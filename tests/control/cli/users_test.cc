@@ -1,4 +1,4 @@
-// Goal: who uses a mount is found by what it has open, is in, runs or maps (interface.md, umount).
+// Goal: who uses a mount is found by what it has open, is in, runs or maps (contract.md, umount).
 #include "control/cli/users.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Goal: what is typed at the command (paths, types, what mount(8) says) and what is read as lines
-// means what interface.md section 3 says.
+// means what contract.md section 3 says.
 #include <gtest/gtest.h>
 
 #include "control/cli/doctor.h"
