@@ -10,7 +10,7 @@
 namespace volfs {
 namespace {
 
-constexpr Nanoseconds kTick = std::chrono::milliseconds(200);
+constexpr Nanoseconds kMergeTick = std::chrono::milliseconds(200);
 // With more pairs than that all who open, freeze or delete are slowed down by the chains' length
 // more than by folding: snapshots come and go faster than they are folded at leisure. What is soon
 // done does not give way then. Without this, 1,000 snapshots made and deleted in a loop took 279 s
@@ -53,7 +53,7 @@ void Folder::Work() {
       all = FoldAll();
     }
     MutexLock lock(mu_);
-    const Nanoseconds deadline = MonotonicNow() + (behind_ ? kTickBehind : kTick);
+    const Nanoseconds deadline = MonotonicNow() + (behind_ ? kTickBehind : kMergeTick);
     while (!stopping_.load() && MonotonicNow() < deadline) (void)wake_.WaitUntil(mu_, deadline);
   }
 }
@@ -78,7 +78,7 @@ bool Folder::FoldAll() {
   bool all = true;
   for (const Pair& pair : pairs) {
     if (stopping_.load()) return true;
-    Patience patience = waiting.try_emplace(pair.under, Patience{{}, kTick}).first->second;
+    Patience patience = waiting.try_emplace(pair.under, Patience{{}, kMergeTick}).first->second;
     if (MonotonicNow() < patience.not_before) {
       waiting_[pair.under] = patience;
       all = false;
@@ -197,7 +197,7 @@ Status Folder::FoldFrozen(const Pair& pair) {
     if (!throttle.Take(most_bytes, stop) || stopping_.load()) return OkStatus();
     if (const Nanoseconds wait = node_.foreground().TryStep(); wait != Nanoseconds{0}) {
       throttle.GiveBack(most_bytes);
-      SleepFor(std::min(wait, kTick));
+      SleepFor(std::min(wait, kMergeTick));
       continue;
     }
     const Nanoseconds began = MonotonicNow();

@@ -8,7 +8,7 @@
 namespace volfs {
 namespace {
 
-constexpr Nanoseconds kTick = std::chrono::seconds(1);
+constexpr Nanoseconds kMaintenanceTick = std::chrono::seconds(1);
 // What is not synced is committed after 5 s, or sooner if it is much (ARCHITECTURE.md).
 constexpr uint64_t kCommitTicks = 4;
 constexpr uint64_t kPendingBlocks = 65536;
@@ -22,7 +22,7 @@ void Store::Maintain(Node& node) {
   for (uint64_t tick = 0;; ++tick) {
     if (node.CheckAnswers().ok()) MaintainOnce(node, tick);
     TellTroubles(node, told);
-    if (!WaitForTick(node, MonotonicNow() + kTick)) return;
+    if (!WaitForTick(node, MonotonicNow() + kMaintenanceTick)) return;
   }
 }
 

@@ -17,10 +17,8 @@ namespace {
 constexpr unsigned kReadEvents = POLLIN | POLLRDNORM;
 constexpr unsigned kWriteEvents = POLLOUT | POLLWRNORM;
 
-Handle& HandleOf(const fuse_file_info& fi) { return *reinterpret_cast<Handle*>(fi.fh); }
-
 const std::shared_ptr<ControlFile>& FileOf(const fuse_file_info& fi) {
-  return static_cast<ControlHandle&>(HandleOf(fi)).file;
+  return static_cast<ControlHandle&>(*reinterpret_cast<Handle*>(fi.fh)).file;
 }
 
 // False, and the request is still open, if there is nothing to read yet.
@@ -126,7 +124,7 @@ void WriteControl(fuse_req_t req, const char* data, size_t size, const fuse_file
 void Poll(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi, fuse_pollhandle* poll_handle) {
   const std::shared_ptr<fuse_pollhandle> keeper(
       poll_handle, [](fuse_pollhandle* p) { fuse_pollhandle_destroy(p); });
-  Handle& handle = HandleOf(*fi);
+  Handle& handle = *reinterpret_cast<Handle*>(fi->fh);
   if (EndsPolling(FilesystemOf(req), handle)) {
     fuse_reply_err(req, ENOSYS);
     return;

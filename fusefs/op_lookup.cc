@@ -10,7 +10,7 @@
 namespace volfs::op {
 namespace {
 
-constexpr uint64_t kBlockBytes = 4096;
+constexpr uint64_t kStatfsBlockBytes = 4096;
 constexpr unsigned long kMaxNameBytes = 128;
 
 // The node that `ino` is about; null: all of them.
@@ -56,10 +56,10 @@ bool IsHidden(Filesystem& fs, fuse_req_t req, const struct stat& st) {
 
 void ReplySpace(fuse_req_t req, const SpaceInfo& space) {
   struct statvfs answer {};
-  answer.f_bsize = kBlockBytes;
-  answer.f_frsize = kBlockBytes;
-  answer.f_blocks = space.size_bytes / kBlockBytes;
-  answer.f_bfree = space.free_bytes / kBlockBytes;
+  answer.f_bsize = kStatfsBlockBytes;
+  answer.f_frsize = kStatfsBlockBytes;
+  answer.f_blocks = space.size_bytes / kStatfsBlockBytes;
+  answer.f_bfree = space.free_bytes / kStatfsBlockBytes;
   answer.f_bavail = answer.f_bfree;
   answer.f_namemax = kMaxNameBytes;
   fuse_reply_statfs(req, &answer);
