@@ -1,5 +1,5 @@
 // Goal: mounting again works right after an unmount, and after a daemon has died the commands that
-// doctor, umount and the README give lead back to a working filesystem.
+// doctor, umount and docs/operating.md give lead back to a working filesystem.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -137,15 +137,15 @@ TEST_F(WayBackTest, DoctorsCommandsLeadBackAfterAKill) {
   DetachLoop(fresh);
 }
 
-// The same by the README, with the names that are there.
-TEST_F(WayBackTest, TheReadmesCommandsLeadBack) {
+// The same by docs/operating.md, with the names that are there.
+TEST_F(WayBackTest, TheDocumentedCommandsLeadBack) {
   Mount();
   const std::string device = MountFilesystem();
   Kill();
-  const std::string readme = MustRun("cat " VOLFS_SOURCE_DIR "/README.md");
-  const size_t section = readme.find("## When a daemon has died");
-  const size_t begin = readme.find("```\n", section) + 4;
-  std::string commands = readme.substr(begin, readme.find("```", begin) - begin);
+  const std::string page = MustRun("cat " VOLFS_SOURCE_DIR "/docs/operating.md");
+  const size_t section = page.find("## When a daemon has died");
+  const size_t begin = page.find("```\n", section) + 4;
+  std::string commands = page.substr(begin, page.find("```", begin) - begin);
   const auto replace = [&commands](const std::string& from, const std::string& to) {
     ASSERT_NE(commands.find(from), commands.npos) << from;
     for (size_t at = 0; (at = commands.find(from, at)) != commands.npos; at += to.size()) {

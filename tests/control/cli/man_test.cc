@@ -1,4 +1,5 @@
-// Goal: the manual page, README's table and --help tell of the same commands and the same options.
+// Goal: the manual page, the table of docs/operating.md and --help tell of the same commands and
+// the same options.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -110,27 +111,27 @@ TEST(ManTest, ThePageHasNoOptionThatHelpHasNot) {
   }
 }
 
-// ---- README
+// ---- docs/operating.md
 
 // A row of the table is of one command or several; its options are those of any of them.
-struct ReadmeRow {
+struct TableRow {
   Options commands;
   Options options;
 };
 
-std::vector<ReadmeRow> RowsOfReadme() {
-  std::ifstream file(VOLFS_SOURCE_DIR "/README.md");
-  EXPECT_TRUE(file) << "README.md cannot be read";
+std::vector<TableRow> RowsOfOperatingPage() {
+  std::ifstream file(VOLFS_SOURCE_DIR "/docs/operating.md");
+  EXPECT_TRUE(file) << "docs/operating.md cannot be read";
   const std::regex code("`([^`]+)`");
   const std::regex command("volfs ([a-z]+( init| ls| set| forget)?)\\b.*");
   const std::regex option("[ \\[]-(-?[A-Za-z]+)");
-  std::vector<ReadmeRow> rows;
+  std::vector<TableRow> rows;
   bool in_table = false;
   std::smatch match;
   for (std::string line; std::getline(file, line);) {
     if (line.starts_with("## ")) in_table = line == "## Commands";
     if (!in_table || !line.starts_with("| `volfs ")) continue;
-    ReadmeRow row;
+    TableRow row;
     for (std::sregex_iterator span(line.begin(), line.end(), code), end; span != end; ++span) {
       const std::string words = span->str(1);
       const bool of_command = std::regex_match(words, match, command);
@@ -159,20 +160,20 @@ std::vector<Options> SpellingsOfHelp(const std::string& wanted) {
   return all;
 }
 
-TEST(ReadmeTest, TheTableHasTheCommandsOfHelp) {
+TEST(OperatingPageTest, TheTableHasTheCommandsOfHelp) {
   Options help = Names(OfHelp());
   help.erase("node");
   help.erase(kCommon);
-  Options readme;
-  for (const ReadmeRow& row : RowsOfReadme())
-    readme.insert(row.commands.begin(), row.commands.end());
-  EXPECT_EQ(readme, help);
+  Options table;
+  for (const TableRow& row : RowsOfOperatingPage())
+    table.insert(row.commands.begin(), row.commands.end());
+  EXPECT_EQ(table, help);
 }
 
 // Those that most commands take stand below the table.
-TEST(ReadmeTest, TheTableHasTheOptionsOfHelp) {
+TEST(OperatingPageTest, TheTableHasTheOptionsOfHelp) {
   const Options common = {"-h", "--help", "-J", "--json", "--mount"};
-  for (const ReadmeRow& row : RowsOfReadme()) {
+  for (const TableRow& row : RowsOfOperatingPage()) {
     Options known = common;
     for (const std::string& command : row.commands) {
       for (const Options& spellings : SpellingsOfHelp(command)) {
@@ -182,12 +183,13 @@ TEST(ReadmeTest, TheTableHasTheOptionsOfHelp) {
                  command == "restore";  // "options as clone"
         };
         EXPECT_TRUE(std::any_of(spellings.begin(), spellings.end(), told))
-            << "volfs " << command << " " << *spellings.begin() << " is not in README's table";
+            << "volfs " << command << " " << *spellings.begin()
+            << " is not in the table of docs/operating.md";
       }
     }
     for (const std::string& option : row.options) {
-      EXPECT_TRUE(known.contains(option))
-          << option << " of volfs " << *row.commands.begin() << " is in README's table only";
+      EXPECT_TRUE(known.contains(option)) << option << " of volfs " << *row.commands.begin()
+                                          << " is in the table of docs/operating.md only";
     }
   }
 }
