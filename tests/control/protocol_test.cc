@@ -140,7 +140,7 @@ Paths OfTheDocument() {
   const std::regex everything("([^\n]+)");
   const std::string protocol = Protocol();
   Paths paths;
-  AddNames(Between(protocol, "What each does:", "Without NAME"), first_cell, "", paths);
+  AddNames(Between(protocol, "The effects:", "Without NAME"), first_cell, "", paths);
   AddNames(Between(protocol, "\n## 7. ", "\n**status**"), first_cell, "", paths);
   AddNames(Between(protocol, "\n**volumes/NAME/**", "\n**nodes/NODE/**"), first_cell,
            "volumes/NAME/", paths);
