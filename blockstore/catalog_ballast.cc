@@ -72,7 +72,7 @@ bool ShrinkBallast(NodeDirectory& directory, uint64_t bytes) {
 Error NothingNew(const NodeDirectory& directory, uint64_t missing_bytes) {
   const std::string why =
       missing_bytes == 0
-          ? "what is left is kept for deleting"
+          ? "the rest is kept for deleting"
           : Text(missing_bytes, " bytes of the node's reserve are missing, and these come first");
   return Error{Errc::kNoSpace,
                Text("node directory ", directory.display_path(), ": no space for anything new: ",

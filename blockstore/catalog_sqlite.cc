@@ -321,7 +321,7 @@ Status Connection::CheckFiles() {
   NoteWal();
   if (!wal_ || !wal_->damaged) return SyncWal();
   return Corrupt(Text("its log (catalog.db-wal) is damaged after frame ", wal_->frames,
-                      ": what was committed there cannot be read; restore the node from a backup, "
+                      ": commits after it cannot be read; restore the node from a backup, "
                       "or look at both files with sqlite3 on a copy"));
 }
 

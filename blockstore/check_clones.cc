@@ -56,7 +56,7 @@ void CheckPass::CheckClones() {
                Text("node ", b.name(), ": clone ", name, " of ", clone.source_name,
                     clone.state == CloneState::kIntent ? " was not made in full"
                                                        : " is being cancelled",
-                    "; the next mount with the source's node removes what there is of it"),
+                    "; the next mount with the source's node removes its remains"),
                EndJob(b, a, clone));
           break;
         case CloneState::kReleasing:
@@ -102,8 +102,8 @@ void CheckPass::CheckCopying(Member& b, const CloneRecord& clone) {
   if (!ProgressIsSane(clone, b.block_size())) {
     Damage(Finding::Kind::kCloneProgress, b,
            Text("clone ", volume.name, " of node ", b.name(),
-                ": how much of it is copied cannot be so; a repair lets the copying look at all "
-                "of it again, and keeps what is there"),
+                ": its progress figures cannot be right; a repair lets the copying look at all "
+                "of it again, and keeps the copied data"),
            [&catalog = b.catalog(), anew = clone]() mutable {
              anew.total_bytes = anew.copied_bytes = anew.cursor_block = 0;
              anew.total_known = false;
@@ -126,7 +126,7 @@ void CheckPass::CheckHoldOf(Member& b, Member& a, const CloneRecord& clone) {
   if (found == a.holds.end()) {
     Damage(Finding::Kind::kHoldMissing, b,
            Text("clone ", name, " of node ", b.name(), " depends on node ", a.name(),
-                ", which holds nothing for it: what was not copied yet may be lost; delete the "
+                ", which holds nothing for it: the part not copied yet may be lost; delete the "
                 "clone and make it again"));
     return;
   }

@@ -48,7 +48,7 @@ Status CheckPass::LoadPresence(LayerView& layer) {
     Damage(Finding::Kind::kPresenceOfFlat, member,
            Text("node ", member.name(), ": ", layer.name, " lies over nothing, but ",
                 layer.covered.count(),
-                " blocks of it have a presence; nobody can tell which of both is wrong: compare "
+                " blocks of it have a presence; it is not known which of both is wrong: compare "
                 "with a backup"));
   } else if (layer.covered.end() > layer.blocks()) {
     Damage(Finding::Kind::kPresenceBounds, member,
@@ -103,7 +103,7 @@ void CheckPass::CheckParent(const LayerView& layer) {
     Damage(Finding::Kind::kParentMissing, member,
            Text("node ", member.name(), ": ", layer.name, " lies over ",
                 LayerFileName(layer.record.parent), " of node ", on->name(),
-                ", which is not in that catalog; what was only there is lost: restore node ",
+                ", which is not in that catalog; the data of that layer is lost: restore node ",
                 on->name(), " from a backup"));
     return;
   }

@@ -156,7 +156,7 @@ void CheckPass::ReportAbsent() {
                            : Text("node ", absent.name, " (last at ", absent.path, ")");
     text += " is not among those that are checked; nothing that it may need is released";
     for (size_t i = 0; i < absent.users.size(); ++i) {
-      text += Text(i == 0 ? "; what needs it: " : ", ", absent.users[i]);
+      text += Text(i == 0 ? "; needed by: " : ", ", absent.users[i]);
     }
     Tidy(Finding::Kind::kNodeAbsent, members_.front(), std::move(text));
   }

@@ -43,8 +43,9 @@ void CheckPass::CheckGarbage(const LayerView& layer, const BlockSet& data) {
   if (garbage.empty()) return;
   const Member& member = *layer.member;
   const bool mount_punches = !member.clean && !layer.writers.empty();
-  std::string text = Text("node ", member.name(), ": ", layer.name, " has data in ",
-                          garbage.count(), " blocks that are not its own; nobody can see it, and ");
+  std::string text =
+      Text("node ", member.name(), ": ", layer.name, " has data in ", garbage.count(),
+           " blocks that are not its own; no reader can see it, and ");
   text += mount_punches ? "the next mount removes it" : "a repair removes it";
   Tidy(Finding::Kind::kGarbage, member, std::move(text),
        PunchBlocks(layer, std::move(garbage), {}));
@@ -78,7 +79,7 @@ void CheckPass::CheckUnreachedLayers() {
     // Of an absent node nobody knows what it needs.
     if (!absent_.empty()) remove = {};
     Tidy(Finding::Kind::kUnreachedLayer, member,
-         Text("node ", member.name(), ": nobody reaches ", layer.name,
+         Text("node ", member.name(), ": nothing reaches ", layer.name,
               "; the next mount removes it"),
          std::move(remove));
     if (layer.parent == nullptr || layer.parent->reached) continue;
@@ -129,7 +130,7 @@ Status CheckPass::CheckUnreachedBlocks() {
       for (const BlockRange& range : free.ranges()) runs.Set(range, BlockState::kAbsent);
       change.emplace_back(SetPresence{layer.record.id, runs});
     }
-    std::string text = Text("node ", layer.member->name(), ": nobody reaches ", free.count(),
+    std::string text = Text("node ", layer.member->name(), ": nothing reaches ", free.count(),
                             " blocks of ", layer.name, "; the next mount frees them");
     Repair punch = PunchBlocks(layer, std::move(free), std::move(change));
     if (!absent_.empty()) punch = {};

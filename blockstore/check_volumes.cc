@@ -141,7 +141,7 @@ void CheckPass::CheckSnapshots() {
       if (!member.volumes.contains(snapshot.volume)) {
         Damage(Finding::Kind::kSnapshotVolume, member,
                Text("snapshot ", name, " of node ", member.name(),
-                    " is of no volume, so that nobody can use it; its data is kept"));
+                    " is of no volume, so that it cannot be used; its data is kept"));
       }
       const LayerView* const layer = FindLayer(&member, snapshot.layer);
       if (layer == nullptr) {

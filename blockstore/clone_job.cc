@@ -404,7 +404,8 @@ CloneJob::Next CloneJob::OnError(const Error& error) {
   const bool of_daemon = error.code == Errc::kNoMemory || error.code == Errc::kNoFiles;
   if (of_daemon || error.code == Errc::kNoSpace || error.code == Errc::kQuota) {
     MutexLock lock(mu_);
-    paused_ = Text("copying waits for ", of_daemon ? "what the daemon lacks" : "space on node ",
+    paused_ = Text("copying waits for ",
+                   of_daemon ? "memory or descriptors of the daemon" : "space on node ",
                    of_daemon ? "" : clone_->node().name(), ": ", error.message);
     return Next::kLater;
   }

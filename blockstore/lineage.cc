@@ -128,7 +128,7 @@ std::string KinshipTrouble(const Kinship& kinship, const std::string& node, Moun
     case Kinship::Kind::kOlder:
       return Text("an older copy of node ", node, ": ", other, " was mounted ",
                   Times(kinship.mounts_there),
-                  " since, and what was written then is not in this one; mount the newest copy. "
+                  " since, and later writes are not in this one; mount the newest copy. "
                   "Only if that is lost for good: to go on with this one, ",
                   accept);
     case Kinship::Kind::kForked:
@@ -136,15 +136,15 @@ std::string KinshipTrouble(const Kinship& kinship, const std::string& node, Moun
                   " that both went on: since they parted, this "
                   "one was mounted ",
                   Times(kinship.mounts_here), ", and ", other, " ", Times(kinship.mounts_there),
-                  " or more; each may have what the other has not. Look at each alone first. "
-                  "Then mount the other one here; or, to go on with this one and without what "
-                  "only the other has, ",
+                  " or more; each may have data that the other has not. Look at each alone first. "
+                  "Then mount the other one here; or, to go on with this one and without the "
+                  "data of the other, ",
                   accept);
     case Kinship::Kind::kUnknown:
       return Text("a copy of node ", node, " that has no mount in common with ", other,
                   ": one of them was left behind, or both went on, long ago. Look at each alone "
                   "first. Then mount the other one here; or, to go on with this one and without "
-                  "what only the other has, ",
+                  "the data of the other, ",
                   accept);
   }
   return "";

@@ -73,7 +73,7 @@ bool AwaitMemory() {
   const Nanoseconds now = MonotonicNow();
   Nanoseconds before = told;
   if (now - before > kMemoryToldEach && told.compare_exchange_strong(before, now)) {
-    LogRaw("error", {"memory is used up, and so is the reserve: what has begun waits"});
+    LogRaw("error", {"memory is used up, and so is the reserve: requests under way wait"});
   }
   return true;
 }

@@ -182,7 +182,7 @@ Status PosixFile::SyncData() {
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
   if (info.st_nlink != 0) return OkStatus();
   return Error{Errc::kIo, Text("fdatasync ", name_, " on node directory ", where_,
-                               ": the file was removed under the daemon; what is written to it is "
+                               ": the file was removed under the daemon; writes to it are "
                                "lost")};
 }
 

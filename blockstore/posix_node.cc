@@ -435,7 +435,7 @@ Status CheckFile(int root, const std::string& name, const std::string& path, Tru
     return Error{Errc::kDenied,
                  Text("node directory ", path, ": ", itself ? "it" : name, " belongs to user ",
                       info.st_uid, ", who is neither root nor the user who mounts (", ::geteuid(),
-                      ") and could exchange every volume on it; if what is in it can be trusted, "
+                      ") and could exchange every volume on it; if its contents can be trusted, "
                       "run `chown -R ",
                       ::geteuid(), " ", path, "` first")};
   }

@@ -85,8 +85,8 @@ Status Recovery::Run() {
   for (const auto& node : store_.nodes_) {
     if (node->directory().read_only()) {
       LogInfo(Text("node ", node->name(),
-                   ": is only read; what is undone or finished is so in "
-                   "memory"));
+                   ": is only read; recovery changes it in "
+                   "memory only"));
     }
     if (node->block_size() != store_.block_size_) {
       return Error{Errc::kInvalid, Text("node ", node->name(), " has blocks of ",
@@ -308,7 +308,7 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
   change.emplace_back(DeleteClone{clone.clone});
   LogInfo(Text("clone ", clone.name, " of ", clone.source_name,
                " was not complete when the last "
-               "mount ended; what there was of it is removed"));
+               "mount ended; its remains are removed"));
   return b.catalog().Commit(std::move(change), Room::kFree);
 }
 
@@ -335,7 +335,7 @@ void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const C
     entry.trouble = Text("node ", clone.source_node_name, " is not mounted");
   } else if (hold == holds_.end() || !there) {
     entry.trouble = Text("node ", a->name(),
-                         " no longer holds its source, so what was not copied "
+                         " no longer holds its source, so the part not copied "
                          "yet is lost; delete this clone and make it again");
     // Its layer may be there, without what nobody else needs: that must not be read as zeros. Of a
     // clone on its source's own node it has all, as one that lies over it.

@@ -332,7 +332,8 @@ void RowRelations::CheckHoldOf(const NodeRows& node, const CloneRecord& clone) {
   if (found == holds_.end()) return;
   const HoldRecord& hold = *found->second;
   if (hold.layer == clone.source_layer && hold.clone_node == node.rows->node.uuid) return;
-  Doubt(*source, Text("the hold for clone ", hold.clone_name, " is not what its job needs"));
+  Doubt(*source,
+        Text("the hold for clone ", hold.clone_name, " is not the one that its job needs"));
   Refuse(node, *volumes_.at({&node, clone.clone}),
          Text("its source's node holds ", LayerFileName(hold.layer), " for it, and not ",
               LayerFileName(clone.source_layer)));

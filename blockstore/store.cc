@@ -373,9 +373,9 @@ Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {
     if (auto image = found->second.image.lock()) return image;
     record = found->second.record;
     if (const std::string& why = found->second.refused; !why.empty()) {
-      return Error{Errc::kCorrupt, Text("snapshot ", record.name,
-                                        ": what the catalog says of it cannot be so: ", why,
-                                        "; unmount, then run `volfs check`")};
+      return Error{Errc::kCorrupt,
+                   Text("snapshot ", record.name, ": its catalog rows contradict each other: ", why,
+                        "; unmount, then run `volfs check`")};
     }
   }
   Layer* const layer = layers_.Find(record.layer);

@@ -56,9 +56,9 @@ Status Store::SetNativeClosed(Volume& volume, bool native) {
   VOLFS_TRY(Patiently([&]() -> Status {
     if (volume.readers() + volume.writers() == 0) return OkStatus();
     return Error{Errc::kBusy, Text(volume.name(),
-                                   ": it is open, and who has it open stays with one mode; close "
-                                   "or detach it first (`volfs status ",
-                                   volume.name(), "` and `fuser` tell who has it)")};
+                                   ": it is open; its I/O mode cannot change while it is open. "
+                                   "Close or detach it first (`volfs status ",
+                                   volume.name(), "` and `fuser` show the processes)")};
   }));
   const std::string key = VolumeSetting(kIoPrefix, volume.id());
   CatalogChange change;

@@ -55,7 +55,7 @@ Status Store::CheckType(const std::string& type) const {
     if (node->FindType(type) != nullptr) return OkStatus();
   }
   return Error{Errc::kInvalid,
-               Text("no node offers the type ", type, "; control/types lists what there is")};
+               Text("no node offers the type ", type, "; control/types lists the types")};
 }
 
 Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) const {

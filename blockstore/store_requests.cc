@@ -172,7 +172,7 @@ Status Store::CheckMayShrink(const Volume& volume) const {
   if (options_.allow_shrink) return OkStatus();
   return Error{Errc::kProtected,
                Text(volume.name(), " has ", volume.size_bytes(),
-                    " bytes: making it smaller would destroy what is in it; to write into it as it "
+                    " bytes: making it smaller would destroy its end; to write into it as it "
                     "is use `dd conv=notrunc`, `qemu-img convert -n` or `rsync --inplace` (the "
                     "mount option allow_shrink allows it)")};
 }
@@ -198,7 +198,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
   VOLFS_TRY(shrunk);
   if (under == kNoId) return OkStatus();
   if (const Status freed = reclaimer_->Reclaim(under); !freed.ok()) {
-    LogWarning(Text(volume.name(), ": space of what was cut off is freed at the next mount: ",
+    LogWarning(Text(volume.name(), ": the space that was cut off is freed at the next mount: ",
                     freed.error().message));
   }
   return OkStatus();
@@ -300,7 +300,7 @@ Status Store::CheckMayDestroy(const Caller& caller, const Volume& volume, const 
   // Its owner too has no right to write it then: why is what helps him.
   if ((attributes.mode & 0222) == 0) {
     return Error{Errc::kProtected, Text(volume.name(),
-                                        ": nobody has the right to write it, which protects it; "
+                                        ": its mode has no w bit, which protects it; "
                                         "`chmod u+w` first")};
   }
   if (!Allowed(caller, attributes, Right::kWrite)) return Denied(volume.name(), verb);

@@ -120,7 +120,7 @@ Error Volume::Fail(const Error& error) {
 void Volume::Refuse(const std::string& why) {
   {
     MutexLock lock(meta_mu_);
-    failure_ = Text("what the catalog says of it cannot be so: ", why,
+    failure_ = Text("its catalog rows contradict each other: ", why,
                     "; none of it is shown, changed or freed. Unmount, then run `volfs check`");
   }
   read_only_.store(true, std::memory_order_release);
@@ -225,8 +225,8 @@ Status Volume::AddOpen(Access access, bool creates) {
     VOLFS_TRY(CheckWritable());
     if (!creates && (attributes().mode & 0222) == 0) {
       return Error{Errc::kReadOnly, Text(name(),
-                                         ": nobody has the right to write it; `chmod u+w` "
-                                         "gives it back")};
+                                         ": its mode has no w bit; `chmod u+w` "
+                                         "makes it writable")};
     }
   }
   {
@@ -277,9 +277,9 @@ Status Volume::BeginRevert() {
     }
   }
   return Error{Errc::kBusy, Text(name(),
-                                 ": it is open, and what it shows cannot change under who reads "
-                                 "it; detach or close it first (`volfs status ",
-                                 name(), "` and `fuser` tell who has it)")};
+                                 ": it is open, and its contents cannot change under a reader; "
+                                 "detach or close it first (`volfs status ",
+                                 name(), "` and `fuser` show the processes)")};
 }
 
 void Volume::EndRevert() {
@@ -298,7 +298,7 @@ Status Volume::BeginDelete() {
   }
   return Error{Errc::kBusy,
                Text(name(), ": it is open for writing; detach or close it first (`volfs status ",
-                    name(), "` and `fuser` tell who has it)")};
+                    name(), "` and `fuser` show the processes)")};
 }
 
 void Volume::AbortDelete() {

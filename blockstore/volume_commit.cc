@@ -235,7 +235,7 @@ Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, cons
   }
   return Error{Errc::kIo, Text("bytes ", offset, " to ", offset + bytes.size(), " of ", name(),
                                " on node ", node_.name(),
-                               " were read back as something else than what was written; look at "
+                               " were read back as something else than the bytes written; look at "
                                "its disk, then resume or cancel the clone")};
 }
 

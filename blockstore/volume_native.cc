@@ -85,8 +85,8 @@ Status Volume::AdoptIfAlone() {
   VOLFS_ASSIGN(const bool written, head()->WrittenElsewhere());
   if (!written) return OkStatus();
   return Error{Errc::kBusy,
-               "who had it open with io=native when the last mount died still has: end that "
-               "process (`fuser`, `losetup`), then unmount and mount again"};
+               "a process that had it open with io=native when the last mount died still has: "
+               "end that process (`fuser`, `losetup`), then unmount and mount again"};
 }
 
 Status Volume::CheckNotNative(std::string_view what) const {
@@ -112,7 +112,7 @@ Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
     VOLFS_TRY(fresh->CreateFile());
     VOLFS_ASSIGN(const bool cloned, fresh->CloneFrom(*head()));
     if (!cloned) {
-      VOLFS_TRY(CheckNotNative("a snapshot or clone of what its node cannot share at once"));
+      VOLFS_TRY(CheckNotNative("a snapshot or clone of a file that its node cannot share at once"));
       return Error{Errc::kBusy, Text(name(), ": it was closed just now; try again")};
     }
     VOLFS_TRY(fresh->AdoptFile());  // it may have grown meanwhile

@@ -45,8 +45,8 @@ std::string CopyJobs(ControlView& view) {
 }
 
 std::string WatchHelp(ControlView&) {
-  return "What waits stands in this folder. It can be opened by its name, but is not listed.\n"
-         "events        a JSON object a line for each event from the open on\n"
+  return "The files that wait are in this folder. They open by name, but are not listed.\n"
+         "events        one JSON object per line for each event from the open on\n"
          "volumes/NAME  waits until the volume is not `creating`, then reads as its status;\n"
          "              `deleted` if it is gone by then\n";
 }

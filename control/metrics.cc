@@ -91,7 +91,7 @@ using N = NodeInfo;
 constexpr std::array kNodeGauges = {
     Gauge<N>{"volfs_node_size_bytes", "Size of the node's filesystem.",
              [](const N& n) { return std::to_string(n.space.size_bytes); }},
-    Gauge<N>{"volfs_node_free_bytes", "What may still be allocated on the node.",
+    Gauge<N>{"volfs_node_free_bytes", "Bytes that may still be allocated on the node.",
              [](const N& n) { return std::to_string(n.space.free_bytes); }},
     Gauge<N>{"volfs_node_up", "1 if the node can be read and written.",
              [](const N& n) { return std::string(n.works ? "1" : "0"); }},
@@ -102,7 +102,7 @@ constexpr std::array kNodeGauges = {
              [](const N& n) { return std::string(n.fullness == Fullness::kRoomy ? "0" : "1"); }},
     Gauge<N>{"volfs_node_full", "1 if nothing new can be made on the node, as it is full.",
              [](const N& n) { return std::string(n.fullness == Fullness::kFull ? "1" : "0"); }},
-    Gauge<N>{"volfs_node_reserve_missing_bytes", "What is missing of the room kept for deleting.",
+    Gauge<N>{"volfs_node_reserve_missing_bytes", "Bytes missing of the room kept for deleting.",
              [](const N& n) { return std::to_string(n.missing_reserve_bytes); }},
 };
 
@@ -139,13 +139,14 @@ void WriteNodes(Writer& out, const MetricsInput& input) {
   const SpaceInfo all = SpaceOfAll(input.nodes);
   out.Begin("volfs_size_bytes", "gauge", "Size of all nodes' filesystems, each counted once.");
   out.Sample({}, all.size_bytes);
-  out.Begin("volfs_free_bytes", "gauge", "What may still be allocated on all of them together.");
+  out.Begin("volfs_free_bytes", "gauge",
+            "Bytes that may still be allocated on all of them together.");
   out.Sample({}, all.free_bytes);
 }
 
 void WriteCounters(Writer& out, const MetricsInput& input) {
   using Outcome = ControlCounters::Outcome;
-  out.Begin("volfs_requests_total", "counter", "Requests by file and by what became of them.");
+  out.Begin("volfs_requests_total", "counter", "Requests by file and outcome.");
   for (const RequestSpec& spec : RequestTable()) {
     for (const auto& [outcome, word] : {std::pair<Outcome, std::string_view>{Outcome::kOk, "ok"},
                                         {Outcome::kRefused, "refused"}}) {

@@ -21,7 +21,7 @@ constexpr std::array<RequestSpec, kRequestKinds> kTable = {{
      {{{WordRole::kVolumeOrSnapshot, "SRC"}, {WordRole::kNewName, "NAME", true}}},
      {"size", "type", "node", "linked", "verify", "id", "resume"},
      false,
-     "makes the volume NAME (SRC-clone if not given) from what SRC is at this instant;\n"
+     "makes the volume NAME (SRC-clone if not given) from SRC as it is at this instant;\n"
      "    resume=1 goes on with a clone that is in error"},
     {RequestKind::kSnapshot,
      "snapshot",
@@ -40,7 +40,7 @@ constexpr std::array<RequestSpec, kRequestKinds> kTable = {{
      {{{WordRole::kSnapshot, "VOLUME@SNAP"}, kNoWord}},
      {},
      true,
-     "puts VOLUME back to what it was at SNAP; what was written since is lost"},
+     "puts VOLUME back to its state at SNAP; later writes are lost"},
     {RequestKind::kCreate,
      "create",
      {{{WordRole::kNewName, "NAME"}, {WordRole::kSize, "SIZE"}}},
@@ -79,7 +79,7 @@ constexpr std::array<KeySpec, kMaxKeys> kKeys = {{
     {"type", "TYPE", "its volume type, if not the source's or the default; see control/types"},
     {"node", "NODE", "the node that it shall live on"},
     {"linked", "0|1", "1: on the source's own node, sharing its blocks; nothing is copied"},
-    {"verify", "0|1", "1: reads back from the disk what is copied, and compares"},
+    {"verify", "0|1", "1: reads each copied range back from the disk, and compares"},
     {"io", "native|daemon",
      "native: the kernel reads and writes the file by itself, as fast as any"},
     {"id", "TOKEN", "asking again with the same words and token gives the first result again"},
@@ -411,7 +411,7 @@ std::string HelpText() {
                "(powers of 1024) or KB MB GB TB PB (powers of 1000). Names have letters, digits,\n",
                "\".\", \"_\" and \"-\", begin with a letter or digit, and have at most ",
                kMaxNameBytes, " bytes; a\nrequest has at most ", kMaxRequestBytes, ".\n\n",
-               "What is in a copy has the UUIDs of its source, too. Beside its source an XFS is\n"
+               "The contents of a copy have the UUIDs of its source. Beside its source an XFS is\n"
                "mounted with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by\n"
                "vgimportclone, before they are used.\n");
   return text;
@@ -421,7 +421,7 @@ Result<Request> ParseRequest(RequestKind kind, std::string_view line) {
   const RequestSpec& spec = SpecOf(kind);
   if (line.size() >= kMaxRequestBytes) {
     return Error{Errc::kTooBig, Text(spec.file, ": the request has more than ", kMaxRequestBytes,
-                                     " bytes with its LF; write one request a line")};
+                                     " bytes with its LF; write one request per line")};
   }
   return Parser(spec).Parse(line);
 }

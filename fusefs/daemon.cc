@@ -149,7 +149,7 @@ void Raise(const Inherited& inherited) {
   (void)::setrlimit(inherited.resource, &allowed);
   if (now.rlim_max >= inherited.enough) return;
   LogWarning(Text("there is a limit on ", inherited.what, " that could not be raised: ",
-                  now.rlim_max, "; what needs more will be refused"));
+                  now.rlim_max, "; requests that need more will be refused"));
 }
 
 // A limit that is met is the errno of the call that met it.

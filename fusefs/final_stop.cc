@@ -44,7 +44,7 @@ void FinalStop::Work() {
     if (held_up && now - since > kPatience) {
       LogError(
           "the mount is over, but a node that does not answer keeps the daemon from ending in "
-          "order: what is on the others is made durable, and the process exits");
+          "order: the data of the others is made durable, and the process exits");
       if (store_ != nullptr) {
         for (const std::string& what : store_->CommitAll()) {
           LogError(Text("ending: not durable: ", what));

@@ -201,7 +201,7 @@ Status Detach(const Common& common, const std::string& name) {
     Status cleared = ClearLoop(device);
     if (cleared.ok() || cleared.error().code != Errc::kBusy) return cleared;
     return Failure(EBUSY, Text(device.path(),
-                               ": is in use by somebody who cannot be seen from "
+                               ": is in use by a process that cannot be seen from "
                                "here (another mount namespace, a container?)"));
   }
   std::string message = Text(device.path(), ": is in use");

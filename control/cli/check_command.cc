@@ -112,7 +112,7 @@ std::string LastLine(const StoreToCheck& store, const CheckCounts& counts, bool 
   if (counts.left == 0 && counts.mended == 0) return line + ": nothing is wrong";
   line += Text(": ", counts.left, counts.left == 1 ? " problem" : " problems", ", ", counts.mended,
                " repaired");
-  if (counts.left > 0 && !repair) line += "; --repair mends what can be mended";
+  if (counts.left > 0 && !repair) line += "; --repair mends those that can be mended";
   return line;
 }
 

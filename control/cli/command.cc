@@ -24,9 +24,9 @@ using namespace cli;
 constexpr std::string_view kCheckCommand = "volfs check";
 
 constexpr const char* kSameUuids =
-    "What is in a copy has the UUIDs of its source, too. Beside its source an XFS is mounted\n"
+    "The contents of a copy have the UUIDs of its source. Beside its source an XFS is mounted\n"
     "with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by vgimportclone,\n"
-    "before they are used. The command tells what it finds.";
+    "before they are used. The command prints the remedy for the contents that it finds.";
 
 // Everything that options are read into, and what shall be done then. CLI11 keeps pointers into it.
 struct CommandLine {
@@ -183,7 +183,8 @@ class Builder {
     Word(command, "SIZE", line_.create.size, "Bytes, or with K M G T P (1024) or KB MB ... (1000)");
     Option(command, "--type", line_.create.type, "TYPE", "Its volume type");
     Option(command, "--node", line_.create.node, "NODE", "The node that it shall live on");
-    Option(command, "--io", line_.create.io, "native|daemon", "Who serves it; see volfs-create(1)");
+    Option(command, "--io", line_.create.io, "native|daemon",
+           "The kernel or the daemon serves it; see volfs(8)");
     TakesJson(command);
     TakesMount(command);
     Does(command, "create", [&line = line_] { return Create(line.common, line.create); });
@@ -197,7 +198,7 @@ class Builder {
     command->add_flag("--linked", options.linked,
                       "On the source's node, sharing its blocks: whole at once");
     command->add_flag("--verify", options.verify,
-                      "Read back from the disk what is copied, and compare");
+                      "Read each copied range back from the disk, and compare");
     command->add_flag("--wait", options.wait,
                       "Wait until it is whole, with a progress bar on a terminal");
     TakesJson(command);
@@ -237,7 +238,7 @@ class Builder {
 
   void AddRevert() {
     CLI::App* command = Add("revert", "Put a volume back to one of its snapshots");
-    Word(command, "SRC@SNAP", line_.first, "The snapshot; what was written since is lost");
+    Word(command, "SRC@SNAP", line_.first, "The snapshot; later writes are lost");
     TakesMount(command);
     Does(command, "revert", [&line = line_] { return Revert(line.common, line.first); });
   }
@@ -299,7 +300,7 @@ class Builder {
   }
 
   void AddEvents() {
-    CLI::App* command = Add("events", "Print what happens from now on, a line each");
+    CLI::App* command = Add("events", "Print events from now on, a line each");
     TakesJson(command);
     TakesMount(command);
     Does(command, "events", [&line = line_] { return ShowEvents(line.common); });
@@ -362,7 +363,7 @@ class Builder {
         ->required()
         ->type_name("");
     command->add_flag("--repair", line_.check.repair,
-                      "Mend what can be mended without dropping what was written");
+                      "Mend damage as far as that drops no acknowledged data");
     TakesJson(command);
     command->callback([&line = line_] {
       line.name = kCheckCommand;
@@ -371,7 +372,7 @@ class Builder {
   }
 
   void AddDoctor() {
-    CLI::App* command = Add("doctor", "Look for what usually goes wrong");
+    CLI::App* command = Add("doctor", "Look for common faults, with a remedy for each");
     TakesJson(command);
     TakesMount(command);
     Does(command, "doctor", [&line = line_] { return Doctor(line.common); });

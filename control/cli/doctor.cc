@@ -105,12 +105,11 @@ Finding DaemonFinding(const std::string& mountpoint, int os_errno) {
     case ENOTCONN:
       return {Level::kProblem, mountpoint, kDeadMount,
               Text("volfs mount NODE_DIR... ", mountpoint,
-                   " takes its place; what fsync has acknowledged is there (volfs umount ",
+                   " takes its place; all that fsync has acknowledged is there (volfs umount ",
                    mountpoint, " only takes it away)")};
     case EACCES:
       return {Level::kNote, mountpoint,
-              "is another user's, who keeps it to himself (without allow_other, or -o private)",
-              ""};
+              "is private to another user (without allow_other, or with -o private)", ""};
     default:
       return {Level::kProblem, mountpoint, std::strerror(os_errno), "see the daemon's log"};
   }

@@ -129,7 +129,7 @@ Error FreezeFailure(int os_errno, const std::string& mountpoint) {
   }
   if (os_errno == EBUSY) {
     return Failure(os_errno, Text(start,
-                                  "it is frozen already, by somebody else; wait for that, or "
+                                  "it is frozen already, by another process; wait for that, or "
                                   "run fsfreeze -u ",
                                   mountpoint));
   }

@@ -114,7 +114,7 @@ Result<LoopDevice> ConfigureLoop(int image_fd, const LoopOptions& options) {
     if (errno != EBUSY) return SystemFailure(Text(device.path(), ": attaching ", options.path));
     SleepMs(10);
   }
-  return Failure(EBUSY, "every free loop device was taken by somebody else first; try again");
+  return Failure(EBUSY, "every free loop device was taken by another process first; try again");
 }
 
 Status ClearLoop(const LoopDevice& device) {

@@ -167,7 +167,7 @@ class Forgetting {
     std::string text = Text("node ", node, ": forgot node ",
                             traces.name.empty() ? options_.uuid : traces.name, "\n");
     if (!traces.held.empty()) {
-      text += Text("  released what was held for its clones: ", Joined(traces.held), "\n");
+      text += Text("  released the holds of its clones: ", Joined(traces.held), "\n");
     }
     if (!traces.needing.empty()) {
       text += Text("  clones here that need it, and stay in error: ", Joined(traces.needing), "\n");

@@ -45,9 +45,8 @@ Status Assign(const std::string& assignment, NodeRecord& record) {
   const auto* const known = std::find_if(kNodeKeys.begin(), kNodeKeys.end(),
                                          [&](const NodeKey& one) { return one.name == key; });
   if (equals == std::string::npos || known == kNodeKeys.end()) {
-    return UsageFailure(
-        Text(Printable(assignment),
-             ": say what to change as KEY=VALUE; the keys are name, region, types"));
+    return UsageFailure(Text(Printable(assignment),
+                             ": name each change as KEY=VALUE; the keys are name, region, types"));
   }
   const std::string value = assignment.substr(equals + 1);
   if (value.empty()) return UsageFailure(Text(key, "=: a value is missing"));
@@ -79,7 +78,7 @@ Status CheckNameAmongPeers(const std::string& name, const std::vector<PeerRecord
 
 Status SetNode(const NodeSetOptions& options) {
   if (options.assignments.empty()) {
-    return UsageFailure("say what to change as KEY=VALUE; the keys are name, region, types");
+    return UsageFailure("name each change as KEY=VALUE; the keys are name, region, types");
   }
   NodeRecord scratch;  // what is malformed is told before the node is touched
   VOLFS_TRY(AssignAll(options.assignments, scratch));

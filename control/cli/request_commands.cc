@@ -73,7 +73,7 @@ void PrintMade(const Common& common, const Reply& reply) {
 
 void TellHowToGrow(const Client& client, const std::string& volume) {
   PrintNote(Text(volume,
-                 " is larger than its source. To let what is in it use the room:\n"
+                 " is larger than its source. To grow its contents:\n"
                  "  a filesystem without partitions:  volfs attach ",
                  volume, " --mount ", client.mountpoint(),
                  "; then resize2fs\n"

@@ -261,7 +261,7 @@ class Watcher {
     }
     const int limit = page->limit_ticks;
     if (limit == kForever || stalled_ < limit) return "";
-    return Text(page->what[0] == '\0' ? "what it asked the kernel for" : page->what.data(),
+    return Text(page->what[0] == '\0' ? "a call of the kernel" : page->what.data(),
                 " does not answer");
   }
 
@@ -270,7 +270,7 @@ class Watcher {
     std::string text =
         Text(page->name.data(), ": ", trouble, " (", stalled_ * kTickMs / 1000, " s)");
     if (page->mountpoint[0] != '\0') {
-      text += "; what was asked for may still be done when it does: see `volfs status`";
+      text += "; the request may still be carried out when it does: see `volfs status`";
     } else if (page->remedy[0] != '\0') {
       text += Text("; ", page->remedy.data());
     }

@@ -110,8 +110,8 @@ Status UnmountNow(const std::string& mountpoint, Way way) {
     ::poll(nullptr, 0, kStepMs);
   }
   return Failure(EBUSY, Text(mountpoint,
-                             ": is in use by somebody who cannot be seen from here (an "
-                             "NFS export, another mount namespace?)"));
+                             ": is in use by a process that cannot be seen from here "
+                             "(an NFS export, another mount namespace?)"));
 }
 
 struct Daemon {
@@ -155,8 +155,8 @@ Status AwaitEnd(const Daemon& daemon, bool force) {
   }
   if (force || ExitStatusOf(daemon.pid, daemon.pidfd.get()) == 0) return OkStatus();
   return Error{Errc::kIo,
-               "it is unmounted, but its daemon ended with an error: what was written "
-               "last may not be durable; the daemon's log says what"};
+               "it is unmounted, but its daemon ended with an error: the last writes "
+               "may not be durable; the daemon's log names them"};
 }
 
 // What is not durable keeps the mount where it is: it may still be saved (room on a full disk, a
@@ -216,7 +216,7 @@ Status Unmount(const std::string& mountpoint, bool force) {
   if (::chdir("/") != 0) return SystemFailure("/");  // our own working directory is no user of it
   const Touching touching(Text("the daemon of ", mount.mountpoint),
                           "`volfs doctor` says more; kill -9 of the daemon, then `volfs umount`, "
-                          "gives up what it has not committed");
+                          "gives up changes that it has not committed");
   const Daemon daemon = FindDaemon(mount.mountpoint);
   if (daemon.dead) return TakeDeadAway(mount, mounts);
   VOLFS_TRY(CheckUnused(mount, mounts, daemon.pid));

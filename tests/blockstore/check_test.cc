@@ -481,7 +481,7 @@ TEST_F(CheckTest, UnreachedBlocks) {
   fixture_.Close();
   const Id frozen = HeadOf("a", "db").parent;
   Plant("a", {DeleteSnapshot{Monday().id}});
-  EXPECT_THAT(Check({"a"}, {}).at(0).text, HasSubstr("nobody reaches 25 blocks"));
+  EXPECT_THAT(Check({"a"}, {}).at(0).text, HasSubstr("nothing reaches 25 blocks"));
   ExpectMended("tidy unreached-blocks");
   const std::string file = Bytes().at(FileOf("a", frozen));
   EXPECT_EQ(file.substr(12 * 4096, 25 * 4096), std::string(25 * 4096, '\0'));
@@ -514,8 +514,8 @@ TEST_F(CheckTest, UnreachedBlocksOfAChain) {
   // and Tuesday's layer 12 to 36.
   const auto findings = Check({"a", "b"}, {});
   ASSERT_THAT(Words(findings), ElementsAre("tidy unreached-blocks", "tidy unreached-blocks"));
-  EXPECT_THAT(findings.at(0).text, HasSubstr("nobody reaches 8 blocks"));
-  EXPECT_THAT(findings.at(1).text, HasSubstr("nobody reaches 37 blocks"));
+  EXPECT_THAT(findings.at(0).text, HasSubstr("nothing reaches 8 blocks"));
+  EXPECT_THAT(findings.at(1).text, HasSubstr("nothing reaches 37 blocks"));
   EXPECT_THAT(Repaired(),
               ElementsAre("repaired tidy unreached-blocks", "repaired tidy unreached-blocks"));
   EXPECT_THAT(Found(), IsEmpty());

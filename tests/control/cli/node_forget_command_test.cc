@@ -127,7 +127,7 @@ TEST_F(NodeForgetCommandTest, HoldsAndDebtsGo) {
   EXPECT_EQ(run.exit_code, 0) << run.output;
   EXPECT_THAT(run.output,
               AllOf(HasSubstr("node a: forgot node b\n"
-                              "  released what was held for its clones: clone3\n"
+                              "  released the holds of its clones: clone3\n"
                               "  clones here that need it, and stay in error: clone1\n"),
                     Not(HasSubstr("clone2")), Not(HasSubstr("clone4"))));
   const CatalogContents after = Contents("a");
