@@ -1,6 +1,6 @@
-"""What the benchmarks share: commands, disks, a mount of volfs, fio. Whatever they start ends with
-the script: who makes something pushes its removal on an ExitStack, and a signal ends the script as
-an exception does."""
+"""Shared by the benchmarks: commands, disks, a mount of volfs, fio. All that they start ends with
+the script: a function that makes something pushes its removal on an ExitStack, and a signal ends
+the script as an exception does."""
 
 import json
 import os
@@ -16,7 +16,7 @@ BUILD = pathlib.Path(os.environ.get("VOLFS_BENCH_BUILD", "build/release")).resol
 
 
 class Failed(SystemExit):
-    """A command failed. Ends the script, unless somebody can do without."""
+    """A command failed. Ends the script, unless the caller catches it."""
 
 
 def run(*command, **more):
@@ -37,7 +37,7 @@ def end_on_signals():
 
 
 def sweep(top):
-    """What is still mounted below a folder, or a loop device of a file there: a signal or a failure
+    """Removes mounts below a folder, and loop devices of files there: a signal or a failure
     may have come between its making and the note that it is to be removed."""
     mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     for path in reversed([line.split()[4] for line in mounts]):
@@ -58,7 +58,7 @@ def verdict(good):
 
 
 def forget_pages(path):
-    """Of one file: who else uses the machine keeps what he has cached."""
+    """Of one file: other users of the machine keep their cache."""
     run("sync", "-f", path)
     run("dd", f"of={path}", "oflag=nocache", "conv=notrunc", "count=0", "status=none")
 
@@ -78,7 +78,7 @@ def fio(path, **options):
     ends it."""
     words = [f"--{name}={value}" for name, value in options.items()]
     told = run("fio", "--thread", "--name=f", f"--filename={path}", "--output-format=json", *words)
-    # Before the JSON there may be a line of its own about what it had to do without.
+    # Before the JSON there may be a line about a feature that fio had to do without.
     return json.loads(told[told.index("{"):])["jobs"][0]
 
 

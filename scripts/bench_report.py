@@ -1,4 +1,4 @@
-"""What scripts/bench has measured, as Markdown, JSON and a picture."""
+"""The measurements of scripts/bench, as Markdown, JSON and a picture."""
 
 import html
 import math

@@ -1,4 +1,4 @@
-"""What scripts/bench compares: volfs and its peers. A target makes images on a place; fio and loop
+"""The targets of scripts/bench: volfs and its peers. A target makes images on a place; fio and loop
 devices use all of them alike, by a path. Each peer is set as it is fastest here while what it says
 is as durable as with the others; which way that is stands with it."""
 
@@ -53,7 +53,7 @@ def daemon(mountpoint, command):
 
 
 class Place:
-    """A folder on tmpfs or on a disk, and what was made there."""
+    """A folder on tmpfs or on a disk, and the targets made there."""
 
     def __init__(self, name, folder, size_bytes, stack):
         self.name = name
@@ -333,7 +333,7 @@ def version(*command):
 
 
 def machine():
-    """What the figures depend on."""
+    """The conditions that the figures depend on."""
     cpu = [line.partition(":")[2].strip() for line in open("/proc/cpuinfo")
            if line.startswith("model name")]
     packages = run("dpkg-query", "-W", "-f", "${Package} ${Version}\n").splitlines()

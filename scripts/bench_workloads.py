@@ -1,4 +1,4 @@
-"""What programs do on a filesystem, for scripts/bench: each job gets an empty folder and leaves it
+"""Programs on a filesystem, for scripts/bench: each job gets an empty folder and leaves it
 empty, by the same seed the same each time, and tells how much it did a second."""
 
 import concurrent.futures
@@ -43,7 +43,7 @@ def in_processes(what, parts):
 
 
 def forget(device_mount):
-    """What was written is on the device, and is read from there the next time."""
+    """Writes reach the device, and the next read comes from there."""
     device, folder = device_mount
     subprocess.run(["umount", folder], check=True)
     subprocess.run(["mount", device, folder], check=True)

@@ -1,6 +1,6 @@
-"""What scripts/soak writes and expects to read. Each block of 4 KiB says in all of its eight sectors
+"""The contents of scripts/soak. Each block of 4 KiB says in all of its eight sectors
 whose it is: volume, block, writer, sequence, check sum. A sequence is a tick of one clock, and each
-block has one writer, so what a read may find is an interval: from the last write that is known to
+block has one writer, so a read may find an interval: from the last write that is known to
 be in the image to the last one that was begun."""
 
 import array
@@ -95,7 +95,7 @@ class Latencies:
 
 
 class Image:
-    """A volume of stamped blocks, with one writer, and what is known of each of them."""
+    """A volume of stamped blocks, with one writer, and its knowledge of each of them."""
 
     WAYS = {"buffered": 0, "direct": os.O_DIRECT, "dsync": os.O_DSYNC,
             "direct-dsync": os.O_DIRECT | os.O_DSYNC, "mmap": 0}
@@ -113,7 +113,7 @@ class Image:
         self.written = 0
 
     def marks(self):
-        """What an instant that is asked for from now on has at least."""
+        """The least that an instant has if it is asked for from now on."""
         return self.acked[:]
 
     def check(self, contents, least, most, where, discards=None):
@@ -134,7 +134,7 @@ class Image:
         return found
 
     def check_after_crash(self, contents):
-        """What was durable is there, or newer. What is found counts from then on."""
+        """Durable contents are there, or newer ones. The contents found count from then on."""
         where = f"{self.name} after a crash"
         for block in range(self.blocks):
             data = contents[block * BLOCK:(block + 1) * BLOCK]
@@ -290,7 +290,7 @@ class Files:
             os.close(root)
 
     def check(self, folder, least, where):
-        """Each file is whole, and as new as it was durable; what is found counts if `least` is."""
+        """Each file is whole, and as new as it was durable; contents count if `least` is."""
         found = []
         for which in range(self.COUNT):
             path = os.path.join(folder, f"f{which}")
