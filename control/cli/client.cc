@@ -7,11 +7,11 @@
 #include <cerrno>
 #include <cstring>
 
-#include "blockstore/log.h"
-#include "blockstore/posix_descriptor.h"
-#include "control/cli/failure.h"
-#include "control/cli/files.h"
-#include "control/cli/supervisor.h"
+#include "blockstore/base/log.h"
+#include "blockstore/io/posix_descriptor.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/supervisor.h"
 
 namespace volfs::cli {
 namespace {

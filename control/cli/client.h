@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "blockstore/error.h"
+#include "blockstore/base/error.h"
 #include "control/cli/flat_json.h"
 
 namespace volfs::cli {

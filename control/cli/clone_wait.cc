@@ -8,10 +8,10 @@
 #include <csignal>
 #include <optional>
 
-#include "blockstore/log.h"
-#include "blockstore/posix_descriptor.h"
-#include "control/cli/failure.h"
-#include "control/cli/output.h"
+#include "blockstore/base/log.h"
+#include "blockstore/io/posix_descriptor.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/output.h"
 #include "control/cli/progress.h"
 
 namespace volfs::cli {

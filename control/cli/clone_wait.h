@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "blockstore/error.h"
+#include "blockstore/base/error.h"
 #include "control/cli/client.h"
 
 namespace volfs::cli {

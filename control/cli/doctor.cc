@@ -11,17 +11,17 @@
 #include <cstring>
 #include <optional>
 
-#include "blockstore/log.h"
-#include "blockstore/node_opener.h"
-#include "blockstore/posix_descriptor.h"
-#include "control/cli/bounded.h"
+#include "blockstore/base/log.h"
+#include "blockstore/io/posix_descriptor.h"
+#include "blockstore/node/opener.h"
 #include "control/cli/client.h"
-#include "control/cli/failure.h"
-#include "control/cli/files.h"
+#include "control/cli/host/mountinfo.h"
+#include "control/cli/host/state_folder.h"
 #include "control/cli/image_loops.h"
-#include "control/cli/mountinfo.h"
-#include "control/cli/state_folder.h"
-#include "control/size.h"
+#include "control/cli/process/bounded.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/text/size.h"
 
 namespace volfs::cli {
 namespace {

@@ -15,10 +15,10 @@
 #include <chrono>
 #include <cstring>
 
-#include "blockstore/log.h"
-#include "control/cli/failure.h"
-#include "control/cli/files.h"
+#include "blockstore/base/log.h"
 #include "control/cli/image_loops.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
 
 namespace volfs::cli {
 namespace {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/error.h"
-#include "blockstore/posix_descriptor.h"
+#include "blockstore/base/error.h"
+#include "blockstore/io/posix_descriptor.h"
 #include "control/cli/client.h"
-#include "control/cli/mountinfo.h"
+#include "control/cli/host/mountinfo.h"
 
 namespace volfs::cli {
 

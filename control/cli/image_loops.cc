@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "control/cli/mountinfo.h"
+#include "control/cli/host/mountinfo.h"
 #include "control/cli/target.h"
 
 namespace volfs::cli {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "control/cli/client.h"
-#include "control/cli/loop.h"
+#include "control/cli/host/loop.h"
 
 namespace volfs::cli {
 

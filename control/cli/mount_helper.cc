@@ -2,10 +2,10 @@
 
 #include <filesystem>
 
-#include "blockstore/log.h"
-#include "control/cli/failure.h"
-#include "control/cli/files.h"
-#include "control/cli/supervisor.h"
+#include "blockstore/base/log.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/supervisor.h"
 
 namespace volfs::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "blockstore/error.h"
+#include "blockstore/base/error.h"
 #include "control/cli/mount_arguments.h"
 
 namespace volfs::cli {

@@ -2,13 +2,13 @@
 
 #include <filesystem>
 
-#include "blockstore/log.h"
-#include "blockstore/node_lock.h"
-#include "blockstore/node_opener.h"
-#include "blockstore/read_only_node.h"
-#include "control/cli/failure.h"
-#include "control/cli/output.h"
-#include "control/cli/supervisor.h"
+#include "blockstore/base/log.h"
+#include "blockstore/io/node_lock.h"
+#include "blockstore/node/opener.h"
+#include "blockstore/node/read_only_node.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/output.h"
+#include "control/cli/process/supervisor.h"
 
 namespace volfs::cli {
 

@@ -3,9 +3,9 @@
 #include <memory>
 #include <string>
 
-#include "blockstore/error.h"
-#include "blockstore/node.h"
-#include "blockstore/node_directory.h"
+#include "blockstore/base/error.h"
+#include "blockstore/io/node_directory.h"
+#include "blockstore/node/node.h"
 
 namespace volfs::cli {
 

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "blockstore/log.h"
-#include "control/cli/files.h"
-#include "control/size.h"
+#include "blockstore/base/log.h"
+#include "control/cli/process/files.h"
+#include "control/text/size.h"
 
 namespace volfs::cli {
 namespace {

@@ -4,12 +4,12 @@
 #include <filesystem>
 #include <vector>
 
-#include "blockstore/log.h"
-#include "control/cli/failure.h"
-#include "control/cli/files.h"
-#include "control/cli/mountinfo.h"
-#include "control/cli/supervisor.h"
-#include "control/name.h"
+#include "blockstore/base/log.h"
+#include "control/cli/host/mountinfo.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/supervisor.h"
+#include "control/text/name.h"
 
 namespace volfs::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "blockstore/error.h"
+#include "blockstore/base/error.h"
 #include "control/cli/client.h"
 
 namespace volfs::cli {

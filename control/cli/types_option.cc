@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "blockstore/log.h"
-#include "control/cli/failure.h"
-#include "control/name.h"
-#include "control/size.h"
+#include "blockstore/base/log.h"
+#include "control/cli/process/failure.h"
+#include "control/text/name.h"
+#include "control/text/size.h"
 
 namespace volfs::cli {
 namespace {

@@ -3,8 +3,8 @@
 #include <string_view>
 #include <vector>
 
-#include "blockstore/catalog.h"
-#include "blockstore/error.h"
+#include "blockstore/base/error.h"
+#include "blockstore/catalog/catalog.h"
 
 namespace volfs::cli {
 

@@ -9,11 +9,11 @@
 #include <cstdint>
 #include <string_view>
 
-#include "blockstore/error.h"
-#include "blockstore/log.h"
-#include "control/cli/failure.h"
-#include "control/cli/files.h"
-#include "control/cli/output.h"
+#include "blockstore/base/error.h"
+#include "blockstore/base/log.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/output.h"
 
 namespace volfs::cli {
 namespace {

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "blockstore/extent_map.h"
+#include "blockstore/map/extent_map.h"
 
 #if __has_include(<absl/container/btree_map.h>)
 #include <absl/container/btree_map.h>

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/store.h"
+#include "blockstore/store/store.h"
 #include "tests/support/store_fixture.h"
 
 namespace volfs {

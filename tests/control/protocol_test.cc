@@ -8,10 +8,10 @@
 #include <string>
 #include <string_view>
 
-#include "control/control_tree.h"
-#include "control/errno_name.h"
-#include "control/fixed_entry.h"
-#include "control/request.h"
+#include "control/request/request.h"
+#include "control/text/errno_name.h"
+#include "control/tree/control_tree.h"
+#include "control/tree/fixed_entry.h"
 #include "tests/support/store_fixture.h"
 
 namespace volfs {

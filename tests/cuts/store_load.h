@@ -6,11 +6,11 @@
 #include <random>
 #include <string>
 
-#include "tests/support/file_load.h"
 #include "tests/cuts/fio_load.h"
 #include "tests/cuts/request_load.h"
 #include "tests/cuts/tally.h"
 #include "tests/support/block_load.h"
+#include "tests/support/file_load.h"
 
 namespace volfs {
 

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <string>
 
-#include "control/control_tree.h"
-#include "control/name.h"
+#include "control/text/name.h"
+#include "control/tree/control_tree.h"
 #include "tests/fuzz/fuzz_targets.h"
 #include "tests/fuzz/store_template.h"
 

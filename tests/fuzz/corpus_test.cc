@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 #include "tests/fuzz/fuzz_targets.h"
 
 namespace volfs {

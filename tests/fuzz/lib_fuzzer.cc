@@ -1,7 +1,7 @@
 // What libFuzzer calls: one target, VOLFS_FUZZ_TARGET.
 #ifdef VOLFS_FUZZ_TARGET
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 #include "tests/fuzz/fuzz_targets.h"
 
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv);

@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "control/name.h"
-#include "control/request.h"
-#include "control/request_file.h"
+#include "control/request/request.h"
+#include "control/request/request_file.h"
+#include "control/text/name.h"
 #include "tests/fuzz/fuzz_targets.h"
 
 namespace volfs::fuzz {

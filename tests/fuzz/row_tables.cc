@@ -2,7 +2,7 @@
 
 #include <sqlite3.h>
 
-#include "blockstore/catalog_rows.h"
+#include "blockstore/catalog/rows.h"
 #include "tests/fuzz/fuzz_targets.h"
 
 namespace volfs::fuzz {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/check.h"
+#include "blockstore/check/check.h"
 #include "tests/fuzz/fuzz_targets.h"
 #include "tests/fuzz/store_template.h"
 

@@ -13,10 +13,10 @@
 #include <limits>
 #include <set>
 
-#include "blockstore/check.h"
-#include "blockstore/log.h"
-#include "blockstore/node_opener.h"
-#include "blockstore/posix_node.h"
+#include "blockstore/base/log.h"
+#include "blockstore/check/check.h"
+#include "blockstore/io/posix_node.h"
+#include "blockstore/node/opener.h"
 #include "tests/fuzz/fuzz_targets.h"
 #include "tests/fuzz/store_template.h"
 

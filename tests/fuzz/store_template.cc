@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
-#include "blockstore/layer.h"
-#include "blockstore/node_opener.h"
+#include "blockstore/layer/layer.h"
+#include "blockstore/node/opener.h"
 #include "tests/fuzz/fuzz_targets.h"
 
 namespace volfs::fuzz {

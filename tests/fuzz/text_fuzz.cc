@@ -3,9 +3,9 @@
 #include <string>
 #include <string_view>
 
-#include "blockstore/catalog_fields.h"
-#include "control/name.h"
-#include "control/size.h"
+#include "blockstore/catalog/fields.h"
+#include "control/text/name.h"
+#include "control/text/size.h"
 #include "tests/fuzz/fuzz_targets.h"
 
 namespace volfs::fuzz {

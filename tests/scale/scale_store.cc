@@ -10,10 +10,10 @@
 #include <memory>
 #include <string>
 
-#include "blockstore/catalog.h"
-#include "blockstore/layer.h"
-#include "blockstore/node.h"
-#include "blockstore/posix_node.h"
+#include "blockstore/catalog/catalog.h"
+#include "blockstore/io/posix_node.h"
+#include "blockstore/layer/layer.h"
+#include "blockstore/node/node.h"
 
 namespace volfs {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/error.h"
-#include "blockstore/node_directory.h"
+#include "blockstore/base/error.h"
+#include "blockstore/io/node_directory.h"
 #include "tests/sim/random.h"
 
 namespace volfs::sim {

@@ -7,7 +7,7 @@
 #include <cassert>
 #include <cstdlib>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>

@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "blockstore/runtime.h"
+#include "blockstore/base/runtime.h"
 #include "tests/sim/random.h"
 #include "tests/sim/trace.h"
 

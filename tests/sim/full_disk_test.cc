@@ -5,9 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "blockstore/catalog_ballast.h"
-#include "blockstore/catalog_format.h"
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
+#include "blockstore/catalog/ballast.h"
+#include "blockstore/catalog/format.h"
 #include "tests/sim/node.h"
 #include "tests/sim/scenario.h"
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 
 namespace volfs::sim {
 namespace {

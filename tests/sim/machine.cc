@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 
 namespace volfs::sim {
 

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <map>
 
-#include "blockstore/log.h"
-#include "blockstore/sabotage.h"
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
 #include "tests/sim/short_runs.h"
 #include "tests/sim/simulation.h"
 #include "tests/sim/vfs.h"

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 #include "tests/sim/vfs.h"
 
 namespace volfs::sim {

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "blockstore/node_directory.h"
+#include "blockstore/io/node_directory.h"
 #include "tests/sim/machine.h"
 
 namespace volfs::sim {

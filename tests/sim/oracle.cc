@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 
 namespace volfs::sim {
 namespace {

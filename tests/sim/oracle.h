@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/store.h"
+#include "blockstore/store/store.h"
 #include "tests/sim/image_model.h"
 
 namespace volfs::sim {

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <map>
 
-#include "blockstore/log.h"
-#include "blockstore/node_opener.h"
-#include "control/control_tree.h"
+#include "blockstore/base/log.h"
+#include "blockstore/node/opener.h"
+#include "control/tree/control_tree.h"
 #include "tests/sim/node.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/vfs.h"

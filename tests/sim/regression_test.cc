@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/vfs.h"
 

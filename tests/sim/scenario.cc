@@ -3,7 +3,7 @@
 #include <array>
 #include <memory>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 
 namespace volfs::sim {
 namespace {

@@ -3,7 +3,7 @@
 #include <array>
 #include <functional>
 
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 
 namespace volfs::sim {
 namespace {

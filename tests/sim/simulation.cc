@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "blockstore/catalog_format.h"
-#include "blockstore/check.h"
-#include "blockstore/log.h"
-#include "blockstore/node_opener.h"
+#include "blockstore/base/log.h"
+#include "blockstore/catalog/format.h"
+#include "blockstore/check/check.h"
+#include "blockstore/node/opener.h"
 #include "tests/sim/node.h"
 #include "tests/sim/vfs.h"
 

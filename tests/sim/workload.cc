@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "blockstore/log.h"
-#include "control/executor.h"
+#include "blockstore/base/log.h"
+#include "control/request/executor.h"
 
 namespace volfs::sim {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/store.h"
-#include "control/request.h"
+#include "blockstore/store/store.h"
+#include "control/request/request.h"
 #include "tests/sim/machine.h"
 #include "tests/sim/oracle.h"
 

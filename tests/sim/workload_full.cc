@@ -1,5 +1,5 @@
 // What clients know of disks that are full.
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 #include "tests/sim/workload.h"
 
 namespace volfs::sim {

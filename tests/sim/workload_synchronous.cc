@@ -1,5 +1,5 @@
 // Calls of clients that are durable when they return.
-#include "blockstore/log.h"
+#include "blockstore/base/log.h"
 #include "tests/sim/workload.h"
 
 namespace volfs::sim {

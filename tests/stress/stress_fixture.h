@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "blockstore/store.h"
+#include "blockstore/store/store.h"
 #include "tests/support/store_fixture.h"
 
 namespace volfs {

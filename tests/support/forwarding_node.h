@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "blockstore/node_directory.h"
+#include "blockstore/io/node_directory.h"
 
 namespace volfs {
 

@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "blockstore/runtime.h"
+#include "blockstore/base/runtime.h"
 
 namespace volfs {
 

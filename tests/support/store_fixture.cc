@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "blockstore/check.h"
-#include "blockstore/posix_node.h"
+#include "blockstore/check/check.h"
+#include "blockstore/io/posix_node.h"
 
 namespace volfs {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "blockstore/store.h"
+#include "blockstore/store/store.h"
 #include "tests/support/sizes.h"
 #include "tests/support/temp_dir.h"
 

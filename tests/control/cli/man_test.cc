@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "control/cli/command.h"
+#include "control/cli/commands/command.h"
 
 namespace volfs {
 namespace {

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "control/cli/doctor.h"
-#include "control/cli/files.h"
 #include "control/cli/flat_json.h"
 #include "control/cli/mount_helper.h"
-#include "control/cli/output.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/output.h"
 #include "control/cli/target.h"
 #include "control/cli/types_option.h"
 #include "tests/support/temp_dir.h"

@@ -1,0 +1,16 @@
+#include "blockstore/catalog/volume_settings.h"
+
+#include <array>
+#include <cstdio>
+
+#include "blockstore/base/log.h"
+
+namespace volfs {
+
+std::string VolumeSetting(std::string_view prefix, Id volume) {
+  std::array<char, 17> id{};
+  std::snprintf(id.data(), id.size(), "%016llx", static_cast<unsigned long long>(volume));
+  return Text(prefix, id.data());
+}
+
+}  // namespace volfs

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "blockstore/base/runtime.h"
+#include "blockstore/clone/clone_job.h"
+#include "blockstore/sync/throttle.h"
+
+namespace volfs {
+
+// One scheduler for all clones: a few workers take the jobs' slices in turn, so every job gets its
+// share however many there are. One throttle caps the bytes of all of them.
+//
+// Thread-safety: all methods from any thread. Locks: mu_ > a job's and
+// the throttle's; not held while a slice runs.
+class Hydrator {
+ public:
+  // `on_over` is called from a worker, with no lock held, when a job is taken off the queue for
+  // good (kDone), because it failed (Add puts it back after Resume), or because it was stopped.
+  using Callback = std::function<void(const std::shared_ptr<CloneJob>&)>;
+  // Workers, and so the most jobs that run at once; how many may is SetJobs.
+  static constexpr int kMaxJobs = 8;
+  Hydrator(int workers, Callback on_over);
+  ~Hydrator();  // Stop()
+
+  void Add(std::shared_ptr<CloneJob> job) VOLFS_EXCLUDES(mu_);
+  // Stops `job` and returns when no worker runs a slice of it and none will. Not from on_over.
+  void Remove(const std::shared_ptr<CloneJob>& job) VOLFS_EXCLUDES(mu_);
+  // Ends all slices and joins the workers; the jobs stay as they are, for the next mount.
+  void Stop() VOLFS_EXCLUDES(mu_);
+
+  Throttle& throttle() { return throttle_; }
+  void SetJobs(int count)
+      VOLFS_EXCLUDES(mu_);  // how many jobs may run at once (limits/copy_jobs), 1 to kMaxJobs
+
+ private:
+  void Work() VOLFS_EXCLUDES(mu_);
+  // The next job whose turn it is, taken out of the queue; null if none is, and when to look again.
+  std::shared_ptr<CloneJob> NextLocked(Nanoseconds* wake_at) VOLFS_REQUIRES(mu_);
+
+  const Callback on_over_;
+  Throttle throttle_;
+  Mutex mu_;
+  Condition changed_;
+  struct Entry {
+    std::shared_ptr<CloneJob> job;
+    Nanoseconds not_before;
+  };
+  std::deque<Entry> queue_ VOLFS_GUARDED_BY(mu_);
+  std::vector<std::shared_ptr<CloneJob>> running_ VOLFS_GUARDED_BY(mu_);
+  bool stopping_ VOLFS_GUARDED_BY(mu_) = false;
+  int limit_ VOLFS_GUARDED_BY(mu_);
+  std::vector<Thread> workers_;
+};
+
+}  // namespace volfs

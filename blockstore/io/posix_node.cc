@@ -1,0 +1,464 @@
+#include "blockstore/io/posix_node.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cassert>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <system_error>
+
+#include "blockstore/base/log.h"
+#include "blockstore/io/posix_file.h"
+
+namespace volfs {
+namespace {
+
+constexpr char kLayersDirectory[] = "layers";
+
+using Call = NodeCalls::Call;
+using enum NodeCalls::Kind;
+
+Error NotAPlainFile(std::string_view name, std::string_view where, std::string_view found) {
+  return Error{Errc::kCorrupt, Text("open ", name, " on node directory ", where, ": it is ", found,
+                                    ", not a plain file with one name")};
+}
+
+// openat2 has no wrapper in glibc.
+int OpenBeneath(int directory, const std::string& name, uint64_t flags, uint64_t mode) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC | O_NOFOLLOW;
+  how.mode = mode;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  return static_cast<int>(
+      Retry([&] { return ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how); }));
+}
+
+// btrfs writes a new place for what is overwritten, which a full one has not. The catalog's files
+// are overwritten where they are, and keep the room that they have; their checksums are their own.
+void OverwriteInPlace(int fd) {
+  struct statfs filesystem {};
+  int flags = 0;
+  if (::fstatfs(fd, &filesystem) != 0 || filesystem.f_type != BTRFS_SUPER_MAGIC) return;
+  if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return;
+  flags |= FS_NOCOW_FL;
+  (void)::ioctl(fd, FS_IOC_SETFLAGS, &flags);  // of an empty file
+}
+
+// The files that the node depends on besides single layers. The daemon has each of them open for as
+// long as the node, so the filesystem gives no other file the number of its inode.
+constexpr const char* kVitalNames[] = {"lock", "catalog.db", "catalog.db-wal", kLayersDirectory};
+
+// Which file a name leads to; zeros: none.
+struct Identity {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+// Errors of a look at a path that do not tell whether what was there is still there.
+bool TellsNothing(int os_errno) {
+  return os_errno == EACCES || os_errno == ENOMEM || os_errno == ETIMEDOUT;
+}
+
+// Each subvolume of a btrfs has a device number of its own, but all take from one room.
+std::string BtrfsName(int root) {
+  btrfs_ioctl_fs_info_args info{};
+  if (::ioctl(root, BTRFS_IOC_FS_INFO, &info) != 0) return "";
+  std::string name = "btrfs:";
+  for (const uint8_t byte : info.fsid) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    name += kHex[byte >> 4];
+    name += kHex[byte & 0xf];
+  }
+  return name;
+}
+
+// "btrfs:UUID" or "MAJOR:MINOR" of the filesystem that the open directory `root` is on.
+std::string NameOfFilesystem(int root) {
+  struct statfs filesystem {};
+  if (::fstatfs(root, &filesystem) == 0 && filesystem.f_type == BTRFS_SUPER_MAGIC) {
+    if (std::string name = BtrfsName(root); !name.empty()) return name;
+  }
+  struct stat info {};
+  if (::fstat(root, &info) != 0) return "";
+  return Text(major(info.st_dev), ":", minor(info.st_dev));
+}
+
+class PosixNode final : public NodeDirectory {
+ public:
+  PosixNode(Descriptor root, Descriptor layers, std::string display, std::string absolute,
+            NodeAccess access)
+      : access_(access),
+        root_(std::move(root)),
+        layers_(std::move(layers)),
+        filesystem_(NameOfFilesystem(root_.get())),
+        display_path_(std::move(display)),
+        path_(std::move(absolute)) {}
+
+  Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override;
+  Status Remove(const std::string& name) override;
+  Status SyncNames() override;
+  Result<std::vector<std::string>> ListLayers() override;
+  Result<SpaceInfo> Space() override;
+  std::string FilesystemName() const override { return filesystem_; }
+  Result<uint64_t> AllocatedBytes(const std::string& name) override;
+  Status CheckPresent() override VOLFS_EXCLUDES(vital_mu_);
+  std::string catalog_path() const override { return path_ + "/catalog.db"; }
+  const char* sqlite_vfs() const override { return nullptr; }
+  const std::string& display_path() const override { return display_path_; }
+
+ private:
+  Status CheckPlainFile(int fd, const std::string& name) const;
+  // What the name leads to; nothing if it cannot be told. A null name: the directory itself, by its
+  // path.
+  Result<std::optional<Identity>> LookAt(const char* name) const;
+  // Of the directory, and of each of kVitalNames.
+  using Vital = std::array<Identity, 1 + std::size(kVitalNames)>;
+  Status CheckVital(const Vital& vital) const;
+  Result<std::optional<Vital>> FirstLook() const;
+  [[nodiscard]] Error Gone(const std::string& why) const;
+  // The directory that has the file, and the last part of its name: the only other is layers/.
+  std::pair<int, std::string> Place(const std::string& name) const;
+  void NoteChange(const std::string& name) {
+    if (name.find('/') == std::string::npos) root_changed_ = true;
+  }
+
+  const NodeAccess access_;
+  const Descriptor root_;
+  const Descriptor layers_;
+  const std::string filesystem_;
+  const std::string display_path_;
+  const std::string path_;  // absolute
+  // A name outside of layers/ may not be durable. True at first: SQLite makes the catalog's files
+  // without telling us.
+  std::atomic<bool> root_changed_{true};
+  Mutex space_mu_;
+  std::optional<SpaceInfo> last_space_ VOLFS_GUARDED_BY(space_mu_);
+  Mutex vital_mu_;
+  std::optional<Vital> vital_ VOLFS_GUARDED_BY(vital_mu_);  // as the first look found it
+};
+
+Error PosixNode::Gone(const std::string& why) const {
+  return Error{Errc::kIo, Text("node directory ", display_path_, " is gone: ", why)};
+}
+
+Result<std::optional<Identity>> PosixNode::LookAt(const char* name) const {
+  struct stat info {};
+  const int done = name == nullptr ? ::stat(path_.c_str(), &info)
+                                   : ::fstatat(root_.get(), name, &info, AT_SYMLINK_NOFOLLOW);
+  if (done == 0) return std::optional(Identity{info.st_dev, info.st_ino});
+  if (TellsNothing(errno)) return std::optional<Identity>();
+  const std::string what = name == nullptr ? "its path" : Text("its ", name);
+  const std::string reason = std::error_code(errno, std::generic_category()).message();
+  return Gone(Text(what, " was removed or moved away, or its filesystem failed (", reason, ")"));
+}
+
+// A file that is not there yet is none that could be missed.
+Result<std::optional<PosixNode::Vital>> PosixNode::FirstLook() const {
+  Vital vital{};
+  for (size_t i = 0; i < vital.size(); ++i) {
+    const auto found = LookAt(i == 0 ? nullptr : kVitalNames[i - 1]);
+    if (i == 0 && !found.ok()) return found.error();
+    if (!found.ok()) continue;
+    if (!found.value()) return std::optional<Vital>();
+    vital[i] = *found.value();
+  }
+  struct stat root {};
+  if (::fstat(root_.get(), &root) != 0) return std::optional<Vital>();
+  if (vital[0] != Identity{root.st_dev, root.st_ino}) {
+    return Gone(Text("another directory is at ", path_));
+  }
+  return std::optional(vital);
+}
+
+Status PosixNode::CheckVital(const Vital& vital) const {
+  for (size_t i = 0; i < vital.size(); ++i) {
+    const char* const name = i == 0 ? nullptr : kVitalNames[i - 1];
+    if (vital[i] == Identity{}) continue;
+    VOLFS_ASSIGN(const auto found, LookAt(name));
+    if (!found || *found == vital[i]) continue;
+    if (name != nullptr) return Gone(Text("its ", name, " is another file now"));
+    return Gone(Text(path_,
+                     " is another directory now: this one was replaced or moved away, or its "
+                     "filesystem was unmounted or mounted over"));
+  }
+  return OkStatus();
+}
+
+// While it does not answer nobody knows, and who waits is told just that.
+Status PosixNode::CheckPresent() {
+  if (calls()->stuck()) return OkStatus();
+  const Call call(*calls(), kLook);
+  std::optional<Vital> vital;
+  {
+    MutexLock lock(vital_mu_);
+    vital = vital_;
+  }
+  if (vital) return CheckVital(*vital);
+  VOLFS_ASSIGN(vital, FirstLook());
+  MutexLock lock(vital_mu_);
+  vital_ = vital;
+  return OkStatus();
+}
+
+Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenMode mode) {
+  // O_NONBLOCK: a fifo or a device in the place of a layer must not make us wait or do something.
+  uint64_t flags = O_NONBLOCK | O_NOCTTY;
+  flags |= mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR;
+  if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
+  const Call call(*calls(), kLook);
+  Descriptor fd;
+  // Refused to all but the file's owner and root.
+  if (access_ == NodeAccess::kReadOnly) {
+    fd = Descriptor(OpenBeneath(root_.get(), name, flags | O_NOATIME, 0));
+  }
+  if (!fd.ok()) {
+    fd = Descriptor(OpenBeneath(root_.get(), name, flags, mode == OpenMode::kCreateNew ? 0600 : 0));
+  }
+  if (fd.get() < 0) {
+    const int os_errno = errno;
+    switch (os_errno) {
+      case ELOOP:
+        return NotAPlainFile(name, display_path_, "reached over a symbolic link");
+      case EXDEV:
+        return NotAPlainFile(name, display_path_, "on another filesystem");
+      case EISDIR:
+        return NotAPlainFile(name, display_path_, "a directory");
+      case ENXIO:
+        return NotAPlainFile(name, display_path_, "a socket or device");
+      case ENOTDIR:
+        return NotAPlainFile(name, display_path_, "below something else");
+      default:
+        return SystemError(os_errno, Text("open ", name), display_path_);
+    }
+  }
+  VOLFS_TRY(CheckPlainFile(fd.get(), name));
+  if (mode == OpenMode::kCreateNew) {
+    NoteChange(name);
+    if (name.find('/') == std::string::npos) OverwriteInPlace(fd.get());
+  }
+  return std::unique_ptr<NodeFile>(
+      std::make_unique<PosixFile>(std::move(fd), name, display_path_, calls()));
+}
+
+Status PosixNode::CheckPlainFile(int fd, const std::string& name) const {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return SystemError(errno, Text("fstat ", name), display_path_);
+  if (S_ISDIR(info.st_mode)) return NotAPlainFile(name, display_path_, "a directory");
+  if (!S_ISREG(info.st_mode)) return NotAPlainFile(name, display_path_, "a fifo, socket or device");
+  if (info.st_nlink != 1) {
+    return NotAPlainFile(name, display_path_, Text("a file with ", info.st_nlink, " names"));
+  }
+  return OkStatus();
+}
+
+std::pair<int, std::string> PosixNode::Place(const std::string& name) const {
+  const std::string prefix = std::string(kLayersDirectory) + "/";
+  const bool layer = name.starts_with(prefix);
+  std::string last = layer ? name.substr(prefix.size()) : name;
+  assert(last.find('/') == std::string::npos);
+  return {layer ? layers_.get() : root_.get(), std::move(last)};
+}
+
+Result<uint64_t> PosixNode::AllocatedBytes(const std::string& name) {
+  if (calls()->stuck()) return NotTried(*calls(), Text("stat ", name), display_path_);
+  const auto [folder, last] = Place(name);
+  const Call call(*calls(), kLook);
+  struct stat info {};
+  if (::fstatat(folder, last.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    return SystemError(errno, Text("stat ", name), display_path_);
+  }
+  return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
+}
+
+Status PosixNode::Remove(const std::string& name) {
+  // unlinkat follows no link in the last part.
+  const auto [folder, last] = Place(name);
+  const Call call(*calls(), kFree);
+  if (::unlinkat(folder, last.c_str(), 0) != 0) {
+    return SystemError(errno, Text("unlink ", name), display_path_);
+  }
+  NoteChange(name);
+  return OkStatus();
+}
+
+Status PosixNode::SyncNames() {
+  const Call call(*calls(), kSync);
+  if (Retry([&] { return ::fsync(layers_.get()); }) != 0) {
+    return SystemError(errno, "fsync of layers/", display_path_);
+  }
+  if (root_changed_.exchange(false)) {
+    if (Retry([&] { return ::fsync(root_.get()); }) != 0) {
+      root_changed_ = true;
+      return SystemError(errno, "fsync", display_path_);
+    }
+  }
+  return OkStatus();
+}
+
+Result<std::vector<std::string>> PosixNode::ListLayers() {
+  const Call call(*calls(), kLook);
+  // A descriptor of its own: the position in a directory belongs to the open file.
+  Descriptor fd(OpenBeneath(layers_.get(), ".", O_RDONLY | O_DIRECTORY, 0));
+  if (fd.get() < 0) return SystemError(errno, "open layers/", display_path_);
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd.get()), &::closedir);
+  if (!listing) return SystemError(errno, "list layers/", display_path_);
+  (void)fd.release();  // closedir closes it
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(listing.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return SystemError(errno, "list layers/", display_path_);
+  return names;
+}
+
+// `df` and `status` ask for it of all nodes: who looks shall not join those who hang.
+Result<SpaceInfo> PosixNode::Space() {
+  if (calls()->slow()) {
+    MutexLock lock(space_mu_);
+    if (last_space_) return *last_space_;
+    return NotTried(*calls(), "statvfs", display_path_);
+  }
+  const Call call(*calls(), kLook);
+  struct statvfs info {};
+  if (Retry([&] { return ::fstatvfs(root_.get(), &info); }) != 0) {
+    return SystemError(errno, "statvfs", display_path_);
+  }
+  const SpaceInfo space{uint64_t{info.f_blocks} * info.f_frsize,
+                        uint64_t{info.f_bavail} * info.f_frsize, (info.f_flag & ST_RDONLY) != 0};
+  MutexLock lock(space_mu_);
+  last_space_ = space;
+  return space;
+}
+
+// Makes layers/ durable before anything is put into it: a synced file in a directory that a crash
+// forgets is lost.
+Result<Descriptor> OpenLayers(int root, const std::string& path, NodeAccess access) {
+  const bool may_make = access == NodeAccess::kReadWrite;
+  const bool made = may_make && ::mkdirat(root, kLayersDirectory, 0700) == 0;
+  if (may_make && !made && errno != EEXIST) return SystemError(errno, "mkdir layers", path);
+  Descriptor layers(OpenBeneath(root, kLayersDirectory, O_RDONLY | O_DIRECTORY, 0));
+  if (layers.get() < 0) {
+    Error error = SystemError(errno, "open layers", path);
+    if (error.os_errno == ELOOP || error.os_errno == ENOTDIR) error.code = Errc::kCorrupt;
+    return error;
+  }
+  if (made && Retry([&] { return ::fsync(root); }) != 0) {
+    return SystemError(errno, "fsync", path);
+  }
+  return layers;
+}
+
+}  // namespace
+
+Errc ErrcFromErrno(int os_errno) {
+  switch (os_errno) {
+    case ENOSPC:
+      return Errc::kNoSpace;
+    case EDQUOT:
+      return Errc::kQuota;
+    case EROFS:
+      return Errc::kReadOnly;
+    case ENOENT:
+      return Errc::kNotFound;
+    case EEXIST:
+      return Errc::kExists;
+    case EFBIG:
+      return Errc::kFileTooBig;  // the host's own limit; ext4: 16 TiB
+    case EACCES:
+    case EPERM:
+      return Errc::kDenied;
+    case ENOMEM:
+      return Errc::kNoMemory;
+    case EMFILE:
+    case ENFILE:
+      return Errc::kNoFiles;
+    default:
+      return Errc::kIo;
+  }
+}
+
+Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path, NodeAccess access) {
+  Descriptor root(
+      static_cast<int>(Retry([&] { return ::open(path.c_str(), O_DIRECTORY | O_CLOEXEC); })));
+  if (root.get() < 0) return SystemError(errno, "open", path);
+  // Asked of the descriptor, so that both are the same directory whoever renames what meanwhile.
+  std::array<char, PATH_MAX> absolute{};
+  const std::string link = Text("/proc/self/fd/", root.get());
+  const ssize_t length = ::readlink(link.c_str(), absolute.data(), absolute.size());
+  if (length <= 0 || absolute[0] != '/' || static_cast<size_t>(length) == absolute.size()) {
+    if (length >= 0) errno = ENAMETOOLONG;
+    return SystemError(errno, "find the absolute path", path);
+  }
+  VOLFS_ASSIGN(Descriptor layers, OpenLayers(root.get(), path, access));
+  auto node = std::make_unique<PosixNode>(std::move(root), std::move(layers), path,
+                                          std::string(absolute.data(), static_cast<size_t>(length)),
+                                          access);
+  VOLFS_TRY(node->Space());  // so that there is an answer when it hangs
+  return std::unique_ptr<NodeDirectory>(std::move(node));
+}
+
+namespace {
+
+enum class Trust { kOwner, kOwnerAndMode };
+
+Status CheckFile(int root, const std::string& name, const std::string& path, Trust trust) {
+  struct stat info {};
+  if (::fstatat(root, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return OkStatus();
+    return SystemError(errno, Text("stat ", name), path);
+  }
+  const bool itself = name == ".";
+  const std::string file = itself ? path : Text(path, "/", name);
+  if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
+    return Error{Errc::kDenied,
+                 Text("node directory ", path, ": ", itself ? "it" : name, " belongs to user ",
+                      info.st_uid, ", who is neither root nor the user who mounts (", ::geteuid(),
+                      ") and could exchange every volume on it; if its contents can be trusted, "
+                      "run `chown -R ",
+                      ::geteuid(), " ", path, "` first")};
+  }
+  const bool open = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && !S_ISLNK(info.st_mode);
+  if (!open || trust == Trust::kOwner) return OkStatus();
+  return Error{Errc::kDenied, Text("node directory ", path, ": group or others may write ",
+                                   itself ? "it" : name, "; run `chmod go-w ", file, "` first")};
+}
+
+Status CheckFiles(const std::string& path, Trust trust) {
+  const Descriptor root(static_cast<int>(
+      Retry([&] { return ::open(path.c_str(), O_DIRECTORY | O_PATH | O_CLOEXEC); })));
+  if (!root.ok()) return SystemError(errno, "open", path);
+  for (const char* name : {".", kLayersDirectory, "catalog.db", "catalog.db-wal"}) {
+    VOLFS_TRY(CheckFile(root.get(), name, path, trust));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Status CheckTrusted(const std::string& path) { return CheckFiles(path, Trust::kOwnerAndMode); }
+
+Status CheckOwners(const std::string& path) { return CheckFiles(path, Trust::kOwner); }
+
+}  // namespace volfs

@@ -1,0 +1,307 @@
+#include "blockstore/layer/fold.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/base/zeros.h"
+#include "blockstore/node/node.h"
+
+namespace volfs {
+namespace {
+
+// The host holds a file's lock for as long as one write takes: users of other blocks wait for it.
+constexpr uint64_t kPieceBytes = uint64_t{128} << 10;
+// So that a slice that copies nothing ends, too.
+constexpr uint64_t kSliceSteps = 256;
+constexpr uint64_t kSliceFreedBytes = uint64_t{1} << 30;
+
+}  // namespace
+
+Status Fold::Find() {
+  parts_.clear();
+  next_ = 0;
+  VOLFS_TRY(direction_ == Direction::kDown ? FindDown() : FindUp());
+  if (found_any()) at_ = parts_.front().first;
+  return OkStatus();
+}
+
+void Fold::AddChunks(const BlockRange& blocks) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  uint64_t first = blocks.first / kChunk * kChunk;
+  const uint64_t end = BlocksFor(blocks.end(), kChunk) * kChunk;
+  if (!parts_.empty()) first = std::max(first, parts_.back().end());
+  if (first >= end) return;
+  if (!parts_.empty() && parts_.back().end() == first) {
+    parts_.back().count += end - first;
+  } else {
+    parts_.push_back({first, end - first});
+  }
+}
+
+Status Fold::FindDown() {
+  // Nothing past its end.
+  const uint64_t end = BlocksFor(over_->record().size_bytes, block_size_);
+  return over_->node()->catalog().LoadPresence(over_->id(), [&](const PresenceRun& run) {
+    if (run.first < end) AddChunks({run.first, std::min(run.end(), end) - run.first});
+  });
+}
+
+Status Fold::FindUp() {
+  const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
+  VOLFS_ASSIGN(const std::optional<uint64_t> data, under_->FirstData(0));
+  if (!data || *data >= end_bytes) return OkStatus();
+  const uint64_t first = *data / block_size_;
+  AddChunks({first, BlocksFor(end_bytes, block_size_) - first});
+  return OkStatus();
+}
+
+Status Fold::Copy(uint64_t most_bytes) {
+  slice_ = {};
+  freed_bytes_ = 0;
+  if (direction_ == Direction::kDown && !level_) VOLFS_TRY(Level());
+  const bool all = most_bytes == UINT64_MAX;
+  for (uint64_t steps = 0; found_any() && !Full(most_bytes); ++steps) {
+    if (steps == kSliceSteps && !all) break;
+    VOLFS_TRY(direction_ == Direction::kDown ? MoveDown(most_bytes) : MoveUp(most_bytes));
+    PassPart();
+  }
+  return Sabotaged(Sabotage::kFoldUnsynced) ? OkStatus() : to()->SyncFile();
+}
+
+bool Fold::Full(uint64_t most_bytes) const {
+  if (most_bytes == UINT64_MAX) return false;
+  return slice_.bytes >= most_bytes || freed_bytes_ >= kSliceFreedBytes;
+}
+
+void Fold::PassPart() {
+  if (at_ < parts_[next_].end()) return;
+  ++next_;
+  if (found_any()) at_ = parts_[next_].first;
+}
+
+void Fold::Abandon() {
+  for (const PresenceRun& run : slice_.moved) {
+    if (run.state != BlockState::kHere) continue;
+    (void)to()->Punch({run.first * block_size_, run.count * block_size_});
+  }
+  slice_ = {};
+  // Else its record would wait for a commit that nobody makes.
+  const uint64_t committed_bytes = under_->committed().size_bytes;
+  if (under_->record().size_bytes != committed_bytes) (void)under_->SetSize(committed_bytes);
+}
+
+// `under` gets the size of `over`, which then shows all of it: what it did not show is cut out.
+Status Fold::Level() {
+  if (found_any() && !under_->record().has_file) {
+    // By itself: if the slice comes to nothing, its file is known all the same.
+    VOLFS_TRY(under_->CreateFile());
+    VOLFS_TRY(under_->SyncFile());
+    const LayerRecord made = under_->record();
+    VOLFS_TRY(under_->node()->catalog().Commit({PutLayer{made}}));
+    under_->Committed(made);
+  }
+  const LayerRecord over = over_->record();
+  const LayerRecord under = under_->record();
+  const uint64_t shown = BlocksFor(over.parent_bytes, block_size_);
+  const uint64_t end = BlocksFor(over.size_bytes, block_size_);
+  const uint64_t old_end = BlocksFor(under.size_bytes, block_size_);
+  if (!Sabotaged(Sabotage::kFoldTail)) {
+    if (old_end > shown) {
+      VOLFS_TRY(under_->Punch({shown * block_size_, (old_end - shown) * block_size_}));
+    }
+    if (end > shown) tail_.Set({shown, end - shown}, BlockState::kZero);
+  }
+  if (old_end > end) tail_.Set({end, old_end - end}, BlockState::kAbsent);
+  if (over.size_bytes > under.size_bytes) VOLFS_TRY(under_->SetSize(over.size_bytes));
+  level_ = true;
+  return OkStatus();
+}
+
+Status Fold::MoveDown(uint64_t most_bytes) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  const uint64_t size = BlocksFor(over_->record().size_bytes, block_size_);
+  if (at_ >= size) {
+    at_ = parts_[next_].end();
+    return OkStatus();
+  }
+  const uint64_t chunk = at_ / kChunk;
+  uint64_t alike = 1;
+  VOLFS_ASSIGN(const PresenceChunk has,
+               over_->node()->catalog().LoadChunk(over_->id(), chunk, &alike));
+  BlockState uniform{};
+  if (has.IsUniform(&uniform) && uniform == BlockState::kZero) {
+    // What was discarded is one row, however large it is.
+    const uint64_t end = std::min({(chunk + alike) * kChunk, parts_[next_].end(), size});
+    return MoveRun({at_, end - at_, uniform}, end, most_bytes);
+  }
+  const uint64_t end = std::min((chunk + 1) * kChunk, size);
+  Status done = OkStatus();
+  has.ForEachRun(chunk * kChunk, [&](const PresenceRun& run) {
+    if (done.ok() && !Full(most_bytes)) done = MoveRun(run, end, most_bytes);
+  });
+  VOLFS_TRY(done);
+  if (!Full(most_bytes)) at_ = (chunk + 1) * kChunk;
+  return OkStatus();
+}
+
+// What is left of `run` below `end`.
+Status Fold::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) {
+  const uint64_t first = std::max(run.first, at_);
+  const uint64_t last = std::min(run.end(), end);
+  if (first >= last) return OkStatus();
+  if (run.state == BlockState::kZero) return Hide({first, last - first});
+  for (at_ = first; at_ < last && !Full(most_bytes);) {
+    const BlockRange blocks = Clip({at_, last - at_}, most_bytes);
+    at_ = blocks.end();
+    VOLFS_TRY(CopyRun(blocks));
+  }
+  return OkStatus();
+}
+
+Status Fold::MoveUp(uint64_t most_bytes) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
+  VOLFS_ASSIGN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
+  if (!data || data->offset_bytes >= end_bytes) {
+    at_ = parts_[next_].end();
+    return OkStatus();
+  }
+  at_ = std::max(at_, data->offset_bytes / block_size_);
+  const uint64_t chunk = at_ / kChunk;
+  const uint64_t end = std::min((chunk + 1) * kChunk, BlocksFor(end_bytes, block_size_));
+  VOLFS_ASSIGN(const PresenceChunk has, over_->node()->catalog().LoadChunk(over_->id(), chunk));
+  VOLFS_TRY(MoveShown(has, end, most_bytes));
+  if (at_ == end) at_ = (chunk + 1) * kChunk;
+  return OkStatus();
+}
+
+// The data of `under` from at_ to `end`, where `over`, whose chunk that is, does not hide it.
+Status Fold::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_bytes) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  const uint64_t base = at_ / kChunk * kChunk;
+  while (at_ < end && !Full(most_bytes)) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
+    at_ = std::min(end, data ? std::max(at_, data->offset_bytes / block_size_) : end);
+    const uint64_t stop = data ? std::min(end, BlocksFor(data->end(), block_size_)) : end;
+    while (at_ < stop && !Full(most_bytes)) {
+      const bool hidden = has.Get(at_ - base) != BlockState::kAbsent;
+      uint64_t last = at_ + 1;
+      while (last < stop && (has.Get(last - base) != BlockState::kAbsent) == hidden) ++last;
+      const BlockRange run{at_, last - at_};
+      const BlockRange blocks = hidden ? run : Clip(run, most_bytes);
+      at_ = blocks.end();
+      if (!hidden) VOLFS_TRY(CopyRun(blocks));
+    }
+  }
+  return OkStatus();
+}
+
+// As much of `run` as the slice has room for.
+BlockRange Fold::Clip(const BlockRange& run, uint64_t most_bytes) const {
+  return {run.first, std::min(run.count, BlocksFor(most_bytes - slice_.bytes, block_size_))};
+}
+
+// The first part of `zeros`, up to what one call of the host may free: what is in `under` there is
+// freed. Where it has nothing there is nothing to be done, however much that is.
+Status Fold::Hide(const BlockRange& zeros) {
+  static_assert(Layer::kPunchBytes >= PresenceChunk::kChunkBlocks * kDefaultBlockSize);
+  at_ = zeros.end();
+  if (Sabotaged(Sabotage::kFoldForgetsZeros)) return OkStatus();
+  VOLFS_ASSIGN(const std::optional<ByteRange> data,
+               covered_.NextData(*under_, zeros.first * block_size_));
+  if (data && data->offset_bytes < zeros.end() * block_size_) {
+    const uint64_t first = std::max(zeros.first, data->offset_bytes / block_size_);
+    at_ = std::min(zeros.end(), first + Layer::kPunchBytes / block_size_);
+    VOLFS_TRY(under_->Punch({first * block_size_, (at_ - first) * block_size_}));
+    freed_bytes_ += (at_ - first) * block_size_;
+  }
+  Note({zeros.first, at_ - zeros.first}, BlockState::kZero);
+  return OkStatus();
+}
+
+// Whole blocks, clipped to the end of the file that they are written to; shared where the host can.
+Status Fold::CopyRun(const BlockRange& run) {
+  buffer_.resize(kPieceBytes);
+  const uint64_t to_bytes = over_->record().size_bytes;  // of both directions
+  const ByteRange whole{run.first * block_size_,
+                        std::min(run.end() * block_size_, to_bytes) - run.first * block_size_};
+  const Result<bool> shared = to()->ShareFrom(*from(), whole);
+  if (!shared.ok() || shared.value()) Note(run, BlockState::kHere);  // a part of it, if it failed
+  if (!shared.ok()) return shared.error();
+  if (shared.value()) return OkStatus();
+  const uint64_t step = kPieceBytes / block_size_;
+  for (uint64_t block = run.first; block < run.end(); block += step) {
+    const BlockRange piece{block, std::min(step, run.end() - block)};
+    const uint64_t offset_bytes = piece.first * block_size_;
+    const std::span<std::byte> bytes(buffer_.data(),
+                                     std::min(piece.count * block_size_, to_bytes - offset_bytes));
+    VOLFS_TRY(from()->ReadAt(bytes, offset_bytes));
+    if (AllZero(bytes)) {
+      VOLFS_TRY(to()->Punch({offset_bytes, piece.count * block_size_}));
+      Note(piece, BlockState::kZero);
+      continue;
+    }
+    Note(piece, BlockState::kHere);  // before it is written: Abandon frees what an error leaves
+    VOLFS_TRY(to()->WriteAt(bytes, offset_bytes));
+    slice_.bytes += bytes.size();
+  }
+  return OkStatus();
+}
+
+void Fold::Note(const BlockRange& blocks, BlockState state) {
+  auto& moved = slice_.moved;
+  if (!moved.empty() && moved.back().end() == blocks.first && moved.back().state == state) {
+    moved.back().count += blocks.count;
+  } else {
+    moved.push_back({blocks.first, blocks.count, state});
+  }
+}
+
+LayerRecord Fold::UnderAfter() const {
+  LayerRecord under = under_->record();
+  under.size_bytes = over_->record().size_bytes;
+  under.parent_bytes = std::min(under.parent_bytes, under.size_bytes);
+  return under;
+}
+
+LayerRecord Fold::OverAfter() const {
+  LayerRecord over = over_->record();
+  if (direction_ == Direction::kDown) over.parent_bytes = over.size_bytes;
+  return over;
+}
+
+CatalogChange Fold::Change() const {
+  CatalogChange change;
+  PresenceRuns put;
+  for (const PresenceRun& run : slice_.moved) put.Set({run.first, run.count}, run.state);
+  change.emplace_back(PutLayer{OverAfter()});
+  if (direction_ == Direction::kUp) {
+    change.emplace_back(SetPresence{over_->id(), std::move(put)});
+    return change;
+  }
+  change.emplace_back(PutLayer{UnderAfter()});
+  if (!under_->flat()) {
+    // The tail first: a block of it that `over` has is in the slice.
+    PresenceRuns has = tail_;
+    has.Merge(put);
+    change.emplace_back(SetPresence{under_->id(), std::move(has)});
+  }
+  PresenceRuns gone;
+  for (const PresenceRun& run : slice_.moved) gone.Set({run.first, run.count}, BlockState::kAbsent);
+  change.emplace_back(SetPresence{over_->id(), std::move(gone)});
+  return change;
+}
+
+void Fold::Settle() {
+  over_->Relink(OverAfter());
+  tail_.Clear();
+  if (direction_ == Direction::kUp) return;
+  if (const Status cut = under_->Shrink(UnderAfter()); !cut.ok()) {
+    // What is past its size is zeros (Level), and cut off when the file is opened next.
+    LogWarning(Text("a folded layer's file keeps its length: ", cut.error().message));
+  }
+}
+
+}  // namespace volfs

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "blockstore/base/error.h"
+#include "blockstore/io/node_directory.h"
+#include "blockstore/layer/data_cursor.h"
+#include "blockstore/layer/layer_table.h"
+#include "blockstore/map/extent_map.h"
+
+namespace volfs {
+
+using LayerRead = Status (Layer::*)(std::span<std::byte> out, uint64_t offset_bytes);
+
+// A volume at one instant: an immutable map and a size. What a snapshot file shows and what a clone
+// is copied from.
+//
+// Thread-safety: immutable; any number of threads, no lock. The layers that the map names must be
+// kept by a point (snapshot, hold, open file) for as long as this is used.
+class FrozenImage {
+ public:
+  FrozenImage(const LayerTable& layers, ExtentMap map, uint64_t size_bytes, uint32_t block_size)
+      : layers_(layers), map_(std::move(map)), size_bytes_(size_bytes), block_size_(block_size) {}
+
+  [[nodiscard]] uint64_t size_bytes() const { return size_bytes_; }
+  [[nodiscard]] const ExtentMap& map() const { return map_; }
+
+  // Bytes at `offset_bytes`; what lies past size_bytes() reads as zeros.
+  Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) const;
+
+  // The same for who copies and does not come back (node_directory.h).
+  Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) const;
+
+  // The layer whose file is this image, byte for byte; null if there is none.
+  [[nodiscard]] Layer* RawLayer() const;
+
+  // The first range at or after `offset_bytes` that may hold something else than zeros; nothing if
+  // only zeros follow. May call zeros data, never data zeros. `cursor` is the walk's.
+  Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes, DataCursor& cursor) const;
+
+ private:
+  Status Read(std::span<std::byte> out, uint64_t offset_bytes, LayerRead read) const;
+
+  const LayerTable& layers_;
+  const ExtentMap map_;
+  const uint64_t size_bytes_;
+  const uint32_t block_size_;
+};
+
+// The two steps that live and frozen images share.
+
+// Reads the part of `extent` from `offset_bytes` on that fits `out`; returns how many bytes.
+Result<size_t> ReadExtent(const LayerTable& layers, const Extent& extent, uint32_t block_size,
+                          std::span<std::byte> out, uint64_t offset_bytes,
+                          LayerRead read = &Layer::ReadAt);
+
+// The first range of data within `extent`, at or after `offset_bytes`. Holes of the backing file
+// count only where the layer is flat (FORMAT.md): elsewhere what is here is data.
+Result<std::optional<ByteRange>> DataInExtent(const LayerTable& layers, const Extent& extent,
+                                              uint32_t block_size, uint64_t offset_bytes,
+                                              DataCursor& cursor);
+
+}  // namespace volfs

@@ -1,0 +1,406 @@
+#include "blockstore/layer/layer.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/memory.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/node/node.h"
+
+namespace volfs {
+
+Layer::Layer(OpenFiles& files, Node* node, LayerRef ref, LayerRecord record, LayerRecord committed)
+    : node_(node),
+      ref_(ref),
+      id_(record.id),
+      flat_(record.parent == kNoId),
+      files_(files),
+      record_(std::move(record)),
+      committed_(std::move(committed)),
+      name_durable_(committed_.has_file) {}
+
+Layer::Layer(OpenFiles& files, LayerRef ref, Id id, std::string missing_node, std::string why)
+    : node_(nullptr),
+      ref_(ref),
+      id_(id),
+      missing_node_(std::move(missing_node)),
+      why_missing_(std::move(why)),
+      flat_(false),
+      files_(files) {
+  record_.id = id;
+}
+
+Layer::~Layer() { files_.Close(slot_); }
+
+std::string Layer::NodeName() const { return node_ == nullptr ? missing_node_ : node_->name(); }
+
+LayerRecord Layer::record() const {
+  MutexLock lock(mu_);
+  return record_;
+}
+
+LayerRecord Layer::committed() const {
+  MutexLock lock(mu_);
+  return committed_;
+}
+
+Status Layer::MissingError() const {
+  return Error{Errc::kIo, Text("node ", missing_node_, " ", why_missing_)};
+}
+
+Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
+  if (Use open = files_.FindOpen(slot_, what)) return open;
+  const AllocationScope scope(Allocations::kWait);  // what is noted here is not noted again
+  VOLFS_ASSIGN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
+  if (mode == OpenMode::kCreateNew) {
+    if (const Status sized = file->SetSize(record_.size_bytes); !sized.ok()) {
+      file.reset();
+      (void)node_->directory().Remove(FileName());  // else the next mount removes it
+      return sized.error();
+    }
+    name_durable_ = false;
+    record_.has_file = true;
+  } else {
+    VOLFS_ASSIGN(const bool cut, CheckSizeLocked(*file));
+    // Else it could be closed before that, or what the last mount wrote, is durable.
+    if (cut || unsynced_before_) what = OpenFiles::For::kWrite;
+    unsynced_before_ = false;
+    if (distrust_cache_) file->DropCache({0, record_.size_bytes});
+    distrust_cache_ = false;
+  }
+  allocated_bytes_.reset();
+  return files_.Opened(slot_, std::move(file), what);
+}
+
+// A file is as long as the last commit said, or longer if a crash came before the commit of a
+// growth: what is past the size was never acknowledged and must not be seen after growing again.
+Result<bool> Layer::CheckSizeLocked(NodeFile& file) {
+  VOLFS_ASSIGN(const uint64_t size, file.Size());
+  if (size == record_.size_bytes) return false;
+  if (size > record_.size_bytes && written_elsewhere_) return false;  // who appends is not cut
+  // Nobody grows the volume, so what is past its size is never seen.
+  if (size > record_.size_bytes && node_->directory().read_only()) return false;
+  if (size > record_.size_bytes && Sabotaged(Sabotage::kTailNotCut)) return false;
+  if (size > record_.size_bytes) {
+    VOLFS_TRY(file.SetSize(record_.size_bytes));
+    return true;
+  }
+  return Error{Errc::kCorrupt, Text("layer file ", FileName(), " on node ", node_->name(), " has ",
+                                    size, " bytes where the catalog says ", record_.size_bytes,
+                                    "; restore it from a backup")};
+}
+
+Result<Layer::Use> Layer::FileForRead(OpenFiles::For what) {
+  if (Use open = slot_.TryUse(what)) return open;
+  if (node_ == nullptr && Sabotaged(Sabotage::kMissingIsZero)) return Use();
+  if (node_ == nullptr) return MissingError().error();
+  files_.MakeRoom(*node_);
+  MutexLock lock(mu_);
+  if (!record_.has_file) return Use();
+  return OpenLocked(OpenMode::kReadWrite, what);
+}
+
+Result<Layer::Use> Layer::FileForWrite() {
+  if (failed_.load(std::memory_order_acquire)) {
+    return Error{Errc::kReadOnly, Text("layer ", FileName(), " on node ", node_->name(),
+                                       " failed to sync; it is read-only until the next mount")};
+  }
+  if (Use open = slot_.TryUse(OpenFiles::For::kWrite)) return open;
+  if (node_ == nullptr) return MissingError().error();
+  files_.MakeRoom(*node_);
+  MutexLock lock(mu_);
+  return OpenLocked(record_.has_file ? OpenMode::kReadWrite : OpenMode::kCreateNew,
+                    OpenFiles::For::kWrite);
+}
+
+Layer::Use Layer::FileIfOpen() {
+  if (Use open = slot_.TryUse(OpenFiles::For::kRead)) return open;
+  return files_.FindOpen(slot_, OpenFiles::For::kRead);
+}
+
+void Layer::DistrustCache() {
+  MutexLock lock(mu_);
+  distrust_cache_ = unsynced_before_ = true;
+}
+
+Status Layer::ForgetCache() {
+  MutexLock lock(mu_);
+  if (!distrust_cache_ || !record_.has_file) return OkStatus();
+  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadWrite));
+  // One that is too short is an error of who reads it.
+  VOLFS_ASSIGN(const uint64_t size, file->Size());
+  if (size > record_.size_bytes && !written_elsewhere_ && !Sabotaged(Sabotage::kTailNotCut)) {
+    VOLFS_TRY(file->SetSize(record_.size_bytes));
+    VOLFS_TRY(file->SyncData());
+  }
+  file->DropCache({0, record_.size_bytes});
+  distrust_cache_ = false;
+  return OkStatus();
+}
+
+Status Layer::CreateFile() {
+  VOLFS_TRY(FileForWrite());
+  return OkStatus();
+}
+
+Status Layer::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (file) return file->ReadAt(out, offset_bytes);
+  std::memset(out.data(), 0, out.size());
+  return OkStatus();
+}
+
+Status Layer::ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (file) return file->ReadOnce(out, offset_bytes);
+  std::memset(out.data(), 0, out.size());
+  return OkStatus();
+}
+
+Status Layer::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForWrite());
+  return file->WriteAt(data, offset_bytes);
+}
+
+Status Layer::WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForWrite());
+  return file->WriteOnce(data, offset_bytes);
+}
+
+Status Layer::ReadBack(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForWrite());
+  file->DropCache({offset_bytes, out.size()});
+  return file->ReadOnce(out, offset_bytes);
+}
+
+// What has no file reads as zeros: the caller's copying finds that out.
+Result<bool> Layer::ShareFrom(Layer& source, const ByteRange& range) {
+  VOLFS_ASSIGN(const Use from, source.FileForRead());
+  if (!from) return false;
+  VOLFS_ASSIGN(const Use file, FileForWrite());
+  return file->ShareFrom(*from, range);
+}
+
+Result<bool> Layer::CloneFrom(Layer& source) {
+  VOLFS_ASSIGN(const Use from, source.FileForRead());
+  if (!from) return false;
+  VOLFS_ASSIGN(const Use file, FileForWrite());
+  return file->CloneFrom(*from);
+}
+
+Status Layer::Punch(const ByteRange& range) {
+  VOLFS_ASSIGN(const Use file, FileForRead(OpenFiles::For::kWrite));
+  if (!file) return OkStatus();
+  uint64_t at = range.offset_bytes;
+  while (range.end() - at > kPunchBytes) {
+    VOLFS_ASSIGN(const std::optional<uint64_t> data, file->FirstData(at));
+    if (!data || *data >= range.end()) return OkStatus();
+    at = *data;
+    if (range.end() - at <= kPunchBytes) break;
+    const uint64_t next = (at / kPunchBytes + 1) * kPunchBytes;
+    VOLFS_TRY(file->Punch({at, next - at}));
+    at = next;
+  }
+  return file->Punch({at, range.end() - at});
+}
+
+Result<std::optional<ByteRange>> Layer::NextData(uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (!file) return std::optional<ByteRange>();
+  return file->NextData(offset_bytes);
+}
+
+Result<std::optional<uint64_t>> Layer::FirstData(uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const Use file, FileForRead());
+  if (!file) return std::optional<uint64_t>();
+  return file->FirstData(offset_bytes);
+}
+
+Result<uint64_t> Layer::AllocatedBytes() {
+  if (const Use open = FileIfOpen()) return open->AllocatedBytes();
+  if (node_ == nullptr) return MissingError().error();
+  MutexLock lock(mu_);
+  if (!record_.has_file) return uint64_t{0};
+  if (!allocated_bytes_) {
+    // Opened since: what is asked by name now would be kept although it changes.
+    if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
+      return open->AllocatedBytes();
+    }
+    VOLFS_ASSIGN(const uint64_t bytes, node_->directory().AllocatedBytes(FileName()));
+    allocated_bytes_ = bytes;
+  }
+  return *allocated_bytes_;
+}
+
+Result<Layer::Lent> Layer::Lend(OpenFiles::For what) {
+  const bool writes = what == OpenFiles::For::kWrite;
+  VOLFS_ASSIGN(Use file, writes ? FileForWrite() : FileForRead());
+  if (!file) return Lent{};
+  Descriptor descriptor = file->Duplicate();
+  return Lent{std::move(descriptor), std::move(file)};
+}
+
+Result<NodeFile::State> Layer::AdoptFile() {
+  assert(flat());
+  MutexLock lock(mu_);
+  NodeFile::State state;
+  if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
+    VOLFS_ASSIGN(state, open->Look());
+  } else {  // not OpenLocked, which cuts what is too long
+    VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+    VOLFS_ASSIGN(state, file->Look());
+  }
+  record_.size_bytes = std::max(record_.size_bytes, state.size_bytes);
+  return state;
+}
+
+Result<bool> Layer::WrittenElsewhere() {
+  MutexLock lock(mu_);
+  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+  written_elsewhere_ = file->WrittenElsewhere();
+  return written_elsewhere_;
+}
+
+void Layer::DropWritten(const ByteRange& range) {
+  if (const Use open = FileIfOpen()) open->DropWritten(range);
+}
+
+Status Layer::SetSize(uint64_t size_bytes) {
+  if (failed()) return FileForWrite().error();
+  files_.MakeRoom(*node_);
+  MutexLock lock(mu_);
+  if (record_.has_file) {
+    VOLFS_ASSIGN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
+    VOLFS_TRY(file->SetSize(size_bytes));
+  }
+  record_.size_bytes = size_bytes;
+  return OkStatus();
+}
+
+Status Layer::Shrink(const LayerRecord& committed) {
+  files_.MakeRoom(*node_);
+  MutexLock lock(mu_);
+  assert(committed.id == id_ && committed.size_bytes <= record_.size_bytes);
+  record_ = committed_ = committed;
+  if (!record_.has_file) return OkStatus();
+  VOLFS_ASSIGN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
+  return file->SetSize(record_.size_bytes);
+}
+
+void Layer::MarkPending(const BlockRange& blocks, BlockState state) {
+  if (flat()) return;  // all of a flat layer is here; nothing is recorded (L1)
+  MutexLock lock(mu_);
+  assert(state != BlockState::kHere || record_.has_file);
+  pending_.Set(blocks, state);
+}
+
+void Layer::ShowParent(const BlockRange& blocks, uint64_t parent_bytes) {
+  assert(!flat());
+  MutexLock lock(mu_);
+  pending_.Set(blocks, BlockState::kAbsent);
+  record_.parent_bytes = std::max(record_.parent_bytes, parent_bytes);
+}
+
+PresenceRuns Layer::TakePending() {
+  MutexLock lock(mu_);
+  PresenceRuns taken;
+  std::swap(taken, pending_);
+  return taken;
+}
+
+void Layer::RestorePending(PresenceRuns older) {
+  MutexLock lock(mu_);
+  older.Merge(pending_);
+  pending_ = std::move(older);
+}
+
+uint64_t Layer::pending_blocks() const {
+  MutexLock lock(mu_);
+  return pending_.block_count();
+}
+
+Status Layer::SyncFile() {
+  if (failed()) return FileForWrite().error();
+  const Use file = FileIfOpen();
+  if (!file) return OkStatus();
+  bool sync_name = false;
+  {
+    MutexLock lock(mu_);
+    sync_name = !name_durable_ && !Sabotaged(Sabotage::kSkipNameSync);
+  }
+  // One at a time: the host tells an error once, and who finds that it was told to another must not
+  // believe that all is well.
+  MutexLock syncing(sync_mu_);
+  if (failed()) return FileForWrite().error();
+  slot_.BeginSync();
+  Status synced = file->SyncData();
+  if (synced.ok() && sync_name) synced = node_->directory().SyncNames();
+  if (!synced.ok()) {
+    slot_.SyncFailed();
+    // The kernel may have dropped the dirty pages and will report success next time: what this
+    // layer holds is unknown from here on (ATC'20, "Can applications recover from fsync
+    // failures?").
+    if (!Sabotaged(Sabotage::kRetrySync)) Fail();
+    return synced;
+  }
+  if (sync_name) {
+    MutexLock lock(mu_);
+    name_durable_ = true;
+  }
+  return OkStatus();
+}
+
+Status Layer::WaitWritten(const ByteRange& range) {
+  if (failed()) return FileForWrite().error();
+  const Use file = FileIfOpen();
+  if (!file) return OkStatus();
+  Status written = file->WaitWritten(range);
+  if (!written.ok()) Fail();
+  return written;
+}
+
+bool Layer::RecordDirty() const {
+  MutexLock lock(mu_);
+  return !(record_ == committed_);
+}
+
+void Layer::Committed(const LayerRecord& record) {
+  MutexLock lock(mu_);
+  committed_ = record;
+}
+
+bool Layer::Recorded() const {
+  MutexLock lock(mu_);
+  return committed_.id == id_ && pending_.empty();
+}
+
+void Layer::Relink(const LayerRecord& committed) {
+  MutexLock lock(mu_);
+  assert(committed.id == id_);
+  record_.parent = committed.parent;
+  record_.parent_bytes = committed.parent_bytes;
+  committed_ = committed;
+}
+
+void Layer::BecomeFlat(const LayerRecord& committed) {
+  MutexLock lock(mu_);
+  assert(committed.parent == kNoId && committed.id == id_);
+  record_.parent = kNoId;
+  record_.parent_node.clear();
+  record_.parent_bytes = 0;
+  committed_ = committed;
+  pending_.Clear();
+  flat_.store(true, std::memory_order_release);
+}
+
+Status Layer::RemoveFile() {
+  files_.Close(slot_);
+  MutexLock lock(mu_);
+  if (!record_.has_file) return OkStatus();
+  record_.has_file = false;
+  return node_->directory().Remove(FileName());
+}
+
+}  // namespace volfs

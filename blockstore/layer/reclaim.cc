@@ -1,0 +1,467 @@
+#include "blockstore/layer/reclaim.h"
+
+#include <algorithm>
+#include <cassert>
+#include <set>
+#include <utility>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/catalog/catalog.h"
+#include "blockstore/layer/data_cursor.h"
+#include "blockstore/map/presence.h"
+#include "blockstore/node/node.h"
+
+namespace volfs {
+namespace {
+
+// Of blocks that one commit frees, about.
+constexpr size_t kSliceRuns = PresenceChunk::kChunkBlocks / 4;
+
+}  // namespace
+
+// One layer, and those over it that may hide what it has.
+struct Reclaimer::Step {
+  Layer* layer;
+  std::vector<Layer*> children;
+};
+
+struct Reclaimer::Plan {
+  struct Freed {
+    Layer* layer;
+    std::vector<BlockRange> blocks;
+  };
+  void Add(Freed more);
+
+  Node* node = nullptr;
+  std::vector<Layer*> dead;
+  std::vector<Freed> freed;
+  CatalogChange change;
+};
+
+Reclaimer::Reclaimer(LayerTable& layers, const std::vector<std::unique_ptr<Node>>& nodes,
+                     uint32_t block_size)
+    : layers_(layers), block_size_(block_size) {
+  for (const auto& node : nodes) reclaim_mu_[node.get()];
+}
+
+void Reclaimer::Expect(size_t layers) {
+  MutexLock lock(tree_mu_);
+  places_.reserve(places_.size() + layers);
+}
+
+void Reclaimer::Add(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  places_[layer];
+}
+
+void Reclaimer::AddPoint(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  ++places_[layer].points;
+}
+
+void Reclaimer::AddChild(Layer* parent, Layer* child) {
+  MutexLock lock(tree_mu_);
+  places_[parent].children.push_back(child);
+  places_[child];  // known from now on, point or not
+}
+
+void Reclaimer::RemoveChild(Layer* parent, Layer* child) {
+  MutexLock lock(tree_mu_);
+  std::erase(places_[parent].children, child);
+  ++version_;
+}
+
+void Reclaimer::AddUse(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  Place& place = places_[layer];
+  ++place.points;
+  ++place.uses;
+}
+
+void Reclaimer::PointIsUse(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  Place& place = places_[layer];
+  ++place.uses;
+  assert(place.uses <= place.points);
+}
+
+Status Reclaimer::RemoveUse(Layer* layer) {
+  const Id id = layer->id();  // as in RemovePoint
+  {
+    // Both at once: a point that is no use any more would be moved by who folds.
+    MutexLock lock(tree_mu_);
+    Place& place = places_[layer];
+    assert(place.uses > 0 && place.points >= place.uses);
+    --place.uses;
+    --place.points;
+    ++version_;
+  }
+  return Reclaim(id);
+}
+
+Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
+  MutexLock lock(tree_mu_);
+  const auto found = places_.find(layer);
+  return found == places_.end() ? Place{} : found->second;
+}
+
+// --- folding -------------------------------------------------------------------------------------
+
+std::vector<Reclaimer::Pair> Reclaimer::Pairs(const Node& node) const {
+  std::vector<Pair> pairs;
+  {
+    MutexLock lock(tree_mu_);
+    for (const auto& [layer, place] : places_) {
+      if (place.points > 0 || place.children.size() != 1 || layer->node() != &node) continue;
+      pairs.push_back({layer->id(), place.children.front()->id()});
+    }
+  }
+  // Not in the order of the table, as in ReclaimAll.
+  std::sort(pairs.begin(), pairs.end(),
+            [](const Pair& a, const Pair& b) { return a.under < b.under; });
+  return pairs;
+}
+
+bool Reclaimer::IsPair(const Layer* under, const Layer* over) const {
+  const Place place = PlaceOf(under);
+  return place.points == 0 && place.children.size() == 1 && place.children.front() == over;
+}
+
+std::vector<const Layer*> Reclaimer::Subtree(const Layer* layer) const {
+  std::vector<const Layer*> subtree{layer};
+  for (size_t next = 0; next < subtree.size(); ++next) {
+    const std::vector<Layer*> children = PlaceOf(subtree[next]).children;
+    subtree.insert(subtree.end(), children.begin(), children.end());
+  }
+  return subtree;
+}
+
+std::vector<Layer*> Reclaimer::Children(const Layer* layer) const {
+  return PlaceOf(layer).children;
+}
+
+bool Reclaimer::InUse(const Layer* layer) const {
+  const std::vector<const Layer*> subtree = Subtree(layer);
+  return std::any_of(subtree.begin(), subtree.end(),
+                     [this](const Layer* over) { return PlaceOf(over).uses > 0; });
+}
+
+uint64_t Reclaimer::version() const {
+  MutexLock lock(tree_mu_);
+  return version_;
+}
+
+Status Reclaimer::Alone(const Node& node, const std::function<Status()>& work) {
+  MutexLock serial(reclaim_mu_.at(&node));
+  return work();
+}
+
+Status Reclaimer::AloneWith(Id id, const std::function<Status(Layer*)>& work) {
+  const Node* const node = layers_.NodeOf(id);
+  if (node == nullptr || !node->trusted()) return OkStatus();
+  return Alone(*node, [&] {
+    Layer* const layer = layers_.Find(id);
+    return layer == nullptr ? OkStatus() : work(layer);
+  });
+}
+
+void Reclaimer::Merge(Layer* under, Layer* over, Layer* stays) {
+  assert(IsPair(under, over));
+  assert(stays == under || under->flat());  // else what lies under `under` would have a new child
+  MutexLock lock(tree_mu_);
+  Place place = std::move(places_.at(over));
+  places_.erase(under);
+  places_.erase(over);
+  places_[stays] = std::move(place);
+  ++version_;
+}
+
+// --- reclaiming ----------------------------------------------------------------------------------
+
+Result<uint64_t> Reclaimer::ExclusiveBytes(Layer* top) const {
+  uint64_t bytes = 0;
+  const Layer* above = nullptr;
+  for (Layer* layer = top; layer != nullptr && layer->node() == top->node();) {
+    const Place place = PlaceOf(layer);
+    const bool others = std::any_of(place.children.begin(), place.children.end(),
+                                    [above](const Layer* child) { return child != above; });
+    if (place.points > (layer == top ? 1 : 0) || others) break;
+    VOLFS_ASSIGN(const uint64_t own, layer->AllocatedBytes());
+    bytes += own;
+    above = layer;
+    const Id parent = layer->record().parent;
+    layer = parent == kNoId ? nullptr : layers_.Find(parent);
+  }
+  return bytes;
+}
+
+Status Reclaimer::ReclaimAll() {
+  std::vector<Id> pointless;
+  {
+    MutexLock lock(tree_mu_);
+    for (const auto& [layer, place] : places_) {
+      if (place.points == 0 && layer->node() != nullptr) pointless.push_back(layer->id());
+    }
+  }
+  // Not in the order of the table, which is that of addresses: two runs shall do the same.
+  std::sort(pointless.begin(), pointless.end());
+  for (const Id id : pointless) VOLFS_TRY(Reclaim(id));
+  return OkStatus();
+}
+
+void Reclaimer::DropPoint(Layer* layer) {
+  MutexLock lock(tree_mu_);
+  Place& place = places_[layer];
+  assert(place.points > 0);
+  --place.points;
+  ++version_;
+}
+
+Status Reclaimer::RemovePoint(Layer* layer) {
+  const Id id = layer->id();  // once its last point is gone anybody may remove it
+  DropPoint(layer);
+  return Reclaim(id);
+}
+
+Status Reclaimer::Reclaim(Id id) {
+  return AloneWith(id, [&](Layer* layer) -> Status {
+    Plan plan;
+    plan.node = layer->node();
+    VOLFS_TRY(MakePlan(layer, plan));
+    return Carry(plan);
+  });
+}
+
+// From `layer` down to the first that has a point.
+Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
+  while (layer != nullptr && layer->node() == plan.node) {
+    const Place place = PlaceOf(layer);
+    if (place.points > (Sabotaged(Sabotage::kIgnorePoints) ? 1 : 0)) return OkStatus();
+    const bool childless =
+        std::all_of(place.children.begin(), place.children.end(), [&](Layer* child) {
+          return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
+        });
+    if (childless) {
+      plan.dead.push_back(layer);
+      plan.change.emplace_back(DeleteLayer{layer->id()});
+    } else {
+      VOLFS_TRY(PlanHidden(layer, plan));
+    }
+    const Id parent = layer->record().parent;
+    layer = parent == kNoId ? nullptr : layers_.Find(parent);
+  }
+  return OkStatus();
+}
+
+namespace {
+
+// The runs of blocks in which `layer` has bytes of its own.
+Status ForEachOwn(Layer* layer, uint32_t block_size,
+                  const std::function<void(const BlockRange&)>& visit) {
+  if (!layer->flat()) {
+    return layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
+      if (run.state == BlockState::kHere) visit({run.first, run.count});
+    });
+  }
+  for (uint64_t at = 0;;) {
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, layer->NextData(at));
+    if (!data) return OkStatus();
+    const uint64_t first = data->offset_bytes / block_size;
+    visit({first, BlocksFor(data->end(), block_size) - first});
+    at = data->end();
+  }
+}
+
+// Adds the chunks of `run` to `chunks`, of which all are before its end. Units: chunks.
+void AddChunksOf(const BlockRange& run, std::vector<BlockRange>& chunks) {
+  uint64_t first = run.first / PresenceChunk::kChunkBlocks;
+  const uint64_t end = BlocksFor(run.end(), PresenceChunk::kChunkBlocks);
+  if (!chunks.empty()) first = std::max(first, chunks.back().end());
+  if (first >= end) return;
+  if (!chunks.empty() && chunks.back().end() == first) {
+    chunks.back().count += end - first;
+  } else {
+    chunks.push_back({first, end - first});
+  }
+}
+
+void AppendRun(const BlockRange& run, std::vector<BlockRange>& runs) {
+  if (!runs.empty() && runs.back().end() == run.first) {
+    runs.back().count += run.count;
+  } else {
+    runs.push_back(run);
+  }
+}
+
+}  // namespace
+
+// The pointless layers over `layer` and itself, children before parents. Those that die with `plan`
+// hide nothing and need nothing.
+std::vector<Reclaimer::Step> Reclaimer::StepsOver(Layer* layer, const Plan& plan) const {
+  std::vector<Step> order;
+  for (std::vector<Layer*> open{layer}; !open.empty();) {
+    Layer* const next = open.back();
+    open.pop_back();
+    std::vector<Layer*> children = PlaceOf(next).children;
+    std::erase_if(children, [&](Layer* child) {
+      return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
+    });
+    for (Layer* child : children) {
+      if (PlaceOf(child).points == 0) open.push_back(child);
+    }
+    order.push_back({next, std::move(children)});
+  }
+  std::reverse(order.begin(), order.end());
+  return order;
+}
+
+// What of one chunk of the last step's layer is hidden: what is not absent in the result.
+Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step>& order) const {
+  const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
+  std::unordered_map<const Layer*, PresenceChunk> hidden;
+  for (const Step& step : order) {
+    PresenceChunk all(BlockState::kZero);
+    for (Layer* child : step.children) {
+      VOLFS_ASSIGN(PresenceChunk covered, child->node()->catalog().LoadChunk(child->id(), chunk));
+      // It shows nothing past parent_bytes, which falls after its commit (Volume::Shrink) and
+      // rises before it (ShowThrough).
+      const uint64_t shown = BlocksFor(child->record().parent_bytes, block_size_);
+      const uint64_t from = std::min(std::max(shown, base) - base, PresenceChunk::kChunkBlocks);
+      covered.Set({from, PresenceChunk::kChunkBlocks - from}, BlockState::kZero);
+      const auto below = hidden.find(child);
+      if (below != hidden.end()) covered.UniteCovered(below->second);
+      all.IntersectCovered(covered);
+    }
+    hidden[step.layer] = std::move(all);
+  }
+  return std::move(hidden[order.back().layer]);
+}
+
+// Carries the plan out each time that it has kSliceRuns: a layer of terabytes may have many
+// millions.
+Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
+  const std::vector<Step> order = StepsOver(layer, plan);
+  std::vector<BlockRange> chunks;
+  VOLFS_TRY(
+      ForEachOwn(layer, block_size_, [&](const BlockRange& run) { AddChunksOf(run, chunks); }));
+  Plan::Freed freed{layer, {}};
+  for (const BlockRange& range : chunks) {
+    for (uint64_t chunk = range.first; chunk < range.end(); ++chunk) {
+      VOLFS_ASSIGN(const PresenceChunk hidden, HiddenIn(chunk, order));
+      hidden.ForEachRun(chunk * PresenceChunk::kChunkBlocks, [&](const PresenceRun& run) {
+        AppendRun({run.first, run.count}, freed.blocks);
+      });
+      if (freed.blocks.size() < kSliceRuns) continue;
+      plan.Add(std::exchange(freed, {layer, {}}));
+      VOLFS_TRY(Carry(plan));
+    }
+  }
+  plan.Add(std::move(freed));
+  return OkStatus();
+}
+
+void Reclaimer::Plan::Add(Freed more) {
+  if (more.blocks.empty()) return;
+  // A flat layer needs no commit: what it frees reads as zeros, and nobody reads it.
+  if (!more.layer->flat()) {
+    PresenceRuns absent;
+    for (const BlockRange& run : more.blocks) absent.Set(run, BlockState::kAbsent);
+    change.emplace_back(SetPresence{more.layer->id(), std::move(absent)});
+  }
+  freed.push_back(std::move(more));
+}
+
+Status Reclaimer::ForgetCache(Id id) {
+  return AloneWith(id, [](Layer* layer) { return layer->ForgetCache(); });
+}
+
+Status Reclaimer::PunchGarbage(Id id) {
+  return AloneWith(id, [&](Layer* layer) -> Status {
+    if (layer->flat()) return OkStatus();
+    NotePunched(id);
+    return PunchGarbageAlone(layer);
+  });
+}
+
+void Reclaimer::NotePunched(Id layer) {
+  MutexLock lock(tree_mu_);
+  punched_.insert(layer);
+}
+
+Status Reclaimer::PunchGarbageAlone(Layer* layer) {
+  // All of it is looked at first: before a row that cannot be right no gap is one for certain.
+  VOLFS_TRY(ForEachOwn(layer, block_size_, [](const BlockRange&) {}));
+  // The gaps between what it has, the one after the last included.
+  uint64_t gap = 0;
+  DataCursor cursor;
+  const auto punch_until = [&](uint64_t end) -> Status {
+    while (gap < end) {
+      VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*layer, gap * block_size_));
+      if (!data || data->offset_bytes >= end * block_size_) break;
+      const uint64_t first = data->offset_bytes / block_size_;
+      const uint64_t last = std::min(BlocksFor(data->end(), block_size_), end);
+      VOLFS_TRY(layer->Punch({first * block_size_, (last - first) * block_size_}));
+      gap = last;
+    }
+    return OkStatus();
+  };
+  Status done = OkStatus();
+  VOLFS_TRY(ForEachOwn(layer, block_size_, [&](const BlockRange& own) {
+    if (done.ok()) done = punch_until(own.first);
+    gap = own.end();
+  }));
+  VOLFS_TRY(done);
+  return punch_until(BlocksFor(layer->record().size_bytes, block_size_));
+}
+
+Status Reclaimer::SyncPunched() {
+  std::set<Id> punched;
+  {
+    MutexLock lock(tree_mu_);
+    punched.swap(punched_);
+  }
+  for (const Id id : punched) {
+    VOLFS_TRY(AloneWith(id, [](Layer* layer) { return layer->SyncFile(); }));
+  }
+  return OkStatus();
+}
+
+// Leaves the plan empty.
+Status Reclaimer::Carry(Plan& all) {
+  Plan plan = std::move(all);
+  all = {};
+  all.node = plan.node;
+  if (plan.dead.empty() && plan.freed.empty()) return OkStatus();
+  if (!plan.change.empty() && !Sabotaged(Sabotage::kFreeBeforeCommit)) {
+    VOLFS_TRY(plan.node->catalog().Commit(std::move(plan.change), Room::kFree));
+  }
+  if (!Sabotaged(Sabotage::kFreeUnderReaders)) plan.node->epoch().Synchronize();
+  for (const Plan::Freed& f : plan.freed) {
+    NotePunched(f.layer->id());
+    for (const BlockRange& run : f.blocks) {
+      VOLFS_TRY(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
+    }
+  }
+  for (Layer* const layer : plan.dead) Discard(layer);
+  return OkStatus();
+}
+
+void Reclaimer::Discard(Layer* layer) {
+  const Id parent = layer->record().parent;
+  if (const Status removed = layer->RemoveFile(); !removed.ok()) {
+    LogWarning(Text("the next mount will remove a file that is no longer used: ",
+                    removed.error().message));
+  }
+  {
+    MutexLock lock(tree_mu_);
+    places_.erase(layer);
+    punched_.erase(layer->id());  // there is no file that could be synced
+    ++version_;
+    const auto under = places_.find(parent == kNoId ? nullptr : layers_.Find(parent));
+    if (under != places_.end()) std::erase(under->second.children, layer);
+  }
+  layers_.Remove(layer);
+}
+
+}  // namespace volfs

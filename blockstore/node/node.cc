@@ -1,0 +1,191 @@
+#include "blockstore/node/node.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/runtime.h"
+#include "blockstore/base/sabotage.h"
+
+namespace volfs {
+namespace {
+
+// FNV-1a over the UUID's text (http://www.isthe.com/chongo/tech/comp/fnv): stable, and 55 bits of
+// it are as good as a random id.
+Id IdFromUuid(const std::string& uuid) {
+  uint64_t hash = 14695981039346656037ULL;
+  for (const char c : uuid) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211ULL;
+  const Id id = (hash << kIdFacetBits) & ~(uint64_t{1} << 63);
+  return id == kNoId ? Id{1} << kIdFacetBits : id;
+}
+
+MountId NewMountId() {
+  for (;;) {
+    if (const MountId mount = Random64(); mount != 0) return mount;
+  }
+}
+
+void KeepLast(std::vector<MountId>& mounts, size_t count) {
+  if (mounts.size() <= count) return;
+  mounts.erase(mounts.begin(), mounts.end() - static_cast<std::ptrdiff_t>(count));
+}
+
+}  // namespace
+
+Id NewId() {
+  for (;;) {
+    // The upper bit stays clear: SQLite's integers and off_t are signed.
+    const Id id = (Random64() << kIdFacetBits) & ~(uint64_t{1} << 63);
+    if (id != kNoId) return id;
+  }
+}
+
+Node::Node(std::unique_ptr<NodeDirectory> directory, std::unique_ptr<NodeLock> lock)
+    : lock_(std::move(lock)), directory_(std::move(directory)) {}
+
+Status Node::Init(NodeDirectory& directory, NodeRecord record) {
+  assert(record.block_size >= 1024 && (record.block_size & (record.block_size - 1)) == 0);
+  if (record.uuid.empty()) record.uuid = NewUuid();
+  VOLFS_TRY(Catalog::Create(directory, record));
+  return OkStatus();
+}
+
+Result<std::unique_ptr<Node>> Node::Open(std::unique_ptr<NodeDirectory> directory,
+                                         std::unique_ptr<NodeLock> lock) {
+  std::unique_ptr<Node> node(new Node(std::move(directory), std::move(lock)));
+  VOLFS_ASSIGN(node->catalog_, Catalog::Open(*node->directory_));
+  VOLFS_ASSIGN(node->contents_, node->catalog_->Load());
+  VOLFS_ASSIGN(node->lineage_, ReadLineage(node->contents_));
+  DropLineage(node->contents_);
+  node->id_ = IdFromUuid(node->uuid());
+  VOLFS_TRY(node->directory_->CheckPresent());
+  VOLFS_ASSIGN(const SpaceInfo space, node->directory_->Space());
+  node->was_read_only_ = space.read_only;
+  return node;
+}
+
+const VolumeType* Node::FindType(const std::string& name) const {
+  for (const VolumeType& type : record().types) {
+    if (type.name == name) return &type;
+  }
+  return nullptr;
+}
+
+Status Node::GrowGeneration() {
+  NodeRecord record = contents_.node;
+  ++record.generation;
+  Lineage grown = lineage_;
+  if (!Sabotaged(Sabotage::kSameMount) || grown.mounts.empty())
+    grown.mounts.push_back(NewMountId());
+  KeepLast(grown.mounts, Lineage::kKept);
+  VOLFS_TRY(catalog_->Commit({PutNode{record}, LineageSetting(grown), NoteLineage{}}, Room::kFree));
+  contents_.node = record;
+  lineage_ = std::move(grown);
+  return OkStatus();
+}
+
+Status Node::RecordPeers(const std::vector<const Node*>& others) {
+  CatalogChange change;
+  for (const Node* const other : others) {
+    const NodeRecord& r = other->record();
+    KnownLineage known{lineage_.newest(), other->lineage_.mounts};
+    KeepLast(known.mounts, Lineage::kKeptOfPeers);
+    change.emplace_back(PutPeer{{r.uuid, r.name, other->path(), r.generation}});
+    change.emplace_back(KnownSetting(r.uuid, known));
+    lineage_.known[r.uuid] = std::move(known);
+  }
+  return catalog_->Commit(std::move(change), Room::kFree);
+}
+
+Status Node::CheckAnswers() const {
+  const NodeCalls& calls = *directory_->calls();
+  if (!calls.stuck()) return OkStatus();
+  return Error{Errc::kNodeDown,
+               Text("node ", name(), " (", path(), ") does not answer: ", calls.Trouble(),
+                    "; its volumes can be used again when it has")};
+}
+
+Status Node::CheckChanges() const {
+  if (!catalog_->read_only()) return OkStatus();
+  return Error{Errc::kReadOnly,
+               directory_->read_only()
+                   ? Text("node ", name(), " (", path(),
+                          ") is mounted for reading only; mount it without `ro` to change anything")
+                   : Text("node ", name(), " (", path(),
+                          ") has a feature with which this volfs may only read it")};
+}
+
+Result<SpaceInfo> Node::Space() {
+  VOLFS_ASSIGN(SpaceInfo space, directory_->Space());
+  space.free_bytes -= std::min(space.free_bytes, catalog_->missing_reserve_bytes());
+  return space;
+}
+
+Fullness Node::LookAtRoom() {
+  constexpr uint64_t kFullBytes = uint64_t{1} << 20;
+  constexpr uint64_t kLeastLowBytes = uint64_t{16} << 20;
+  constexpr uint64_t kMostLowBytes = uint64_t{1} << 30;
+  const Result<SpaceInfo> space = Space();
+  if (!space.ok()) return fullness();
+  const uint64_t size_bytes = space.value().size_bytes;
+  const uint64_t free_bytes = space.value().free_bytes;
+  const uint64_t low_bytes = std::clamp(size_bytes / 20, kLeastLowBytes, kMostLowBytes);
+  const bool full = free_bytes < kFullBytes || catalog_->missing_reserve_bytes() != 0;
+  const Fullness now = full                     ? Fullness::kFull
+                       : free_bytes < low_bytes ? Fullness::kLow
+                                                : Fullness::kRoomy;
+  fullness_ = now;
+  return now;
+}
+
+bool Node::Works() const { return !directory_->calls()->stuck() && !catalog_->fenced(); }
+
+void Node::LookForLoss() {
+  if (catalog_->fenced() || Sabotaged(Sabotage::kIgnoreLoss)) return;
+  const Status present = catalog_->CheckPresent();
+  const Result<SpaceInfo> space = directory_->Space();
+  if (present.ok() && space.ok() && space.value().read_only && !was_read_only_) {
+    catalog_->Fence(Text("the filesystem of node directory ", path(),
+                         " has become read-only, as after an error of its disk"),
+                    true);
+  }
+  if (!catalog_->fenced()) return;
+  LogError(
+      Text("node ", name(), " is fenced until it is mounted again: ", catalog_->fence_reason()));
+}
+
+std::string Node::State() const {
+  if (directory_->calls()->stuck())
+    return Text("does not answer: ", directory_->calls()->Trouble());
+  if (catalog_->fenced()) {
+    return Text("fenced: nothing more is written to it until the next mount, since ",
+                catalog_->fence_reason());
+  }
+  if (!trusted()) {
+    MutexLock lock(doubt_mu_);
+    return doubt_;
+  }
+  switch (fullness()) {
+    case Fullness::kFull:
+      return "full: nothing new is made there; delete volumes or snapshots, or make its filesystem "
+             "larger";
+    case Fullness::kLow:
+      return "nearly full: delete volumes or snapshots, or make its filesystem larger";
+    case Fullness::kRoomy:
+      break;
+  }
+  return "ok";
+}
+
+void Node::Distrust(const std::string& why) {
+  {
+    MutexLock lock(doubt_mu_);
+    if (!doubt_.empty()) return;
+    doubt_ = Text("doubtful: its catalog contradicts itself (", why,
+                  "), so nothing of it is freed; unmount, then run `volfs check`");
+  }
+  trusted_.store(false, std::memory_order_release);
+  LogError(Text("node ", name(), " is doubtful: its catalog contradicts itself (", why, ")"));
+}
+
+}  // namespace volfs

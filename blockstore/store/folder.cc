@@ -1,0 +1,458 @@
+#include "blockstore/store/folder.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/node/node.h"
+
+namespace volfs {
+namespace {
+
+constexpr Nanoseconds kMergeTick = std::chrono::milliseconds(200);
+// With more pairs than that all who open, freeze or delete are slowed down by the chains' length
+// more than by folding: snapshots come and go faster than they are folded at leisure. What is soon
+// done does not give way then. Without this, 1,000 snapshots made and deleted in a loop took 279 s
+// and had chains of 460 layers; with it 6 s and 64.
+constexpr size_t kBehind = 8;
+constexpr uint64_t kSoonDoneBytes = 1 << 20;
+constexpr Nanoseconds kTickBehind = std::chrono::milliseconds(20);
+// What of a head is moved while its writers wait, as a part of a slice: some milliseconds of
+// copying and one sync. Zeros are punched, not copied.
+constexpr uint64_t kSinkPart = 16;
+constexpr uint64_t kZerosAsCopied = 1024;
+constexpr Nanoseconds kMostWaiting = std::chrono::seconds(5);  // between two looks at a busy pair
+constexpr Nanoseconds kLeastPatience = std::chrono::seconds(2);
+constexpr Nanoseconds kMostPatience = std::chrono::minutes(5);
+
+Error Busy(const std::string& why) { return Error{Errc::kBusy, why}; }
+
+}  // namespace
+
+Folder::Folder(Store& store, Node& node) : store_(store), node_(node) {
+  thread_ = Thread("fold", [this] { Work(); });
+}
+
+Folder::~Folder() {
+  stopping_.store(true);
+  store_.hydrator_->throttle().Interrupt();
+  {
+    MutexLock lock(mu_);
+    wake_.NotifyAll();
+  }
+  thread_.Join();
+}
+
+void Folder::Work() {
+  uint64_t seen = 0;
+  for (bool all = false; !stopping_.load();) {
+    const uint64_t version = store_.reclaimer_->version();
+    if (version != seen || !all) {
+      seen = version;
+      all = FoldAll();
+    }
+    MutexLock lock(mu_);
+    const Nanoseconds deadline = MonotonicNow() + (behind_ ? kTickBehind : kMergeTick);
+    while (!stopping_.load() && MonotonicNow() < deadline) (void)wake_.WaitUntil(mu_, deadline);
+  }
+}
+
+bool Folder::FoldAll() {
+  if (!node_.trusted()) return true;
+  {
+    // What a crash left is freed first: it is looked for where the catalog says nothing is.
+    MutexLock lock(store_.mu_);
+    if (!store_.tidy_) return false;
+  }
+  std::vector<Pair> pairs = store_.reclaimer_->Pairs(node_);
+  // What is gone is forgotten: volumes and layers come and go for as long as the mount lives.
+  std::erase_if(given_up_, [&](Id under) { return store_.layers_.Find(under) == nullptr; });
+  std::erase_if(patience_, [&](const auto& entry) { return store_.Find(entry.first) == nullptr; });
+  std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
+  behind_ = pairs.size() > kBehind;
+  overs_.clear();
+  for (const Pair& pair : pairs) overs_.insert(pair.over);
+  std::map<Id, Patience> waiting;
+  std::swap(waiting, waiting_);  // without those that are pairs no more
+  bool all = true;
+  for (const Pair& pair : pairs) {
+    if (stopping_.load()) return true;
+    Patience patience = waiting.try_emplace(pair.under, Patience{{}, kMergeTick}).first->second;
+    if (MonotonicNow() < patience.not_before) {
+      waiting_[pair.under] = patience;
+      all = false;
+      continue;
+    }
+    if (store_.hydrator_->throttle().rate() == 0) return false;
+    const Status done = FoldPair(pair);
+    if (done.ok()) continue;
+    if (Passes(done.error().code)) {
+      all = false;
+      patience.not_before = MonotonicNow() + patience.next;
+      patience.next = std::min(patience.next * 2, kMostWaiting);
+      waiting_[pair.under] = patience;
+      continue;
+    }
+    LogWarning(Text("two layers stay apart until the next mount: ", done.error().message));
+    given_up_.insert(pair.under);
+  }
+  return all;
+}
+
+bool Folder::Passes(Errc code) {
+  return code == Errc::kBusy || code == Errc::kNoSpace || code == Errc::kQuota ||
+         code == Errc::kNoMemory || code == Errc::kNoFiles;
+}
+
+Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
+  const Layers layers{store_.layers_.Find(pair.under), store_.layers_.Find(pair.over)};
+  const Error busy = Busy("the tree has changed");
+  if (layers.under == nullptr || layers.over == nullptr) return busy;
+  Node* const node = layers.under->node();
+  if (node != &node_ || layers.over->node() != node) return busy;
+  if (!store_.reclaimer_->IsPair(layers.under, layers.over)) return busy;
+  const LayerRecord over = layers.over->record();
+  if (over.parent != pair.under || !over.parent_node.empty()) return busy;
+  if (!layers.under->Recorded()) return busy;
+  if (!node->trusted() || !node->CheckAnswers().ok() || node->catalog().fenced() ||
+      node->catalog().read_only() || layers.under->failed() || layers.over->failed()) {
+    return busy;
+  }
+  // Moving takes room before it gives some; what is left is for commits.
+  VOLFS_TRY(node->catalog().CheckReserve());
+  if (store_.reclaimer_->InUse(layers.over) && !Sabotaged(Sabotage::kFoldInUse)) return busy;
+  return layers;
+}
+
+Folder::Users Folder::UsersOf(const std::vector<const Layer*>& subtree) {
+  const std::unordered_set<const Layer*> layers(subtree.begin(), subtree.end());
+  Users users;
+  for (const auto& volume : store_.Volumes()) {
+    const Layer* const head = volume->head();
+    if (!layers.contains(head)) continue;
+    users.volumes.push_back(volume);
+    if (head == subtree.front()) users.head = volume;
+  }
+  return users;
+}
+
+Status Folder::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
+  Gate& shape = node_.shape();
+  if (!shape.Close(MonotonicNow() + Node::kShapePatience)) return Busy("requests are at work");
+  Status done = Busy("somebody reads it");
+  if (!store_.reclaimer_->InUse(over) || Sabotaged(Sabotage::kFoldInUse)) {
+    const auto subtree = store_.reclaimer_->Subtree(over);
+    done = change(UsersOf(subtree));
+    if (done.ok()) ForgetImages(subtree);
+  }
+  shape.Open();
+  return done;
+}
+
+void Folder::ForgetImages(const std::vector<const Layer*>& of) {
+  std::unordered_set<Id> ids;
+  for (const Layer* const layer : of) ids.insert(layer->id());
+  MutexLock lock(store_.mu_);
+  for (auto& [id, snapshot] : store_.snapshots_) {
+    if (ids.contains(snapshot.record.layer)) snapshot.image.reset();
+  }
+}
+
+Result<Folder::Users> Folder::FindUsers(const Pair& pair) {
+  Users users;
+  const Status found = store_.reclaimer_->Alone(node_, [&]() -> Status {
+    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    return Reshape(layers.over, [&](const Users& now) {
+      users = now;
+      return OkStatus();
+    });
+  });
+  if (!found.ok()) return found.error();
+  return users;
+}
+
+Status Folder::FoldPair(const Pair& pair) {
+  VOLFS_ASSIGN(const Users users, FindUsers(pair));
+  if (users.head != nullptr) return FoldHead(pair, *users.head);
+  // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
+  // it could not be committed yet.
+  for (const auto& volume : users.volumes) {
+    if (!volume->Recorded()) return Busy("a commit is outstanding");
+  }
+  return FoldFrozen(pair);
+}
+
+// --- two frozen layers ---------------------------------------------------------------------------
+
+Status Folder::FoldFrozen(const Pair& pair) {
+  std::unique_ptr<Fold> fold;
+  bool gives_way = true;
+  Throttle& throttle = store_.hydrator_->throttle();
+  Id childless = kNoId;
+  for (bool merged = false; !merged;) {
+    const auto stop = [&] { return stopping_.load(); };
+    // Before it is copied: what an unmount would forget to pay for is not copied (throttle.h).
+    const uint64_t most_bytes = SliceBytes();
+    if (!throttle.Take(most_bytes, stop) || stopping_.load()) return OkStatus();
+    if (const Nanoseconds wait = node_.foreground().TryStep(); wait != Nanoseconds{0}) {
+      throttle.GiveBack(most_bytes);
+      SleepFor(std::min(wait, kMergeTick));
+      continue;
+    }
+    const Nanoseconds began = MonotonicNow();
+    uint64_t moved_bytes = 0;
+    const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
+      VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+      if (fold == nullptr) {
+        VOLFS_ASSIGN(const uint64_t under_bytes, layers.under->AllocatedBytes());
+        VOLFS_ASSIGN(const uint64_t over_bytes, layers.over->AllocatedBytes());
+        const bool up = layers.under->flat() && under_bytes < over_bytes;
+        gives_way = !behind_ || (up ? under_bytes : over_bytes) > kSoonDoneBytes;
+        fold = std::make_unique<Fold>(layers.under, layers.over,
+                                      up ? Fold::Direction::kUp : Fold::Direction::kDown,
+                                      store_.block_size_);
+        VOLFS_TRY(fold->Find());
+      }
+      // Who began when the places that are written to were still somebody's.
+      node_.epoch().Synchronize();
+      if (fold->found_any()) return FoldSlice(*fold, most_bytes, &moved_bytes);
+      merged = true;
+      Layer* const stays = fold->from() == layers.over ? layers.under : layers.over;
+      VOLFS_TRY(stays == layers.under ? MergeDown(*fold) : MergeUp(*fold));
+      if (store_.reclaimer_->Children(stays).empty()) childless = stays->id();
+      return OkStatus();
+    });
+    node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
+    throttle.GiveBack(most_bytes - std::min(moved_bytes, most_bytes));
+    VOLFS_TRY(done);
+  }
+  // A deletion may have taken the last point of `over` meanwhile, and finds only now that the layer
+  // is gone, into one that it does not know.
+  return childless == kNoId ? OkStatus() : store_.reclaimer_->Reclaim(childless);
+}
+
+// In whole blocks, as much as the limit of all copying grants in a second: a commit a second, or
+// less.
+uint64_t Folder::SliceBytes() const {
+  constexpr uint64_t kBursts = std::chrono::seconds(1) / Throttle::kBurst;
+  const uint64_t burst = store_.hydrator_->throttle().burst_bytes();
+  const uint64_t bytes = std::min(store_.options_.fold_slice_bytes / kBursts, burst) * kBursts;
+  return std::max(bytes / store_.block_size_, uint64_t{1}) * store_.block_size_;
+}
+
+Status Folder::FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes) {
+  const Status copied = fold.Copy(most_bytes);
+  if (!copied.ok()) fold.Abandon();
+  VOLFS_TRY(copied);
+  const Fold::Slice& slice = fold.slice();
+  *moved_bytes = slice.bytes;
+  const Status done = Reshape(fold.over(), [&](const Users& users) -> Status {
+    VOLFS_TRY(fold.over()->node()->catalog().Commit(fold.Change()));
+    fold.Settle();
+    for (const auto& volume : users.volumes) {
+      if (Sabotaged(Sabotage::kFoldOldMaps)) break;
+      for (const PresenceRun& run : slice.moved) {
+        volume->Redirect({run.first, run.count}, fold.from()->ref(), fold.RefOf(run));
+      }
+    }
+    return OkStatus();
+  });
+  if (!done.ok() && RefusedCleanly(done.error())) fold.Abandon();
+  VOLFS_TRY(done);
+  if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
+  store_.reclaimer_->NotePunched(fold.from()->id());
+  const uint64_t bs = store_.block_size_;
+  for (const PresenceRun& run : slice.moved) {
+    VOLFS_TRY(fold.from()->Punch({run.first * bs, run.count * bs}));
+  }
+  return OkStatus();
+}
+
+namespace {
+
+// Runs `work` while none of the volumes from `first` on makes a batch.
+Status WithoutBatches(const std::vector<std::shared_ptr<Volume>>& volumes, size_t first,
+                      const std::function<Status()>& work) {
+  if (first == volumes.size()) return work();
+  return volumes[first]->WithoutBatches([&] { return WithoutBatches(volumes, first + 1, work); });
+}
+
+}  // namespace
+
+// `over` has nothing left: those who named it name `under`.
+Status Folder::MergeDown(Fold& fold) {
+  Layer* const under = fold.under();
+  Layer* const over = fold.over();
+  VOLFS_TRY(fold.Copy(0));
+  const std::vector<Layer*> children = store_.reclaimer_->Children(over);
+  const auto heads_of = [&](const Volumes& volumes) {
+    Volumes heads;
+    for (const auto& volume : volumes) {
+      if (std::find(children.begin(), children.end(), volume->head()) != children.end()) {
+        heads.push_back(volume);
+      }
+    }
+    return heads;
+  };
+  // A batch that is at work has their records as they were.
+  const Volumes heads = heads_of(store_.Volumes());
+  const Status done = WithoutBatches(heads, 0, [&] {
+    return Reshape(over, [&](const Users& users) -> Status {
+      const Error busy = Busy("the tree has changed");
+      if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
+        return busy;
+      }
+      CatalogChange change = fold.Change();
+      std::vector<std::pair<Layer*, LayerRecord>> relinked;
+      for (Layer* const child : children) {
+        LayerRecord record = child->committed();
+        const bool head = std::any_of(heads.begin(), heads.end(),
+                                      [&](const auto& volume) { return volume->head() == child; });
+        if (record.id == kNoId || (!head && child->RecordDirty())) return busy;
+        record.parent = under->id();
+        change.emplace_back(PutLayer{record});
+        relinked.emplace_back(child, record);
+      }
+      std::vector<SnapshotRecord> snapshots;
+      {
+        MutexLock lock(store_.mu_);
+        for (const auto& [id, entry] : store_.snapshots_) {
+          if (entry.record.layer != over->id()) continue;
+          snapshots.push_back(entry.record);
+          snapshots.back().layer = under->id();
+        }
+      }
+      for (const SnapshotRecord& record : snapshots) {
+        if (!Sabotaged(Sabotage::kFoldKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
+      }
+      change.emplace_back(DeleteLayer{over->id()});
+      VOLFS_TRY(over->node()->catalog().Commit(std::move(change)));
+      fold.Settle();
+      for (const auto& [child, record] : relinked) child->Relink(record);
+      {
+        MutexLock lock(store_.mu_);
+        for (const SnapshotRecord& record : snapshots)
+          store_.snapshots_.at(record.id).record = record;
+      }
+      store_.reclaimer_->Merge(under, over, under);
+      return OkStatus();
+    });
+  });
+  VOLFS_TRY(done);
+  Remove(over);
+  return OkStatus();
+}
+
+// `over` hides all that `under` has: it needs nothing under it.
+Status Folder::MergeUp(Fold& fold) {
+  Layer* const under = fold.under();
+  Layer* const over = fold.over();
+  VOLFS_TRY(over->CreateFile());
+  store_.reclaimer_->NotePunched(over->id());
+  VOLFS_TRY(store_.reclaimer_->PunchGarbageAlone(over));
+  VOLFS_TRY(over->SyncFile());
+  const Status done = Reshape(over, [&](const Users& users) -> Status {
+    LayerRecord flat = over->record();
+    flat.parent = kNoId;
+    flat.parent_bytes = 0;
+    VOLFS_TRY(over->node()->catalog().Commit(
+        {PutLayer{flat}, ClearPresence{over->id()}, DeleteLayer{under->id()}}));
+    over->BecomeFlat(flat);
+    for (const auto& volume : users.volumes) {
+      volume->Redirect({0, UINT64_MAX}, under->ref(), over->ref());
+    }
+    store_.reclaimer_->Merge(under, over, over);
+    return OkStatus();
+  });
+  VOLFS_TRY(done);
+  Remove(under);
+  return OkStatus();
+}
+
+void Folder::Remove(Layer* gone) {
+  if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
+  store_.reclaimer_->Discard(gone);
+}
+
+// --- a head --------------------------------------------------------------------------------------
+
+Status Folder::FoldHead(const Pair& pair, Volume& volume) {
+  // What was frozen to be moved on must not become a head again before it was.
+  if (overs_.contains(pair.under)) return Busy("what is under it is folded first");
+  // Kept until the end: with the shape closed none can be loaded.
+  VOLFS_ASSIGN(const MapUses::Use use, volume.UseMap());
+  VOLFS_ASSIGN(const bool small, IsSmall(pair.over, volume.PendingWork()));
+  if (small) {
+    VOLFS_TRY(SinkHead(pair, volume));
+    patience_.erase(volume.id());
+    return OkStatus();
+  }
+  Patience& patience =
+      patience_.try_emplace(volume.id(), Patience{{}, kLeastPatience}).first->second;
+  const Nanoseconds now = MonotonicNow();
+  if (now < patience.not_before) return Busy("it is written all the time");
+  patience.not_before = now + patience.next;
+  patience.next = std::min(patience.next * 2, kMostPatience);
+  return FreezeHead(pair, volume);
+}
+
+// What a head has, with so many blocks that wait for a commit: can it be moved while writers wait?
+Result<bool> Folder::IsSmall(Id head, uint64_t pending_blocks) {
+  const uint64_t small_bytes = store_.options_.fold_slice_bytes / kSinkPart;
+  // A file that is large by far: what it has need not be counted, in which a head of terabytes
+  // would be read from the catalog at each look. (The host may allocate more than was written.)
+  {
+    const Epoch::Reader reader = node_.epoch().Enter();
+    Layer* const layer = store_.layers_.Find(head);
+    if (layer == nullptr) return false;
+    VOLFS_ASSIGN(const uint64_t allocated_bytes, layer->AllocatedBytes());
+    if (allocated_bytes > small_bytes * kSinkPart) return false;
+  }
+  uint64_t here = pending_blocks;
+  uint64_t zero = 0;
+  VOLFS_TRY(node_.catalog().LoadPresence(head, [&](const PresenceRun& run) {
+    (run.state == BlockState::kHere ? here : zero) += run.count;
+  }));
+  const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
+  return bytes <= small_bytes;
+}
+
+Status Folder::SinkHead(const Pair& pair, Volume& volume) {
+  VOLFS_TRY(volume.Sync());  // as in FreezeHead
+  return store_.reclaimer_->Alone(node_, [&]() -> Status {
+    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
+    node_.epoch().Synchronize();
+    const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
+      if (users.head.get() != &volume) return Busy("it has another head");
+      VOLFS_TRY(volume.SinkHead(fold, [&] { return IsSmall(layers.over->id(), 0); }));
+      store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
+      return OkStatus();
+    });
+    VOLFS_TRY(done);
+    Remove(layers.over);
+    return OkStatus();
+  });
+}
+
+// So that what it has can be moved: the next look finds two frozen layers.
+Status Folder::FreezeHead(const Pair& pair, Volume& volume) {
+  VOLFS_TRY(volume.Sync());  // before anybody has to wait for it
+  Layer* frozen = nullptr;
+  const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
+    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    return Reshape(layers.over, [&](const Users& users) -> Status {
+      if (users.head.get() != &volume) return Busy("it has another head");
+      const auto image =
+          volume.TakeInstant([](const Layer&) { return CatalogChange{}; }, Node::kShapePatience);
+      store_.AdoptHead(volume, layers.over);
+      if (volume.head() != layers.over) frozen = layers.over;
+      return image.ok() ? OkStatus() : image.error();
+    });
+  });
+  if (frozen != nullptr) store_.reclaimer_->DropPoint(frozen);
+  return done;
+}
+
+}  // namespace volfs

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "blockstore/base/runtime.h"
+#include "blockstore/layer/fold.h"
+#include "blockstore/layer/reclaim.h"
+#include "blockstore/store/store.h"
+
+namespace volfs {
+
+// Folds the layers of one node in the background (fold.h), so that a chain does not grow for ever:
+// after its snapshots and clones are gone, a volume is one raw file again.
+//
+// Two frozen layers are folded a slice at a time. A head is written, so what it has is frozen first
+// (as for a snapshot, which nobody gets), unless it has so little that it can be moved while
+// writers wait. A volume that is written faster than that is left alone for longer and longer.
+//
+// What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
+// commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the limits
+// of hydration, gives way to people as that does (foreground.h; not where many layers with little
+// in them wait, as those are in the way themselves), and copies nothing while copying is paused. Of
+// layers that somebody uses (reclaim.h) nothing is folded until he has left.
+//
+// Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
+// Reclaimer's > a volume's slot > shape (closed, for kShapePatience at most) > Store::mu_.
+class Folder {
+ public:
+  Folder(Store& store, Node& node);
+  ~Folder();  // after the slice that is at work
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+ private:
+  using Pair = Reclaimer::Pair;
+  using Volumes = std::vector<std::shared_ptr<Volume>>;
+  struct Patience {  // with a pair that is busy, a volume that is written all the time
+    Nanoseconds not_before{0};
+    Nanoseconds next;
+  };
+
+  void Work();
+  bool FoldAll();  // false: some pair cannot be folded now
+  // kBusy: not now.
+  Status FoldPair(const Pair& pair);
+  Status FoldFrozen(const Pair& pair);
+  [[nodiscard]] uint64_t SliceBytes() const;
+  Status FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes);
+  Status MergeDown(Fold& fold);
+  Status MergeUp(Fold& fold);
+  Status FoldHead(const Pair& pair, Volume& volume);
+  Result<bool> IsSmall(Id head, uint64_t pending_blocks);
+  Status SinkHead(const Pair& pair, Volume& volume);
+  Status FreezeHead(const Pair& pair, Volume& volume);
+
+  // Inside Reclaimer::Alone: the layers of a pair that can be folded.
+  struct Layers {
+    Layer* under;
+    Layer* over;
+  };
+  // Is it likely to go well later?
+  static bool Passes(Errc code);
+  Result<Layers> CheckPair(const Pair& pair);
+  // Whose maps may name `over`, and which of them has it as its head (null: none). Nobody is in the
+  // middle of an instant.
+  struct Users {
+    Volumes volumes;
+    std::shared_ptr<Volume> head;
+  };
+  Users UsersOf(const std::vector<const Layer*>& subtree);
+  Result<Users> FindUsers(const Pair& pair);
+  // Runs `change` with the shape closed, and nobody using `over` or a layer over it.
+  Status Reshape(const Layer* over, const std::function<Status(const Users&)>& change);
+  // Inside Reshape: those who open a snapshot next load its map again.
+  void ForgetImages(const std::vector<const Layer*>& of);
+  // Takes the layer that nobody can find any more away.
+  void Remove(Layer* gone);
+
+  Store& store_;
+  Node& node_;
+  std::atomic<bool> stopping_{false};
+  Mutex mu_;  // of wake_
+  Condition wake_;
+  // Of the thread alone.
+  std::set<Id> given_up_;            // by the layer under; until the next mount
+  std::map<Id, Patience> waiting_;   // busy pairs, by the layer under
+  std::set<Id> overs_;               // of all pairs that are looked at now
+  bool behind_ = false;              // they are many
+  std::map<Id, Patience> patience_;  // by volume
+  Thread thread_;
+};
+
+}  // namespace volfs

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "blockstore/catalog/row_relations.h"
+#include "blockstore/store/store.h"
+
+namespace volfs {
+
+// Fills a new Store from what the catalogs of its nodes say, and finishes or undoes what a crash
+// left between two nodes. Needs no repair and no pass over data: time grows with the number of
+// volumes, snapshots and layers only.
+//
+// For each pair of nodes (A: the source's, B: the clone's):
+//   B has an intent, no clone            release the hold on A if A is there, drop the intent
+//   B there, A has a hold that B does not know   release it, and log it
+//   clone independent, hold still on A   release it; A missing: owed, the clone is available
+//   clone dependent, A missing           keep; its missing ranges are errors, status says why
+//   clone dependent, A there, no hold    status `error`; what A has there now is not read
+//   B being cancelled                    release the hold on A if A is there, forget the clone
+//   B missing                            touch nothing
+//
+// Then files in layers/ that no record knows are removed (a crash between making a file and
+// committing its record, or between deleting a record and removing its file).
+//
+// After an unclean stop (the setting kCleanKey of a node is not "1") the layers that may hold
+// writes that were never committed are put on Store's list to be punched, in the background. Not
+// only the heads: one may have been frozen before the background of an earlier mount came to it.
+//
+// Rows that contradict each other (row_relations.h) never keep a store from being mounted if it can
+// be told which volumes and snapshots they are about: these are refused by name. Of their node, and
+// of what may lie under them elsewhere, everything is kept as it is: nothing in the table above is
+// released, forgotten or removed where one of both nodes is not trusted (Node::Distrust).
+//
+// Used once, by Store::Open, before anything else runs.
+class Recovery {
+ public:
+  explicit Recovery(Store& into) : store_(into) {}
+  Status Run();
+
+ private:
+  Status FindDoubts();
+  // Null: there is none, or it is on another node.
+  std::shared_ptr<Volume> FindVolume(const Node& node, Id id);
+  // The clone is in error; its job and hold stay as they are until it is deleted.
+  void KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
+  // The clone is known by its hold only: nobody may delete or clone the source meanwhile.
+  void LockForAbsent(const HoldRecord& hold);
+  Status DropEmptyGhosts();
+  Status LoadLayers(Node& node);
+  void LinkLayers(Node& node);
+  Status LoadVolumes(Node& node);
+  Status LoadSnapshots(Node& node);
+  Status ReconcileClone(Node& b, const CloneRecord& clone);
+  void KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
+  // `volume`: what there is of it; null: nothing.
+  Status ForgetClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
+  Status ReconcileHolds(Node& a);
+  Status LoadVolumeSettings(Node& node);
+  bool TakeCopyRate(Id clone, const std::string& value);
+  bool TakeVerification(Id clone, const std::string& value);
+  bool TakeIo(Id id, const std::string& value);
+  Status RemoveOrphans(Node& node);
+  void ListUnpunched(Node& node);
+  void FindAbsent();
+  [[nodiscard]] Node* FindByUuid(const std::string& uuid) const;
+  [[nodiscard]] std::string NameOf(const std::string& uuid) const;
+
+  Store& store_;
+  Contradictions doubts_;
+  std::map<std::pair<const Node*, Id>, HoldRecord> holds_;  // by their node and clone
+  std::map<Id, std::shared_ptr<Volume>> heads_;             // by layer
+};
+
+}  // namespace volfs

@@ -1,0 +1,439 @@
+// Requests other than cloning: create, snapshot, resize, rename, delete.
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/catalog/volume_settings.h"
+#include "blockstore/store/clone_plan.h"
+#include "blockstore/store/store.h"
+
+namespace volfs {
+namespace {
+
+// A descriptor's release reaches us after close(2) has returned: `umount && rm` must not fail for
+// it.
+constexpr Nanoseconds kReleasePatience = std::chrono::milliseconds(500);
+constexpr Nanoseconds kReleasePoll = std::chrono::milliseconds(5);
+
+Error NotFound(const std::string& name) {
+  return Error{Errc::kNotFound, Text(name, ": no such volume")};
+}
+
+Error Taken(const std::string& name) {
+  return Error{Errc::kExists, Text(name, ": the name is taken; choose another")};
+}
+
+Error Denied(const std::string& name, const char* right) {
+  return Error{Errc::kDenied, Text(name, ": you have no right to ", right, " it")};
+}
+
+}  // namespace
+
+// --- create --------------------------------------------------------------------------------------
+
+uint32_t NewVolumeMode(uint32_t mode) { return (mode & 0222) == 0 ? mode | 0200 : mode; }
+
+Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, const Caller& caller) {
+  Reservation reservation(*this);
+  {
+    MutexLock lock(mu_);
+    if (NameTakenLocked(request.name)) return Taken(request.name);
+    ReserveNameLocked(reservation, request.name);
+  }
+  std::string type = request.type;
+  VOLFS_ASSIGN(Node* const node, PlaceNew(request, type));
+  VOLFS_TRY(CheckNotFenced(*node));
+  VOLFS_TRY(node->catalog().CheckMayGrow());
+  LayerRecord layer_record;
+  layer_record.id = NewId();
+  layer_record.size_bytes = request.size_bytes.value_or(0);
+  VolumeRecord record;
+  record.id = NewId();
+  record.name = request.name;
+  record.head = layer_record.id;
+  record.size_bytes = layer_record.size_bytes;
+  record.type = type;
+  record.created_ns = WallNow().count();
+  record.attributes = {caller.uid,        caller.gid,        NewVolumeMode(request.mode),
+                       record.created_ns, record.created_ns, record.created_ns};
+  Layer* const head = layers_.Add(node, layer_record, LayerTable::Origin::kNew);
+  // The file before the record that says that it is there.
+  Status done = head->CreateFile();
+  if (done.ok() && !Sabotaged(Sabotage::kCreateUnsynced)) done = head->SyncFile();
+  layer_record = head->record();
+  const bool has_file = done.ok();
+  const bool native = request.native.value_or(options_.native);
+  if (has_file) {
+    CatalogChange change{PutLayer{layer_record}, PutVolume{record}};
+    if (native) {
+      change.emplace_back(PutSetting{VolumeSetting(kIoPrefix, record.id), std::string(kIoNative)});
+    }
+    done = node->catalog().Commit(std::move(change), Room::kGrow);
+  }
+  if (!done.ok()) {
+    // If nobody knows whether the commit happened the next mount decides about the file.
+    if (has_file && !RefusedCleanly(done.error())) {
+      reservation.Abandon();
+    } else {
+      (void)head->RemoveFile();
+    }
+    layers_.Remove(head);
+    return done.error();
+  }
+  head->Committed(layer_record);
+  reclaimer_->AddPoint(head);
+  // shared_ptr: see store.h, "looking".
+  auto volume = std::make_shared<Volume>(VolumeContext{layers_, node->epoch(), block_size_}, *node,
+                                         record, head);
+  volume->set_wants_native(native);
+  {
+    MutexLock lock(mu_);
+    by_name_[record.name] = volume;
+    by_id_[record.id] = volume;
+  }
+  Emit("created", record.name, record.id, "available");
+  return volume;
+}
+
+// --- snapshot ------------------------------------------------------------------------------------
+
+Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const std::string& name,
+                                         const Caller& caller) {
+  const Stay stay = StayWith(volume_name, "");
+  Reservation reservation(*this);
+  std::shared_ptr<Volume> volume;
+  SnapshotRecord record;
+  {
+    MutexLock lock(mu_);
+    const auto found = by_name_.find(volume_name);
+    if (found == by_name_.end()) return NotFound(volume_name);
+    volume = found->second;
+    VOLFS_TRY(CheckStays(stay.node, volume->node(), volume_name));
+    if (!Allowed(caller, volume->attributes(), Right::kRead)) return Denied(volume_name, "read");
+    VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume_name));
+    VOLFS_TRY(CheckSourceLocked(*volume));
+    if (FindSnapshotLocked(volume_name, name) != nullptr) {
+      return Taken(Text(volume_name, "@", name));
+    }
+    ReserveSourceLocked(reservation, volume->id());
+  }
+  VOLFS_TRY(CheckNotFenced(volume->node()));
+  // A refused commit would leave one more layer over the volume, for its next sync to record.
+  VOLFS_TRY(volume->node().catalog().CheckMayGrow());
+  record.id = NewId();
+  record.volume = volume->id();
+  record.name = name;
+  VOLFS_ASSIGN(const Volume::Instant instant,
+               TakeInstant(*volume, [&](const Layer& frozen) -> CatalogChange {
+                 record.layer = frozen.id();
+                 record.size_bytes = frozen.record().size_bytes;
+                 record.created_ns = WallNow().count();
+                 record.attributes = volume->attributes();
+                 record.attributes.mode &= 0444;
+                 return {PutSnapshot{record}};
+               }));
+  {
+    MutexLock lock(mu_);
+    snapshots_[record.id] = {record, &volume->node(), instant.image};
+    snapshot_names_[record.volume][name] = record.id;
+  }
+  Emit("snapshot", volume->name(), record.id, name);
+  // Nothing if somebody has deleted it already.
+  return FindSnapshot(record.id).value_or(SnapshotInfo{});
+}
+
+Result<Volume::Instant> Store::TakeInstant(Volume& volume, const Volume::Extra& extra) {
+  Layer* const old = volume.head();
+  Result<Volume::Instant> instant = volume.TakeInstant(extra);
+  if (!instant.ok() && instant.error().code == Errc::kBusy && volume.wants_native()) {
+    // Perhaps who had it open has just closed it: close(2) returns before its release reaches us,
+    // and that may have come meanwhile.
+    const Status closed = Patiently([&] { return volume.CheckNotNative("this"); });
+    if (closed.ok()) instant = volume.TakeInstant(extra);
+  }
+  AdoptHead(volume, old);
+  if (!instant.ok()) {
+    if (volume.head() != old) (void)reclaimer_->RemovePoint(old);
+    return instant;
+  }
+  if (volume.head() == old) reclaimer_->AddPoint(instant.value().frozen);
+  return instant;
+}
+
+void Store::AdoptHead(Volume& volume, Layer* old) {
+  Layer* const head = volume.head();
+  if (head == old) return;  // the instant was refused before anything changed
+  reclaimer_->AddPoint(head);
+  reclaimer_->AddChild(old, head);
+}
+
+// --- resize, rename ------------------------------------------------------------------------------
+
+Status Store::CheckMayShrink(const Volume& volume) const {
+  if (options_.allow_shrink) return OkStatus();
+  return Error{Errc::kProtected,
+               Text(volume.name(), " has ", volume.size_bytes(),
+                    " bytes: making it smaller would destroy its end; to write into it as it "
+                    "is use `dd conv=notrunc`, `qemu-img convert -n` or `rsync --inplace` (the "
+                    "mount option allow_shrink allows it)")};
+}
+
+Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
+  if (options_.allow_shrink) cut = Volume::Cut::kAnything;
+  if (cut == Volume::Cut::kAnything) VOLFS_TRY(CheckMayShrink(volume));
+  if (IsClone(volume.id())) {
+    return Error{Errc::kBusy, Text(volume.name(),
+                                   ": it is a clone that is still being copied; make it smaller "
+                                   "when it is available")};
+  }
+  const auto under_head = [&] {
+    const Epoch::Reader reader = volume.node().epoch().Enter();
+    return volume.head()->record().parent;
+  };
+  Gate::Passage stay = volume.node().shape().Enter();
+  const Id under = under_head();
+  Status shrunk = volume.Shrink(size_bytes, cut);
+  stay.Leave();
+  // Data lies in the way: that is the general rule again, and its remedy.
+  if (!shrunk.ok() && shrunk.error().code == Errc::kProtected) shrunk = CheckMayShrink(volume);
+  VOLFS_TRY(shrunk);
+  if (under == kNoId) return OkStatus();
+  if (const Status freed = reclaimer_->Reclaim(under); !freed.ok()) {
+    LogWarning(Text(volume.name(), ": the space that was cut off is freed at the next mount: ",
+                    freed.error().message));
+  }
+  return OkStatus();
+}
+
+Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller& caller) {
+  const std::shared_ptr<Volume> volume = Find(name);
+  if (volume == nullptr) return NotFound(name);
+  volume->FollowFile();
+  const VolumeRecord record = volume->record();
+  if (!Allowed(caller, record.attributes, Right::kWrite)) return Denied(name, "resize");
+  const bool shrinks = size_bytes < volume->size_bytes();
+  if (shrinks) VOLFS_TRY(CheckMayShrink(*volume));
+  const VolumeType* const type = volume->node().FindType(record.type);
+  if (type != nullptr && (size_bytes > type->greatest_bytes || size_bytes < type->least_bytes)) {
+    return Error{Errc::kRange, Text(name, ": type ", type->name, " allows ", type->least_bytes,
+                                    " to ", type->greatest_bytes, " bytes")};
+  }
+  VOLFS_TRY(volume->node().CheckAnswers());
+  VOLFS_TRY(volume->AddOpen(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
+  Status done = shrinks ? Shrink(*volume, size_bytes) : volume->Grow(size_bytes);
+  if (done.ok() && !shrinks) done = volume->Sync();
+  volume->RemoveOpen(Volume::Access::kWrite);
+  VOLFS_TRY(done);
+  Emit("resized", name, volume->id(), "");
+  return OkStatus();
+}
+
+Status Store::Rename(const std::string& from, const std::string& to) {
+  MutexLock naming(naming_mu_);
+  Reservation reservation(*this);
+  std::shared_ptr<Volume> volume;
+  {
+    MutexLock lock(mu_);
+    const auto found = by_name_.find(from);
+    if (found == by_name_.end()) return NotFound(from);
+    if (from == to) return OkStatus();
+    if (NameTakenLocked(to)) return Taken(to);
+    volume = found->second;
+    ReserveNameLocked(reservation, to);
+  }
+  if (volume->deleting()) return NotFound(from);
+  VOLFS_TRY(CheckNotFenced(volume->node()));
+  if (const Status done = volume->Rename(to); !done.ok()) {
+    if (!RefusedCleanly(done.error())) reservation.Abandon();  // it may have either name
+    return done;
+  }
+  {
+    MutexLock lock(mu_);
+    by_name_.erase(from);
+    by_name_[to] = volume;
+  }
+  Emit("renamed", to, volume->id(), from);
+  return OkStatus();
+}
+
+Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
+                             const std::string& to) {
+  const Stay stay = StayWith(volume, from);  // its layer is the one that the record names
+  MutexLock naming(naming_mu_);
+  SnapshotEntry entry;
+  {
+    MutexLock lock(mu_);
+    const SnapshotEntry* const found = FindSnapshotLocked(volume, from);
+    if (found == nullptr) {
+      return Error{Errc::kNotFound, Text(volume, "@", from, ": no such snapshot")};
+    }
+    VOLFS_TRY(CheckStays(stay.node, *found->node, volume));
+    if (from == to) return OkStatus();
+    if (FindSnapshotLocked(volume, to) != nullptr) return Taken(Text(volume, "@", to));
+    entry = *found;
+  }
+  entry.record.name = to;
+  VOLFS_TRY(CheckNotFenced(*entry.node));
+  // If a snapshot of that name is being made, the catalog refuses the second of both.
+  VOLFS_TRY(entry.node->catalog().Commit({PutSnapshot{entry.record}}));
+  {
+    MutexLock lock(mu_);
+    auto& names = snapshot_names_.at(entry.record.volume);
+    names.erase(from);
+    names[to] = entry.record.id;
+    snapshots_.at(entry.record.id).record.name = to;
+  }
+  Emit("snapshot-renamed", volume, entry.record.id, to);
+  return OkStatus();
+}
+
+Status Store::Patiently(const std::function<Status()>& begin) {
+  for (const Nanoseconds end = MonotonicNow() + kReleasePatience;; SleepFor(kReleasePoll)) {
+    const Status begun = begin();
+    if (begun.ok() || MonotonicNow() >= end) return begun;
+  }
+}
+
+// --- delete --------------------------------------------------------------------------------------
+
+Status Store::CheckMayDestroy(const Caller& caller, const Volume& volume, const char* verb) {
+  const Attributes attributes = volume.attributes();
+  // Its owner too has no right to write it then: why is what helps him.
+  if ((attributes.mode & 0222) == 0) {
+    return Error{Errc::kProtected, Text(volume.name(),
+                                        ": its mode has no w bit, which protects it; "
+                                        "`chmod u+w` first")};
+  }
+  if (!Allowed(caller, attributes, Right::kWrite)) return Denied(volume.name(), verb);
+  return OkStatus();
+}
+
+Status Store::Delete(const std::string& name, const Caller& caller) {
+  std::shared_ptr<Volume> volume;
+  {
+    MutexLock lock(mu_);
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end()) return NotFound(name);
+    volume = found->second;
+    VOLFS_TRY(CheckMayDestroy(caller, *volume, "delete"));
+    VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
+    for (const auto& [id, clone] : clones_) {
+      if (clone.lock != volume->id() || clone.owed) continue;
+      return Error{Errc::kBusy, Text(name,
+                                     ": a clone of it still needs it; resume, cancel or "
+                                     "delete that first")};
+    }
+  }
+  VOLFS_TRY(CheckNotFenced(volume->node()));
+  if (const Node* source = SourceNodeOf(volume->id())) VOLFS_TRY(source->CheckAnswers());
+  VOLFS_TRY(Patiently([&] { return volume->BeginDelete(); }));
+  const Status done = IsClone(volume->id()) ? CancelClone(volume) : Forget(volume, {}, nullptr);
+  // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.
+  if (!done.ok() && RefusedCleanly(done.error())) volume->AbortDelete();
+  return done;
+}
+
+// Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
+// when the last reader closes it.
+Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held) {
+  Gate::Passage stay = volume->node().shape().Enter();
+  MutexLock naming(naming_mu_);
+  bool has_snapshots = false;
+  {
+    MutexLock lock(mu_);
+    const auto names = snapshot_names_.find(volume->id());
+    has_snapshots = names != snapshot_names_.end() && !names->second.empty();
+    // Somebody may have locked it as a source since Delete looked.
+    VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume->name()));
+  }
+  Ghost ghost{volume->record(), &volume->node()};
+  ghost.record.head = kNoId;
+  if (has_snapshots) {
+    change.emplace_back(PutVolume{ghost.record});
+  } else {
+    change.emplace_back(DeleteVolume{volume->id()});
+  }
+  VOLFS_TRY(volume->CommitDeletion(change));
+  {
+    MutexLock lock(mu_);
+    by_name_.erase(volume->name());
+    by_id_.erase(volume->id());
+    if (has_snapshots) ghosts_[volume->id()] = ghost;
+  }
+  reclaimer_->PointIsUse(volume->head());
+  stay.Leave();  // nothing of it is folded any more; and who folds holds up who reclaims
+  volume->FinishDelete([this, held, raw = volume.get()] {
+    Status freed = reclaimer_->RemoveUse(raw->head());
+    if (freed.ok() && held != nullptr) {
+      // Its readers may still be in the source's layers.
+      if (!Sabotaged(Sabotage::kFreeUnderReaders)) raw->node().epoch().Synchronize();
+      freed = reclaimer_->RemoveUse(held);
+    }
+    if (!freed.ok()) {
+      LogWarning(
+          Text(raw->name(), ": its space is freed at the next mount: ", freed.error().message));
+    }
+  });
+  Emit("deleted", ghost.record.name, ghost.record.id, "deleted");
+  return OkStatus();
+}
+
+Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
+                             const Caller& caller) {
+  VOLFS_ASSIGN(const Id layer, DropSnapshot(volume_name, name, caller));
+  // It is deleted, whatever comes of its space; and nobody waits for us while we wait for who
+  // folds.
+  if (const Status freed = reclaimer_->Reclaim(layer); !freed.ok()) {
+    LogWarning(Text(volume_name, "@", name,
+                    ": its space is freed at the next mount: ", freed.error().message));
+  }
+  return OkStatus();
+}
+
+Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string& name,
+                               const Caller& caller) {
+  const Stay stay = StayWith(volume_name, name);
+  MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
+  SnapshotEntry entry;
+  bool last_of_ghost = false;
+  {
+    MutexLock lock(mu_);
+    const SnapshotEntry* const found = FindSnapshotLocked(volume_name, name);
+    if (found == nullptr) {
+      return Error{Errc::kNotFound, Text(volume_name, "@", name, ": no such snapshot")};
+    }
+    VOLFS_TRY(CheckStays(stay.node, *found->node, volume_name));
+    const Id volume = found->record.volume;
+    if (!Allowed(caller, AttributesLocked(volume), Right::kWrite)) {
+      return Denied(volume_name, "delete");
+    }
+    VOLFS_TRY(CheckUnlockedLocked(found->record.id, Text(volume_name, "@", name)));
+    for (const auto& [id, clone] : clones_) {
+      if (clone.lock != found->record.id || clone.owed) continue;
+      return Error{Errc::kBusy, Text(volume_name, "@", name, ": a clone of it still needs it")};
+    }
+    entry = *found;
+    last_of_ghost = !by_id_.contains(volume) && snapshot_names_.at(volume).size() == 1;
+    // Off the table first: nobody opens or clones it from here on.
+    snapshot_names_.at(volume).erase(name);
+    snapshots_.erase(entry.record.id);
+  }
+  CatalogChange change{volfs::DeleteSnapshot{entry.record.id}};
+  if (last_of_ghost) change.emplace_back(DeleteVolume{entry.record.volume});
+  const Status done = entry.node->catalog().Commit(std::move(change), Room::kFree);
+  if (!done.ok()) {
+    MutexLock lock(mu_);
+    snapshot_names_[entry.record.volume][name] = entry.record.id;
+    snapshots_[entry.record.id] = entry;
+    return done.error();
+  }
+  if (last_of_ghost) {
+    MutexLock lock(mu_);
+    ghosts_.erase(entry.record.volume);
+  }
+  Emit("snapshot-deleted", volume_name, entry.record.id, name);
+  Layer* const layer = layers_.Find(entry.record.layer);
+  if (layer != nullptr) reclaimer_->DropPoint(layer);
+  return entry.record.layer;
+}
+
+}  // namespace volfs

@@ -1,0 +1,31 @@
+// What the store can say and do while a node does not answer.
+#include "blockstore/base/log.h"
+#include "blockstore/store/store.h"
+
+namespace volfs {
+
+Node* Store::SourceNodeOf(Id clone) {
+  MutexLock lock(mu_);
+  const auto found = clones_.find(clone);
+  return found == clones_.end() ? nullptr : found->second.source_node;
+}
+
+std::vector<std::string> Store::CommitAll(Silent silent) {
+  std::vector<std::string> volumes;
+  for (const auto& volume : Volumes()) {
+    // What is on the former is named by the node.
+    if (volume->node().catalog().fenced() || volume->closed_by_mount()) continue;
+    if (silent == Silent::kPassedOver && !volume->node().CheckAnswers().ok()) continue;
+    Status done = volume->Sync();
+    if (done.ok()) done = volume->SyncAttributes();
+    if (!done.ok()) volumes.push_back(Text("volume ", volume->name(), ": ", done.error().message));
+  }
+  std::vector<std::string> unsaved;
+  for (const auto& node : nodes_) {
+    if (!node->Works()) unsaved.push_back(Text("node ", node->name(), ": ", node->State()));
+  }
+  unsaved.insert(unsaved.end(), volumes.begin(), volumes.end());
+  return unsaved;
+}
+
+}  // namespace volfs

@@ -1,0 +1,53 @@
+#include "blockstore/sync/foreground.h"
+
+#include <algorithm>
+
+namespace volfs {
+namespace {
+
+// Another one's step is about as long as that.
+constexpr Nanoseconds kAnothersStep = std::chrono::milliseconds(1);
+
+}  // namespace
+
+bool Foreground::BusyLocked(Nanoseconds now) {
+  uint64_t requests = 0;
+  for (const Stripe& stripe : stripes_) requests += stripe.requests.load(std::memory_order_relaxed);
+  if (requests != seen_) quiet_at_ = now + kQuiet;
+  seen_ = requests;
+  return now < quiet_at_;
+}
+
+bool Foreground::Busy() {
+  MutexLock lock(mu_);
+  return BusyLocked(MonotonicNow());
+}
+
+Nanoseconds Foreground::TryStep() {
+  MutexLock lock(mu_);
+  const Nanoseconds now = MonotonicNow();
+  if (BusyLocked(now)) {
+    if (now < next_step_) return next_step_ - now;
+    if (stepping_ > 0) return kAnothersStep;
+  }
+  ++stepping_;
+  return Nanoseconds{0};
+}
+
+void Foreground::EndStep(Nanoseconds taken) {
+  MutexLock lock(mu_);
+  --stepping_;
+  RestLocked(taken);
+}
+
+void Foreground::Rest(Nanoseconds taken) {
+  MutexLock lock(mu_);
+  RestLocked(taken);
+}
+
+void Foreground::RestLocked(Nanoseconds taken) {
+  const Nanoseconds rest = std::min<Nanoseconds>(kRests * taken, kLongestRest);
+  next_step_ = std::max(next_step_, MonotonicNow() + rest);
+}
+
+}  // namespace volfs

@@ -1,0 +1,390 @@
+// How Volume makes things durable, in the order of writes of ARCHITECTURE.md: data before map, map
+// before freeing, look and mark under one range lock.
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/base/zeros.h"
+#include "blockstore/volume/volume.h"
+
+namespace volfs {
+
+Status Volume::Sync() {
+  if (node_.catalog().read_only()) return OkStatus();  // nothing was written
+  if (Sabotaged(Sabotage::kSyncDoesNotWait) && PendingWork() == 0) return head()->SyncFile();
+  return slot_.Run([this] { return CommitBatch({}); });
+}
+
+Status Volume::Conclude(Durability durability) {
+  if (durability == Durability::kWithSync || Sabotaged(Sabotage::kAckBeforeItsSync)) {
+    return OkStatus();
+  }
+  return Sync();
+}
+
+void Volume::NoteUnsynced() {
+  if (!noted_.load(std::memory_order_relaxed) && !noted_.exchange(true)) node_.unsynced().Add(id_);
+}
+
+Status Volume::SyncWith(const CatalogChange& extra) {
+  return slot_.RunAlone([&] { return CommitBatch(extra); });
+}
+
+uint64_t Volume::PendingWork() const {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load() || read_only_.load(std::memory_order_acquire)) return 0;
+  Layer* const now = head();
+  return now->pending_blocks() + (now->RecordDirty() ? 1 : 0);
+}
+
+Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
+  Status done = CommitTaken(extra, room);
+  NoteTrouble(done);
+  return done;
+}
+
+Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
+  // What it has taken from the pending sets is not in the catalog yet.
+  const MapUses::Use use = map_uses_.Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load() || refused()) return OkStatus();  // nobody could write to the latter
+  VOLFS_TRY(CheckWritable());
+  VOLFS_TRY(LearnSize());  // of a size that is not known nothing can be acknowledged
+  struct Taken {
+    Layer* layer;
+    PresenceRuns runs;
+    LayerRecord record;
+  };
+  std::vector<Layer*> layers = unrecorded_;
+  layers.push_back(head());
+  std::vector<Taken> taken;
+  for (Layer* const layer : layers) {
+    // The set before the record: a block in it means that its file is in the record.
+    PresenceRuns runs;
+    if (!Sabotaged(Sabotage::kPendingAfterSync)) runs = layer->TakePending();
+    taken.push_back({layer, std::move(runs), layer->record()});
+  }
+  VolumeRecord next = record();
+  next.size_bytes = taken.back().record.size_bytes;  // one size for both, if it is growing just now
+  // Data before map: only now, after what is to be committed was taken. What is written from here
+  // on is in a later batch.
+  const bool syncs = !Sabotaged(Sabotage::kSkipDataSync) && !Sabotaged(Sabotage::kCommitBeforeSync);
+  for (const Taken& t : taken) {
+    if (!syncs) break;
+    if (const Status synced = t.layer->SyncFile(); !synced.ok()) {
+      LookForLoss(synced.error());
+      if (!Sabotaged(Sabotage::kRetrySync)) return Fail(synced.error());
+      VOLFS_TRY(t.layer->SyncFile());
+    }
+  }
+  for (Taken& t : taken) {
+    if (!Sabotaged(Sabotage::kPendingAfterSync)) break;
+    t.runs = t.layer->TakePending();
+    t.record = t.layer->record();
+  }
+  CatalogChange change;
+  for (const Taken& t : taken) {
+    if (Sabotaged(Sabotage::kSnapshotUnflushed) && t.layer != taken.back().layer) continue;
+    if (t.layer->RecordDirty()) change.emplace_back(PutLayer{t.record});
+    if (!t.runs.empty()) change.emplace_back(SetPresence{t.layer->id(), t.runs});
+  }
+  {
+    MutexLock lock(meta_mu_);
+    // Times alone are no reason for a commit (contract.md: durable at close).
+    next.attributes = committed_.attributes;
+    if (!(next == committed_)) change.emplace_back(PutVolume{next});
+  }
+  change.insert(change.end(), extra.begin(), extra.end());
+  if (Sabotaged(Sabotage::kSizeNotCommitted)) {
+    std::erase_if(change,
+                  [](const CatalogOp& op) { return std::holds_alternative<PutVolume>(op); });
+  }
+  if (change.empty()) return node_.catalog().CheckPresent();
+  if (Sabotaged(Sabotage::kAckBeforeCommit) && extra.empty()) {
+    for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
+    return OkStatus();
+  }
+  if (const Status committed = node_.catalog().Commit(std::move(change), room); !committed.ok()) {
+    for (Taken& t : taken) {
+      if (!Sabotaged(Sabotage::kLosePendingOnRefusal)) t.layer->RestorePending(std::move(t.runs));
+    }
+    // Nothing was acknowledged and nothing lost: the next sync tries again.
+    if (RefusedCleanly(committed.error())) return committed;
+    return Fail(committed.error());
+  }
+  for (const Taken& t : taken) {
+    if (Sabotaged(Sabotage::kCommitBeforeSync)) VOLFS_TRY(t.layer->SyncFile());
+    t.layer->Committed(t.record);
+  }
+  unrecorded_.clear();
+  MutexLock lock(meta_mu_);
+  committed_ = std::move(next);
+  // Nothing was shown through since the sets were taken: that is alone in the slot, too.
+  std::move(pins_.begin(), pins_.end(), std::back_inserter(released_pins_));
+  pins_.clear();
+  return OkStatus();
+}
+
+// After a sync that failed: for all other volumes of the node, too, if the reason is theirs as
+// well.
+void Volume::LookForLoss(const Error& error) {
+  (void)node_.catalog().CheckPresent();
+  if (error.os_errno == EROFS) node_.catalog().Fence(error.message, true);
+}
+
+Status Volume::CloseGate(Nanoseconds patience) {
+  if (gate_.Close(MonotonicNow() + patience)) return OkStatus();
+  return Error{Errc::kBusy, Text(name(),
+                                 ": its writes in flight did not end within 1 s; try again, or "
+                                 "look at the node's disk")};
+}
+
+Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds patience) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
+  Instant instant{};
+  VOLFS_TRY(slot_.RunAlone([&]() -> Status {
+    VOLFS_ASSIGN(instant, PutLayerOver(extra, patience));
+    return OkStatus();
+  }));
+  return instant;
+}
+
+Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds patience) {
+  const bool drains = !Sabotaged(Sabotage::kSkipDrain);
+  if (drains) VOLFS_TRY(CloseGate(patience));
+  if (native()) {
+    gate_.Open();
+    return CloneFile(extra);
+  }
+  const uint64_t size = size_bytes();
+  Layer* const old = head();
+  LayerRecord record;
+  record.id = NewId();
+  record.parent = old->id();
+  record.size_bytes = size;
+  record.parent_bytes = size;
+  Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
+  Instant instant{nullptr, old};
+  {
+    WriterLock lock(map_mu_);
+    head_ = fresh;
+    // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
+    instant.image = std::make_shared<FrozenImage>(context_.layers, map_, size, context_.block_size);
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.head = fresh->id();
+  }
+  unrecorded_.push_back(old);
+  if (drains) gate_.Open();
+  VOLFS_TRY(CommitBatch(extra(*old), Room::kGrow));
+  return instant;
+}
+
+WantedReads& Volume::NoteWantedReads() {
+  if (owned_wanted_ == nullptr) owned_wanted_ = std::make_unique<WantedReads>();
+  wanted_.store(owned_wanted_.get(), std::memory_order_release);
+  return *owned_wanted_;
+}
+
+Result<bool> Volume::AnyInherited(const BlockRange& range) {
+  constexpr int kExtentsAtOnce = 4096;  // writers wait for so many
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  for (uint64_t block = range.first;;) {
+    ReaderLock lock(map_mu_);
+    for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
+      if (block >= std::min(range.end(), map_.size())) return false;
+      const Extent extent = map_.Find(block);
+      if (extent.layer != LayerRef::kHole && extent.layer != head_->ref()) return true;
+      block = extent.end();
+    }
+  }
+}
+
+Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data,
+                                 std::span<std::byte> read_back) {
+  const uint32_t bs = context_.block_size;
+  VOLFS_ASSIGN(const std::optional<uint64_t> wrote,
+               HydrateRuns(range, [&](const BlockRange& run, const Lookup& found) {
+                 const uint64_t from = (run.first - range.first) * bs;
+                 const uint64_t length = std::min<uint64_t>(run.count * bs, data.size() - from);
+                 return HydrateRun(run, found, data.subspan(from, length),
+                                   read_back.empty() ? read_back : read_back.subspan(from, length));
+               }));
+  return *wrote;
+}
+
+Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, const Lookup& found,
+                                                     std::span<const std::byte> bytes,
+                                                     std::span<std::byte> read_back) {
+  if (AllZero(bytes)) return std::optional(BlockState::kZero);
+  const uint64_t offset = run.first * context_.block_size;
+  VOLFS_TRY(found.head->WriteOnce(bytes, offset));
+  if (read_back.empty()) return std::optional(BlockState::kHere);
+  if (const Status written = found.head->WaitWritten({offset, bytes.size()}); !written.ok()) {
+    return Fail(written.error());
+  }
+  VOLFS_TRY(found.head->ReadBack(read_back, offset));
+  if (std::memcmp(bytes.data(), read_back.data(), bytes.size()) == 0) {
+    return std::optional(BlockState::kHere);
+  }
+  return Error{Errc::kIo, Text("bytes ", offset, " to ", offset + bytes.size(), " of ", name(),
+                               " on node ", node_.name(),
+                               " were read back as something else than the bytes written; look at "
+                               "its disk, then resume or cancel the clone")};
+}
+
+Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
+  const uint32_t bs = context_.block_size;
+  return HydrateRuns(
+      range, [&](const BlockRange& run, const Lookup& found) -> Result<std::optional<BlockState>> {
+        Layer& under = *context_.layers.Get(found.extent.layer);
+        VOLFS_ASSIGN(const bool shared,
+                     found.head->ShareFrom(under, {run.first * bs, run.count * bs}));
+        return shared ? std::optional(BlockState::kHere) : std::nullopt;
+      });
+}
+
+Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  VOLFS_TRY(CheckWritable());
+  VOLFS_TRY(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
+  const uint32_t bs = context_.block_size;
+  const Gate::Passage passage = gate_.Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  // Without a break from the look to the mark: a look at the commit would be too late, as the
+  // place is final and the user's bytes would be gone.
+  RangeLock::Guard guard;
+  if (!Sabotaged(Sabotage::kCopyWithoutLock)) guard = range_lock_.Lock(range);
+  uint64_t wrote = 0;
+  for (uint64_t block = range.first; block < range.end();) {
+    const Lookup found = Find(block);
+    const BlockRange run{block, std::min(range.end(), found.extent.end()) - block};
+    block = run.end();
+    if (found.extent.layer == LayerRef::kHole) continue;
+    const bool here = found.extent.layer == found.head->ref();
+    if (here && !Sabotaged(Sabotage::kCopyOverNewer) && !Sabotaged(Sabotage::kAbsentAtCommit)) {
+      continue;
+    }
+    const Result<std::optional<BlockState>> brought = bring(run, found);
+    if (!brought.ok()) {
+      (void)found.head->Punch({run.first * bs, run.count * bs});  // as in WriteFirst
+      return brought.error();
+    }
+    if (!brought.value()) return std::optional<uint64_t>();
+    const BlockState state = *brought.value();
+    if (here && state == BlockState::kHere && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
+    Mark(run, found.head, state);
+    if (state == BlockState::kHere) wrote += run.count * bs;
+  }
+  return std::optional(wrote);
+}
+
+Status Volume::WaitHydrated(const BlockRange& range) {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load()) return OkStatus();
+  const uint32_t bs = context_.block_size;
+  const Status written = head()->WaitWritten({range.first * bs, range.count * bs});
+  return written.ok() ? written : Fail(written.error());
+}
+
+Result<bool> Volume::PunchGarbage(Id layer) {
+  if (refused()) return Error{Errc::kCorrupt, Text(name(), ": ", failure())};
+  const uint32_t bs = context_.block_size;
+  const uint64_t blocks = BlocksFor(size_bytes(), bs);
+  // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
+  DataCursor cursor;
+  for (uint64_t block = 0; block < blocks;) {
+    const Result<MapUses::Use> use = UseMap();
+    // One step: a deletion elsewhere waits no longer than that for us.
+    const Epoch::Reader reader = context_.epoch.Enter();
+    // What froze of it since is for the reclaimer; the rest goes with it.
+    if (deleted_.load()) return record().head == layer;
+    if (!use.ok()) return use.error();
+    const Lookup found = Find(block);
+    if (found.head->id() != layer) return false;
+    const uint64_t end = std::min(found.extent.end(), blocks);
+    if (found.extent.layer == found.head->ref()) {
+      block = end;
+      continue;
+    }
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*found.head, block * bs));
+    if (!data) return true;
+    if (data->offset_bytes >= end * bs) {
+      block = end;
+      continue;
+    }
+    const uint64_t first = std::max(block, data->offset_bytes / bs);
+    const uint64_t last = std::min(end, BlocksFor(data->end(), bs));
+    const Gate::Passage passage = gate_.Enter();
+    const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
+    // Look again: a first write may have made it real since.
+    const Lookup again = Sabotaged(Sabotage::kPunchUnchecked) ? found : Find(first);
+    const uint64_t stop = std::min(last, again.extent.end());
+    if (again.head != found.head) return false;
+    if (again.extent.layer != again.head->ref()) {
+      VOLFS_TRY(again.head->Punch({first * bs, (stop - first) * bs}));
+    }
+    block = stop;
+  }
+  return true;
+}
+
+bool Volume::Recorded() {
+  bool recorded = false;
+  // Not while a batch runs: its commit may still fail.
+  (void)slot_.RunAlone([&] {
+    recorded = unrecorded_.empty();
+    return OkStatus();
+  });
+  return recorded;
+}
+
+Status Volume::Flatten(const CatalogChange& extra) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  VOLFS_TRY(head()->CreateFile());
+  if (!Sabotaged(Sabotage::kFlatWithGarbage)) VOLFS_TRY(PunchGarbage(head()->id()));
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    assert(unrecorded_.empty());
+    Layer* const flat = head();
+    LayerRecord layer_record = flat->record();
+    layer_record.parent = kNoId;
+    layer_record.parent_node.clear();
+    layer_record.parent_bytes = 0;
+    VolumeRecord next = record();
+    next.size_bytes = layer_record.size_bytes;
+    if (Sabotaged(Sabotage::kFlatBeforeSync)) {
+      // nothing
+    } else if (const Status synced = flat->SyncFile(); !synced.ok()) {
+      return Fail(synced.error());
+    }
+    CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
+    change.insert(change.end(), extra.begin(), extra.end());
+    if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
+      return RefusedCleanly(done.error()) ? done.error() : Fail(done.error());
+    }
+    {
+      MutexLock lock(meta_mu_);
+      committed_ = std::move(next);
+    }
+    // On disk it is flat from here on; in memory the old way of writing goes on, which is right for
+    // a flat layer too, until the writes in flight have ended.
+    while (!gate_.Close(MonotonicNow() + kGatePatience)) {
+    }
+    flat->BecomeFlat(layer_record);
+    {
+      WriterLock lock(map_mu_);
+      map_.Assign({0, map_.size()}, flat->ref());
+    }
+    gate_.Open();
+    return OkStatus();
+  });
+}
+
+}  // namespace volfs

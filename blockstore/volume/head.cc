@@ -1,0 +1,287 @@
+// Changes of a volume's head as a whole: another layer in its place, fewer bytes, blocks of its
+// parent shown through. Each is rare, and alone in the slot.
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/base/zeros.h"
+#include "blockstore/layer/fold.h"
+#include "blockstore/volume/volume.h"
+
+namespace volfs {
+
+Status Volume::ReplaceHead(const NewHead& make, Room room) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    // What an earlier instant froze must be recorded before the head that does it is gone.
+    VOLFS_TRY(CommitBatch({}));
+    VOLFS_TRY(CloseGate());
+    const Status done = ReplaceHeadClosed(make, room);
+    gate_.Open();
+    return done;
+  });
+}
+
+Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
+  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  VOLFS_TRY(CheckNotNative("this change"));
+  LayerRecord layer;
+  ExtentMap map;
+  VOLFS_TRY(make(layer, map));
+  assert(map.size() == BlocksFor(layer.size_bytes, context_.block_size));
+  VolumeRecord next = record();
+  next.head = layer.id;
+  next.size_bytes = layer.size_bytes;
+  next.attributes.mtime_ns = next.attributes.ctime_ns = WallNow().count();
+  const bool commits = !Sabotaged(Sabotage::kRevertUncommitted);
+  const CatalogChange change{PutLayer{layer}, PutVolume{next}};
+  if (const Status done = commits ? node_.catalog().Commit(change, room) : OkStatus(); !done.ok()) {
+    return RefusedCleanly(done.error()) ? done : Fail(done.error());
+  }
+  Layer* const fresh = context_.layers.Add(&node_, layer, LayerTable::Origin::kCatalog);
+  {
+    WriterLock lock(map_mu_);
+    head_ = fresh;
+    std::swap(map_, map);
+    size_bytes_.store(layer.size_bytes, std::memory_order_release);
+    cache_epoch_.fetch_add(1);
+  }
+  MutexLock lock(meta_mu_);
+  record_.head = next.head;
+  record_.size_bytes = next.size_bytes;
+  record_.attributes.ctime_ns = next.attributes.ctime_ns;
+  mtime_ns_.store(next.attributes.mtime_ns);
+  committed_ = std::move(next);
+  return OkStatus();
+}
+
+Status Volume::Shrink(uint64_t size_bytes, Cut what) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  VOLFS_TRY(Sync());  // with writers running, as for an instant
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    VOLFS_TRY(CloseGate());
+    const Status done = ShrinkClosed(size_bytes, what);
+    gate_.Open();
+    return done;
+  });
+}
+
+Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {
+  const uint32_t bs = context_.block_size;
+  std::array<std::byte, kDefaultBlockSize> block;
+  const std::span<std::byte> rest(block.data(), (bs - offset_bytes % bs) % bs);
+  VOLFS_ASSIGN(const size_t got, ReadAt(rest, offset_bytes));
+  if (!AllZero(rest.first(got))) return false;
+  const Result<uint64_t> data = SeekData(offset_bytes + rest.size());
+  if (data.ok()) return false;
+  if (data.error().code == Errc::kNoData) return true;
+  return data.error();
+}
+
+// The size is committed before the file is cut: a file that is too long is cut when it is opened
+// next (Layer::CheckSizeLocked), one that is too short could not be told from a damaged one.
+Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
+  const uint64_t old_bytes = this->size_bytes();
+  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  if (size_bytes >= old_bytes) return OkStatus();
+  if (what == Cut::kUnwritten) {
+    VOLFS_ASSIGN(const bool nothing, HoldsNothing(size_bytes));
+    if (!nothing) return Error{Errc::kProtected, Text(name(), " holds data past its new end")};
+  }
+  VOLFS_TRY(CommitBatch({}));
+  const uint32_t bs = context_.block_size;
+  const uint64_t blocks = BlocksFor(size_bytes, bs);
+  Layer* const shrunk = head();
+  PresenceRuns presence;
+  const BlockRange cut{size_bytes / bs, size_bytes % bs == 0 ? 0u : 1u};  // the block cut in two
+  const Lookup under = Find(cut.first);
+  const bool merges = cut.count > 0 && under.extent.layer != shrunk->ref() &&
+                      under.extent.layer != LayerRef::kHole &&
+                      !Sabotaged(Sabotage::kShrinkUnmerged);
+  if (merges) {
+    // What lies under it has more bytes than the volume will have, which must not come back when it
+    // grows again. Not marked before the commit: if that is refused nobody has seen it.
+    std::array<std::byte, kDefaultBlockSize> bytes;
+    const std::span<std::byte> kept(bytes.data(), size_bytes - cut.first * bs);
+    VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, kept, cut.first * bs));
+    VOLFS_TRY(shrunk->WriteAt(kept, cut.first * bs));
+    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
+    presence.Set(cut, BlockState::kHere);
+  }
+  LayerRecord layer = shrunk->record();
+  layer.size_bytes = size_bytes;
+  layer.parent_bytes = std::min(layer.parent_bytes, size_bytes);
+  VolumeRecord next = record();
+  next.size_bytes = size_bytes;
+  CatalogChange change{PutLayer{layer}, PutVolume{next}};
+  if (!shrunk->flat()) {
+    const uint64_t old_blocks = BlocksFor(old_bytes, bs);
+    if (old_blocks > blocks) presence.Set({blocks, old_blocks - blocks}, BlockState::kAbsent);
+    if (!presence.empty()) change.emplace_back(SetPresence{layer.id, presence});
+  }
+  if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
+    if (!RefusedCleanly(done.error())) return Fail(done.error());
+    if (merges) (void)shrunk->Punch({cut.first * bs, bs});
+    return done;
+  }
+  MutexLock growing(grow_mu_);  // FollowFile passes no gate, and would find the file uncut
+  {
+    WriterLock lock(map_mu_);
+    size_bytes_.store(size_bytes, std::memory_order_release);
+    cache_epoch_.fetch_add(1);
+    map_.Resize(blocks);
+    if (merges) map_.Assign(cut, shrunk->ref());
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.size_bytes = size_bytes;
+    committed_ = std::move(next);
+  }
+  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  // Grown again, an uncut file would show what was cut off.
+  if (const Status done = shrunk->Shrink(layer); !done.ok()) {
+    // It has shrunk, so no error that says "nothing happened".
+    return Fail({Errc::kIo, Text(name(), " has ", size_bytes,
+                                 " bytes now, but its file was not cut: ", done.error().message)});
+  }
+  // What a crash leaves past the size is cut, but of such a one it is kept (AdoptAfterCrash).
+  if (wants_native()) {
+    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
+  }
+  return OkStatus();
+}
+
+void Volume::Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
+  constexpr int kExtentsAtOnce = 4096;  // readers wait for so many
+  for (uint64_t block = range.first;;) {
+    WriterLock lock(map_mu_);
+    for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
+      if (block >= std::min(range.end(), map_.size())) return;
+      const Extent extent = map_.Find(block);
+      const uint64_t end = std::min({extent.end(), range.end(), map_.size()});
+      if (extent.layer == from) map_.Assign({block, end - block}, to);
+      block = end;
+    }
+  }
+}
+
+Status Volume::SinkHead(Fold& fold, const std::function<Result<bool>()>& small) {
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    VOLFS_TRY(CommitBatch({}));  // with writers running: little is left for those whom it holds up
+    VOLFS_ASSIGN(const bool still_small, small());
+    if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
+    const bool closes = !Sabotaged(Sabotage::kFoldHeadWritten);
+    if (closes) VOLFS_TRY(CloseGate(Node::kShapePatience));
+    const Status done = SinkHeadClosed(fold, small);
+    if (closes) gate_.Open();
+    return done;
+  });
+}
+
+Status Volume::SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small) {
+  VOLFS_TRY(CommitBatch({}));
+  VOLFS_ASSIGN(const bool still_small, small());
+  if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
+  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  assert(head() == fold.from() && unrecorded_.empty());
+  VOLFS_TRY(fold.Find());
+  Layer* const under = fold.to();
+  if (const Status copied = fold.CopyAll(); !copied.ok()) {
+    fold.Abandon();
+    return copied;
+  }
+  CatalogChange change = fold.Change();
+  VolumeRecord next = record();
+  next.head = under->id();
+  change.emplace_back(PutVolume{next});
+  change.emplace_back(DeleteLayer{fold.from()->id()});
+  if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
+    if (!RefusedCleanly(done.error())) return Fail(done.error());
+    fold.Abandon();
+    return done;
+  }
+  {
+    MutexLock lock(meta_mu_);
+    record_.head = next.head;
+    committed_ = std::move(next);
+  }
+  fold.Settle();
+  for (const PresenceRun& run : fold.slice().moved) {
+    Redirect({run.first, run.count}, fold.from()->ref(), fold.RefOf(run));
+  }
+  WriterLock lock(map_mu_);
+  head_ = under;
+  if (under->flat()) map_.Assign({0, map_.size()}, under->ref());
+  return OkStatus();
+}
+
+Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
+                           std::shared_ptr<const void> pin) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  // In the slot: a batch must see the presence and the record of one moment.
+  return slot_.RunAlone([&]() -> Status {
+    VOLFS_TRY(CheckWritable());
+    const Gate::Passage passage = gate_.Enter();
+    const Epoch::Reader reader = context_.epoch.Enter();
+    const uint32_t bs = context_.block_size;
+    Layer* const over = head();
+    if (over->record().parent != frozen) {
+      return Error{Errc::kWrongRegion, Text(name(), ": it shares nothing with that source")};
+    }
+    const uint64_t first = range.offset_bytes / bs;
+    const BlockRange blocks{first, BlocksFor(range.end(), bs) - first};
+    // The gap between what is shown so far and this range would show the parent, too.
+    const uint64_t gap = std::min(BlocksFor(over->record().parent_bytes, bs), first);
+    const RangeLock::Guard guard = range_lock_.Lock({gap, blocks.end() - gap});
+    for (uint64_t block = first; block < blocks.end();) {
+      const Lookup found = Find(block);
+      if (found.extent.layer == over->ref()) {
+        return Error{Errc::kWrongRegion, Text(name(), ": this range was written to already")};
+      }
+      block = found.extent.end();
+    }
+    if (range.end() > size_bytes()) VOLFS_TRY(GrowTo(range.end()));
+    for (uint64_t block = gap; block < first;) {
+      const Extent extent = Find(block).extent;
+      const uint64_t end = std::min(extent.end(), first);
+      if (extent.layer == LayerRef::kHole && !Sabotaged(Sabotage::kShareLeavesGap)) {
+        over->MarkPending({block, end - block}, BlockState::kZero);
+      }
+      block = end;
+    }
+    if (!Sabotaged(Sabotage::kShareUnpinned)) {
+      MutexLock lock(meta_mu_);
+      pins_.push_back(std::move(pin));
+    }
+    over->ShowParent(blocks, std::min(range.end(), image.size_bytes()));
+    WriterLock lock(map_mu_);
+    map_.Assign(blocks, LayerRef::kHole);
+    for (uint64_t block = first; block < std::min(blocks.end(), image.map().size());) {
+      const Extent extent = image.map().Find(block);
+      const uint64_t end = std::min({extent.end(), blocks.end(), image.map().size()});
+      map_.Assign({block, end - block}, extent.layer);
+      block = end;
+    }
+    mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+    NoteUnsynced();
+    return OkStatus();
+  });
+}
+
+bool Volume::Untouched() {
+  const Result<std::optional<uint64_t>> data = head()->FirstData(0);
+  return head()->flat() && data.ok() && !data.value();
+}
+
+void Volume::ReleasePins() {
+  std::vector<std::shared_ptr<const void>> gone;  // outlives the lock: what ends may free space
+  MutexLock lock(meta_mu_);
+  gone.swap(released_pins_);
+}
+
+}  // namespace volfs

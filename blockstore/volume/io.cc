@@ -1,0 +1,290 @@
+// The data path of Volume. What each request costs, once the file is open and the map loaded:
+//   all      a MapUses::Use, which keeps the map: an atomic addition and a subtraction.
+//   ReadAt   per extent: one shared lock for the lookup, one pread into the caller's buffer.
+//   WriteAt  in place, per extent: one shared lock, one pwrite from the caller's buffer.
+//            first write: besides, the range lock, two short exclusive locks, and for a partial
+//            block one pread and a copy of at most one block at each end.
+// A write asks besides whether the node's reserve is whole: one load. Both enter the epoch, writes
+// the gate too: an atomic increment and decrement each, on a counter
+// that few threads share. Both are noted, which is one addition more (foreground.h). Neither
+// allocates or touches the catalog.
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cstring>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/layer/map_loader.h"
+#include "blockstore/volume/volume.h"
+
+namespace volfs {
+namespace {
+
+constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, on the stack
+
+}  // namespace
+
+Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  node_.foreground().Note();
+  const uint64_t size = size_bytes();
+  if (offset_bytes >= size) return size_t{0};
+  out = out.first(std::min<uint64_t>(out.size(), size - offset_bytes));
+  const Epoch::Reader reader = context_.epoch.Enter();
+  size_t done = 0;
+  while (done < out.size()) {
+    const uint64_t at = offset_bytes + done;
+    const Lookup found = Find(at / context_.block_size);
+    VOLFS_ASSIGN(const size_t got, ReadExtent(context_.layers, found.extent, context_.block_size,
+                                              out.subspan(done), at));
+    if (found.extent.layer != found.head->ref() && found.extent.layer != LayerRef::kHole) {
+      if (WantedReads* const wanted = wanted_.load(std::memory_order_acquire)) wanted->Add(at);
+    }
+    done += got;
+  }
+  return done;
+}
+
+Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  VOLFS_TRY(CheckWritable());
+  node_.foreground().Note();
+  if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
+    return Error{Errc::kFileTooBig, Text(name(), ": a write at byte ", offset_bytes,
+                                         " is past the greatest size of a volume")};
+  }
+  VOLFS_TRY(CheckRoom({offset_bytes, data.size()}));
+  const Gate::Passage passage = gate_.Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint64_t end = offset_bytes + data.size();
+  if (end > size_bytes() && !data.empty()) VOLFS_TRY(GrowTo(end));
+  while (offset_bytes < end) {
+    const Lookup found = Find(offset_bytes / context_.block_size);
+    size_t wrote = 0;
+    if (found.extent.layer == found.head->ref()) {
+      wrote = std::min(end, found.extent.end() * context_.block_size) - offset_bytes;
+      VOLFS_TRY(found.head->WriteAt(data.first(wrote), offset_bytes));
+    } else {
+      VOLFS_ASSIGN(wrote, WriteFirst(data, offset_bytes));
+    }
+    offset_bytes += wrote;
+    data = data.subspan(wrote);
+  }
+  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  return OkStatus();
+}
+
+// The room that a piece of the reserve has left is for commits alone.
+Status Volume::CheckHasRoom(const ByteRange& range) {
+  const Status whole = node_.catalog().CheckReserve();  // before any lock: it may be made so now
+  if (whole.ok()) return whole;
+  if (range.end() > size_bytes()) return whole;
+  const Epoch::Reader reader = context_.epoch.Enter();
+  for (uint64_t at = range.offset_bytes; at < range.end();) {
+    const Lookup found = Find(at / context_.block_size);
+    if (found.extent.layer != found.head->ref()) return whole;
+    VOLFS_ASSIGN(const std::optional<ByteRange> data, found.head->NextData(at));
+    if (!data || data->offset_bytes > at) return whole;
+    at = std::min(data->end(), found.extent.end() * context_.block_size);
+  }
+  return OkStatus();
+}
+
+Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes) {
+  const uint32_t bs = context_.block_size;
+  const uint64_t first = offset_bytes / bs;
+  const BlockRange wanted{first, BlocksFor(offset_bytes + data.size(), bs) - first};
+  const RangeLock::Guard guard = range_lock_.Lock(wanted);
+  const Lookup under = Find(first);
+  if (under.extent.layer == under.head->ref()) return size_t{0};  // somebody was first
+  const BlockRange blocks{first, std::min(wanted.end(), under.extent.end()) - first};
+  const uint64_t end = std::min(offset_bytes + data.size(), blocks.end() * bs);
+  if (const Status done = WriteMerged(data.first(end - offset_bytes), offset_bytes, under);
+      !done.ok()) {
+    // A part of it may be in the file, which nobody can see: free it, if that is possible.
+    (void)under.head->Punch({first * bs, blocks.count * bs});
+    return done.error();
+  }
+  Mark(blocks, under.head, BlockState::kHere);
+  NoteUnsynced();
+  return end - offset_bytes;
+}
+
+// Writes whole blocks: `data`, completed at both ends with what lies under it. The blocks are
+// clipped to the volume's size, as layer files are exactly that long.
+Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes,
+                           const Lookup& under) {
+  const uint32_t bs = context_.block_size;
+  assert(bs <= kMaxBlockSize);
+  while (!data.empty()) {
+    const uint64_t block_start = offset_bytes / bs * bs;
+    const uint64_t volume_end = size_bytes();
+    const uint64_t block_end = std::min(block_start + bs, volume_end);
+    const uint64_t data_end = offset_bytes + data.size();
+    size_t part = 0;
+    if (offset_bytes == block_start && data_end >= block_end) {
+      // Whole blocks up to the last boundary (or the end of the volume): straight from the caller.
+      part = (data_end >= volume_end ? data_end : data_end / bs * bs) - offset_bytes;
+      VOLFS_TRY(under.head->WriteAt(data.first(part), offset_bytes));
+    } else {
+      std::array<std::byte, kMaxBlockSize> merged;
+      const std::span<std::byte> block(merged.data(), block_end - block_start);
+      if (Sabotaged(Sabotage::kPartialNotMerged)) {
+        merged.fill(std::byte{0});
+      } else {
+        VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, block, block_start));
+      }
+      part = std::min(data_end, block_end) - offset_bytes;
+      std::memcpy(block.data() + (offset_bytes - block_start), data.data(), part);
+      VOLFS_TRY(under.head->WriteAt(block, block_start));
+    }
+    data = data.subspan(part);
+    offset_bytes += part;
+  }
+  return OkStatus();
+}
+
+Status Volume::Discard(ByteRange range) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  FollowFile();
+  VOLFS_TRY(CheckWritable());
+  const uint64_t size = size_bytes();
+  if (range.offset_bytes >= size) return OkStatus();
+  const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
+  for (uint64_t at = range.offset_bytes; at < end;) {
+    // Anew for each step: no instant, and nobody who frees space, waits for terabytes.
+    const Gate::Passage passage = gate_.Enter();
+    const Epoch::Reader reader = context_.epoch.Enter();
+    VOLFS_ASSIGN(at, DiscardStep({at, end - at}));
+  }
+  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  return OkStatus();
+}
+
+// Discards the first part of `range`, at most up to the end of an extent; returns where it ends.
+Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
+  const uint32_t bs = context_.block_size;
+  const uint64_t at = range.offset_bytes;
+  const Lookup found = Find(at / bs);
+  uint64_t stop = std::min(range.end(), found.extent.end() * bs);
+  if (found.extent.layer == LayerRef::kHole) return stop;
+  if (found.extent.layer != found.head->ref()) {
+    // A record has to say that the blocks are hidden, and this frees nothing.
+    VOLFS_TRY(node_.catalog().CheckReserve());
+    VOLFS_TRY(DiscardInherited({at, stop - at}));
+    return stop;
+  }
+  if (stop - at > Layer::kPunchBytes) {
+    VOLFS_ASSIGN(const std::optional<uint64_t> data, found.head->FirstData(at));
+    if (!data || *data > at) return std::min(stop, data ? *data : stop);
+    stop = std::min(stop, (at / Layer::kPunchBytes + 1) * Layer::kPunchBytes);
+  }
+  // What is in the head is overwritten with zeros by a hole in its file; it stays "here".
+  VOLFS_TRY(found.head->Punch({at, stop - at}));
+  return stop;
+}
+
+// `range` was inherited when it was looked up. Whole blocks become "zero", which hides what lies
+// under them for good; parts of blocks are merge-written with zeros.
+Status Volume::DiscardInherited(const ByteRange& range) {
+  const uint32_t bs = context_.block_size;
+  const bool to_the_end = range.end() == size_bytes();
+  const uint64_t first = BlocksFor(range.offset_bytes, bs);
+  const uint64_t last = to_the_end ? BlocksFor(range.end(), bs) : range.end() / bs;
+  if (first >= last) return WriteZeros(range);
+  if (range.offset_bytes < first * bs) {
+    VOLFS_TRY(WriteZeros({range.offset_bytes, first * bs - range.offset_bytes}));
+  }
+  {
+    const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
+    for (uint64_t block = first; block < last;) {
+      const Lookup found = Find(block);
+      const uint64_t stop = std::min(last, found.extent.end());
+      if (found.extent.layer == found.head->ref()) {
+        // Not past the range: the last block may have been appended to since.
+        VOLFS_TRY(found.head->Punch({block * bs, std::min(stop * bs, range.end()) - block * bs}));
+      } else if (found.extent.layer != LayerRef::kHole) {
+        const bool absent = Sabotaged(Sabotage::kDiscardAsAbsent);
+        Mark({block, stop - block}, found.head, absent ? BlockState::kAbsent : BlockState::kZero);
+        NoteUnsynced();
+      }
+      block = stop;
+    }
+  }
+  if (range.end() > last * bs) return WriteZeros({last * bs, range.end() - last * bs});
+  return OkStatus();
+}
+
+// `range` is a part of one or two blocks.
+Status Volume::WriteZeros(const ByteRange& range) {
+  static constexpr std::array<std::byte, 2 * kMaxBlockSize> kZeros{};
+  assert(range.length_bytes <= kZeros.size());
+  for (uint64_t at = range.offset_bytes; at < range.end();) {
+    const Lookup found = Find(at / context_.block_size);
+    const std::span<const std::byte> zeros(kZeros.data(), range.end() - at);
+    if (found.extent.layer != found.head->ref()) {
+      VOLFS_ASSIGN(const size_t wrote, WriteFirst(zeros, at));
+      at += wrote;
+      continue;
+    }
+    const uint64_t stop = std::min(range.end(), found.extent.end() * context_.block_size);
+    VOLFS_TRY(found.head->WriteAt(zeros.first(stop - at), at));
+    at = stop;
+  }
+  return OkStatus();
+}
+
+Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  FollowFile();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint64_t size = size_bytes();
+  DataCursor starts(DataCursor::Wanted::kStart);
+  for (uint64_t at = offset_bytes; at < size;) {
+    const Extent extent = Find(at / context_.block_size).extent;
+    VOLFS_ASSIGN(const std::optional<ByteRange> data,
+                 DataInExtent(context_.layers, extent, context_.block_size, at, starts));
+    if (data && data->offset_bytes < size) return data->offset_bytes;
+    at = extent.end() * context_.block_size;
+  }
+  return Error{Errc::kNoData, Text(name(), ": no data at or after byte ", offset_bytes)};
+}
+
+Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
+  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  FollowFile();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint64_t size = size_bytes();
+  if (offset_bytes >= size) {
+    return Error{Errc::kNoData, Text(name(), ": byte ", offset_bytes, " is past its end")};
+  }
+  // Of this call alone, as the head is written. A layer under it that many extents are in is asked
+  // once for each range of its data.
+  DataCursor cursor;
+  while (offset_bytes < size) {
+    const Extent extent = Find(offset_bytes / context_.block_size).extent;
+    VOLFS_ASSIGN(const std::optional<ByteRange> data,
+                 DataInExtent(context_.layers, extent, context_.block_size, offset_bytes, cursor));
+    if (!data || data->offset_bytes > offset_bytes) return offset_bytes;
+    offset_bytes = data->end();
+  }
+  return size;
+}
+
+// `ls` and `status` ask for it of all volumes: who looks shall not join those who hang, nor wait
+// for a lock that they hold.
+Result<uint64_t> Volume::AllocatedBytes() {
+  if (node().directory().calls()->slow()) {
+    // What was never counted is no hole.
+    return std::min(last_allocated_bytes_.load(), size_bytes());
+  }
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load()) return uint64_t{0};
+  VOLFS_ASSIGN(const uint64_t bytes,
+               ChainBytes(context_.layers, head(), size_bytes(), context_.block_size));
+  last_allocated_bytes_ = bytes;
+  return bytes;
+}
+
+}  // namespace volfs

@@ -1,0 +1,96 @@
+// The map of a volume: loaded when it is used, given back when it was not for long. In between, all
+// that it says is in the catalogs.
+#include <cassert>
+#include <utility>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/sabotage.h"
+#include "blockstore/layer/map_loader.h"
+#include "blockstore/volume/volume.h"
+
+namespace volfs {
+
+// The use first: from then on nobody takes away what it finds, or loads.
+Result<MapUses::Use> Volume::UseMap() {
+  MapUses::Use use = map_uses_.Enter();
+  if (!map_uses_.loaded()) VOLFS_TRY(Load());
+  return use;
+}
+
+Status Volume::Load() {
+  MutexLock loading(load_mu_);
+  if (map_uses_.loaded()) return OkStatus();
+  if (refused()) return Error{Errc::kCorrupt, Text(name(), ": ", failure())};
+  const Gate::Passage stay = node_.shape().Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  // Its layers may be gone, but for those who have it open.
+  if (deleted_.load() && readers() + writers() == 0) {
+    return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  }
+  Layer* const top = head();
+  assert(top->pending_blocks() == 0 || Sabotaged(Sabotage::kGiveBackPending));
+  Result<ExtentMap> map = LoadMap(context_.layers, top, context_.block_size);
+  if (!map.ok()) {
+    if (map.error().code == Errc::kCorrupt) Refuse(map.error().message);
+    return map.error();
+  }
+  SetMap(std::move(map.value()));
+  return OkStatus();
+}
+
+void Volume::SetMap(ExtentMap map) {
+  WriterLock lock(map_mu_);
+  map_ = std::move(map);
+  map_uses_.Loaded();
+}
+
+ExtentMap Volume::MapCopy() {
+  ReaderLock lock(map_mu_);
+  return map_;
+}
+
+bool Volume::GiveBackMap(Nanoseconds idle) {
+  if (!map_uses_.loaded()) return false;
+  ExtentMap gone;  // outlives the locks: to free a large one takes long
+  MutexLock loading(load_mu_);
+  const uint64_t uses = map_uses_.Look();
+  const bool used = MapUses::InUse(uses) || OpenOrChanging();
+  const Nanoseconds now = MonotonicNow();
+  if (used || uses != last_uses_) idle_since_ = now;
+  last_uses_ = uses;
+  if (used || now - idle_since_ < idle || !MapIsRecorded()) return false;
+  if (!map_uses_.TakeAway(uses)) return false;
+  WriterLock lock(map_mu_);
+  std::swap(map_, gone);
+  return true;
+}
+
+bool Volume::OpenOrChanging() const {
+  if (native()) return true;
+  MutexLock lock(open_mu_);
+  return readers_ + writers_ > 0 || deleting_ || reverting_;
+}
+
+// Would the catalog of this node say the same? Layers that an instant froze and could not record
+// yet (unrecorded_) need no look: the head over them is not recorded either. Of a layer of another
+// node, that node's catalog would be asked, which may hang; so nothing else is asked of it here.
+bool Volume::MapIsRecorded() const {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (deleted_.load() || read_only_.load() || node_.catalog().fenced()) return false;
+  Layer* const top = head();
+  const bool pending = top->pending_blocks() > 0 && !Sabotaged(Sabotage::kGiveBackPending);
+  if (pending || top->RecordDirty()) return false;
+  {
+    MutexLock lock(meta_mu_);
+    if (!pins_.empty()) return false;
+  }
+  // It ends, or LoadMap would have refused it.
+  for (const Layer* layer = top; layer != nullptr && layer->node() == &node_;) {
+    const Id parent = layer->record().parent;
+    if (parent == kNoId) return true;
+    layer = layer->lost_parent() != nullptr ? nullptr : context_.layers.Find(parent);
+  }
+  return false;
+}
+
+}  // namespace volfs

@@ -1,0 +1,404 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blockstore/base/error.h"
+#include "blockstore/base/runtime.h"
+#include "blockstore/catalog/catalog.h"
+#include "blockstore/layer/image.h"
+#include "blockstore/layer/layer_table.h"
+#include "blockstore/node/node.h"
+#include "blockstore/sync/epoch.h"
+#include "blockstore/sync/gate.h"
+#include "blockstore/sync/map_uses.h"
+#include "blockstore/sync/range_lock.h"
+#include "blockstore/sync/sync_slot.h"
+#include "blockstore/sync/wanted_reads.h"
+
+namespace volfs {
+
+class Fold;
+
+// What all volumes of one store share.
+struct VolumeContext {
+  LayerTable& layers;
+  Epoch& epoch;
+  uint32_t block_size;
+};
+
+// Of a clone: is what is copied read back and compared? kDone: it was, all of it.
+enum class Verification : uint8_t { kNone, kWanted, kDone };
+
+// One volume: a size and a live map from blocks to layers, of which the head is written.
+//
+// It behaves like a disk with a volatile write cache: Sync makes durable what was written before
+// the call; what was not synced is, sector by sector, old or new after a crash.
+//
+// The two paths of a write (design: "the range lock"):
+//   - a block that is in the head already: one pwrite in place. No exclusive lock, no catalog, no
+//     allocation; one shared lock for the lookup. A flat head (a volume without snapshots) has
+//     only such blocks.
+//   - a first write: the range's exclusive lock is held without a break over: look again whether
+//     the block is still not in the head; merge with what lies under it if only a part is written;
+//     pwrite whole blocks; mark them in the map and in the head's pending set.
+//
+// Invariants:
+//   V1  every map entry names a layer of this volume's chain, or LayerRef::kHole;
+//   V2  a block is mapped to the head only after its bytes are in the head's file;
+//   V3  only blocks mapped to the head are overwritten in place;
+//   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes();
+//   V5  whoever looks at the map or changes it has a MapUses::Use from before it was loaded for him
+//       until what he did is in it and, as pending, in its layers; so has a batch. Where the map is
+//       not in memory, the catalogs say all that it would.
+//
+// Thread-safety: all methods from any thread.
+// Locks, in order: slot_ (a batch runs) > gate_ > load_mu_ > range_lock_ > map_mu_, meta_mu_ or
+// open_mu_ (leaves).
+class Volume {
+ public:
+  // `record` is in the catalog already, or is about to be.
+  Volume(const VolumeContext& context, Node& node, VolumeRecord record, Layer* head);
+  ~Volume();
+  Volume(const Volume&) = delete;
+  Volume& operator=(const Volume&) = delete;
+
+  [[nodiscard]] Id id() const { return id_; }
+  [[nodiscard]] Node& node() const { return node_; }
+  [[nodiscard]] std::string name() const VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
+  [[nodiscard]] VolumeRecord record() const VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] Verification verification() const { return verification_.load(); }
+  void set_verification(Verification now) { verification_.store(now); }
+  // May the kernel serve it by itself from the next open on (io=native)?
+  [[nodiscard]] bool wants_native() const { return wants_native_.load(); }
+  void set_wants_native(bool wants) { wants_native_.store(wants); }
+
+  // --- the map (volume/map.cc) ---------------------------------------------------------------
+
+  // Builds the map from the catalogs if it is not in memory, and keeps it there. Everything below
+  // that reads or writes bytes calls it itself. kNotFound: it was deleted, and nobody has it open.
+  // kCorrupt: it is refused, or is from now on, as its map cannot be so.
+  Result<MapUses::Use> UseMap() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
+  void SetMap(ExtentMap map) VOLFS_EXCLUDES(map_mu_);  // of a volume just made
+  [[nodiscard]] bool loaded() const { return map_uses_.loaded(); }
+  // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
+  // this tell, and if the catalog of this volume's node says all that it does; true if it has.
+  // Waits for no request; for this node at most, as PendingWork. Cost where nothing is freed: some
+  // short locks if the map is in memory, else one load.
+  bool GiveBackMap(Nanoseconds idle) VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
+
+  // --- bytes ---------------------------------------------------------------------------------
+
+  // Fills `out` from `offset_bytes`; returns how many bytes there were before the end.
+  Result<size_t> ReadAt(std::span<std::byte> out, uint64_t offset_bytes);
+  // Writes all of `data`, growing the volume if it ends past size_bytes().
+  Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes);
+  // The range reads as zeros from now on and its space is freed. Clipped to size_bytes(). A large
+  // one is discarded in steps: an instant meanwhile shows some of it, and waits for one step.
+  Status Discard(ByteRange range);
+  // Durable: what was written, discarded and resized before the call, and the identity of all
+  // layers under it. After an error the volume is read-only until the next mount.
+  Status Sync();
+  // When a change of bytes or size has to be durable: with the next Sync, or when the call that
+  // made it returns (O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC, a mount with the option sync).
+  enum class Durability : uint8_t { kWithSync, kAtReturn };
+  // Requires: the caller has made a change (WriteAt, Discard, Grow, ShowThrough) and is about to
+  // acknowledge it. Makes it durable if it has to be; an error is as one of Sync. Cost: nothing, or
+  // one Sync, which all callers of one moment share.
+  Status Conclude(Durability durability);
+  // SEEK_DATA / SEEK_HOLE over the logical contents: what a clone has not copied yet is data.
+  // kNoData past the last data (SEEK_DATA) or past the end.
+  Result<uint64_t> SeekData(uint64_t offset_bytes);
+  Result<uint64_t> SeekHole(uint64_t offset_bytes);
+  // As ChainBytes (map_loader.h) of the head.
+  Result<uint64_t> AllocatedBytes();
+
+  // --- size, names, attributes ---------------------------------------------------------------
+
+  // Grows to `size_bytes` (no-op if it is not larger); durable with the next Sync.
+  // kFileTooBig past the type's greatest size, or what the node's filesystem can hold.
+  Status Grow(uint64_t size_bytes);
+  // Shrinks to `size_bytes` (no-op if it is not smaller); durable when it returns. What was cut off
+  // reads as zeros after growing again, whatever lies under the head. kBusy as TakeInstant.
+  // kProtected if only what is unwritten may be cut off and HoldsNothing is false of it.
+  enum class Cut : uint8_t { kAnything, kUnwritten };
+  Status Shrink(uint64_t size_bytes, Cut what = Cut::kAnything);
+  // Durable with SyncAttributes (at close, and within a minute), not with Sync.
+  void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(meta_mu_);
+  Status SyncAttributes() VOLFS_EXCLUDES(meta_mu_);
+  // Durable when it returns. The caller has made sure that the name is free.
+  Status Rename(const std::string& name) VOLFS_EXCLUDES(meta_mu_);
+
+  // --- who uses it ---------------------------------------------------------------------------
+
+  // kReadOnly if it may not be written, kNotFound if it is being deleted. Each success is paired
+  // with one RemoveOpen, which may free the space of a deleted volume: no lock may be held.
+  enum class Access { kRead, kWrite };
+  // `creates`: this open has just made it, and may write it whatever its mode says (open(2)).
+  Status AddOpen(Access access, bool creates = false) VOLFS_EXCLUDES(open_mu_);
+  void RemoveOpen(Access access) VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] int readers() const VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] int writers() const VOLFS_EXCLUDES(open_mu_);
+
+  // Reverting: nobody may open it until EndRevert; kBusy while anybody has it open.
+  Status BeginRevert() VOLFS_EXCLUDES(open_mu_);
+  void EndRevert() VOLFS_EXCLUDES(open_mu_);
+  // Grows whenever bytes change that the kernel did not see changing (a revert, a shrink): who
+  // opens it must not believe a page cache that is older.
+  [[nodiscard]] uint64_t cache_epoch() const { return cache_epoch_.load(); }
+  // Nobody has an older one than of this epoch any more.
+  void CacheDropped(uint64_t epoch) { dropped_cache_epoch_.store(epoch); }
+  [[nodiscard]] uint64_t dropped_cache_epoch() const { return dropped_cache_epoch_.load(); }
+
+  // The kernel reads and writes the volume's file by itself from now until EndNative (one each):
+  // none if it is not one raw file. Meanwhile the file's size is the volume's, and no instant is
+  // taken but by sharing all of the file's blocks at once (TakeInstant), and no other head.
+  Result<Descriptor> BeginNative();
+  void EndNative();
+  [[nodiscard]] bool native() const { return native_.load() != 0; }
+  // Learns what the kernel has changed by itself: size and time. Cost if it serves nobody: one
+  // load.
+  void FollowFile() VOLFS_EXCLUDES(grow_mu_);
+  // Of one with io=native, at a mount, before anything else: what was written past the size that
+  // was committed is kept, as its fsync may have been acknowledged. An error makes it read-only.
+  Status AdoptAfterCrash() VOLFS_EXCLUDES(grow_mu_);
+  // It failed: nothing was written to the volume in this mount, so nothing of it can be unsaved.
+  [[nodiscard]] bool closed_by_mount() const { return closed_by_mount_; }
+  // kBusy while the kernel serves it; `what` is named as what has to wait.
+  [[nodiscard]] Status CheckNotNative(std::string_view what) const;
+
+  // Deleting: nobody may open it from now on; kBusy while it is open for writing.
+  Status BeginDelete() VOLFS_EXCLUDES(open_mu_);
+  void AbortDelete() VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] bool deleting() const VOLFS_EXCLUDES(open_mu_);
+  // Makes `change` durable; after it nothing of this volume is committed any more, and whoever
+  // still has the object finds it empty: its layers may go once the readers of the epoch have left.
+  Status CommitDeletion(const CatalogChange& change);
+  // The deletion is durable: `gone` is called once, when nobody has it open any more.
+  void FinishDelete(std::function<void()> gone) VOLFS_EXCLUDES(open_mu_);
+
+  // What the catalogs say of it cannot be so: no byte of it is read or written from now on.
+  void Refuse(const std::string& why) VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] bool refused() const { return refused_.load(std::memory_order_acquire); }
+
+  // Why this volume can no longer be written, or not be read either, its own reason or its
+  // node's; empty if it can.
+  [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(meta_mu_);
+  // Why what was written to it is not durable although it should be by now: failure(), or why the
+  // last commit was refused, which is tried again; empty if all is well. `error` for users.
+  [[nodiscard]] std::string trouble() const VOLFS_EXCLUDES(meta_mu_);
+
+  // --- for Store and CloneJob ----------------------------------------------------------------
+
+  // The instant (contract.md 5.2: all earlier writes are in, no later one is): flushes with writers
+  // running, closes the gate until the writes in flight have ended (kBusy after 1 s, nothing
+  // happened), puts a new head over the old one, opens the gate, flushes the rest, and makes one
+  // commit of that, the new head, this volume's record, and `extra` of the layer that is frozen
+  // now. If the commit fails for want of space the volume goes on with the new head, which the next
+  // Sync records: look at head() whatever the result. One call at a time (Store's lock of the
+  // source).
+  //
+  // While the kernel serves it (native) no layer can be put over the head: what is frozen is a new
+  // flat layer instead, to which the host gives all blocks of the head's file at once; kBusy where
+  // it cannot.
+  using Extra = std::function<CatalogChange(const Layer& frozen)>;
+  struct Instant {
+    std::shared_ptr<const FrozenImage> image;
+    Layer* frozen;  // the head of before, or a layer that nobody else knows
+  };
+  static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
+  Result<Instant> TakeInstant(const Extra& extra, Nanoseconds patience = kGatePatience);
+
+  // Puts another head in the place of the present one, durably: `make` fills its record, which is
+  // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
+  // an error of it leaves all as it was. The volume is then as large as the new head. The caller
+  // keeps the layer under the new head, and takes the old one's point away.
+  using NewHead = std::function<Status(LayerRecord& record, ExtentMap& map)>;
+  Status ReplaceHead(const NewHead& make, Room room);
+  // Has nothing ever been written to it? (Of a flat one; false else.)
+  [[nodiscard]] bool Untouched();
+  // If the head lies over `frozen`, which `image` is of: from now on `range` (from a block's start
+  // to a block's end, or to the image's) shows what `image` has there, O(extents), nothing is
+  // copied; grows the volume. Durable with the next Sync, until which `pin` keeps the image's
+  // layers: the catalog does not know yet that they are needed. kWrongRegion if the head lies over
+  // something else, or a block of `range` was written.
+  Status ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
+                     std::shared_ptr<const void> pin);
+
+  // Lets go of pins that commits have made needless: in the background, as it may wait for whoever
+  // frees space, on whatever node.
+  void ReleasePins() VOLFS_EXCLUDES(meta_mu_);
+
+  // From now on reads of what is not in the head are noted. Of a clone that is being copied; one
+  // call at a time.
+  WantedReads& NoteWantedReads();
+
+  // Is any block of `range` still in a layer under the head? Hydration copies these.
+  Result<bool> AnyInherited(const BlockRange& range) VOLFS_EXCLUDES(map_mu_);
+  // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
+  // the call) to those blocks of `range` that are still inherited when their lock is held.
+  // Blocks of zeros become kZero and take no space. Returns how many bytes were written.
+  // With `read_back`, as large as `data`: what was written is read from the disk again before it is
+  // marked, and an error if it is not the same; nobody has seen it then.
+  Result<uint64_t> Hydrate(const BlockRange& range, std::span<const std::byte> data,
+                           std::span<std::byte> read_back = {});
+  // The same where the filesystem shares the source's blocks with the clone's file: nothing is
+  // read. Nothing if it does not; then Hydrate. Some of the blocks may be here by then.
+  Result<std::optional<uint64_t>> HydrateShared(const BlockRange& range);
+  // Returns when the disk has got what Hydrate wrote to `range`; an error is as one of Sync.
+  Status WaitHydrated(const BlockRange& range);
+  // Sync, with `extra` in the same commit. `extra` must be true already of what was written
+  // before the call.
+  Status SyncWith(const CatalogChange& extra);
+  // Everything is here or zero: punches what else lies in the head's file, syncs, commits
+  // (head flat, link cut, `extra`), then maps all blocks to the head.
+  Status Flatten(const CatalogChange& extra);
+  // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
+  // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
+  Result<bool> PunchGarbage(Id layer) VOLFS_EXCLUDES(map_mu_);
+  // Folding (fold.h), with Node::shape() closed:
+  // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
+  void Redirect(const BlockRange& range, LayerRef from, LayerRef to) VOLFS_EXCLUDES(map_mu_);
+  // Runs `work` while no batch is made.
+  Status WithoutBatches(const std::function<Status()>& work) { return slot_.RunAlone(work); }
+  // The layer under the head takes its place, with what the head has: `fold` is of the two. Nobody
+  // writes meanwhile. An error leaves all as it was; kBusy as TakeInstant, but after
+  // Node::kShapePatience.
+  // `small` is asked whether that is still so little that they can wait for it; else kBusy.
+  Status SinkHead(Fold& fold, const std::function<Result<bool>()>& small);
+  // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.
+  [[nodiscard]] bool Recorded();
+
+  [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(map_mu_);
+  [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1); of who uses the map
+  // Blocks made here or zero, or a new size, that wait for a commit; 0 if nothing does.
+  [[nodiscard]] uint64_t PendingWork() const;
+  // Changes with each write, discard and growth, to within a few milliseconds; means nothing else.
+  [[nodiscard]] int64_t LastChange() const { return mtime_ns_.load(std::memory_order_relaxed); }
+  // For IdleCommitter: Node::unsynced() has this volume if it has work to commit that a user has
+  // made since the last ForgetNote. Cost of NoteUnsynced if it is noted: one load.
+  void NoteUnsynced();
+  void ForgetNote() { noted_.store(false); }
+
+ private:
+  struct Lookup {
+    Extent extent;
+    Layer* head;
+  };
+  [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(map_mu_);
+  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);  // of who has entered map_uses_
+  [[nodiscard]] bool OpenOrChanging() const VOLFS_EXCLUDES(open_mu_);
+  [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(map_mu_, meta_mu_);
+  [[nodiscard]] Status CheckWritable() const;
+  Error Fail(const Error& error);
+  void LookForLoss(const Error& error);
+  // A first write: up to all of `data`, which starts in a block that was not in the head; returns
+  // how many bytes, 0 if the block has come into the head meanwhile.
+  Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
+  Status WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes, const Lookup& under);
+  Result<uint64_t> DiscardStep(const ByteRange& range);
+  Status DiscardInherited(const ByteRange& range);
+  Status WriteZeros(const ByteRange& range);
+  // While the node's reserve is not whole: kNoSpace unless all of `range` has its room in the
+  // head's file. Cost: one load if it is whole.
+  Status CheckRoom(const ByteRange& range) {
+    return node_.catalog().missing_reserve_bytes() == 0 ? OkStatus() : CheckHasRoom(range);
+  }
+  Status CheckHasRoom(const ByteRange& range);
+  Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate
+  // Calls `bring` for each inherited run of `range` with what that is mapped to, under the locks of
+  // a first write, and marks it as it says; nothing, and no more calls: `bring` gave up.
+  using Bring = std::function<Result<std::optional<BlockState>>(const BlockRange&, const Lookup&)>;
+  Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const Bring& bring);
+  Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const Lookup& found,
+                                               std::span<const std::byte> bytes,
+                                               std::span<std::byte> read_back);
+  enum class Time { kTaken, kIgnored };  // the file's, if it has changed since it was looked at
+  Status AdoptFile(Time time) VOLFS_EXCLUDES(grow_mu_);
+  Status AdoptIfAlone() VOLFS_EXCLUDES(grow_mu_);
+  Status LearnSize() VOLFS_EXCLUDES(grow_mu_);  // FollowFile, and whether it could
+  Result<Instant> PutLayerOver(const Extra& extra, Nanoseconds patience);
+  Result<Instant> CloneFile(const Extra& extra);
+  Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
+  Status ReplaceHeadClosed(const NewHead& make, Room room);
+  Status ShrinkClosed(uint64_t size_bytes, Cut what);
+  // Is everything from `offset_bytes` on a hole? In the block that `offset_bytes` lies in, zeros
+  // count as one: a hole is not told from them there.
+  Result<bool> HoldsNothing(uint64_t offset_bytes);
+  Status SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small);
+  void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
+  // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
+  Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);
+  Status CommitTaken(const CatalogChange& extra, Room room);
+  void NoteTrouble(const Status& commit) VOLFS_EXCLUDES(meta_mu_);
+  // Inside slot_: changes the record as it was committed last, durably.
+  Status CommitRecord(const std::function<void(VolumeRecord&)>& change);
+
+  const VolumeContext context_;
+  Node& node_;
+  const Id id_;
+
+  std::atomic<uint64_t> size_bytes_;
+  std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
+  std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
+  std::atomic<bool> read_only_{false};
+  std::atomic<bool> noted_{false};  // NoteUnsynced
+  std::atomic<bool> refused_{false};
+  bool closed_by_mount_ = false;  // constant after the mount
+  std::atomic<uint64_t> cache_epoch_{0};
+  std::atomic<uint64_t> dropped_cache_epoch_{0};
+  std::atomic<bool> deleted_{false};  // durably: set in slot_
+  std::atomic<int> native_{0};        // BeginNative; grows only inside the gate
+  std::atomic<int64_t> followed_mtime_ns_{0};
+  std::atomic<bool> wants_native_{false};
+  std::atomic<Verification> verification_{Verification::kNone};
+
+  SyncSlot slot_;
+  // Of the batch that runs in slot_: layers that a TakeInstant froze without being able to commit.
+  std::vector<Layer*> unrecorded_;
+
+  std::unique_ptr<WantedReads> owned_wanted_;
+  std::atomic<WantedReads*> wanted_{nullptr};  // ... once it may be used
+
+  Gate gate_;
+  RangeLock range_lock_;
+  Mutex load_mu_;  // one loads the map, or gives it back, at a time
+  Mutex grow_mu_;  // one change of size at a time
+
+  // As of the last look of GiveBackMap.
+  uint64_t last_uses_ VOLFS_GUARDED_BY(load_mu_) = 0;
+  Nanoseconds idle_since_ VOLFS_GUARDED_BY(load_mu_){0};
+
+  alignas(64) MapUses map_uses_;  // on the cache line of the lock that most users take next
+  mutable SharedMutex map_mu_;
+  ExtentMap map_ VOLFS_GUARDED_BY(map_mu_);
+  Layer* head_ VOLFS_GUARDED_BY(map_mu_);
+
+  mutable Mutex open_mu_;
+  int readers_ VOLFS_GUARDED_BY(open_mu_) = 0;
+  int writers_ VOLFS_GUARDED_BY(open_mu_) = 0;
+  bool deleting_ VOLFS_GUARDED_BY(open_mu_) = false;
+  bool reverting_ VOLFS_GUARDED_BY(open_mu_) = false;
+  std::function<void()> gone_ VOLFS_GUARDED_BY(open_mu_);
+
+  mutable Mutex meta_mu_;
+  VolumeRecord record_ VOLFS_GUARDED_BY(meta_mu_);     // as it is
+  VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
+  std::string failure_ VOLFS_GUARDED_BY(meta_mu_);
+  std::string refusal_ VOLFS_GUARDED_BY(meta_mu_);               // of the last commit
+  std::vector<OpenFiles::Use> lent_ VOLFS_GUARDED_BY(meta_mu_);  // one for each of native_
+  // What ShowThrough keeps until the catalog knows that it is needed, and what it kept until then.
+  std::vector<std::shared_ptr<const void>> pins_ VOLFS_GUARDED_BY(meta_mu_);
+  std::vector<std::shared_ptr<const void>> released_pins_ VOLFS_GUARDED_BY(meta_mu_);
+};
+
+}  // namespace volfs

@@ -1,0 +1,335 @@
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <optional>
+
+#include "blockstore/base/log.h"
+#include "blockstore/io/posix_descriptor.h"
+#include "control/cli/client.h"
+#include "control/cli/clone_wait.h"
+#include "control/cli/commands/commands.h"
+#include "control/cli/freeze.h"
+#include "control/cli/host/image_contents.h"
+#include "control/cli/host/mountinfo.h"
+#include "control/cli/process/bounded.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/output.h"
+#include "control/cli/process/supervisor.h"
+#include "control/cli/target.h"
+#include "control/text/io.h"
+#include "control/text/json.h"
+#include "control/text/name.h"
+#include "control/text/size.h"
+
+namespace volfs::cli {
+namespace {
+
+// " size=S type=T": the keys that were given. What is wrong with them is said before anybody is
+// asked.
+Result<std::string> Keys(const std::string& size, const std::string& type,
+                         const std::string& node) {
+  std::string keys;
+  if (!size.empty()) {
+    VOLFS_ASSIGN(const uint64_t bytes, ParseSize(size));
+    keys += Text(" size=", bytes);
+  }
+  if (!type.empty()) {
+    VOLFS_TRY(CheckName(type, "type"));
+    keys += Text(" type=", type);
+  }
+  if (!node.empty()) {
+    VOLFS_TRY(CheckName(node, "node"));
+    keys += Text(" node=", node);
+  }
+  return keys;
+}
+
+JsonObject ReplyObject(const Reply& reply) {
+  JsonObject object;
+  for (const auto& [key, value] : reply.fields) {
+    const std::optional<uint64_t> number = ParseNumber(value);
+    const bool is_number = key == "size" && number;  // a volume's name may look like one
+    object.push_back({key, is_number ? JsonValue(*number) : JsonValue(value)});
+  }
+  return object;
+}
+
+// Tells of a volume or snapshot that was made: its name, and what the reply knows more.
+void PrintMade(const Common& common, const Reply& reply) {
+  if (common.json) {
+    Print(JsonLine(ReplyObject(reply)));
+    return;
+  }
+  std::string line = Text(reply.Get("volume"), reply.Get("snapshot"));
+  if (const auto status = reply.Get("status"); !status.empty()) line += ": " + status;
+  if (const auto size = ParseNumber(reply.Get("size"))) line += ", " + FormatSize(*size);
+  if (const auto node = reply.Get("node"); !node.empty()) line += ", on node " + node;
+  Print(line + "\n");
+}
+
+void TellHowToGrow(const Client& client, const std::string& volume) {
+  PrintNote(Text(volume,
+                 " is larger than its source. To grow its contents:\n"
+                 "  a filesystem without partitions:  volfs attach ",
+                 volume, " --mount ", client.mountpoint(),
+                 "; then resize2fs\n"
+                 "      /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize "
+                 "max\n"
+                 "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted"));
+}
+
+struct Look {
+  std::string contents;
+  std::string advice;
+};
+
+// What the image holds, and what is to be said of it; nothing if we may not read it, or if its node
+// lets us wait: the copy is made, whatever is in it.
+Look LookInto(const Client& client, const std::string& volume) {
+  constexpr std::chrono::seconds kLookPatience{2};
+  const auto said = AnswerWithin(kLookPatience, [&]() -> std::string {
+    const Descriptor fd(::open(client.ImagePath(volume).c_str(), O_RDONLY | O_CLOEXEC));
+    const std::vector<Contents> contents = fd.ok() ? ContentsOf(fd.get()) : std::vector<Contents>();
+    return Text(ContentsText(contents), "\n", AdviceFor(contents, "/dev/loopN", false));
+  });
+  const std::string text = said.value_or("\n");
+  const size_t end = std::min(text.find('\n'), text.size() - 1);
+  return {text.substr(0, end), text.substr(end + 1)};
+}
+
+// Tells of a copy. What is in it is told after the rest: to look takes reads, which a node may let
+// wait.
+void PrintCopied(const Common& common, const Client& client, const Reply& reply) {
+  const std::string volume = reply.Get("volume");
+  if (common.json) {
+    const Look look = LookInto(client, volume);
+    const JsonObject about = {{"contents", look.contents}, {"advice", look.advice}};
+    JsonObject object = ReplyObject(reply);
+    object.insert(object.end(), about.begin(), about.end());
+    Print(JsonLine(object));
+    return;
+  }
+  PrintMade(common, reply);
+  (void)FlushOutput();
+  const std::string advice = LookInto(client, volume).advice;
+  if (advice.empty()) return;
+  PrintNote(Text(
+      volume,
+      " has the UUIDs of its source, too. Where both are used (/dev/loopN is as `volfs attach ",
+      volume, "` tells):\n", advice));
+}
+
+// What the filesystem in the source is while it is asked. Its warnings come before it is frozen:
+// they may be on their way into a file on it.
+Result<std::optional<Freeze>> FreezeSource(const Client& client, const std::string& source) {
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  const std::vector<FilesystemMounts> filesystems = FilesystemsOf(client, source, mounts);
+  if (filesystems.empty()) {
+    PrintNote(Text("volfs clone: ", source,
+                   ": no filesystem is mounted from it here, so none is frozen"));
+    return std::optional<Freeze>();
+  }
+  VOLFS_ASSIGN(Freeze freeze, Freeze::Begin(filesystems, client.ImagePath(source)));
+  return std::optional<Freeze>(std::move(freeze));
+}
+
+// Asks, with the filesystem frozen if that is wanted. `unclean`: why the instant may be none of a
+// frozen filesystem.
+Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
+                        const std::string& source, const std::string& file, const std::string& line,
+                        Status& unclean) {
+  if (!options.freeze) return client.Ask(file, line);
+  const Waiting waiting(client.mountpoint());  // for what the filesystem has to write out
+  VOLFS_ASSIGN(std::optional<Freeze> freeze, FreezeSource(client, source));
+  Result<Reply> reply = client.Ask(file, line);
+  if (freeze) unclean = freeze->End();
+  if (!reply.ok() && !unclean.ok()) PrintError("volfs clone", unclean.error());
+  return reply;
+}
+
+// What `clone` and `restore` have in common: `file` is asked for `words` and the options' keys.
+Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& options,
+                const std::string& file, const std::string& words) {
+  VOLFS_ASSIGN(std::string keys, Keys(options.size, options.type, options.node));
+  if (options.linked) keys += " linked=1";
+  if (options.verify) keys += " verify=1";
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
+  const Result<uint64_t> source_size = client.ImageSize(source);  // a refusal tells what is wrong
+
+  Status unclean = OkStatus();
+  VOLFS_ASSIGN(const Reply reply, AskFrozen(client, options, source, file, words + keys, unclean));
+  PrintCopied(common, client, reply);
+  VOLFS_TRY(FlushOutput());
+  const std::string volume = reply.Get("volume");
+  if (!unclean.ok()) {
+    return Error{unclean.error().code,
+                 Text(volume,
+                      ": was made, but its filesystem may not be clean, as if the power had "
+                      "gone: ",
+                      unclean.error().message)};
+  }
+  const std::optional<uint64_t> size = ParseNumber(reply.Get("size"));
+  if (options.wait) VOLFS_TRY(WaitForClone(client, volume));
+  const bool larger = source_size.ok() && size && *size > source_size.value();
+  if (larger && !common.json) TellHowToGrow(client, volume);
+  return OkStatus();
+}
+
+// The sentence that the daemon kept for the refusal of a file operation; nothing if the newest one
+// is about something else. `path` is the image's, below the mount.
+std::optional<std::string> LastError(const Client& client, std::string_view path, int os_errno) {
+  const Result<std::string> text = client.ReadControl("last_error");
+  const char* errno_name = strerrorname_np(os_errno);
+  if (!text.ok() || errno_name == nullptr) return std::nullopt;
+  const std::vector<std::string_view> lines = SplitLines(text.value());
+  if (lines.empty()) return std::nullopt;
+  const std::string mark = Text(" ", errno_name, " ");
+  const size_t at = lines.front().find(mark);
+  if (at == std::string_view::npos) return std::nullopt;
+  if (lines.front().substr(0, at).find(path) == std::string_view::npos) return std::nullopt;
+  return std::string(lines.front().substr(at + mark.size()));
+}
+
+bool IsSnapshot(const std::string& name) { return name.find('@') != std::string::npos; }
+
+// "db@tuesday" for the target "tuesday" or "db@tuesday" of a snapshot of db.
+Result<std::string> SnapshotTarget(Targets& targets, const std::string& from,
+                                   const std::string& to) {
+  const std::string volume = from.substr(0, from.find('@'));
+  VOLFS_ASSIGN(const std::string name, targets.Image(to));
+  if (!IsSnapshot(name)) return Text(volume, "@", name);
+  if (name.substr(0, name.find('@')) == volume) return name;
+  return UsageFailure(Text(to, ": a snapshot stays with its volume, ", volume));
+}
+
+Status RemoveOne(const Common& common, const std::string& argument) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string name, targets.Image(argument));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("delete", name));
+  return OkStatus();
+}
+
+}  // namespace
+
+Status Create(const Common& common, const CreateOptions& options) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
+  VOLFS_ASSIGN(const uint64_t size, ParseSize(options.size));
+  VOLFS_ASSIGN(std::string keys, Keys("", options.type, options.node));
+  if (!options.io.empty()) {
+    VOLFS_ASSIGN(const bool native, ParseIo(options.io));
+    keys += Text(" io=", IoText(native));
+  }
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_ASSIGN(const Reply reply, client.Ask("create", Text(name, " ", size, keys)));
+  PrintMade(common, reply);
+  return OkStatus();
+}
+
+Status Clone(const Common& common, const CloneOptions& options) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(std::string words, targets.Image(options.source));
+  if (options.freeze && IsSnapshot(words)) {
+    return UsageFailure(Text(words, ": a snapshot does not change; there is nothing to freeze"));
+  }
+  if (!options.name.empty()) {
+    VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
+    words += " " + name;
+  }
+  return MakeFrom(common, targets, options, "clone", words);
+}
+
+Status Restore(const Common& common, const CloneOptions& options) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
+  if (!IsSnapshot(source)) {
+    return UsageFailure(
+        Text(source, ": name a snapshot, VOLUME@SNAP; `volfs clone` copies volumes"));
+  }
+  VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
+  return MakeFrom(common, targets, options, "restore", Text(source, " ", name));
+}
+
+Status Revert(const Common& common, const std::string& snapshot) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string source, targets.Image(snapshot));
+  if (!IsSnapshot(source)) {
+    return UsageFailure(Text(source, ": name the snapshot to go back to, VOLUME@SNAP"));
+  }
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("revert", source));
+  return OkStatus();
+}
+
+Status Snapshot(const Common& common, const std::string& source, const std::string& name) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string volume, targets.Volume(source));
+  VOLFS_TRY(CheckName(name, "snapshot"));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_ASSIGN(const Reply reply, client.Ask("snapshot", Text(volume, " ", name)));
+  PrintMade(common, reply);
+  return OkStatus();
+}
+
+Status Resize(const Common& common, const std::string& name, const std::string& size) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
+  VOLFS_ASSIGN(const uint64_t bytes, ParseSize(size));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("resize", Text(volume, " ", bytes)));
+  return OkStatus();
+}
+
+Status Move(const Common& common, const std::string& from, const std::string& to) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string source, targets.Image(from));
+  std::string target;
+  if (IsSnapshot(source)) {
+    VOLFS_ASSIGN(target, SnapshotTarget(targets, source, to));
+  } else {
+    VOLFS_ASSIGN(target, targets.Volume(to));
+  }
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  const std::string old_path = client.ImagePath(source);
+  const std::string new_path = client.ImagePath(target);
+  const Waiting waiting(client.mountpoint());
+  // Never onto what exists. A plain rename would succeed there if both are the same name.
+  if (::renameat2(AT_FDCWD, old_path.c_str(), AT_FDCWD, new_path.c_str(), RENAME_NOREPLACE) == 0) {
+    return OkStatus();
+  }
+  const int os_errno = errno;
+  const std::string subject = os_errno == EEXIST ? target : source;
+  const std::string below = old_path.substr(client.mountpoint().size() + 1);
+  if (auto sentence = LastError(client, below, os_errno)) return Failure(os_errno, *sentence);
+  if (os_errno == ENOENT) return Failure(os_errno, subject + ": no such volume or snapshot");
+  if (os_errno == EEXIST) return Failure(os_errno, subject + ": exists already");
+  return Failure(os_errno, Text(subject, ": ", std::strerror(os_errno)));
+}
+
+Status Cancel(const Common& common, const std::string& name) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.Ask("cancel", volume));
+  return OkStatus();
+}
+
+Status Remove(const Common& common, const std::vector<std::string>& names) {
+  std::optional<Errc> first;
+  for (const std::string& name : names) {
+    const Status removed = RemoveOne(common, name);
+    if (removed.ok()) continue;
+    PrintError("volfs rm", removed.error());
+    if (!first) first = removed.error().code;
+  }
+  if (first) return SilentFailure(*first);
+  return OkStatus();
+}
+
+}  // namespace volfs::cli

@@ -1,0 +1,250 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <functional>
+
+#include "blockstore/base/log.h"
+#include "blockstore/io/posix_descriptor.h"
+#include "control/cli/client.h"
+#include "control/cli/commands/commands.h"
+#include "control/cli/flat_json.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/output.h"
+#include "control/cli/process/supervisor.h"
+#include "control/cli/progress.h"
+#include "control/cli/target.h"
+#include "control/text/json.h"
+#include "control/text/size.h"
+
+namespace volfs::cli {
+namespace {
+
+constexpr int kWatchMs = 1000;
+
+// The columns of control/status that we know; more may follow.
+enum Column : size_t { kName, kStatus, kSize, kNode, kType, kHydrated, kSource, kColumns };
+
+std::string SizeForPeople(std::string_view digits) {
+  const std::optional<uint64_t> size = ParseNumber(digits);
+  return size ? FormatSize(*size) : std::string(digits);
+}
+
+Drawn WithLineFeed(std::string text) {
+  if (!text.ends_with('\n')) text += '\n';
+  return ShownLines(text, SurfaceOf(STDOUT_FILENO));
+}
+
+Result<std::vector<Row>> ReadStatusRows(const Client& client) {
+  VOLFS_ASSIGN(const std::string text, client.ReadControl("status"));
+  std::vector<Row> rows;
+  for (const std::string_view line : SplitLines(text)) {
+    const std::vector<std::string_view> words = SplitWords(line);
+    if (words.size() < kColumns) continue;
+    Row row(words.begin(), words.begin() + kColumns);
+    row[kSize] = SizeForPeople(row[kSize]);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Row Header() { return {"NAME", "STATUS", "SIZE", "NODE", "TYPE", "HYDRATED", "SOURCE"}; }
+
+Result<Drawn> DetailsTable(const Client& client) {
+  VOLFS_ASSIGN(std::vector<Row> rows, ReadStatusRows(client));
+  rows.insert(rows.begin(), Header());
+  return Table(rows, kStatus, SurfaceOf(STDOUT_FILENO));
+}
+
+// The same, and how the copying goes.
+Result<Drawn> StatusTable(const Client& client) {
+  VOLFS_ASSIGN(std::vector<Row> rows, ReadStatusRows(client));
+  for (Row& row : rows) {
+    const bool copying = row[kStatus] == "creating" || row[kStatus] == "error";
+    const Result<Progress> progress =
+        copying ? ReadProgress(client, row[kName]) : Error{Errc::kNotFound, ""};
+    if (!progress.ok()) continue;  // nothing to tell, or gone since the status was read
+    const Progress& now = progress.value();
+    row.push_back(FormatSize(now.rate_bytes) + "/s");
+    row.push_back(now.eta_seconds ? FormatSeconds(*now.eta_seconds) : "-");
+    row.push_back(now.error);
+  }
+  Row header = Header();
+  header.insert(header.end(), {"RATE", "ETA", "REASON"});
+  const bool copying =
+      std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.size() > kColumns; });
+  if (!copying) header.resize(kColumns);
+  rows.insert(rows.begin(), std::move(header));
+  return Table(rows, kStatus, SurfaceOf(STDOUT_FILENO));
+}
+
+// Whether a field says nothing of a volume that is whole.
+bool IsAboutCopying(std::string_view field) {
+  return field == "copied_bytes" || field == "total_bytes" || field == "rate_bytes" ||
+         field == "eta_seconds" || field == "copy_rate";
+}
+
+// The fields of one volume, a line each; those without a value are left out.
+Result<Drawn> VolumeText(const Client& client, const std::string& volume) {
+  VOLFS_ASSIGN(const Fields fields, client.Info(volume));
+  const bool whole = std::strtod(ValueOf(fields, "hydrated").c_str(), nullptr) >= 100;
+  std::vector<Row> rows;
+  for (const auto& [field, value] : fields) {
+    if (value == "null" || (whole && IsAboutCopying(field))) continue;
+    const bool is_size = field == "size" || field.ends_with("_bytes");
+    const std::string size = SizeForPeople(value);
+    rows.push_back({field, is_size && size != value ? Text(size, " (", value, ")") : value});
+  }
+  return Table(rows, 1, SurfaceOf(STDOUT_FILENO));
+}
+
+Result<Drawn> StatusText(const Client& client, const Common& common, const std::string& volume) {
+  if (!volume.empty() && common.json) {
+    VOLFS_TRY(client.CheckVolume(volume));
+    VOLFS_ASSIGN(std::string text, client.ReadControl(Text("volumes/", volume, "/info.json")));
+    return WithLineFeed(text);
+  }
+  if (!volume.empty()) return VolumeText(client, volume);
+  if (!common.json) return StatusTable(client);
+  VOLFS_ASSIGN(std::string text, client.ReadControl("status.json"));
+  return WithLineFeed(text);
+}
+
+// Shows what `text` gives again and again: on a terminal in one place, else whenever it changes.
+// Ends with an error, or with the signal that ends the program.
+Status Watch(const std::function<Result<Drawn>()>& text) {
+  const bool terminal = IsTerminal(STDOUT_FILENO);
+  Drawn shown;
+  for (;;) {
+    VOLFS_ASSIGN(const Drawn now, text());
+    if (terminal) {
+      Print(Drawn{"\x1b[H\x1b[2J" + now.text});
+    } else if (now != shown) {
+      Print(now);
+    }
+    shown = now;
+    VOLFS_TRY(FlushOutput());
+    ::poll(nullptr, 0, kWatchMs);
+  }
+}
+
+// The columns of a volume's map.
+enum MapColumn : size_t { kOffset, kLength, kState, kMapNode, kLayer, kMapColumns };
+
+Drawn MapTable(std::string_view text) {
+  std::vector<Row> rows = {{"OFFSET", "LENGTH", "STATE", "NODE", "LAYER"}};
+  for (const std::string_view line : SplitLines(text)) {
+    const std::vector<std::string_view> words = SplitWords(line);
+    rows.emplace_back(words.begin(), words.end());
+  }
+  return Table(rows, kNoColumn, SurfaceOf(STDOUT_FILENO));
+}
+
+std::string MapJson(std::string_view text) {
+  std::vector<JsonObject> ranges;
+  for (const std::string_view line : SplitLines(text)) {
+    const std::vector<std::string_view> words = SplitWords(line);
+    if (words.size() < kMapColumns) continue;
+    const auto name = [&words](MapColumn column) -> JsonValue {
+      return words[column] == "-" ? JsonValue(nullptr) : JsonValue(std::string(words[column]));
+    };
+    ranges.push_back({{"offset_bytes", ParseNumber(words[kOffset]).value_or(0)},
+                      {"length_bytes", ParseNumber(words[kLength]).value_or(0)},
+                      {"state", std::string(words[kState])},
+                      {"node", name(kMapNode)},
+                      {"layer", name(kLayer)}});
+  }
+  return JsonArray(ranges);
+}
+
+// "TIME EVENT VOLUME, STATUS" of a line of watch/events; the line itself if it is not understood.
+std::string EventText(std::string_view line) {
+  std::string head;
+  std::string tail;
+  for (const auto& [key, value] : ParseFlatJson(line)) {
+    if (value == "null" || key == "seq" || key == "id") continue;
+    if (key == "time" || key == "event" || key == "volume") {
+      head += Text(head.empty() ? "" : "  ", value);
+    } else {
+      tail += Text("  ", key, "=", value);
+    }
+  }
+  return head.empty() ? std::string(line) : head + tail;
+}
+
+void PrintEvents(const Common& common, std::string_view lines) {
+  for (const std::string_view line : SplitLines(lines)) {
+    Print(Text(common.json ? std::string(line) : EventText(line), "\n"));
+  }
+}
+
+}  // namespace
+
+Status List(const Common& common, bool details) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  if (common.json) {
+    VOLFS_ASSIGN(const Drawn text, StatusText(client, common, ""));
+    Print(text);
+  } else if (details) {
+    VOLFS_ASSIGN(const Drawn text, DetailsTable(client));
+    Print(text);
+  } else {
+    VOLFS_ASSIGN(const std::vector<Row> rows, ReadStatusRows(client));
+    for (const Row& row : rows) Print(row[kName] + "\n");
+  }
+  return OkStatus();
+}
+
+Status ShowStatus(const Common& common, const StatusOptions& options) {
+  Targets targets(common.mount);
+  std::string volume;
+  if (!options.name.empty()) {
+    VOLFS_ASSIGN(volume, targets.Volume(options.name));
+  }
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  const auto text = [&] { return StatusText(client, common, volume); };
+  if (options.watch) return Watch(text);
+  VOLFS_ASSIGN(const Drawn now, text());
+  Print(now);
+  return OkStatus();
+}
+
+Status ShowMap(const Common& common, const std::string& name) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  VOLFS_TRY(client.CheckVolume(volume));
+  VOLFS_ASSIGN(const std::string text, client.ReadControl(Text("volumes/", volume, "/map")));
+  Print(common.json ? Drawn{MapJson(text)} : MapTable(text));
+  return OkStatus();
+}
+
+Status ShowEvents(const Common& common) {
+  Targets targets(common.mount);
+  VOLFS_ASSIGN(const Client client, targets.Mount());
+  const std::string path = client.PathOf("control/watch/events");
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.ok()) return SystemFailure(path);
+  std::string pending;  // the beginning of a line
+  std::array<char, 65536> buffer;
+  const Waiting waiting(Waiting::For::kEver);
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemFailure(path);
+    if (got == 0) return OkStatus();  // the daemon ends
+    pending.append(buffer.data(), static_cast<size_t>(got));
+    const size_t whole = pending.rfind('\n') + 1;  // 0 if there is none
+    PrintEvents(common, std::string_view(pending).substr(0, whole));
+    pending.erase(0, whole);
+    VOLFS_TRY(FlushOutput());
+  }
+}
+
+}  // namespace volfs::cli

@@ -1,0 +1,229 @@
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "blockstore/base/log.h"
+#include "blockstore/io/posix_descriptor.h"
+#include "control/cli/commands/commands.h"
+#include "control/cli/host/loop.h"
+#include "control/cli/host/mountinfo.h"
+#include "control/cli/host/users.h"
+#include "control/cli/image_loops.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
+#include "control/cli/process/output.h"
+#include "control/cli/process/supervisor.h"
+#include "control/cli/target.h"
+#include "control/cli/unsaved.h"
+#include "control/text/name.h"
+
+namespace volfs::cli {
+namespace {
+
+constexpr size_t kMostOfALine = 1000;
+
+// A dead mount answers no stat(2), so the path itself is never resolved, only its folder.
+Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::string& argument) {
+  const std::string given = AbsolutePath(argument);
+  std::error_code error;
+  const std::filesystem::path folder =
+      std::filesystem::canonical(std::filesystem::path(given).parent_path(), error);
+  const std::string real =
+      error ? given : (folder / std::filesystem::path(given).filename()).string();
+  const MountEntry* found = nullptr;  // of several the last: it hides the others
+  for (const MountEntry& entry : mounts) {
+    if (entry.mountpoint == given || entry.mountpoint == real) found = &entry;
+  }
+  if (found != nullptr && found->type == kVolfsType) return *found;
+  if (found != nullptr) {
+    return UsageFailure(Text(argument, ": is a mount of type ", found->type, ", not of volfs"));
+  }
+  return Failure(ENOENT, Text(argument, ": no volfs is mounted here"));
+}
+
+// Who keeps the mount from being given up, a line each.
+std::vector<std::string> UsersOf(const MountEntry& mount, const std::vector<MountEntry>& mounts,
+                                 int daemon_pid) {
+  std::vector<std::string> lines;
+  for (const LoopDevice& device : ReadLoopDevices()) {
+    if (!IsAtOrBelow(device.backing_file, mount.mountpoint)) continue;
+    std::string line = Text("loop", device.number, ": ", device.backing_file);
+    for (const std::string& holder : LoopHolders(device, mounts)) line += ", " + holder;
+    lines.push_back(line);
+  }
+  for (const MountEntry& other : mounts) {
+    if (other.parent == mount.id) lines.push_back("a mount on it: " + other.mountpoint);
+  }
+  const auto is_below = [&mount](std::string_view path) {
+    return IsAtOrBelow(path, mount.mountpoint);
+  };
+  for (const User& user : FindUsers(is_below)) {
+    if (user.pid != daemon_pid) lines.push_back(UserText(user));
+  }
+  return lines;
+}
+
+Status CheckUnused(const MountEntry& mount, const std::vector<MountEntry>& mounts, int daemon_pid) {
+  const std::vector<std::string> lines = UsersOf(mount, mounts, daemon_pid);
+  if (lines.empty()) return OkStatus();
+  std::string message = Text(mount.mountpoint, ": is in use; end this first");
+  for (const std::string& line : lines) message += Text("\n  ", line);
+  return Failure(EBUSY, message);
+}
+
+enum class Way { kWhenUnused, kDead };
+
+// Only the setuid helper may unmount for an ordinary user.
+Status UnmountByHelper(const std::string& mountpoint, Way way) {
+  const char* argv[] = {"fusermount3", way == Way::kDead ? "-uz" : "-u", "--", mountpoint.c_str(),
+                        nullptr};
+  pid_t pid = 0;
+  const int failed =
+      ::posix_spawnp(&pid, argv[0], nullptr, nullptr, const_cast<char* const*>(argv), environ);
+  if (failed != 0) return Failure(failed, Text("fusermount3: ", std::strerror(failed)));
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OkStatus();
+  return Error{Errc::kIo, Text("fusermount3 -u ", mountpoint, " failed")};
+}
+
+Status UnmountNow(const std::string& mountpoint, Way way) {
+  if (::geteuid() != 0) return UnmountByHelper(mountpoint, way);
+  constexpr int kStepMs = 20;
+  constexpr int kPatienceMs = 2000;
+  // Who has just ended or been killed cannot be seen any more and still has it for a moment.
+  for (int waited = 0; waited < kPatienceMs; waited += kStepMs) {
+    // Of a dead mount nothing can be lost any more.
+    if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (way == Way::kDead ? MNT_DETACH : 0)) ==
+        0) {
+      return OkStatus();
+    }
+    if (errno != EBUSY) return SystemFailure(mountpoint);
+    ::poll(nullptr, 0, kStepMs);
+  }
+  return Failure(EBUSY, Text(mountpoint,
+                             ": is in use by a process that cannot be seen from here "
+                             "(an NFS export, another mount namespace?)"));
+}
+
+struct Daemon {
+  bool dead = false;  // nobody answers at the mount
+  int pid = 0;        // 0: unknown
+  Descriptor pidfd;
+};
+
+// Its pid is held by a descriptor before the mount goes, so that no other process of that number
+// can be mistaken for it. Where the daemon cannot be asked (another user's mount), it is unknown.
+Daemon FindDaemon(const std::string& mountpoint) {
+  Daemon daemon;
+  const Result<std::string> config = ReadFile(mountpoint + "/control/config");
+  if (!config.ok()) {
+    daemon.dead = config.error().os_errno == ENOTCONN;
+    return daemon;
+  }
+  constexpr std::string_view kKey = "pid=";
+  for (const std::string_view line : SplitLines(config.value())) {
+    if (!line.starts_with(kKey)) continue;
+    daemon.pid = static_cast<int>(ParseNumber(line.substr(kKey.size())).value_or(0));
+  }
+  if (daemon.pid > 0) {
+    daemon.pidfd = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, daemon.pid, 0)));
+  }
+  return daemon;
+}
+
+// Without a limit, unless it is forced: what it commits is somebody's data. Whoever has no patience
+// interrupts this.
+Status AwaitEnd(const Daemon& daemon, bool force) {
+  constexpr int kQuietMs = 5000;
+  if (!daemon.pidfd.ok()) return OkStatus();
+  pollfd ended{daemon.pidfd.get(), POLLIN, 0};
+  if (::poll(&ended, 1, kQuietMs) == 0) {
+    PrintNote(Text("volfs umount: ", force ? "not waiting any longer for" : "waiting for",
+                   " the daemon (pid ", daemon.pid, ") to commit and end"));
+    if (force) return OkStatus();
+    while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
+  }
+  if (force || ExitStatusOf(daemon.pid, daemon.pidfd.get()) == 0) return OkStatus();
+  return Error{Errc::kIo,
+               "it is unmounted, but its daemon ended with an error: the last writes "
+               "may not be durable; the daemon's log names them"};
+}
+
+// What is not durable keeps the mount where it is: it may still be saved (room on a full disk, a
+// node that answers again), and nobody would hear of it later.
+Status CheckSaved(const std::string& mountpoint, bool force) {
+  const std::vector<std::string> unsaved = AskUnsaved(mountpoint);
+  if (unsaved.empty()) return OkStatus();
+  std::string lines;
+  bool silent = false;
+  for (const std::string& line : unsaved) {
+    lines += Text("\n  ", Printable(line, kMostOfALine));
+    silent = silent || line.find(": does not answer") != std::string::npos;
+  }
+  if (force) {
+    PrintNote(Text("volfs umount: ", mountpoint, ": not durable:", lines));
+    return OkStatus();
+  }
+  return Error{silent ? Errc::kNodeDown : Errc::kIo,
+               Text(mountpoint,
+                    ": not all that was written is durable, so it stays mounted; end the cause and "
+                    "try again, or give that up with --force",
+                    lines)};
+}
+
+// Another place where the same filesystem is mounted: the daemon lives on for it.
+bool IsMountedElsewhere(const MountEntry& mount, const std::vector<MountEntry>& mounts) {
+  for (const MountEntry& other : mounts) {
+    if (other.device == mount.device && other.id != mount.id) return true;
+  }
+  return false;
+}
+
+// Nobody can use it any more, so whoever has it open is no reason to leave it there. What stays
+// behind of it is told.
+Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& mounts) {
+  const std::vector<StaleLoop> stale = StaleLoops(mounts, {mount.mountpoint});
+  VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kDead));
+  PrintNote(
+      Text("volfs umount: ", mount.mountpoint, " was dead, its daemon is gone; it was taken away"));
+  for (const StaleLoop& loop : stale) {
+    std::string way;
+    for (const std::string& command : WayOut(loop, mounts)) {
+      way += (way.empty() ? "" : " && ") + command;
+    }
+    PrintNote(
+        Text("  ", loop.device.path(), ", of ", loop.image, ", is of no use any more: ", way));
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Status Unmount(const std::string& mountpoint, bool force) {
+  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  Touching::Note(Text("the way to ", mountpoint));
+  VOLFS_ASSIGN(const MountEntry mount, MountAt(mounts, mountpoint));
+  if (::chdir("/") != 0) return SystemFailure("/");  // our own working directory is no user of it
+  const Touching touching(Text("the daemon of ", mount.mountpoint),
+                          "`volfs doctor` says more; kill -9 of the daemon, then `volfs umount`, "
+                          "gives up changes that it has not committed");
+  const Daemon daemon = FindDaemon(mount.mountpoint);
+  if (daemon.dead) return TakeDeadAway(mount, mounts);
+  VOLFS_TRY(CheckUnused(mount, mounts, daemon.pid));
+  VOLFS_TRY(CheckSaved(mount.mountpoint, force));
+  const Waiting waiting(Waiting::For::kEver);
+  VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kWhenUnused));
+  return IsMountedElsewhere(mount, mounts) ? OkStatus() : AwaitEnd(daemon, force);
+}
+
+}  // namespace volfs::cli

@@ -1,0 +1,40 @@
+#include "control/cli/host/state_folder.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "blockstore/base/log.h"
+
+namespace volfs::cli {
+namespace {
+
+constexpr const char* kRootState = "/var/lib/volfs";
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+}  // namespace
+
+std::string StateFolder() {
+  if (::geteuid() == 0) return kRootState;
+  const std::string state = Environment("XDG_STATE_HOME");
+  if (state.starts_with('/')) return Text(state, "/volfs");
+  const std::string home = Environment("HOME");
+  return home.starts_with('/') ? Text(home, "/.local/state/volfs") : std::string();
+}
+
+std::string NodeRegistryFile() {
+  const std::string folder = StateFolder();
+  return folder.empty() ? folder : Text(folder, "/nodes");
+}
+
+std::string NodeLockFolder() {
+  if (::geteuid() == 0) return "/run/volfs/nodes";
+  const std::string runtime = Environment("XDG_RUNTIME_DIR");
+  return runtime.starts_with('/') ? Text(runtime, "/volfs/nodes") : std::string();
+}
+
+}  // namespace volfs::cli

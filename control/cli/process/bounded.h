@@ -1,0 +1,58 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blockstore/io/posix_descriptor.h"
+
+namespace volfs::cli {
+
+// A question that may never be answered: a look at a path whose server is down, at a mount whose
+// daemon hangs. The kernel gives back no thread that waits for such a thing, and a process with
+// such a thread does not end, so a child asks. A child that does not come back is killed and left
+// behind; it keeps nothing open that others wait for.
+//
+// Needs a process with one thread. Thread-safety: one thread at a time.
+class Question {
+ public:
+  using Say = std::function<void(std::string_view)>;
+  using Clock = std::chrono::steady_clock;
+
+  // The child begins at once; it runs `ask`, and what that says is the answer.
+  explicit Question(const std::function<void(const Say&)>& ask);
+  ~Question();
+  Question(Question&& other) noexcept;
+  Question& operator=(Question&&) = delete;
+
+  // What was said until the child ended, or until the deadline; `whole`: it ended by itself.
+  struct Answer {
+    bool whole = false;
+    std::string said;
+  };
+  Answer Await(Clock::time_point deadline);
+
+ private:
+  pid_t child_ = -1;
+  Descriptor answer_;
+};
+
+// What `ask` returns; nothing if it has not returned within `limit`.
+std::optional<std::string> AnswerWithin(std::chrono::milliseconds limit,
+                                        const std::function<std::string()>& ask);
+
+// The answers about paths that came within `limit` for all and `each` for one. A path that was not
+// looked at in time is in neither list.
+struct PathsFound {
+  std::vector<std::string> gone;    // certainly: nothing is there
+  std::vector<std::string> silent;  // did not answer
+};
+PathsFound LookAtPaths(const std::vector<std::string>& paths, std::chrono::milliseconds limit,
+                       std::chrono::milliseconds each = std::chrono::seconds(1));
+
+}  // namespace volfs::cli

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "blockstore/base/error.h"
+
+namespace volfs::cli {
+
+// Exit codes of the command.
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,
+  kExitUsage = 2,
+  kExitNotFound = 3,
+  kExitExists = 4,
+  kExitBusy = 5,
+  kExitNoSpace = 6,
+  kExitNodeNotThere = 7,
+  kExitLocked = 8,
+  kExitCorrupt = 9,
+  kExitInterrupted = 130,  // as a shell says it of SIGINT
+};
+
+// Exit codes of `volfs check`: those of fsck(8), which are added up.
+enum FsckCode : int {
+  kFsckOk = 0,
+  kFsckCorrected = 1,  // something was wrong, and is mended
+  kFsckLeft = 4,       // something is wrong
+  kFsckFailed = 8,     // it could not be checked
+  kFsckUsage = 16,
+};
+
+// One table tells of each errno which Errc it is, and of each Errc the exit code.
+Errc ErrcOfErrno(int os_errno);
+int ExitCodeOf(Errc code);
+
+// An Error for a failed system call (or a refused request). The message is a sentence without the
+// errno's name: PrintError adds that.
+Error Failure(int os_errno, std::string message);
+
+// Failure(errno, "WHAT: No such file or directory").
+Error SystemFailure(std::string_view what);
+
+// The command line asks for something that cannot be meant.
+Error UsageFailure(std::string message);
+
+// Something failed and was printed already: only the exit code is left to be told.
+Error SilentFailure(Errc code);
+
+// What people read: "MESSAGE (EBUSY)". The name stands at the end of the first line; further lines
+// of a message list details.
+std::string ErrorText(const Error& error);
+
+// "volfs COMMAND: ..." on stderr; nothing for a SilentFailure.
+void PrintError(std::string_view command, const Error& error);
+
+}  // namespace volfs::cli

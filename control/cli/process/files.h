@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blockstore/base/error.h"
+
+namespace volfs::cli {
+
+// Small files of /proc, /sys and control/ as text, and text in pieces.
+
+// All of the file. Errors name the path.
+Result<std::string> ReadFile(const std::string& path);
+
+// The file's first line without its LF; nothing if it cannot be read.
+std::optional<std::string> ReadValue(const std::string& path);
+
+// The names in a folder but "." and "..", sorted.
+Result<std::vector<std::string>> ListFolder(const std::string& path);
+
+// What a symbolic link points at; nothing if it cannot be read.
+std::optional<std::string> ReadLink(const std::string& path);
+
+std::vector<std::string_view> SplitLines(std::string_view text);  // an unended last line counts
+std::vector<std::string_view> SplitWords(std::string_view line);  // at blanks and tabs
+std::vector<std::string> SplitAt(std::string_view text, char separator);  // no empty pieces
+
+// A decimal number and nothing else.
+std::optional<uint64_t> ParseNumber(std::string_view text);
+
+}  // namespace volfs::cli

@@ -1,0 +1,132 @@
+#include "control/cli/process/output.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/safe_text.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/supervisor.h"
+
+namespace volfs::cli {
+namespace {
+
+struct Colour {
+  std::string_view word;
+  std::string_view code;
+};
+
+constexpr std::array<Colour, 9> kColours = {{
+    {"available", "32"},
+    {"in-use", "36"},
+    {"creating", "33"},
+    {"deleting", "33"},
+    {"error", "31"},
+    {"ok", "32"},
+    {"note", "36"},
+    {"warning", "33"},
+    {"problem", "31"},
+}};
+
+}  // namespace
+
+bool IsTerminal(int fd) {
+  const char* term = std::getenv("TERM");
+  return ::isatty(fd) == 1 && (term == nullptr || std::string_view(term) != "dumb");
+}
+
+Surface SurfaceOf(int fd) {
+  const char* no_color = std::getenv("NO_COLOR");
+  const bool wants_colour = no_color == nullptr || *no_color == '\0';
+  return {.terminal = ::isatty(fd) == 1, .colour = wants_colour && IsTerminal(fd)};
+}
+
+size_t TerminalWidth(int fd) {
+  constexpr size_t kUsual = 80;
+  winsize size{};
+  if (::ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsual;
+  return size.ws_col;
+}
+
+std::string Shown(std::string_view text, const Surface& surface) {
+  return surface.terminal ? SafeText(text) : std::string(text);
+}
+
+std::string Painted(std::string_view word, const Surface& surface) {
+  for (const Colour& known : kColours) {
+    if (surface.colour && word == known.word) {
+      return Text("\x1b[", known.code, "m", word, "\x1b[0m");
+    }
+  }
+  return Shown(word, surface);
+}
+
+Drawn Table(const std::vector<Row>& rows, size_t painted, const Surface& surface) {
+  std::vector<Row> shown = rows;
+  std::vector<size_t> widths;
+  for (Row& row : shown) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = Shown(row[i], surface);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  std::string out;
+  for (const Row& row : shown) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      out += i == painted ? Painted(row[i], surface) : row[i];
+      if (i + 1 < row.size()) out.append(widths[i] - row[i].size() + 2, ' ');
+    }
+    out.erase(out.find_last_not_of(' ') + 1);  // empty cells at the end of a row
+    out += '\n';
+  }
+  return {out};
+}
+
+Drawn ShownLines(std::string_view text, const Surface& surface) {
+  return {surface.terminal ? SafeText(text, LineFeeds::kKept) : std::string(text)};
+}
+
+void Print(std::string_view text) { Print(ShownLines(text, SurfaceOf(STDOUT_FILENO))); }
+
+// A terminal that is stopped, or a pager, may keep us waiting.
+void Print(const Drawn& drawn) {
+  const Waiting waiting(Waiting::For::kEver);
+  std::fwrite(drawn.text.data(), 1, drawn.text.size(), stdout);
+}
+
+Status FlushOutput() {
+  const Waiting waiting(Waiting::For::kEver);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return SystemFailure("standard output");
+  }
+  return OkStatus();
+}
+
+void PrintNote(std::string_view text) {
+  constexpr std::string_view kLineBreak = "\n  ";
+  std::string out;
+  for (;;) {
+    const size_t end = std::min(text.find(kLineBreak), text.size());
+    out += SafeText(text.substr(0, end));
+    if (end == text.size()) break;
+    out += kLineBreak;
+    text.remove_prefix(end + kLineBreak.size());
+  }
+  out += '\n';
+  std::fwrite(out.data(), 1, out.size(), stderr);
+}
+
+void Redraw(std::string_view line) {
+  std::fprintf(stderr, "\r%s\x1b[K", SafeText(line).c_str());
+  std::fflush(stderr);
+}
+
+void EndRedrawn() { std::fputc('\n', stderr); }
+
+}  // namespace volfs::cli

@@ -1,0 +1,80 @@
+#include "control/text/json.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/memory.h"
+#include "blockstore/base/safe_text.h"
+
+namespace volfs {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct ToJson {
+  ordered_json operator()(std::nullptr_t) const { return nullptr; }
+  ordered_json operator()(uint64_t number) const { return number; }
+  ordered_json operator()(Hundredths number) const {
+    return static_cast<double>(number.count) / 100;
+  }
+  ordered_json operator()(const std::string& text) const { return text; }
+};
+
+struct ToPlainText {
+  std::string operator()(std::nullptr_t) const { return ""; }
+  std::string operator()(uint64_t number) const { return std::to_string(number); }
+  std::string operator()(Hundredths number) const {
+    const uint64_t fraction = number.count % 100;
+    return Text(number.count / 100, fraction < 10 ? ".0" : ".", fraction);
+  }
+  std::string operator()(const std::string& text) const { return text; }
+};
+
+// The library escapes C0 only, and a terminal may show what is printed here. What is unsafe can
+// only be within a string, and is of four hexadecimal digits.
+std::string EscapeUnsafe(std::string_view json) {
+  std::string out;
+  while (!json.empty()) {
+    const Utf8Character character = FirstCharacter(json);
+    const std::string_view bytes = json.substr(0, std::max<size_t>(character.bytes, 1));
+    json.remove_prefix(bytes.size());
+    if (!IsUnsafe(character.code)) {
+      out += bytes;
+      continue;
+    }
+    std::array<char, 8> escaped{};
+    std::snprintf(escaped.data(), escaped.size(), "\\u%04x", static_cast<unsigned>(character.code));
+    out += escaped.data();
+  }
+  return out;
+}
+
+std::string Dump(const JsonObject& object) {
+  // The library's destructor allocates, and must not fail.
+  const AllocationScope scope(Allocations::kWait);
+  ordered_json json = ordered_json::object();
+  for (const JsonMember& member : object) {
+    json[std::string(member.name)] = std::visit(ToJson(), member.value);
+  }
+  return EscapeUnsafe(json.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+}  // namespace
+
+std::string JsonLine(const JsonObject& object) { return Dump(object) + '\n'; }
+
+std::string JsonArray(const std::vector<JsonObject>& objects) {
+  std::string text = "[";
+  for (const JsonObject& object : objects) {
+    text += text.size() == 1 ? "\n" : ",\n";
+    text += Dump(object);
+  }
+  return text + (objects.empty() ? "]\n" : "\n]\n");
+}
+
+std::string PlainText(const JsonValue& value) { return std::visit(ToPlainText(), value); }
+
+}  // namespace volfs

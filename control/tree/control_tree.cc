@@ -1,0 +1,401 @@
+#include "control/tree/control_tree.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/memory.h"
+#include "control/text/name.h"
+#include "control/tree/control_file.h"
+#include "control/tree/control_view.h"
+#include "control/tree/fields.h"
+#include "control/tree/fixed_entry.h"
+#include "control/tree/map.h"
+
+namespace volfs {
+namespace {
+
+// Facets beside those of the fields (fields.h).
+constexpr uint64_t kInfoJson = 0x80;     // control/volumes/NAME/info.json
+constexpr uint64_t kMap = 0x81;          // control/volumes/NAME/map
+constexpr uint64_t kVolumeWatch = 0xff;  // control/watch/volumes/NAME
+constexpr std::string_view kInfoJsonName = "info.json";
+constexpr std::string_view kMapName = "map";
+
+// What an inode number stands for. A volume's or node's facet is one that this tree knows.
+struct VolumePlace {
+  std::shared_ptr<Volume> volume;
+  uint64_t facet;
+};
+struct NodePlace {
+  Node* node;
+  uint64_t facet;
+};
+using Place = std::variant<const FixedEntry*, VolumePlace, NodePlace>;
+
+Error NotFound(std::string_view what) {
+  return Error{Errc::kNotFound, Text("control: there is no ", what)};
+}
+
+bool KnowsVolumeFacet(uint64_t facet) {
+  return facet == inode::kControlFolder || facet == kInfoJson || facet == kMap ||
+         facet == kVolumeWatch || FindField(VolumeFields(), facet) != nullptr;
+}
+
+bool KnowsNodeFacet(uint64_t facet) {
+  return facet == inode::kControlFolder || FindField(NodeFields(), facet) != nullptr;
+}
+
+std::string NameOf(const VolumePlace& place) {
+  if (place.facet == kInfoJson) return std::string(kInfoJsonName);
+  if (place.facet == kMap) return std::string(kMapName);
+  const VolumeField* field = FindField(VolumeFields(), place.facet);
+  return field == nullptr ? place.volume->name() : std::string(field->name);
+}
+
+std::string NameOf(const NodePlace& place) {
+  const NodeField* field = FindField(NodeFields(), place.facet);
+  return field == nullptr ? place.node->name() : std::string(field->name);
+}
+
+// What a reader would get now; "" of folders.
+std::string TextOf(const VolumePlace& place, ControlView& view) {
+  if (place.facet == inode::kControlFolder) return "";
+  if (place.facet == kMap) return MapText(view.state().store, *place.volume);
+  const VolumeInfo& info = view.Info(*place.volume);
+  if (place.facet == kInfoJson) return InfoJson(info);
+  if (place.facet == kVolumeWatch) return info.status + '\n';
+  return FieldText(*FindField(VolumeFields(), place.facet), info);
+}
+
+std::string TextOf(const NodePlace& place, ControlView& view) {
+  if (place.facet == inode::kControlFolder) return "";
+  return FieldText(*FindField(NodeFields(), place.facet), view.Info(*place.node));
+}
+
+bool IsWritable(const VolumePlace& place) {
+  const VolumeField* field = FindField(VolumeFields(), place.facet);
+  return field != nullptr && field->writable;
+}
+
+bool IsWritable(const NodePlace& /*place*/) { return false; }
+
+uint64_t InoOf(const VolumePlace& place) { return place.volume->id() | place.facet; }
+uint64_t InoOf(const NodePlace& place) { return place.node->id() | place.facet; }
+
+// As stat and a listing show it.
+struct Describe {
+  ControlView& view;
+
+  ControlEntry operator()(const FixedEntry* entry) const { return DescribeFixed(*entry, view); }
+  template <typename PlaceT>
+  ControlEntry operator()(const PlaceT& place) const {
+    const ControlConfig& config = view.state().config;
+    const bool folder = place.facet == inode::kControlFolder;
+    ControlEntry entry;
+    entry.ino = InoOf(place);
+    entry.name = NameOf(place);
+    entry.directory = folder;
+    entry.mode = folder ? 0555 : IsWritable(place) ? 0644 : 0444;
+    entry.uid = config.uid;
+    entry.gid = config.gid;
+    entry.size_bytes = TextOf(place, view).size();
+    entry.mtime_ns = view.state().started_ns;
+    return entry;
+  }
+};
+
+}  // namespace
+
+class ControlTree::Impl {
+ public:
+  Impl(Store& store, ControlConfig config) : state_(store, std::move(config)) {
+    store.SetListener([feed = state_.feed](const StoreEvent& event) { feed->Deliver(event); });
+  }
+  ~Impl() {
+    state_.feed->SetEventCallback(nullptr);
+    state_.feed->SetActivityCallback(nullptr);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  ControlState& state() { return state_; }
+
+  Result<Place> Find(uint64_t ino);
+  Result<Place> FindIn(uint64_t parent, std::string_view name);
+  std::vector<Place> Children(const Place& folder);
+  Result<std::unique_ptr<ControlFile>> Open(const Place& place, const Caller& caller);
+  static bool Writable(const Place& place);
+  static bool Folder(const Place& place);
+
+ private:
+  Node* FindNode(Id id);
+  Node* FindNode(std::string_view name);
+  Result<Place> FindInFixed(uint64_t parent, std::string_view name);
+  static Result<Place> FindInVolume(const VolumePlace& folder, std::string_view name);
+  static Result<Place> FindInNode(const NodePlace& folder, std::string_view name);
+  std::vector<Place> ChildrenOfFixed(const FixedEntry& folder);
+  static std::vector<Place> ChildrenOfVolume(const VolumePlace& folder);
+  static std::vector<Place> ChildrenOfNode(const NodePlace& folder);
+  Result<std::unique_ptr<ControlFile>> OpenVolumeFile(const VolumePlace& place,
+                                                      HeldTexts::Text text);
+  Result<std::unique_ptr<ControlFile>> OpenFixed(const FixedEntry& entry, const Caller& caller);
+
+  ControlState state_;
+};
+
+// ---- finding
+
+Node* ControlTree::Impl::FindNode(Id id) {
+  for (const std::unique_ptr<Node>& node : state_.store.nodes()) {
+    if (node->id() == id) return node.get();
+  }
+  return nullptr;
+}
+
+Node* ControlTree::Impl::FindNode(std::string_view name) {
+  for (const std::unique_ptr<Node>& node : state_.store.nodes()) {
+    if (node->name() == name) return node.get();
+  }
+  return nullptr;
+}
+
+Result<Place> ControlTree::Impl::Find(uint64_t ino) {
+  if (const FixedEntry* entry = FindFixed(ino)) return Place(entry);
+  const Id id = inode::IdOf(ino);
+  const uint64_t facet = inode::FacetOf(ino);
+  if (id == kNoId) return NotFound("such file");
+  if (Node* node = FindNode(id); node != nullptr && KnowsNodeFacet(facet)) {
+    return Place(NodePlace{node, facet});
+  }
+  std::shared_ptr<Volume> volume = state_.store.Find(id);
+  if (volume == nullptr || !KnowsVolumeFacet(facet)) return NotFound("such volume any more");
+  return Place(VolumePlace{std::move(volume), facet});
+}
+
+Result<Place> ControlTree::Impl::FindIn(uint64_t parent, std::string_view name) {
+  VOLFS_ASSIGN(const Place folder, Find(parent));
+  if (const auto* volume = std::get_if<VolumePlace>(&folder)) return FindInVolume(*volume, name);
+  if (const auto* node = std::get_if<NodePlace>(&folder)) return FindInNode(*node, name);
+  return FindInFixed(parent, name);
+}
+
+Result<Place> ControlTree::Impl::FindInFixed(uint64_t parent, std::string_view name) {
+  if (const FixedEntry* entry = FindFixed(parent, name)) return Place(entry);
+  if (parent == inode::kControlNodes) {
+    if (Node* node = FindNode(name)) return Place(NodePlace{node, inode::kControlFolder});
+  } else if (parent == inode::kControlVolumes || parent == inode::kWatchVolumes) {
+    const bool watch = parent == inode::kWatchVolumes;
+    if (std::shared_ptr<Volume> volume = state_.store.Find(std::string(name))) {
+      return Place(VolumePlace{std::move(volume), watch ? kVolumeWatch : inode::kControlFolder});
+    }
+  }
+  return NotFound(Printable(name));
+}
+
+Result<Place> ControlTree::Impl::FindInVolume(const VolumePlace& folder, std::string_view name) {
+  if (folder.facet != inode::kControlFolder) return NotFound(Printable(name));
+  if (name == kInfoJsonName) return Place(VolumePlace{folder.volume, kInfoJson});
+  if (name == kMapName) return Place(VolumePlace{folder.volume, kMap});
+  const VolumeField* field = FindField(VolumeFields(), name);
+  if (field == nullptr) return NotFound(Printable(name));
+  return Place(VolumePlace{folder.volume, field->facet});
+}
+
+Result<Place> ControlTree::Impl::FindInNode(const NodePlace& folder, std::string_view name) {
+  const NodeField* field =
+      folder.facet == inode::kControlFolder ? FindField(NodeFields(), name) : nullptr;
+  if (field == nullptr) return NotFound(Printable(name));
+  return Place(NodePlace{folder.node, field->facet});
+}
+
+// ---- listing
+
+bool ControlTree::Impl::Folder(const Place& place) {
+  if (const auto* fixed = std::get_if<const FixedEntry*>(&place)) {
+    return (*fixed)->kind == FixedKind::kFolder;
+  }
+  if (const auto* volume = std::get_if<VolumePlace>(&place)) {
+    return volume->facet == inode::kControlFolder;
+  }
+  return std::get<NodePlace>(place).facet == inode::kControlFolder;
+}
+
+std::vector<Place> ControlTree::Impl::Children(const Place& folder) {
+  if (const auto* volume = std::get_if<VolumePlace>(&folder)) return ChildrenOfVolume(*volume);
+  if (const auto* node = std::get_if<NodePlace>(&folder)) return ChildrenOfNode(*node);
+  return ChildrenOfFixed(*std::get<const FixedEntry*>(folder));
+}
+
+// The volumes below watch/ are not listed, as nothing that blocks is.
+std::vector<Place> ControlTree::Impl::ChildrenOfFixed(const FixedEntry& folder) {
+  std::vector<Place> places;
+  for (const FixedEntry& entry : FixedEntries()) {
+    if (entry.parent == folder.ino && entry.listing == Listing::kShown) places.emplace_back(&entry);
+  }
+  if (folder.ino == inode::kControlNodes) {
+    for (const std::unique_ptr<Node>& node : state_.store.nodes()) {
+      places.emplace_back(NodePlace{node.get(), inode::kControlFolder});
+    }
+  } else if (folder.ino == inode::kControlVolumes) {
+    for (std::shared_ptr<Volume>& volume : state_.store.Volumes()) {
+      places.emplace_back(VolumePlace{std::move(volume), inode::kControlFolder});
+    }
+  }
+  return places;
+}
+
+std::vector<Place> ControlTree::Impl::ChildrenOfVolume(const VolumePlace& folder) {
+  std::vector<Place> places;
+  for (const VolumeField& field : VolumeFields()) {
+    places.emplace_back(VolumePlace{folder.volume, field.facet});
+  }
+  places.emplace_back(VolumePlace{folder.volume, kInfoJson});
+  places.emplace_back(VolumePlace{folder.volume, kMap});
+  return places;
+}
+
+std::vector<Place> ControlTree::Impl::ChildrenOfNode(const NodePlace& folder) {
+  std::vector<Place> places;
+  for (const NodeField& field : NodeFields()) {
+    places.emplace_back(NodePlace{folder.node, field.facet});
+  }
+  return places;
+}
+
+// ---- opening
+
+bool ControlTree::Impl::Writable(const Place& place) {
+  if (const auto* volume = std::get_if<VolumePlace>(&place)) return IsWritable(*volume);
+  const auto* fixed = std::get_if<const FixedEntry*>(&place);
+  if (fixed == nullptr) return false;
+  const FixedKind kind = (*fixed)->kind;
+  return kind == FixedKind::kRequest || kind == FixedKind::kCopyRate ||
+         kind == FixedKind::kCopyJobs;
+}
+
+Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place,
+                                                             const Caller& caller) {
+  ControlView view(state_);
+  const uint32_t user = caller.uid;
+  if (const auto* node = std::get_if<NodePlace>(&place)) {
+    VOLFS_ASSIGN(HeldTexts::Text text, state_.texts.Hold(user, InoOf(*node), TextOf(*node, view)));
+    return OpenTextFile(std::move(text));
+  }
+  if (const auto* volume = std::get_if<VolumePlace>(&place)) {
+    if (volume->facet == kVolumeWatch) return OpenVolumeWatch(state_, volume->volume->id());
+    VOLFS_ASSIGN(HeldTexts::Text text,
+                 state_.texts.Hold(user, InoOf(*volume), TextOf(*volume, view)));
+    return OpenVolumeFile(*volume, std::move(text));
+  }
+  return OpenFixed(*std::get<const FixedEntry*>(place), caller);
+}
+
+Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenVolumeFile(const VolumePlace& place,
+                                                                       HeldTexts::Text text) {
+  if (!IsWritable(place)) return OpenTextFile(std::move(text));
+  if (NameOf(place) == "io") return OpenIoFile(state_, place.volume, std::move(text));
+  return OpenCopyRateFile(state_, place.volume, std::move(text));
+}
+
+Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenFixed(const FixedEntry& entry,
+                                                                  const Caller& caller) {
+  if (entry.kind == FixedKind::kRequest) {
+    return OpenRequestFile(state_, *RequestKindOf(entry.name));
+  }
+  if (entry.kind == FixedKind::kEvents) return OpenEventsFile(state_);
+  ControlView view(state_, &caller);
+  VOLFS_ASSIGN(HeldTexts::Text text,
+               state_.texts.Hold(caller.uid, entry.ino, FixedText(entry, view)));
+  switch (entry.kind) {
+    case FixedKind::kCopyRate:
+      return OpenLimitFile(state_, Limit::kCopyRate, std::move(text));
+    case FixedKind::kCopyJobs:
+      return OpenLimitFile(state_, Limit::kCopyJobs, std::move(text));
+    default:
+      return OpenTextFile(std::move(text));
+  }
+}
+
+// ---- the tree
+
+bool Administers(const Caller& caller, uint32_t mount_uid, std::optional<uint32_t> control_gid) {
+  if (caller.uid == 0 || caller.uid == mount_uid) return true;
+  if (!control_gid) return false;
+  const auto& groups = caller.groups;
+  return caller.gid == *control_gid ||
+         std::find(groups.begin(), groups.end(), *control_gid) != groups.end();
+}
+
+ControlTree::ControlTree(Store& store, ControlConfig config)
+    : impl_(std::make_unique<Impl>(store, std::move(config))) {}
+
+ControlTree::~ControlTree() = default;
+
+HeldTexts& ControlTree::texts() { return impl_->state().texts; }
+
+Result<ControlEntry> ControlTree::Lookup(uint64_t parent, std::string_view name) {
+  return OrNoMemory([&]() -> Result<ControlEntry> {
+    VOLFS_ASSIGN(const Place place, impl_->FindIn(parent, name));
+    ControlView view(impl_->state());
+    return std::visit(Describe{view}, place);
+  });
+}
+
+Result<ControlEntry> ControlTree::Stat(uint64_t ino) {
+  return OrNoMemory([&]() -> Result<ControlEntry> {
+    VOLFS_ASSIGN(const Place place, impl_->Find(ino));
+    ControlView view(impl_->state());
+    return std::visit(Describe{view}, place);
+  });
+}
+
+Result<std::vector<ControlEntry>> ControlTree::List(uint64_t ino) {
+  return OrNoMemory([&]() -> Result<std::vector<ControlEntry>> {
+    VOLFS_ASSIGN(const Place folder, impl_->Find(ino));
+    if (!Impl::Folder(folder)) return Error{Errc::kInvalid, "control: this is no folder"};
+    ControlView view(impl_->state());
+    std::vector<ControlEntry> entries;
+    for (const Place& place : impl_->Children(folder)) {
+      entries.push_back(std::visit(Describe{view}, place));
+    }
+    return entries;
+  });
+}
+
+bool ControlTree::Owns(uint64_t ino) const {
+  if (FindFixed(ino) != nullptr) return true;
+  return inode::IdOf(ino) != kNoId && inode::FacetOf(ino) >= inode::kControlFolder;
+}
+
+Result<std::unique_ptr<ControlFile>> ControlTree::Open(uint64_t ino, bool for_write,
+                                                       const Caller& caller) {
+  VOLFS_ASSIGN(const Place place, impl_->Find(ino));
+  if (Impl::Folder(place)) return Error{Errc::kInvalid, "control: this is a folder"};
+  if (for_write && !Impl::Writable(place)) {
+    const Error error{Errc::kProtected,
+                      "this control file is only read; control/help tells which take requests"};
+    RecordRefusal(caller, "open", error);
+    return error;
+  }
+  return OrNoMemory([&] { return impl_->Open(place, caller); });
+}
+
+void ControlTree::RecordRefusal(const Caller& caller, std::string_view operation,
+                                const Error& error) {
+  const size_t blank = operation.find(' ');
+  const std::string_view object =
+      blank == std::string_view::npos ? std::string_view() : operation.substr(blank + 1);
+  impl_->state().RecordRefusal(caller.uid, operation.substr(0, blank), Printable(object), error);
+}
+
+void ControlTree::SetActivityCallback(std::function<void()> callback) {
+  impl_->state().feed->SetActivityCallback(std::move(callback));
+}
+
+void ControlTree::SetEventCallback(std::function<void(const StoreEvent&)> callback) {
+  impl_->state().feed->SetEventCallback(std::move(callback));
+}
+
+}  // namespace volfs

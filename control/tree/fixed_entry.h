@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "control/tree/control_tree.h"
+#include "control/tree/control_view.h"
+
+namespace volfs {
+
+// The files and folders of control/ that are always there: one table, a line each.
+//
+// Inode numbers are written out because they never change: a file that goes takes its number with
+// it. 16 to 255 (control_tree.h).
+namespace inode {
+inline constexpr uint64_t kControlNodes = 64;
+inline constexpr uint64_t kControlVolumes = 65;
+inline constexpr uint64_t kWatchVolumes = 82;
+}  // namespace inode
+
+enum class FixedKind : uint8_t { kFolder, kText, kRequest, kCopyRate, kCopyJobs, kEvents };
+// What blocks is found by its name and never listed, so that nobody who walks the tree (`grep -r`,
+// `cp -r`, an indexer) waits in it for ever.
+enum class Listing : uint8_t { kShown, kUnlisted };
+
+struct FixedEntry {
+  uint64_t ino;
+  uint64_t parent;
+  std::string_view name;
+  FixedKind kind;
+  std::string (*text)(ControlView&) = nullptr;  // of kText, kCopyRate and kCopyJobs
+  Listing listing = Listing::kShown;
+};
+
+std::span<const FixedEntry> FixedEntries();
+const FixedEntry* FindFixed(uint64_t ino);                            // null if there is none
+const FixedEntry* FindFixed(uint64_t parent, std::string_view name);  // null if there is none
+
+// The entry's text now: of a request file its usage line; "" of folders and what blocks.
+std::string FixedText(const FixedEntry& entry, ControlView& view);
+
+// As stat and a listing show it.
+ControlEntry DescribeFixed(const FixedEntry& entry, ControlView& view);
+
+}  // namespace volfs

@@ -1,0 +1,121 @@
+// The only user of toml++, which is slow to compile.
+#include "fusefs/mount/config_file.h"
+
+#include <toml++/toml.h>
+
+#include <filesystem>
+
+#include "blockstore/base/log.h"
+#include "control/cli/types_option.h"
+#include "fusefs/mount/options.h"
+
+namespace volfs {
+namespace {
+
+// "key=value" for a value, "key" for true, "" for false.
+Result<std::string> OptionOf(std::string_view key, const toml::node& value) {
+  if (const auto* flag = value.as_boolean()) return flag->get() ? std::string(key) : std::string();
+  if (const auto* number = value.as_integer()) return Text(key, "=", number->get());
+  if (const auto* text = value.as_string()) return Text(key, "=", text->get());
+  return Error{Errc::kInvalid, Text(key, ": a text, a whole number, true or false is expected")};
+}
+
+Status CheckOption(std::string_view key, const std::string& word) {
+  if (word.find(',') != std::string::npos) {
+    return Error{Errc::kInvalid, Text(key, ": a comma has no place in an option")};
+  }
+  // `flag = false` says nothing, but only of a flag that there is.
+  const Result<MountOptions> options = ParseOptions({word.empty() ? std::string(key) : word});
+  return options.ok() ? OkStatus() : Status(options.error());
+}
+
+// `false` and "" of an option that exists say nothing.
+Status AddOption(std::string_view key, const toml::node& value, ConfigFile& config) {
+  VOLFS_ASSIGN(std::string word, OptionOf(key, value));
+  VOLFS_TRY(CheckOption(key, word));
+  if (!word.empty()) config.options.push_back(std::move(word));
+  return OkStatus();
+}
+
+Result<std::vector<std::string>> TextsOf(std::string_view key, const toml::node& value) {
+  const Error wrong{Errc::kInvalid, Text(key, ": texts in brackets are expected: [\"...\", ...]")};
+  const auto* array = value.as_array();
+  if (array == nullptr) return wrong;
+  std::vector<std::string> texts;
+  for (const toml::node& element : *array) {
+    const auto* text = element.as_string();
+    if (text == nullptr || text->get().empty()) return wrong;
+    texts.push_back(text->get());
+  }
+  return texts;
+}
+
+Status AddNodes(const toml::node& value, const std::filesystem::path& folder, ConfigFile& config) {
+  VOLFS_ASSIGN(const auto texts, TextsOf("nodes", value));
+  for (const std::string& text : texts) {
+    config.nodes.push_back((folder / text).lexically_normal().string());
+  }
+  return OkStatus();
+}
+
+Status AddTypes(const toml::node& value, ConfigFile& config) {
+  VOLFS_ASSIGN(const auto texts, TextsOf("types", value));
+  std::string joined;
+  for (const std::string& text : texts) joined += Text(joined.empty() ? "" : ",", text);
+  VOLFS_ASSIGN(config.types, cli::ParseTypes(joined));
+  return OkStatus();
+}
+
+// What makes no sense is told here, where the line is known.
+Error At(const std::string& path, const toml::key& key, const Error& error) {
+  return {error.code, Text("configuration file ", path, ", line ", key.source().begin.line, ": ",
+                           error.message)};
+}
+
+Status AddLimits(const toml::node& value, const std::string& path, ConfigFile& config) {
+  const auto* limits = value.as_table();
+  if (limits == nullptr) return Error{Errc::kInvalid, "limits: a table is expected: [limits]"};
+  for (auto&& [key, limit] : *limits) {
+    const bool known = key.str() == "copy_rate" || key.str() == "copy_jobs";
+    const Status added = known ? AddOption(key.str(), limit, config)
+                               : Error{Errc::kInvalid, Text("limits.", key.str(),
+                                                            ": unknown; there are copy_rate and "
+                                                            "copy_jobs")};
+    if (!added.ok()) return At(path, key, added.error());
+  }
+  return OkStatus();
+}
+
+Result<ConfigFile> ConfigOf(const toml::table& table, const std::string& path) {
+  const auto folder = std::filesystem::absolute(path).parent_path();
+  ConfigFile config;
+  for (auto&& [key, value] : table) {
+    if (key.str() == "limits" && value.is_table()) {
+      VOLFS_TRY(AddLimits(value, path, config));  // names the line of the limit
+      continue;
+    }
+    const Status added = key.str() == "nodes"    ? AddNodes(value, folder, config)
+                         : key.str() == "types"  ? AddTypes(value, config)
+                         : key.str() == "limits" ? AddLimits(value, path, config)
+                                                 : AddOption(key.str(), value, config);
+    if (!added.ok()) return At(path, key, added.error());
+  }
+  return config;
+}
+
+}  // namespace
+
+Result<ConfigFile> ReadConfigFile(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    return Error{Errc::kNotFound, Text("configuration file ", path, ": no such file")};
+  }
+  try {
+    return ConfigOf(toml::parse_file(path), path);
+  } catch (const toml::parse_error& wrong) {
+    return Error{Errc::kInvalid, Text("configuration file ", path, ", line ",
+                                      wrong.source().begin.line, ": ", wrong.description())};
+  }
+}
+
+}  // namespace volfs

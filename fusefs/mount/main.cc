@@ -1,0 +1,18 @@
+#include <cstdio>
+#include <new>
+
+#include "control/cli/commands/command.h"
+#include "control/cli/process/supervisor.h"
+#include "fusefs/mount/mount.h"
+
+#if defined(VOLFS_SABOTAGE)
+#error "the planted bugs of blockstore/base/sabotage.h are for the simulation only"
+#endif
+
+// A daemon does not get here for want of memory (memory.h); a command may.
+int main(int argc, char** argv) try {
+  return volfs::RunCommand(argc, argv, volfs::Mount, volfs::cli::Supervise);
+} catch (const std::bad_alloc&) {
+  std::fputs("volfs: there is no memory left for this; try again\n", stderr);
+  return 1;
+}

@@ -1,0 +1,415 @@
+#include "fusefs/mount/mount.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/log_limiter.h"
+#include "blockstore/base/memory.h"
+#include "blockstore/io/node_lock.h"
+#include "blockstore/node/opener.h"
+#include "blockstore/store/store.h"
+#include "control/cli/host/mountinfo.h"
+#include "control/cli/host/state_folder.h"
+#include "control/cli/process/bounded.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/output.h"
+#include "control/cli/process/supervisor.h"
+#include "control/tree/control_tree.h"
+#include "fusefs/mount/config_file.h"
+#include "fusefs/mount/daemon.h"
+#include "fusefs/mount/final_stop.h"
+#include "fusefs/mount/log_place.h"
+#include "fusefs/mount/mountpoint.h"
+#include "fusefs/mount/options.h"
+#include "fusefs/mount/session.h"
+#include "fusefs/mount/start_report.h"
+#include "fusefs/mount/stopper.h"
+#include "fusefs/serve/filesystem.h"
+
+namespace volfs {
+namespace {
+
+using Nodes = std::vector<std::unique_ptr<Node>>;
+
+// Everything that is known before anything is opened.
+struct Plan {
+  std::vector<std::string> node_paths;  // absolute
+  std::vector<VolumeType> new_types;    // of nodes that this mount makes
+  Mountpoint mountpoint;
+  MountOptions options;
+  bool may_init = true;
+  bool allow_other = false;
+  std::vector<std::string> gone;  // paths of this machine's list of nodes where nothing is any more
+};
+
+// --- before the fork
+// ------------------------------------------------------------------------------
+
+bool FuseConfAllowsOther() {
+  std::ifstream in("/etc/fuse.conf");
+  std::string word;
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find_first_not_of(" \t");
+    const size_t last = line.find_last_not_of(" \t\r");
+    if (first == std::string::npos) continue;
+    if (line.substr(first, last - first + 1) == "user_allow_other") return true;
+  }
+  return false;
+}
+
+NodeAccess AccessOf(const MountOptions& options) {
+  return options.read_only ? NodeAccess::kReadOnly : NodeAccess::kReadWrite;
+}
+
+// What this machine remembers of other nodes: those that are gone are forgotten, and one that does
+// not answer is none of this mount's business.
+std::vector<std::string> LookAtKnownNodes(const Plan& plan) {
+  constexpr auto kLimit = std::chrono::seconds(2);
+  std::vector<std::string> paths;
+  for (const auto& [uuid, path] : ReadNodeRegistry(cli::NodeRegistryFile())) {
+    const bool asked_for =
+        std::find(plan.node_paths.begin(), plan.node_paths.end(), path) != plan.node_paths.end();
+    if (!asked_for) paths.push_back(path);
+  }
+  cli::PathsFound found = cli::LookAtPaths(paths, kLimit);
+  for (const std::string& path : found.silent) {
+    cli::PrintNote(Text("volfs: warning: node directory ", path,
+                        ", which was mounted here before, does not answer; going on without it"));
+  }
+  return std::move(found.gone);
+}
+
+// Somebody serves this mountpoint already. With the same nodes: their lock says who. Not tried by
+// opening them, as that would make nodes of empty directories.
+Error WhoServes(const Plan& plan) {
+  for (const std::string& path : plan.node_paths) {
+    const Result<DirectoryKind> kind = ClassifyDirectory(path);
+    if (!kind.ok() || kind.value() != DirectoryKind::kNode) continue;
+    const cli::Touching touching(Text("node directory ", path));
+    const auto lock = NodeLock::Take(path, AccessOf(plan.options));
+    if (!lock.ok()) return lock.error();
+  }
+  return Error{Errc::kBusy, Text("mountpoint ", plan.mountpoint.path,
+                                 ": volfs is mounted there already; `volfs umount` it first")};
+}
+
+Result<Plan> MakePlan(const MountArguments& arguments) {
+  Plan plan;
+  ConfigFile config;
+  if (!arguments.config_file.empty()) {
+    VOLFS_ASSIGN(config, ReadConfigFile(arguments.config_file));
+  }
+  // The command line wins.
+  std::vector<std::string> words = config.options;
+  words.insert(words.end(), arguments.options.begin(), arguments.options.end());
+  VOLFS_ASSIGN(plan.options, ParseOptions(words));
+  const std::vector<std::string>& nodes = arguments.nodes.empty() ? config.nodes : arguments.nodes;
+  if (nodes.empty()) {
+    return Error{Errc::kInvalid, Text("configuration file ", arguments.config_file,
+                                      ": it has no `nodes`, and the command line names none")};
+  }
+  plan.new_types = config.types;
+  VOLFS_ASSIGN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, nodes));
+  cli::Touching::Note("");
+  for (const std::string& node : nodes) {
+    plan.node_paths.push_back(std::filesystem::absolute(node).lexically_normal().string());
+  }
+  plan.may_init = plan.options.init || !arguments.through_helper;
+  const bool possible = ::geteuid() == 0 || FuseConfAllowsOther();
+  if (plan.options.allow_other && !possible) {
+    return Error{Errc::kDenied,
+                 "mount option allow_other: put `user_allow_other` into /etc/fuse.conf first"};
+  }
+  plan.allow_other = possible;
+  if (plan.mountpoint.state == MountpointState::kLiveVolfs) return WhoServes(plan);
+  return plan;
+}
+
+std::vector<std::string> MountpointsOfVolfs() {
+  std::vector<std::string> paths;
+  const auto mounts = cli::ReadMountInfo();
+  if (!mounts.ok()) return paths;
+  for (const auto& mount : cli::VolfsMounts(mounts.value())) paths.push_back(mount.mountpoint);
+  return paths;
+}
+
+// Touches what a mount would, and changes nothing.
+Status Probe(const MountArguments& arguments) {
+  VOLFS_ASSIGN(const Plan plan, MakePlan(arguments));
+  for (const std::string& path : plan.node_paths) {
+    VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(path));
+    if (kind != DirectoryKind::kNode) continue;
+    LockWait not_at_all;
+    not_at_all.most = {};
+    VOLFS_TRY(NodeLock::Take(path, AccessOf(plan.options), not_at_all));
+  }
+  return OkStatus();
+}
+
+// --- the daemon
+// -----------------------------------------------------------------------------------
+
+std::string NamesOf(const Nodes& nodes, const char* separator,
+                    const std::string& (Node::*name)() const) {
+  std::string names;
+  for (const auto& node : nodes) {
+    if (!names.empty()) names += separator;
+    names += ((*node).*name)();
+  }
+  return names;
+}
+
+std::string NameOfClone(const CatalogContents& contents, const CloneRecord& clone) {
+  for (const VolumeRecord& volume : contents.volumes) {
+    if (volume.id == clone.clone) return volume.name;
+  }
+  return clone.name;
+}
+
+// One line about nodes that these have been mounted with and that are not here now.
+std::string AbsentNodes(const Nodes& nodes) {
+  std::map<std::string, std::string> absent;  // UUID -> what is to be said of it
+  for (const auto& node : nodes) {
+    for (const PeerRecord& peer : node->contents().peers) {
+      absent.emplace(peer.uuid, Text("node ", peer.name, " (", peer.path, ")"));
+    }
+  }
+  for (const auto& node : nodes) absent.erase(node->uuid());
+  std::map<std::string, std::string> needed_by;
+  for (const auto& node : nodes) {
+    for (const CloneRecord& clone : node->contents().clones) {
+      if (clone.state != CloneState::kCopying) continue;
+      needed_by[clone.source_node] += " " + NameOfClone(node->contents(), clone);
+    }
+  }
+  std::string line;
+  for (const auto& [uuid, text] : absent) {
+    line += Text(line.empty() ? "" : "; ", text, " is not mounted");
+    const auto clones = needed_by.find(uuid);
+    if (clones != needed_by.end()) line += Text(", but needed by the clones", clones->second);
+  }
+  return line;
+}
+
+ControlConfig ConfigOf(const Plan& plan, const Nodes& nodes) {
+  ControlConfig config;
+  config.options = {{"pid", std::to_string(::getpid())},
+                    {"version", VOLFS_VERSION},
+                    {"mountpoint", plan.mountpoint.path},
+                    {"nodes", NamesOf(nodes, ":", &Node::path)}};
+  for (const auto& option : plan.options.given) {
+    if (option.first != "allow_other") config.options.push_back(option);
+  }
+  config.options.emplace_back("allow_other", plan.allow_other ? "1" : "0");
+  config.uid = ::geteuid();
+  config.gid = ::getegid();
+  config.control_gid = plan.options.control_gid;
+  config.is_private = plan.options.is_private;
+  return config;
+}
+
+// The lock on every node proves that the daemon of a dead mount is gone.
+Status TakeDeadMountAway(const Plan& plan, StartReport& report) {
+  if (plan.mountpoint.state != MountpointState::kDead) return OkStatus();
+  VOLFS_TRY(UnmountLazily(plan.mountpoint.path));
+  VOLFS_ASSIGN(const Mountpoint now, CheckMountpoint(plan.mountpoint.path, plan.node_paths));
+  if (now.state != MountpointState::kFree) {
+    return Error{Errc::kBusy, Text("mountpoint ", now.path,
+                                   ": more than one mount lies on it; "
+                                   "`volfs umount` it first")};
+  }
+  report.Warn(Text(now.path, " was a mount whose daemon had died; it was taken away"));
+  return OkStatus();
+}
+
+std::string ReadyText(const std::string& nodes, const std::string& mountpoint, size_t volumes) {
+  return Text("mounted ", nodes, " on ", mountpoint, " (", volumes,
+              volumes == 1 ? " volume)" : " volumes)");
+}
+
+// Those that all lanes together may hold, and as many as one for what is about no node: no node has
+// more than half of them.
+int ThreadsFor(size_t nodes) { return Lane::kMost * (static_cast<int>(nodes) + 1); }
+
+// While it lives, the locks of the nodes say which mount they are served at; then, that it has
+// ended.
+class MountedNodes {
+ public:
+  MountedNodes(Store& store, const std::string& mountpoint) : store_(store) {
+    const std::optional<uint32_t> minor = cli::DeviceMinorOf(mountpoint);
+    for (const auto& node : store_.nodes()) {
+      if (minor && node->lock() != nullptr) node->lock()->Serve(*minor);
+    }
+  }
+  ~MountedNodes() {
+    for (const auto& node : store_.nodes()) {
+      if (node->lock() != nullptr) node->lock()->StopServing();
+    }
+  }
+  MountedNodes(const MountedNodes&) = delete;
+  MountedNodes& operator=(const MountedNodes&) = delete;
+
+ private:
+  Store& store_;
+};
+
+// All that a mount has from its start (ARCHITECTURE.md, "Threads"), and some of the session's.
+// Asked for before anything is done: a limit that is met later costs speed, one that is met here
+// the mount.
+Status CheckThreads(size_t nodes) {
+  constexpr size_t kAlways = 36;
+  constexpr size_t kOfNode = 3;
+  const size_t count = kAlways + kOfNode * nodes;
+  if (CanStartThreads(count)) return OkStatus();
+  return Error{
+      Errc::kNoMemory,
+      Text("a mount of ", nodes, nodes == 1 ? " node" : " nodes", " needs ", count,
+           " threads at its start, which it cannot have: raise the limit (ulimit -u or -v, "
+           "pids.max of the control group, TasksMax= of the service) or end something")};
+}
+
+Status ServeUntilStopped(const std::string& mountpoint, Filesystem& fs, Session& session,
+                         FinalStop& final_stop) {
+  VOLFS_ASSIGN(const std::unique_ptr<Stopper> stopper, Stopper::Start(fs, session, mountpoint));
+  final_stop.Follow(&session);
+  return session.Serve();
+}
+
+Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
+  VOLFS_ASSIGN(std::unique_ptr<Session> session,
+               Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
+                                   .allow_other = plan.allow_other,
+                                   .read_only = plan.options.read_only,
+                                   .synchronous = plan.options.synchronous,
+                                   .kernel = plan.options.kernel,
+                                   .most_threads = ThreadsFor(plan.node_paths.size())}));
+  const MountedNodes mounted(fs.store, plan.mountpoint.path);
+  fs.invalidator.Start(session->raw());
+  fs.mapped_pages.Start(session->raw());
+  const Status served = ServeUntilStopped(plan.mountpoint.path, fs, *session, final_stop);
+  final_stop.Follow(nullptr);
+  fs.Stop();
+  return served;
+}
+
+Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
+  NodeOpenOptions options;
+  options.may_init = plan.may_init;
+  options.new_types = plan.new_types;
+  options.registry = cli::NodeRegistryFile();
+  options.locks = cli::NodeLockFolder();
+  options.accept = plan.options.accept;
+  options.access = AccessOf(plan.options);
+  options.is_gone = [&plan](const std::string& path) {
+    return std::find(plan.gone.begin(), plan.gone.end(), path) != plan.gone.end();
+  };
+  options.lock_wait.tell = [&report](const std::string& text) { report.Warn(text); };
+  std::optional<cli::Waiting> for_syncs;
+  options.touching = [&for_syncs](const std::string& what, bool syncs) {
+    cli::Touching::Note(what);
+    if (syncs && !for_syncs) for_syncs.emplace(cli::Waiting::For::kSync);
+  };
+  VOLFS_ASSIGN(Nodes nodes, OpenNodes(plan.node_paths, options));
+  const std::string absent = AbsentNodes(nodes);
+  if (!absent.empty()) report.Warn(absent);
+  return nodes;
+}
+
+Status Run(const Plan& plan, StartReport& report) {
+  VOLFS_ASSIGN(Nodes nodes, OpenPlanned(plan, report));
+  VOLFS_TRY(TakeDeadMountAway(plan, report));
+  const std::string names = NamesOf(nodes, ", ", &Node::name);
+  ControlConfig config = ConfigOf(plan, nodes);
+  FilesystemOptions options{config.uid, config.gid, config.control_gid};
+  options.node_timeout = plan.options.node_timeout;
+  options.synchronous = plan.options.synchronous;
+  options.no_poll = plan.options.no_poll;
+  options.is_private = plan.options.is_private;
+  StoreOptions store_options;
+  store_options.read_only = plan.options.read_only;
+  store_options.copy_rate = 0;
+  store_options.allow_shrink = plan.options.allow_shrink;
+  store_options.native = plan.options.native;
+  store_options.open_files = MostLayerFiles(nodes.size());
+  const cli::Waiting for_syncs(cli::Waiting::For::kSync);
+  cli::Touching::Note(Text("a node (", names, ")"));
+  VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), store_options));
+  cli::Touching::Note(Text("the kernel, asked to mount on ", plan.mountpoint.path, ","));
+  auto control = std::make_unique<ControlTree>(*store, std::move(config));
+  Filesystem fs(*store, *control, options);
+  fs.on_ready = [&] {
+    if (!plan.allow_other) {
+      report.Warn(
+          "only you can use this mount; to open it to others, put `user_allow_other` into "
+          "/etc/fuse.conf");
+    }
+    report.Ready(ReadyText(names, plan.mountpoint.path, store->Volumes().size()));
+  };
+  FinalStop final_stop(*store, fs.watchdog);
+  const Status served = ServeMount(plan, fs, final_stop);
+  final_stop.LeaveStoreAlone();
+  // In this order: see Filesystem::Stop. The store commits everything.
+  control.reset();
+  const Status closed = store->Close();
+  store.reset();
+  return served.ok() ? closed : served;
+}
+
+int RunAndReport(const Plan& plan, StartReport& report) {
+  Stopper::BlockSignals();
+  PrepareProcess();
+  const AllocationScope scope(Allocations::kWait);
+  Status status = MemoryToSpare() ? CheckThreads(plan.node_paths.size()) : NoMemory();
+  if (status.ok()) status = Run(plan, report);
+  if (status.ok()) {
+    LogInfo(Text("unmounted ", plan.mountpoint.path));
+    return 0;
+  }
+  const int exit_code = cli::ExitCodeOf(status.error().code);
+  report.Fail(exit_code, status.error().message);
+  return exit_code;
+}
+
+}  // namespace
+
+int Mount(const MountArguments& arguments) {
+  // One in the foreground has no watcher (supervisor.h), so it looks with a limit first.
+  if (arguments.foreground && !cli::AnswerWithin(std::chrono::seconds(cli::kPatienceSeconds), [&] {
+        (void)Probe(arguments);
+        return std::string();
+      })) {
+    cli::PrintNote(Text("volfs mount: a node directory or the mountpoint does not answer (",
+                        cli::kPatienceSeconds, " s)"));
+    return cli::kExitNodeNotThere;
+  }
+  Result<Plan> plan = MakePlan(arguments);
+  if (!plan.ok()) {
+    cli::PrintNote(Text("volfs mount: ", plan.error().message));
+    return cli::ExitCodeOf(plan.error().code);
+  }
+  plan.value().gone = LookAtKnownNodes(plan.value());
+  ::umask(077);  // logs and the list of nodes have paths that are nobody else's to read
+  if (arguments.foreground) {
+    LimitLog();
+    StartReport report(-1);
+    return RunAndReport(plan.value(), report);
+  }
+  const std::string log_file = LogFileFor(plan.value().mountpoint.path);
+  if (!log_file.empty()) RemoveOldLogs(log_file, MountpointsOfVolfs());
+  return RunAsDaemon(log_file,
+                     [&](StartReport& report) { return RunAndReport(plan.value(), report); });
+}
+
+}  // namespace volfs

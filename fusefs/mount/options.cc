@@ -1,0 +1,141 @@
+#include "fusefs/mount/options.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string_view>
+
+#include "blockstore/base/log.h"
+#include "blockstore/clone/hydrator.h"
+#include "control/text/io.h"
+#include "control/text/size.h"
+
+namespace volfs {
+namespace {
+
+// What mount(8), fstab(5) and systemd.mount(5) allow in an option field and act upon themselves.
+constexpr std::array<std::string_view, 16> kForOthers = {
+    "defaults", "rw",      "auto",   "noauto", "user", "nouser",     "users",  "owner",
+    "group",    "_netdev", "nofail", "suid",   "dev",  "noiversion", "silent", "loud"};
+constexpr std::array<std::string_view, 3> kForOthersPrefixes = {"x-", "X-", "comment="};
+
+// What libfuse hands on to the kernel as flags of the mount.
+constexpr std::array<std::string_view, 13> kForKernel = {
+    "nosuid",   "nodev",    "noexec",     "exec",        "atime",         "noatime", "nodiratime",
+    "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "dirsync"};
+// ... and those of them that it does not know by name: harmless to leave out.
+constexpr std::array<std::string_view, 5> kIgnoredFlags = {"relatime", "norelatime", "strictatime",
+                                                           "nostrictatime", "diratime"};
+
+template <size_t N>
+bool Contains(const std::array<std::string_view, N>& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+bool ForOthers(std::string_view word) {
+  const bool prefixed = std::any_of(kForOthersPrefixes.begin(), kForOthersPrefixes.end(),
+                                    [&](std::string_view p) { return word.starts_with(p); });
+  return prefixed || Contains(kForOthers, word);
+}
+
+Error BadOption(std::string_view word, std::string_view why) {
+  return Error{Errc::kInvalid, Text("mount option ", word, ": ", why)};
+}
+
+Result<uint32_t> ParseNumber(std::string_view word, std::string_view value) {
+  uint32_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || end != value.data() + value.size()) {
+    return BadOption(word, "a number is expected");
+  }
+  return number;
+}
+
+Status SetFlag(std::string_view word, bool& flag, MountOptions& options) {
+  flag = true;
+  options.given.emplace_back(word, "1");
+  return OkStatus();
+}
+
+Status SetValue(std::string_view word, std::string_view key, std::string_view value,
+                MountOptions& options) {
+  if (key == "control_gid") {
+    VOLFS_ASSIGN(options.control_gid, ParseNumber(word, value));
+  } else if (key == "copy_rate") {
+    if (value != "max" && !ParseSize(value).ok()) {
+      return BadOption(word, "bytes a second are expected (10M), `max`, or 0 to pause");
+    }
+    options.copy_rate = value;
+  } else if (key == "copy_jobs") {
+    VOLFS_ASSIGN(const uint32_t jobs, ParseNumber(word, value));
+    if (jobs == 0) return BadOption(word, "at least 1 is expected; copy_rate=0 pauses copying");
+    if (jobs > Hydrator::kMaxJobs) {
+      return BadOption(word, Text("at most ", Hydrator::kMaxJobs, " are expected"));
+    }
+    options.copy_jobs = value;
+  } else if (key == "io") {
+    const Result<bool> native = ParseIo(value);
+    if (!native.ok()) return BadOption(word, native.error().message);
+    options.native = native.value();
+  } else if (key == "accept") {
+    if (value.size() != 16 || value.find_first_not_of("0123456789abcdef") != value.npos) {
+      return BadOption(word,
+                       "the 16 hex digits of a copy's last mount are expected, as the refusal "
+                       "of that copy tells them");
+    }
+    options.accept.emplace_back(value);
+    return OkStatus();
+  } else if (key == "node_timeout") {
+    VOLFS_ASSIGN(const uint32_t seconds, ParseNumber(word, value));
+    if (seconds == 0) return BadOption(word, "at least 1 second is expected");
+    options.node_timeout = std::chrono::seconds(seconds);
+  } else {
+    return BadOption(word, "unknown");
+  }
+  std::erase_if(options.given, [&](const auto& pair) { return pair.first == key; });
+  options.given.emplace_back(key, value);
+  return OkStatus();
+}
+
+// The last of them counts, as for mount(8).
+Status SetSynchronous(bool synchronous, MountOptions& options) {
+  options.synchronous = synchronous;
+  std::erase_if(options.given, [](const auto& pair) { return pair.first == "sync"; });
+  if (synchronous) options.given.emplace_back("sync", "1");
+  return OkStatus();
+}
+
+Status ParseOne(std::string_view word, MountOptions& options) {
+  if (word == "allow_shrink") return SetFlag(word, options.allow_shrink, options);
+  if (word == "allow_other") return SetFlag(word, options.allow_other, options);
+  if (word == "init") return SetFlag(word, options.init, options);
+  if (word == "nopoll") return SetFlag(word, options.no_poll, options);
+  if (word == "private") return SetFlag(word, options.is_private, options);
+  if (word == "ro") return SetFlag(word, options.read_only, options);
+  if (word == "sync" || word == "async") return SetSynchronous(word == "sync", options);
+  if (ForOthers(word) || Contains(kIgnoredFlags, word)) return OkStatus();
+  if (Contains(kForKernel, word)) {
+    options.kernel.emplace_back(word);
+    return OkStatus();
+  }
+  const size_t equals = word.find('=');
+  if (equals == std::string_view::npos) return BadOption(word, "unknown");
+  return SetValue(word, word.substr(0, equals), word.substr(equals + 1), options);
+}
+
+}  // namespace
+
+Result<MountOptions> ParseOptions(const std::vector<std::string>& words) {
+  MountOptions options;
+  for (const std::string& several : words) {
+    std::string_view rest = several;
+    while (!rest.empty()) {
+      const std::string_view word = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+      if (!word.empty()) VOLFS_TRY(ParseOne(word, options));
+    }
+  }
+  return options;
+}
+
+}  // namespace volfs

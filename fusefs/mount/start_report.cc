@@ -1,0 +1,97 @@
+#include "fusefs/mount/start_report.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "blockstore/base/log.h"
+#include "control/cli/process/output.h"
+
+namespace volfs {
+namespace {
+
+void PrintWarning(const std::string& text) { cli::PrintNote(Text("volfs: warning: ", text)); }
+
+void PrintFailure(const std::string& text) { cli::PrintNote(Text("volfs mount: ", text)); }
+
+void PrintReady(const std::string& text) {
+  cli::Print(Text("volfs: ", text, "\n"));
+  (void)cli::FlushOutput();
+}
+
+// A message is a line: 'W', 'R' or 'F', and its text; of 'F': the exit code, a blank, the text.
+// Returns the exit code if it was the last one, else -1.
+int Print(const std::string& line) {
+  const std::string text = line.substr(1);
+  if (line[0] == 'W') {
+    PrintWarning(text);
+    return -1;
+  }
+  if (line[0] == 'R') {
+    PrintReady(text);
+    return 0;
+  }
+  const size_t blank = text.find(' ');
+  PrintFailure(text.substr(blank + 1));
+  return std::atoi(text.c_str());
+}
+
+}  // namespace
+
+StartReport::~StartReport() { Close(); }
+
+void StartReport::Warn(const std::string& text) {
+  LogWarning(text);
+  Send(Text("W", text));
+}
+
+void StartReport::Ready(const std::string& text) {
+  LogInfo(text);
+  if (foreground_) PrintReady(text);
+  Send(Text("R", text));
+  Close();
+}
+
+void StartReport::Fail(int exit_code, const std::string& text) {
+  if (foreground_) return PrintFailure(text);
+  LogError(text);
+  Send(Text("F", exit_code, " ", text));
+  Close();
+}
+
+int StartReport::Await(int pipe_fd) {
+  std::string pending;
+  char buffer[1024];
+  while (true) {
+    const ssize_t got = ::read(pipe_fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    pending.append(buffer, static_cast<size_t>(got));
+    for (size_t end = pending.find('\n'); end != std::string::npos; end = pending.find('\n')) {
+      const std::string line = pending.substr(0, end);
+      pending.erase(0, end + 1);
+      const int code = line.empty() ? -1 : Print(line);
+      if (code >= 0) return code;
+    }
+  }
+  PrintFailure("the daemon died while it started; its log may say why");
+  return 1;
+}
+
+void StartReport::Send(const std::string& message) {
+  if (fd_ < 0) return;
+  std::string line = message;
+  std::replace(line.begin(), line.end(), '\n', ';');
+  line += '\n';
+  // Nobody hears any more if the command was killed; the daemon goes on.
+  [[maybe_unused]] const ssize_t sent = ::write(fd_, line.data(), line.size());
+}
+
+void StartReport::Close() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+}  // namespace volfs

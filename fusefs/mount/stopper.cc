@@ -1,0 +1,107 @@
+#include "fusefs/mount/stopper.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "blockstore/base/log.h"
+#include "fusefs/mount/mountpoint.h"
+
+namespace volfs {
+namespace {
+
+constexpr int kTryAgainMs = 200;
+
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+Error NoDescriptor(const char* what) {
+  const int os_errno = errno;
+  return Error{Errc::kIo,
+               Text("no file descriptor for ", what, ": ", std::strerror(os_errno),
+                    "; raise the limit of open files or end something"),
+               os_errno};
+}
+
+}  // namespace
+
+void Stopper::BlockSignals() {
+  const sigset_t set = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGIO, SIG_IGN);  // somebody opens a layer's file in the moment that we have its lease
+}
+
+Result<std::unique_ptr<Stopper>> Stopper::Start(Filesystem& fs, Session& session,
+                                                std::string mountpoint) {
+  const sigset_t set = StopSignals();
+  Descriptor signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals.ok()) return NoDescriptor("signals that end the mount");
+  Descriptor end(::eventfd(0, EFD_CLOEXEC));
+  if (!end.ok()) return NoDescriptor("the end of the mount");
+  return std::unique_ptr<Stopper>(
+      new Stopper(fs, session, std::move(mountpoint), std::move(signals), std::move(end)));
+}
+
+Stopper::Stopper(Filesystem& fs, Session& session, std::string mountpoint, Descriptor signals,
+                 Descriptor end)
+    : fs_(fs),
+      session_(session),
+      mountpoint_(std::move(mountpoint)),
+      signal_fd_(std::move(signals)),
+      end_fd_(std::move(end)) {
+  thread_ = Thread("volfs-stopper", [this] { Work(); });
+}
+
+Stopper::~Stopper() {
+  eventfd_write(end_fd_.get(), 1);
+  thread_.Join();
+}
+
+void Stopper::Work() {
+  while (true) {
+    const bool trying = signals_ == 1 && !unmounted_;
+    pollfd ready[] = {{signal_fd_.get(), POLLIN, 0}, {end_fd_.get(), POLLIN, 0}};
+    ::poll(ready, 2, trying ? kTryAgainMs : -1);
+    if ((ready[1].revents & POLLIN) != 0) return;
+    signalfd_siginfo info{};
+    const ssize_t got = ::read(signal_fd_.get(), &info, sizeof info);
+    if (got == static_cast<ssize_t>(sizeof info)) OnSignal();
+    if (signals_ == 1 && !unmounted_) TryUnmount();
+  }
+}
+
+void Stopper::OnSignal() {
+  if (++signals_ == 1) {
+    LogInfo("asked to stop: no image is opened any more");
+    fs_.closing = true;
+    fs_.parked.InterruptAll();
+  } else if (signals_ == 2) {
+    LogWarning("asked to stop twice: the mount ends although it is in use");
+    fs_.mapped_pages.Stop();  // it waits for writes, which nobody would answer any more
+    session_.BreakOff();
+  }
+}
+
+void Stopper::TryUnmount() {
+  const Status status = UnmountUnused(mountpoint_);
+  unmounted_ = status.ok();
+  if (status.ok() || told_busy_) return;
+  told_busy_ = true;
+  LogInfo(Text(status.error().message, "; going on until it is left, or until the next SIGTERM"));
+}
+
+}  // namespace volfs

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "blockstore/base/error.h"
+#include "blockstore/base/runtime.h"
+#include "blockstore/io/posix_descriptor.h"
+#include "fusefs/mount/session.h"
+#include "fusefs/serve/filesystem.h"
+
+namespace volfs {
+
+// What SIGTERM and SIGINT do, on a thread of its own (contract.md, promise 8):
+//
+//   serving --first signal--> closing --nobody uses the mount--> unmounted, Serve ends
+//                                |
+//                                +--second signal--> broken off, Serve ends
+//
+// While it is closing, opening an image is refused with ESHUTDOWN and blocked readers of
+// control/watch/ are sent away with it; who has a file open goes on. A shell whose working
+// directory is on the mount counts as a user, too. SIGHUP and SIGPIPE mean nothing.
+class Stopper {
+ public:
+  // To be called once, before any thread is started: all threads inherit the blocked signals.
+  static void BlockSignals();
+
+  // An error where the host gives no descriptor: a mount that cannot be told to end must not begin.
+  [[nodiscard]] static Result<std::unique_ptr<Stopper>> Start(Filesystem& fs, Session& session,
+                                                              std::string mountpoint);
+  ~Stopper();  // when Serve has ended
+  Stopper(const Stopper&) = delete;
+  Stopper& operator=(const Stopper&) = delete;
+
+ private:
+  Stopper(Filesystem& fs, Session& session, std::string mountpoint, Descriptor signals,
+          Descriptor end);
+  void Work();
+  void OnSignal();
+  void TryUnmount();
+
+  Filesystem& fs_;
+  Session& session_;
+  const std::string mountpoint_;
+  const Descriptor signal_fd_;
+  const Descriptor end_fd_;  // an eventfd: the destructor was called
+  // Of the thread.
+  int signals_ = 0;
+  bool told_busy_ = false;
+  bool unmounted_ = false;
+  Thread thread_;
+};
+
+}  // namespace volfs

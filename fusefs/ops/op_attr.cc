@@ -1,0 +1,136 @@
+#include <cerrno>
+
+#include "blockstore/base/log.h"
+#include "fusefs/ops/open_image.h"
+#include "fusefs/ops/operations.h"
+#include "fusefs/ops/stat_of.h"
+#include "fusefs/serve/reply.h"
+
+namespace volfs::op {
+namespace {
+
+constexpr int kWhoAndHow = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+constexpr int kTimes =
+    FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+
+int64_t NanosecondsOf(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+void ReplyStat(fuse_req_t req, const Result<StatResult>& result) {
+  if (!result.ok()) return ReplyError(req, result.error());
+  fuse_reply_attr(req, &result.value().st, result.value().lifetime.attributes_seconds);
+}
+
+// Permission bits only: setuid, setgid and sticky mean nothing on an image.
+void ApplyAttributes(Attributes& attributes, const struct stat& wanted, int which) {
+  const int64_t now = WallNow().count();
+  if ((which & FUSE_SET_ATTR_MODE) != 0) attributes.mode = wanted.st_mode & 0777;
+  if ((which & FUSE_SET_ATTR_UID) != 0) attributes.uid = wanted.st_uid;
+  if ((which & FUSE_SET_ATTR_GID) != 0) attributes.gid = wanted.st_gid;
+  if ((which & FUSE_SET_ATTR_ATIME) != 0) attributes.atime_ns = NanosecondsOf(wanted.st_atim);
+  if ((which & FUSE_SET_ATTR_MTIME) != 0) attributes.mtime_ns = NanosecondsOf(wanted.st_mtim);
+  if ((which & FUSE_SET_ATTR_ATIME_NOW) != 0) attributes.atime_ns = now;
+  if ((which & FUSE_SET_ATTR_MTIME_NOW) != 0) attributes.mtime_ns = now;
+  attributes.ctime_ns = now;
+}
+
+Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
+                    const struct stat& wanted, int which, const SizeChange& how) {
+  if ((which & FUSE_SET_ATTR_SIZE) != 0) {
+    VOLFS_TRY(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), how));
+  }
+  if ((which & (kWhoAndHow | kTimes)) == 0) return OkStatus();
+  volume->ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
+  // Of truncate(2) the kernel sends the time, too: that is saved now and then, as those of writes.
+  if ((which & kWhoAndHow) == 0 && (which & FUSE_SET_ATTR_SIZE) != 0) return OkStatus();
+  // Who may read a disk, and a time that somebody has set, shall not be undone by a crash.
+  return volume->SyncAttributes();
+}
+
+const char* VerbOf(int which) {
+  if ((which & FUSE_SET_ATTR_SIZE) != 0) return "truncate";
+  return (which & kWhoAndHow) != 0 ? "chmod" : "touch";
+}
+
+void SetVolumeAttr(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard,
+                   const std::shared_ptr<Volume>& volume, const struct stat& wanted, int which,
+                   const SizeChange& how) {
+  Status changed = guard.Admit();
+  if (changed.ok()) changed = ChangeVolume(fs, volume, wanted, which, how);
+  const StatResult after = StatVolume(fs, *volume);
+  if (!guard.Finish()) return;
+  if (!changed.ok()) {
+    return ReplyRefusal(req, Text(VerbOf(which), " volumes/", volume->name()), changed.error());
+  }
+  ReplyStat(req, after);
+}
+
+// `> control/clone` and `touch` shall do no harm; a size means nothing there.
+void SetControlAttr(fuse_req_t req, uint64_t ino, int which) {
+  if ((which & kWhoAndHow) != 0) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  ReplyStat(req, StatInode(FilesystemOf(req), ino));
+}
+
+// `handle`: what it came through; null: by its path.
+void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int which,
+                  const VolumeHandle* handle) {
+  Filesystem& fs = FilesystemOf(req);
+  const std::shared_ptr<Volume> volume = FindVolume(fs, ino);
+  if (volume == nullptr) {
+    const Errc code = FindSnapshot(fs, ino) ? Errc::kReadOnly : Errc::kNotFound;
+    return ReplyError(req, Error{code, "not a volume"});
+  }
+  const Watch watch{.request = req,
+                    .what = "change the attributes of a volume",
+                    .node = &volume->node(),
+                    .changes = volume->id()};
+  // It may wait for a commit.
+  InPool(fs.names, req, watch, [=, &fs, how = SizeChangeOf(fs, handle)](Watchdog::Guard& guard) {
+    SetVolumeAttr(req, fs, guard, volume, wanted, which, how);
+  });
+}
+
+// A volume without a block, which programs take for nothing but zeros (T29), that may have some in
+// mappings; null: no such. Of any other the blocks may be a few too low for a while, which nobody
+// concludes anything from.
+std::shared_ptr<Volume> HiddenInMappings(Filesystem& fs, const StatResult& found) {
+  if (!S_ISREG(found.st.st_mode) || found.st.st_blocks != 0 || found.st.st_size == 0)
+    return nullptr;
+  std::shared_ptr<Volume> volume = FindVolume(fs, found.st.st_ino);
+  if (volume == nullptr || !MappedPages::MayExist(*volume)) return nullptr;
+  return volume->node().directory().calls()->slow() ? nullptr : volume;
+}
+
+}  // namespace
+
+void GetAttr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
+  Filesystem& fs = FilesystemOf(req);
+  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "stat"});
+  const Result<StatResult> found = StatInode(fs, ino);
+  if (!guard.Finish()) return;
+  const std::shared_ptr<Volume> volume = found.ok() ? HiddenInMappings(fs, found.value()) : nullptr;
+  if (volume == nullptr) return ReplyStat(req, found);
+  const Watch watch{.request = req, .what = "stat", .node = &volume->node()};
+  InPool(fs.LaneOf(watch.node)->mapped(), req, watch, [=, &fs](Watchdog::Guard& again) {
+    fs.mapped_pages.WriteOut(ino, {});
+    const StatResult after = StatVolume(fs, *volume);
+    if (again.Finish()) ReplyStat(req, after);
+  });
+}
+
+void SetAttr(fuse_req_t req, fuse_ino_t ino, struct stat* wanted, int which, fuse_file_info* fi) {
+  switch (KindOf(FilesystemOf(req), ino)) {
+    case InodeKind::kImage:
+      return SetImageAttr(req, ino, *wanted, which, VolumeOf(fi));
+    case InodeKind::kControl:
+      return SetControlAttr(req, ino, which);
+    default:
+      fuse_reply_err(req, EPERM);
+  }
+}
+
+}  // namespace volfs::op

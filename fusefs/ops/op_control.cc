@@ -1,0 +1,145 @@
+#include <fcntl.h>
+#include <poll.h>
+
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "blockstore/base/log.h"
+#include "fusefs/ops/open_image.h"
+#include "fusefs/ops/operations.h"
+#include "fusefs/serve/reply.h"
+
+namespace volfs::op {
+namespace {
+
+constexpr unsigned kReadEvents = POLLIN | POLLRDNORM;
+constexpr unsigned kWriteEvents = POLLOUT | POLLWRNORM;
+
+const std::shared_ptr<ControlFile>& FileOf(const fuse_file_info& fi) {
+  return static_cast<ControlHandle&>(*reinterpret_cast<Handle*>(fi.fh)).file;
+}
+
+// False, and the request is still open, if there is nothing to read yet.
+bool AnswerRead(fuse_req_t req, ControlFile& file, size_t size, uint64_t offset_bytes) {
+  const Result<std::optional<std::string>> text = file.Read(size, offset_bytes);
+  if (!text.ok()) {
+    ReplyError(req, text.error());
+    return true;
+  }
+  if (!text.value().has_value()) return false;
+  fuse_reply_buf(req, text.value()->data(), text.value()->size());
+  return true;
+}
+
+// Called with a lock of the request held: must not answer it, only have it answered.
+void OnInterrupt(fuse_req_t req, void* parked) {
+  static_cast<ParkedReads*>(parked)->Interrupt(req);
+}
+
+bool IsOwner(const Filesystem& fs, uint32_t uid) { return uid == 0 || uid == fs.options.uid; }
+
+void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
+              uint64_t offset_bytes) {
+  Filesystem& fs = FilesystemOf(req);
+  // Before it is parked: afterwards somebody else may have answered it, and it is gone.
+  fuse_req_interrupt_func(req, OnInterrupt, &fs.parked);
+  const bool parked = fs.parked.Park({
+      .request = req,
+      .of_owner = IsOwner(fs, fuse_req_ctx(req)->uid),
+      .try_answer = [req, file = std::move(file), size,
+                     offset_bytes] { return AnswerRead(req, *file, size, offset_bytes); },
+      .give_up = [req, &fs] { fuse_reply_err(req, fs.closing ? ESHUTDOWN : EINTR); },
+      .interrupted = [req] { return fuse_req_interrupted(req) != 0; },
+  });
+  if (!parked) fuse_reply_err(req, EAGAIN);
+}
+
+constexpr uint32_t kManyPolls = 1024;  // eight requests of io_uring
+
+// See Filesystem::image_polls.
+bool EndsPolling(Filesystem& fs, const Handle& handle) {
+  if (fs.options.no_poll) return true;
+  if (handle.kind == Handle::Kind::kControl) {
+    fs.control_polled = true;
+    return false;
+  }
+  if (fs.control_polled) return false;
+  const uint32_t polls = ++fs.image_polls;
+  if (polls == kManyPolls) {
+    LogInfo(
+        "images are used through io_uring: from now on the kernel polls by itself, and poll(2) "
+        "says "
+        "of all files that they are ready, those in control/watch too");
+  }
+  return polls >= kManyPolls;
+}
+
+}  // namespace
+
+void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Filesystem& fs = FilesystemOf(req);
+  fs.backings.Look();
+  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "open a control file"});
+  Result<std::unique_ptr<ControlFile>> opened = fs.control.Open(ino, ForWrite(*fi), CallerOf(req));
+  if (!guard.Finish()) return;
+  if (!opened.ok()) return ReplyError(req, opened.error());
+  Handle* const handle =
+      fs.handles.Add(std::make_unique<ControlHandle>(ino, std::move(opened.value())));
+  fi->fh = reinterpret_cast<uint64_t>(handle);
+  fi->direct_io = 1;  // each open file has a text of its own, which no cache may mix
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
+  fi->parallel_direct_writes = 1;  // a request that waits shall not hold up another's
+#endif
+  if (fuse_reply_open(req, fi) != 0) fs.Close(handle);
+}
+
+void ReadControl(fuse_req_t req, size_t size, off_t offset, const fuse_file_info& fi) {
+  const std::shared_ptr<ControlFile>& file = FileOf(fi);
+  const auto offset_bytes = static_cast<uint64_t>(offset);
+  if (AnswerRead(req, *file, size, offset_bytes)) return;
+  if ((fi.flags & O_NONBLOCK) != 0) {
+    fuse_reply_err(req, EAGAIN);
+  } else if (FilesystemOf(req).closing) {
+    ReplyClosing(req);
+  } else {
+    ParkRead(req, file, size, offset_bytes);
+  }
+}
+
+void WriteControl(fuse_req_t req, const char* data, size_t size, const fuse_file_info& fi) {
+  InPool(FilesystemOf(req).requests, req, {.request = req, .what = "write a control file"},
+         [req, file = FileOf(fi), text = std::string(data, size),
+          caller = CallerOf(req)](Watchdog::Guard& guard) {
+           const Result<size_t> taken = file->Write(text, caller);
+           if (!guard.Finish()) return;
+           if (!taken.ok()) return ReplyError(req, taken.error());
+           fuse_reply_write(req, taken.value());
+         });
+}
+
+// A poll handle is destroyed when its poller was told, when another takes its place, or when the
+// file is closed (T60). Images are always ready. ENOSYS ends polling for all files.
+void Poll(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi, fuse_pollhandle* poll_handle) {
+  const std::shared_ptr<fuse_pollhandle> keeper(
+      poll_handle, [](fuse_pollhandle* p) { fuse_pollhandle_destroy(p); });
+  Handle& handle = *reinterpret_cast<Handle*>(fi->fh);
+  if (EndsPolling(FilesystemOf(req), handle)) {
+    fuse_reply_err(req, ENOSYS);
+    return;
+  }
+  if (handle.kind != Handle::Kind::kControl) {
+    fuse_reply_poll(req, kReadEvents | kWriteEvents);
+    return;
+  }
+  const std::shared_ptr<ControlFile>& file = FileOf(*fi);
+  if (poll_handle != nullptr) {
+    FilesystemOf(req).parked.Watch(
+        &handle, {.readable = [file] { return file->Readable(); },
+                  .notify = [keeper] { fuse_lowlevel_notify_poll(keeper.get()); }});
+  }
+  fuse_reply_poll(req, kWriteEvents | (file->Readable() ? kReadEvents : 0));
+}
+
+}  // namespace volfs::op

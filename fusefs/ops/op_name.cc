@@ -1,0 +1,258 @@
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "blockstore/base/log.h"
+#include "control/text/name.h"
+#include "fusefs/ops/open_image.h"
+#include "fusefs/ops/operations.h"
+#include "fusefs/ops/stat_of.h"
+#include "fusefs/serve/reply.h"
+
+namespace volfs::op {
+namespace {
+
+// The kernel has checked the right to the directory (default_permissions); nothing is left to ask.
+Caller Unquestioned() { return Caller{}; }
+
+// As a user would write it, below the mount.
+std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
+  if (const Node* node = FindNode(fs, parent)) return Text("nodes/", node->name(), "/", name);
+  if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
+    const auto folder = FindSnapshotFolder(fs, parent);
+    if (folder) return Text("snapshots/", folder->name, "/", name);
+  }
+  const char* folder = parent == inode::kVolumes ? "volumes/" : "";
+  return Text(KindOf(fs, parent) == InodeKind::kControl ? "control/" : folder, name);
+}
+
+Watch WatchOf(Filesystem& fs, fuse_req_t req, const char* what, uint64_t parent) {
+  return {.request = req, .what = what, .node = FindNode(fs, parent)};
+}
+
+// --- creating ------------------------------------------------------------------------------------
+
+struct CreateCall {
+  uint64_t parent;
+  std::string name;
+  mode_t mode;
+  Caller caller;
+};
+
+Result<std::shared_ptr<Volume>> CreateVolume(Filesystem& fs, const CreateCall& call) {
+  VOLFS_TRY(CheckName(call.name, "volume"));
+  CreateRequest request;
+  request.name = call.name;
+  request.mode = call.mode & 0777;  // the kernel has taken the umask off
+  if (const Node* node = FindNode(fs, call.parent)) request.node = node->name();
+  return fs.store.Create(request, call.caller);
+}
+
+// Somebody else was quicker: O_CREAT without O_EXCL opens what is there, and the kernel, which saw
+// no file, has not asked whether this user may.
+Result<std::shared_ptr<Volume>> UseExisting(Filesystem& fs, const CreateCall& call,
+                                            const fuse_file_info& fi, const Error& error) {
+  std::shared_ptr<Volume> volume = fs.store.Find(call.name);
+  const Node* node = FindNode(fs, call.parent);
+  if (volume == nullptr || (node != nullptr && &volume->node() != node)) return error;
+  const Right right = ForWrite(fi) ? Right::kWrite : Right::kRead;
+  const bool empties = (fi.flags & O_TRUNC) != 0;
+  if (!Allowed(call.caller, volume->attributes(), right) ||
+      (empties && !Allowed(call.caller, volume->attributes(), Right::kWrite))) {
+    return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
+  }
+  if (empties) VOLFS_TRY(ChangeSize(fs, *volume, 0, SizeChangeOf(fs, nullptr)));
+  return volume;
+}
+
+Result<Handle*> CreateAndOpen(Filesystem& fs, const CreateCall& call, fuse_file_info& fi) {
+  auto volume = CreateVolume(fs, call);
+  const bool creates = volume.ok();
+  if (!creates && volume.error().code == Errc::kExists && (fi.flags & O_EXCL) == 0) {
+    volume = UseExisting(fs, call, fi, volume.error());
+  }
+  if (!volume.ok()) return volume.error();
+  return OpenVolume(fs, std::move(volume.value()), fi, creates);
+}
+
+void DoCreate(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const CreateCall& call,
+              fuse_file_info fi) {
+  const Result<Handle*> opened = CreateAndOpen(fs, call, fi);
+  if (!guard.Finish()) {
+    if (opened.ok()) fs.Close(opened.value());
+    return;
+  }
+  if (!opened.ok()) {
+    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), opened.error());
+  }
+  Volume& volume = *static_cast<VolumeHandle*>(opened.value())->volume;
+  const fuse_entry_param entry = EntryOf(StatVolume(fs, volume));
+  if (fuse_reply_create(req, &entry, &fi) != 0) fs.Close(opened.value());
+}
+
+void DoMknod(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const CreateCall& call) {
+  const auto volume = CreateVolume(fs, call);
+  if (!guard.Finish()) return;
+  if (!volume.ok()) {
+    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), volume.error());
+  }
+  const fuse_entry_param entry = EntryOf(StatVolume(fs, *volume.value()));
+  fuse_reply_entry(req, &entry);
+}
+
+// --- deleting ------------------------------------------------------------------------------------
+
+Status DeleteSnapshotFile(Filesystem& fs, uint64_t parent, const std::string& name) {
+  const auto folder = FindSnapshotFolder(fs, parent);
+  if (!folder) return Error{Errc::kNotFound, Text("no snapshot ", name)};
+  return fs.store.DeleteSnapshot(folder->name, name, Unquestioned());
+}
+
+Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
+  if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
+    return DeleteSnapshotFile(fs, parent, name);
+  }
+  VOLFS_TRY(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
+  // Waits a moment for who has closed it just now: close(2) returns before its release reaches us.
+  return fs.store.Delete(name, Unquestioned());
+}
+
+// --- renaming ------------------------------------------------------------------------------------
+
+struct RenameCall {
+  uint64_t parent;
+  std::string name;
+  uint64_t new_parent;
+  std::string new_name;
+  unsigned int flags;
+};
+
+// EPERM, not EXDEV, to another node's directory: `mv` would copy a live disk and delete it.
+Status CheckRename(Filesystem& fs, const RenameCall& call) {
+  if (!HoldsVolumes(fs, call.parent) || !HoldsVolumes(fs, call.new_parent)) {
+    return Error{Errc::kProtected,
+                 "only volumes can be renamed, within volumes/ and nodes/NODE/, and snapshots, "
+                 "within their folder"};
+  }
+  VOLFS_TRY(LookUp(fs, call.parent, call.name));
+  const std::shared_ptr<Volume> volume = fs.store.Find(call.name);
+  const Node* target = FindNode(fs, call.new_parent);
+  if (volume != nullptr && target != nullptr && &volume->node() != target) {
+    return Error{Errc::kProtected,
+                 Text(call.name, " is on node ", volume->node().name(),
+                      ": renaming cannot carry it to node ", target->name(),
+                      "; clone it with node=", target->name(), " and delete it afterwards")};
+  }
+  VOLFS_TRY(CheckName(call.new_name, "volume"));
+  if (fs.store.Find(call.new_name) != nullptr) {
+    return Error{Errc::kExists,
+                 Text(call.new_name, " exists, and renaming never replaces a volume")};
+  }
+  return OkStatus();
+}
+
+Status RenameSnapshotFile(Filesystem& fs, const RenameCall& call) {
+  VOLFS_TRY(CheckName(call.new_name, "snapshot"));
+  const auto folder = FindSnapshotFolder(fs, call.parent);
+  if (!folder) return Error{Errc::kNotFound, Text("no snapshot ", call.name)};
+  return fs.store.RenameSnapshot(folder->name, call.name, call.new_name);
+}
+
+Status RenameFile(Filesystem& fs, const RenameCall& call) {
+  if ((call.flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) {
+    return Error{Errc::kInvalid, "two images cannot be exchanged; rename one after the other"};
+  }
+  if (call.parent == call.new_parent && KindOf(fs, call.parent) == InodeKind::kSnapshotFolder) {
+    return RenameSnapshotFile(fs, call);
+  }
+  VOLFS_TRY(CheckRename(fs, call));
+  return fs.store.Rename(call.name, call.new_name);
+}
+
+void DoRename(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const RenameCall& call) {
+  const Status status = RenameFile(fs, call);
+  if (!guard.Finish()) return;
+  if (status.ok()) {
+    fuse_reply_err(req, 0);
+    return;
+  }
+  ReplyRefusal(req,
+               Text("rename ", PathOf(fs, call.parent, call.name), " to ",
+                    PathOf(fs, call.new_parent, call.new_name)),
+               status.error());
+}
+
+}  // namespace
+
+// Everything below may wait for a commit, so it runs in a pool.
+
+void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* fi) {
+  Filesystem& fs = FilesystemOf(req);
+  if (!HoldsVolumes(fs, parent)) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  if (fs.closing) return ReplyClosing(req);
+  InPool(fs.names, req, WatchOf(fs, req, "create", parent),
+         [req, &fs, call = CreateCall{parent, name, mode, CallerOf(req)},
+          open = *fi](Watchdog::Guard& guard) { DoCreate(req, fs, guard, call, open); });
+}
+
+void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t /*device*/) {
+  Filesystem& fs = FilesystemOf(req);
+  if (!S_ISREG(mode) || !HoldsVolumes(fs, parent)) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  if (fs.closing) return ReplyClosing(req);
+  InPool(fs.names, req, WatchOf(fs, req, "create", parent),
+         [req, &fs, call = CreateCall{parent, name, mode, CallerOf(req)}](Watchdog::Guard& guard) {
+           DoMknod(req, fs, guard, call);
+         });
+}
+
+void Mkdir(fuse_req_t req, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/) {
+  fuse_reply_err(req, EPERM);
+}
+
+void Symlink(fuse_req_t req, const char* /*target*/, fuse_ino_t /*parent*/, const char* /*name*/) {
+  fuse_reply_err(req, EPERM);
+}
+
+void Link(fuse_req_t req, fuse_ino_t /*ino*/, fuse_ino_t /*new_parent*/, const char* /*new_name*/) {
+  fuse_reply_err(req, EPERM);
+}
+
+void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  Filesystem& fs = FilesystemOf(req);
+  const InodeKind kind = KindOf(fs, parent);
+  if (kind != InodeKind::kSnapshotFolder && !HoldsVolumes(fs, parent)) {
+    fuse_reply_err(req, EPERM);
+    return;
+  }
+  InPool(fs.names, req, WatchOf(fs, req, "rm", parent),
+         [req, &fs, parent, name = std::string(name)](Watchdog::Guard& guard) {
+           const Status deleted = DeleteFile(fs, parent, name);
+           if (!guard.Finish()) return;
+           if (deleted.ok()) return ReplyStatus(req, deleted);
+           ReplyRefusal(req, Text("rm ", PathOf(fs, parent, name)), deleted.error());
+         });
+}
+
+// The folder of a volume's snapshots goes with the last of them: to `rm -r` it is gone already.
+void Rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  fuse_reply_err(req, LookUp(FilesystemOf(req), parent, name).ok() ? EPERM : ENOENT);
+}
+
+void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+            const char* new_name, unsigned int flags) {
+  Filesystem& fs = FilesystemOf(req);
+  InPool(fs.names, req, WatchOf(fs, req, "rename", parent),
+         [req, &fs, call = RenameCall{parent, name, new_parent, new_name, flags}](
+             Watchdog::Guard& guard) { DoRename(req, fs, guard, call); });
+}
+
+}  // namespace volfs::op

@@ -1,0 +1,104 @@
+#include "fusefs/serve/filesystem.h"
+
+#include <memory>
+#include <utility>
+
+#include "blockstore/base/log.h"
+#include "fusefs/serve/reply.h"
+
+namespace volfs {
+namespace {
+
+constexpr int kNameThreads = 4;
+constexpr int kRequestThreads = 8;
+constexpr int kMostThreads = 64;  // of each of these, while some wait for a node that hangs
+
+bool ChangesNames(const std::string& event) {
+  return event == "created" || event == "deleted" || event == "renamed" || event == "clone" ||
+         event.starts_with("snapshot");
+}
+
+}  // namespace
+
+Filesystem::Filesystem(Store& a_store, ControlTree& a_control,
+                       const FilesystemOptions& some_options)
+    : store(a_store),
+      control(a_control),
+      options(some_options),
+      watchdog(store.nodes(), options.node_timeout, WatchdogHooks(*this)),
+      names("volfs-names", kNameThreads, kMostThreads),
+      requests("volfs-requests", kRequestThreads, kMostThreads),
+      unmount_check(store, requests),
+      names_changed_ns(WallNow().count()) {
+  for (const auto& node : store.nodes()) lanes_.try_emplace(node.get(), node->name());
+  control.SetActivityCallback([this] { parked.Wake(); });
+  control.SetEventCallback([this](const StoreEvent& event) { OnEvent(event); });
+}
+
+Filesystem::~Filesystem() { Stop(); }
+
+void Filesystem::Stop() {
+  requests.Stop();
+  parked.Stop();
+  invalidator.Stop();
+  mapped_pages.Stop();
+  for (auto& [node, lane] : lanes_) lane.mapped().Stop();
+  for (auto& [node, lane] : lanes_) lane.overflow().Stop();
+  names.Stop();  // its requests use handles; what is submitted from here on runs at once
+  for (std::unique_ptr<Handle>& handle : handles.RemoveAll()) CloseImage(std::move(handle));
+  backings.Stop();
+}
+
+Lane* Filesystem::LaneOf(const Node* node) {
+  const auto found = lanes_.find(node);
+  return found == lanes_.end() ? nullptr : &found->second;
+}
+
+Volume::Durability Filesystem::DurabilityOf(const VolumeHandle* handle) const {
+  const bool asked = options.synchronous || (handle != nullptr && handle->synchronous);
+  return asked ? Volume::Durability::kAtReturn : Volume::Durability::kWithSync;
+}
+
+void Filesystem::Close(Handle* handle) {
+  if (watchdog.KeepOpen(handle)) return;  // it comes again
+  std::unique_ptr<Handle> owned = handles.Remove(handle);
+  if (owned->kind == Handle::Kind::kControl) parked.Unwatch(owned.get());
+  CloseImage(std::move(owned));
+}
+
+void Filesystem::CloseImage(std::unique_ptr<Handle> handle) {
+  if (handle->kind != Handle::Kind::kVolume && handle->kind != Handle::Kind::kSnapshot) return;
+  const uint64_t ino = handle->ino;
+  // The handle is what keeps the image in use. shared_ptr: std::function wants to be copied.
+  backings.Remove(ino, [this, closed = std::shared_ptr<Handle>(std::move(handle))] {
+    if (closed->kind == Handle::Kind::kVolume) {
+      CloseVolume(static_cast<const VolumeHandle&>(*closed));
+    }
+  });
+}
+
+void Filesystem::CloseVolume(const VolumeHandle& handle) {
+  handle.volume->RemoveOpen(handle.access);
+  if (handle.volume->readers() + handle.volume->writers() != 0) return;
+  names.Submit([volume = handle.volume] {
+    const Status status = volume->SyncAttributes();
+    if (!status.ok()) {
+      LogWarning(Text("times of ", volume->name(), " were not saved: ", status.error().message));
+    }
+  });
+}
+
+// Entries and attributes of images have no lifetime in the kernel (reply.h), so a change shows at
+// once anyhow. What is told here: that the directories changed, and that an open image, whose
+// attributes nobody looks up, has grown or has other contents.
+void Filesystem::OnEvent(const StoreEvent& event) {
+  // The kernel has not seen that a request made it smaller, and perhaps larger again since.
+  if (event.event == "resized" || event.event == "reverted")
+    invalidator.AttributesAndData(event.id | inode::kImage);
+  if (!ChangesNames(event.event)) return;
+  names_changed_ns = WallNow().count();
+  invalidator.Attributes(inode::kVolumes);
+  invalidator.Attributes(inode::kSnapshots);
+}
+
+}  // namespace volfs

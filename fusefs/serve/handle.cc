@@ -1,0 +1,61 @@
+#include "fusefs/serve/handle.h"
+
+#include <cassert>
+#include <utility>
+
+namespace volfs {
+namespace {
+
+bool IsImage(const Handle& handle) {
+  return handle.kind == Handle::Kind::kVolume || handle.kind == Handle::Kind::kSnapshot;
+}
+
+}  // namespace
+
+Handle* HandleTable::Add(std::unique_ptr<Handle> handle) {
+  Handle* const name = handle.get();
+  MutexLock lock(mu_);
+  if (IsImage(*name)) images_.emplace(inode::IdOf(name->ino), name);
+  handles_.emplace(name, std::move(handle));
+  return name;
+}
+
+std::unique_ptr<Handle> HandleTable::Remove(Handle* handle) {
+  MutexLock lock(mu_);
+  const auto it = handles_.find(handle);
+  assert(it != handles_.end());
+  std::unique_ptr<Handle> owned = std::move(it->second);
+  handles_.erase(it);
+  auto [first, last] = images_.equal_range(inode::IdOf(owned->ino));
+  for (auto image = first; image != last; ++image) {
+    if (image->second != handle) continue;
+    images_.erase(image);
+    break;
+  }
+  return owned;
+}
+
+std::vector<std::unique_ptr<Handle>> HandleTable::RemoveAll() {
+  std::vector<std::unique_ptr<Handle>> all;
+  MutexLock lock(mu_);
+  for (auto& [name, handle] : handles_) all.push_back(std::move(handle));
+  handles_.clear();
+  images_.clear();
+  return all;
+}
+
+std::shared_ptr<Volume> HandleTable::FindVolume(Id id) {
+  MutexLock lock(mu_);
+  const auto it = images_.find(id);
+  if (it == images_.end() || it->second->kind != Handle::Kind::kVolume) return nullptr;
+  return static_cast<VolumeHandle*>(it->second)->volume;
+}
+
+std::optional<SnapshotInfo> HandleTable::FindSnapshot(Id id) {
+  MutexLock lock(mu_);
+  const auto it = images_.find(id);
+  if (it == images_.end() || it->second->kind != Handle::Kind::kSnapshot) return std::nullopt;
+  return static_cast<SnapshotHandle*>(it->second)->info;
+}
+
+}  // namespace volfs

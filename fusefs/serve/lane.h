@@ -1,0 +1,53 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "fusefs/serve/request_pool.h"
+
+namespace volfs {
+
+// The way of requests to one node. At most kMost of the session's threads are on it, whether the
+// node is quick or hangs, so that the others always find some (there are kMost for each node, and
+// as many more); what comes beyond that is queued, and its thread is free again.
+//
+// Thread-safety: all methods from any thread.
+// Cost of Enter and Leave: one atomic addition each.
+class Lane {
+ public:
+  static constexpr int kMost = 32;
+  // A clone that is not whole is on the lane of its source's node, too. Less than the others, or
+  // clones of a node that hangs would fill their own nodes' lanes.
+  static constexpr int kMostOfClones = 16;
+
+  explicit Lane(const std::string& node)
+      : overflow_("lane-" + node, kLeast, kOverflow),
+        mapped_("mapped-" + node, kLeast, kOverflow) {}
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+
+  // False: it is full.
+  [[nodiscard]] bool Enter(int most) {
+    if (inside_.fetch_add(1, std::memory_order_acquire) < most) return true;
+    Leave();
+    return false;
+  }
+  void Leave() { inside_.fetch_sub(1, std::memory_order_release); }
+
+  // Who serves what is queued.
+  RequestPool& overflow() { return overflow_; }
+  // The threads that wait until the kernel has written out pages (mapped_pages.h). They are apart
+  // from the lane's, because the kernel's writes come by this lane.
+  RequestPool& mapped() { return mapped_; }
+
+ private:
+  static constexpr int kLeast = 1;
+  static constexpr int kOverflow = 4;
+
+  std::atomic<int> inside_{0};
+  RequestPool overflow_;
+  RequestPool mapped_;
+};
+
+}  // namespace volfs

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <fuse3/fuse_lowlevel.h>
+
+#include <string_view>
+
+#include "blockstore/base/error.h"
+#include "blockstore/store/store.h"
+#include "fusefs/serve/filesystem.h"
+
+namespace volfs {
+
+// How long the kernel may believe an entry or attributes, in seconds. The fixed directories are
+// always there, and that they changed is told by us (invalidator.h); their attributes are asked for
+// again now and then, so that stat(2) notices a daemon that died. Everything else may change by
+// another path (a request, the other view) and must show at once: nothing is believed, and that a
+// name does not exist is never kept (T67).
+struct Lifetime {
+  double entry_seconds = 0;
+  double attributes_seconds = 0;
+};
+inline constexpr Lifetime kFixedLifetime{3600, 1};
+inline constexpr Lifetime kNoLifetime{0, 0};
+
+inline Filesystem& FilesystemOf(fuse_req_t req) {
+  return *static_cast<Filesystem*>(fuse_req_userdata(req));
+}
+
+// Who asks. The supplementary groups are read from /proc (some 20 us), but for root.
+Caller CallerOf(fuse_req_t req);
+
+// Each answers the request, exactly once.
+void ReplyError(fuse_req_t req, const Error& error);
+void ReplyStatus(fuse_req_t req, const Status& status);
+// The same for a file operation that people need to hear more of than its errno: `operation` ("rm
+// volumes/db") goes to control/last_error with the sentence of `error`.
+void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error);
+
+// Runs `task` in `pool`, unless the request was interrupted before its turn came. The watchdog may
+// answer meanwhile: from its beginning until Guard::Finish has said true, `task` must not use the
+// request.
+using WatchedTask = std::function<void(Watchdog::Guard&)>;
+void InPool(RequestPool& pool, fuse_req_t req, const Watch& watch, WatchedTask task);
+
+// What the watchdog does to requests and handles.
+Watchdog::Hooks WatchdogHooks(Filesystem& fs);
+
+}  // namespace volfs

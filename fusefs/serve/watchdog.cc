@@ -1,0 +1,234 @@
+#include "fusefs/serve/watchdog.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/memory.h"
+
+namespace volfs {
+namespace {
+
+constexpr Nanoseconds kLongestTick = std::chrono::milliseconds(250);
+
+int64_t Seconds(Nanoseconds time) { return time / std::chrono::seconds(1); }
+
+}  // namespace
+
+Watchdog::Watchdog(const std::vector<std::unique_ptr<Node>>& nodes, Nanoseconds limit, Hooks hooks)
+    : limit_(limit),
+      tick_(std::min(limit / 8, kLongestTick)),
+      hooks_(std::move(hooks)),
+      now_(MonotonicNow()),
+      slots_(std::make_unique<std::array<Slot, kSlots>>()) {
+  for (const auto& node : nodes) {
+    nodes_.push_back({node.get(), node->directory().calls(), node->name()});
+  }
+  thread_ = Thread("volfs-watchdog", [this] { Work(); });
+}
+
+Watchdog::~Watchdog() { Stop(); }
+
+void Watchdog::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.Join();
+}
+
+// --- the work ------------------------------------------------------------------------------------
+
+Watchdog::Guard::Guard(Watchdog& watchdog, const Watch& watch, Place place)
+    : watchdog_(watchdog),
+      watch_(watch),
+      slot_(watchdog.Enter(watch, place == Place::kQueued ? State::kQueued : State::kAtWork)) {}
+
+Watchdog::Slot* Watchdog::Enter(const Watch& watch, State state) {
+  const uint32_t first = ThreadSlot(kSlots);
+  for (uint32_t i = 0; i < kSlots; ++i) {
+    Slot& slot = (*slots_)[(first + i) % kSlots];
+    State free = State::kFree;
+    // kLookedAt keeps the watchdog away until the rest is written.
+    if (!slot.state.compare_exchange_strong(free, State::kLookedAt)) continue;
+    slot.watch = watch;
+    slot.since = now_.load(std::memory_order_relaxed);
+    slot.state.store(state, std::memory_order_release);
+    return &slot;
+  }
+  return nullptr;
+}
+
+bool Watchdog::Guard::Begin() {
+  if (slot_ == nullptr) return true;
+  for (State seen = State::kQueued;
+       !slot_->state.compare_exchange_weak(seen, State::kLookedAt, std::memory_order_acquire);
+       seen = State::kQueued) {
+    if (seen == State::kGivenUp) return false;
+    YieldThread();
+  }
+  if (watchdog_.hooks_.interrupted(watch_.request)) {
+    watchdog_.GiveUp(*slot_, {Errc::kInterrupted, "interrupted before it began"});
+    return false;
+  }
+  slot_->state.store(State::kAtWork, std::memory_order_release);
+  return true;
+}
+
+Status Watchdog::Guard::Admit() {
+  const bool named = watch_.node != nullptr;
+  const bool trouble = watchdog_.stuck_nodes_.load(std::memory_order_relaxed) != 0;
+  if (const Watched* stuck = named && trouble ? watchdog_.StuckOf(watch_) : nullptr) {
+    return Error{Errc::kIo,
+                 Text("node ", stuck->name, " does not answer: ", stuck->calls->Trouble(),
+                      "; its volumes can be used again when it has")};
+  }
+  if (watch_.changes == kNoId || watchdog_.changes_given_up_ == 0) return OkStatus();
+  return watchdog_.AwaitEarlierWrites(slot_, watch_.changes);
+}
+
+bool Watchdog::Guard::Finish() {
+  if (finished_ || slot_ == nullptr) return !std::exchange(finished_, true);
+  finished_ = true;
+  return watchdog_.Leave(*slot_);
+}
+
+bool Watchdog::Leave(Slot& slot) {
+  for (State seen = slot.state.load();;) {
+    if (seen == State::kGivenUp) break;
+    if (seen == State::kLookedAt) {
+      YieldThread();
+      seen = slot.state.load();
+    } else if (slot.state.compare_exchange_weak(seen, State::kFree, std::memory_order_acq_rel)) {
+      return true;
+    }
+  }
+  std::vector<const void*> to_close;
+  {
+    MutexLock lock(mu_);
+    const Watch watch = std::exchange(slot.watch, {});
+    slot.state = State::kFree;
+    --given_up_;
+    if (watch.changes != kNoId) --changes_given_up_;
+    for (const void* handle : {watch.handle, watch.second_handle}) {
+      if (!InUseLocked(handle) && kept_open_.erase(handle) != 0) to_close.push_back(handle);
+    }
+    changed_.NotifyAll();
+  }
+  for (const void* handle : to_close) hooks_.close(handle);
+  return false;
+}
+
+bool Watchdog::InUseLocked(const void* handle) const {
+  return std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
+    return slot.state == State::kGivenUp &&
+           (slot.watch.handle == handle || slot.watch.second_handle == handle);
+  });
+}
+
+bool Watchdog::KeepOpen(const void* handle) {
+  if (given_up_ == 0) return false;
+  MutexLock lock(mu_);
+  if (!InUseLocked(handle)) return false;
+  kept_open_.insert(handle);
+  return true;
+}
+
+Status Watchdog::AwaitEarlierWrites(const Slot* own, Id volume) {
+  MutexLock lock(mu_);
+  while (true) {
+    bool waits = false;
+    for (const Slot& slot : *slots_) {
+      if (&slot == own || slot.state != State::kGivenUp || slot.watch.changes != volume) continue;
+      waits = true;
+      if (!slot.over_limit) continue;
+      return Error{Errc::kIo,
+                   "an earlier write that was given up has not returned and may still land over "
+                   "this one; write again when it has"};
+    }
+    if (own != nullptr && own->state == State::kGivenUp) {
+      return Error{Errc::kIo, "given up while it waited for an earlier write"};
+    }
+    if (!waits) return OkStatus();
+    (void)changed_.WaitUntil(mu_, MonotonicNow() + tick_);
+  }
+}
+
+// --- the watch -----------------------------------------------------------------------------------
+
+void Watchdog::Work() {
+  while (true) {
+    const Nanoseconds now = MonotonicNow();
+    now_ = now;
+    LookAtNodes(now);
+    for (Slot& slot : *slots_) LookAt(slot, now);
+    LogWhatWasLeftOut();
+    RefillMemoryReserve();
+    MutexLock lock(mu_);
+    const Nanoseconds next = now + tick_;
+    while (!stopping_ && MonotonicNow() < next) (void)changed_.WaitUntil(mu_, next);
+    if (stopping_) return;
+  }
+}
+
+void Watchdog::LookAtNodes(Nanoseconds now) {
+  for (Watched& watched : nodes_) {
+    watched.calls->Look(now, limit_);
+    const bool stuck = watched.calls->stuck();
+    if (stuck == watched.stuck) continue;
+    watched.stuck = stuck;
+    stuck_nodes_ += stuck ? 1 : -1;
+    if (stuck) {
+      LogError(Text("node ", watched.name, " does not answer: ", watched.calls->Trouble(),
+                    "; reads, writes and requests for it are refused until it has"));
+    } else {
+      LogInfo(Text("node ", watched.name, " answers again"));
+    }
+  }
+}
+
+const Watchdog::Watched* Watchdog::StuckOf(const Watch& watch) const {
+  const bool any = watch.node == nullptr && watch.source == nullptr;
+  for (const Watched& watched : nodes_) {
+    if (!any && watched.node != watch.node && watched.node != watch.source) continue;
+    if (watched.calls->stuck()) return &watched;
+  }
+  return nullptr;
+}
+
+void Watchdog::LookAt(Slot& slot, Nanoseconds now) {
+  const State state = slot.state.load(std::memory_order_acquire);
+  if (state != State::kQueued && state != State::kAtWork) return;
+  State seen = state;
+  if (!slot.state.compare_exchange_strong(seen, State::kLookedAt)) return;
+  const Nanoseconds waited = now - slot.since;
+  const bool queued = state == State::kQueued;
+  const bool named = slot.watch.node != nullptr;
+  const bool due = waited > limit_ || (queued && named);
+  const Watched* const stuck = due ? StuckOf(slot.watch) : nullptr;
+  if (stuck != nullptr) {
+    GiveUp(slot, {Errc::kIo, Text("given up after ", Seconds(waited), " s, as node ", stuck->name,
+                                  " does not answer: ", stuck->calls->Trouble(),
+                                  "; it may still take effect")});
+  } else if (waited > limit_ * NodeCalls::kLongFactor) {
+    GiveUp(slot, {Errc::kIo, Text("given up after ", Seconds(waited),
+                                  " s without an answer; it may still take effect")});
+  } else if ((queued || waited > kPatience) && hooks_.interrupted(slot.watch.request)) {
+    GiveUp(slot, {Errc::kInterrupted, "interrupted; it may still take effect"});
+  } else {
+    slot.state.store(state, std::memory_order_release);
+  }
+}
+
+// It is kLookedAt. The answer comes last: it lets the caller close its file, and write again.
+void Watchdog::GiveUp(Slot& slot, const Error& error) {
+  const Watch watch = slot.watch;
+  slot.over_limit = error.code != Errc::kInterrupted;
+  ++given_up_;
+  if (watch.changes != kNoId) ++changes_given_up_;
+  slot.state = State::kGivenUp;
+  hooks_.answer(watch, error);
+}
+
+}  // namespace volfs

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "blockstore/base/runtime.h"
+#include "blockstore/base/units.h"
+#include "blockstore/node/node.h"
+
+namespace volfs {
+
+// What a request that is in work is about. `request` and the handles are names (addresses) here.
+struct Watch {
+  const void* request = nullptr;
+  const char* what = "";                // "write"
+  const void* handle = nullptr;         // open files that are in use as long as the work goes on
+  const void* second_handle = nullptr;  // ... of copy_file_range's source
+  const Node* node = nullptr;           // null: perhaps any
+  const Node* source = nullptr;         // what a clone is not whole without
+  Id changes = kNoId;                   // the volume whose bytes it changes in place
+};
+
+// Answers requests whose node does not (contract.md 7.7). An unanswered request makes its caller
+// unkillable, and the call that it waits for cannot be taken back: so the answer is given early,
+// and what is at work goes on to its end. Nobody below learns of it; what is committed late is
+// committed, and nothing that was not is ever told to be.
+//
+// A request is given up
+//   - if its node is stuck (node_calls.h) and it has waited for the limit, or has not begun;
+//   - if it has waited for NodeCalls::kLongFactor times the limit, whatever it waits for;
+//   - if its caller was interrupted, and it has waited for kPatience or has not begun.
+//
+// Invariants:
+//   W1  each request is answered once: by who gets true from Guard::Begin's or Finish's side, or by
+//       `answer`; between the two nobody but this class may touch the request;
+//   W2  while a write that was given up has not returned, no other write to that volume begins: the
+//       late one would land over it (T63). After a limit they are refused; else they wait;
+//   W3  a handle whose request was given up is closed when the work has ended, not before.
+//
+// The kernel's buffer of a write belongs to the thread that received it, and stays with the work.
+//
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf; no hook is called under it.
+// Cost of a Guard that nobody gives up: two compare-and-swaps and a few stores to a line that
+// hardly any other thread uses; no lock, no allocation, no clock.
+class Watchdog {
+  struct Slot;
+
+ public:
+  struct Hooks {
+    std::function<void(const Watch&, const Error&)> answer;
+    std::function<bool(const void* request)> interrupted;
+    std::function<void(const void* handle)> close;  // what KeepOpen kept
+  };
+  static constexpr Nanoseconds kPatience = std::chrono::seconds(1);
+
+  Watchdog(const std::vector<std::unique_ptr<Node>>& nodes, Nanoseconds limit, Hooks hooks);
+  ~Watchdog();  // Stop()
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  // A request's work, from when it came until it has ended.
+  class Guard {
+   public:
+    enum class Place { kAtWork, kQueued };
+    Guard(Watchdog& watchdog, const Watch& watch, Place place = Place::kAtWork);
+    ~Guard() { (void)Finish(); }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+    // Of one that was queued: its turn has come. False: it was given up, there is nothing to do.
+    [[nodiscard]] bool Begin();
+    // Before the node is asked for anything: is it fenced, or a write to wait for (W2)?
+    Status Admit();
+    // The work has ended. False: the request was given up and is gone.
+    [[nodiscard]] bool Finish();
+
+   private:
+    Watchdog& watchdog_;
+    const Watch watch_;
+    Slot* const slot_;  // null: more at once than are watched
+    bool finished_ = false;
+  };
+
+  // True: work that was given up uses this handle; `close` is called when it has ended.
+  [[nodiscard]] bool KeepOpen(const void* handle) VOLFS_EXCLUDES(mu_);
+
+  // A node is stuck, or work that was given up has not ended.
+  [[nodiscard]] bool Trouble() const { return stuck_nodes_ != 0 || given_up_ != 0; }
+
+  void Stop() VOLFS_EXCLUDES(mu_);
+
+ private:
+  enum class State : uint32_t {
+    kFree,
+    kQueued,
+    kAtWork,
+    kLookedAt,  // by the watchdog, for a moment
+    kGivenUp,
+  };
+  struct alignas(64) Slot {
+    std::atomic<State> state{State::kFree};
+    std::atomic<bool> over_limit{false};  // given up for that reason
+    Watch watch;
+    Nanoseconds since{0};
+  };
+  struct Watched {
+    const Node* node;
+    std::shared_ptr<NodeCalls> calls;  // outlives the node, as this class does
+    std::string name;
+    bool stuck = false;
+  };
+  static constexpr uint32_t kSlots = 1024;
+
+  Slot* Enter(const Watch& watch, State state);
+  bool Leave(Slot& slot) VOLFS_EXCLUDES(mu_);
+  void GiveUp(Slot& slot, const Error& error);
+  void LookAtNodes(Nanoseconds now);
+  void LookAt(Slot& slot, Nanoseconds now);
+  [[nodiscard]] const Watched* StuckOf(const Watch& watch) const;
+  Status AwaitEarlierWrites(const Slot* own, Id volume) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] bool InUseLocked(const void* handle) const VOLFS_REQUIRES(mu_);
+  void Work() VOLFS_EXCLUDES(mu_);
+
+  const Nanoseconds limit_;
+  const Nanoseconds tick_;
+  const Hooks hooks_;
+  std::vector<Watched> nodes_;  // `stuck` is the thread's
+  std::atomic<Nanoseconds> now_;
+  std::atomic<int> stuck_nodes_{0};
+  std::atomic<int> given_up_{0};          // slots in that state
+  std::atomic<int> changes_given_up_{0};  // ... of writes
+  std::unique_ptr<std::array<Slot, kSlots>> slots_;
+
+  Mutex mu_;
+  Condition changed_;  // work that was given up has ended, or stopping_
+  std::set<const void*> kept_open_ VOLFS_GUARDED_BY(mu_);
+  bool stopping_ VOLFS_GUARDED_BY(mu_) = false;
+  Thread thread_;
+};
+
+}  // namespace volfs

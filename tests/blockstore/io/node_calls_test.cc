@@ -1,0 +1,85 @@
+// Goal: it is known that a node hangs, and that it answers again, from the calls that are at work
+// on it (contract.md 7.7, traps T54, T63).
+#include "blockstore/io/node_calls.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+namespace volfs {
+namespace {
+
+using std::chrono::seconds;
+using enum NodeCalls::Kind;
+
+constexpr Nanoseconds kLimit = seconds(30);
+
+TEST(NodeCallsTest, ANodeIsStuckFromTheLimitUntilTheCallReturns) {
+  NodeCalls calls;
+  calls.Look(seconds(1000), kLimit);
+  auto call = std::make_unique<NodeCalls::Call>(calls, kWrite);
+  calls.Look(seconds(1030), kLimit);
+  EXPECT_FALSE(calls.stuck());
+  EXPECT_TRUE(calls.slow());
+  calls.Look(seconds(1031), kLimit);
+  EXPECT_TRUE(calls.stuck());
+  EXPECT_EQ(calls.Trouble(), "a write has not returned for 31 s");
+  call.reset();
+  calls.Look(seconds(1032), kLimit);
+  EXPECT_FALSE(calls.stuck());
+  EXPECT_FALSE(calls.slow());
+  EXPECT_EQ(calls.Trouble(), "");
+}
+
+// A sync writes out what many writes have left in the page cache.
+TEST(NodeCallsTest, ASyncMayTakeLonger) {
+  NodeCalls calls;
+  calls.Look(seconds(1000), kLimit);
+  const NodeCalls::Call call(calls, kSync);
+  calls.Look(seconds(1120), kLimit);
+  EXPECT_FALSE(calls.stuck());
+  calls.Look(seconds(1121), kLimit);
+  EXPECT_TRUE(calls.stuck());
+}
+
+// It stays stuck until the last of them has returned: each may still land.
+TEST(NodeCallsTest, ItIsStuckUntilAllHaveReturned) {
+  NodeCalls calls;
+  calls.Look(seconds(1000), kLimit);
+  auto first = std::make_unique<NodeCalls::Call>(calls, kWrite);
+  auto second = std::make_unique<NodeCalls::Call>(calls, kRead);
+  calls.Look(seconds(1031), kLimit);
+  first.reset();
+  calls.Look(seconds(1032), kLimit);
+  EXPECT_TRUE(calls.stuck());
+  second.reset();
+  calls.Look(seconds(1033), kLimit);
+  EXPECT_FALSE(calls.stuck());
+}
+
+// Before the watchdog looks for the first time there is no clock.
+TEST(NodeCallsTest, ACallFromBeforeTheFirstLookCountsFromThere) {
+  NodeCalls calls;
+  const NodeCalls::Call call(calls, kRead);
+  calls.Look(seconds(1000), kLimit);
+  EXPECT_FALSE(calls.stuck());
+  calls.Look(seconds(1031), kLimit);
+  EXPECT_TRUE(calls.stuck());
+}
+
+// More calls than are looked at are made all the same.
+TEST(NodeCallsTest, MayBeMany) {
+  NodeCalls calls;
+  calls.Look(seconds(1), kLimit);
+  std::vector<std::unique_ptr<NodeCalls::Call>> many;
+  for (int i = 0; i < 1000; ++i) many.push_back(std::make_unique<NodeCalls::Call>(calls, kRead));
+  calls.Look(seconds(100), kLimit);
+  EXPECT_TRUE(calls.stuck());
+  many.clear();
+  calls.Look(seconds(101), kLimit);
+  EXPECT_FALSE(calls.stuck());
+}
+
+}  // namespace
+}  // namespace volfs

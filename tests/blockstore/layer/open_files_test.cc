@@ -1,0 +1,202 @@
+// Goal: a store works with fewer descriptors than it has layers, and none of them is closed while
+// that could lose anything: not in use, and not with writes whose error nobody would be told.
+#include "blockstore/layer/open_files.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "blockstore/io/posix_node.h"
+#include "tests/support/forwarding_node.h"
+#include "tests/support/store_fixture.h"
+
+namespace volfs {
+namespace {
+
+constexpr size_t kMost = 4;
+constexpr int kVolumes = 20;
+
+StoreOptions Few() {
+  StoreOptions options;
+  options.open_files = kMost;
+  options.fold = false;
+  return options;
+}
+
+std::string NameOf(int n) { return "v" + std::to_string(n); }
+
+// Of this process: how many descriptors lead to files of layers.
+size_t OpenLayerFiles() {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;  // of the iterator itself
+    const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+    if (target.find("/layers/") != std::string::npos) ++count;
+  }
+  return count;
+}
+
+// What was written before a file was closed is there when it is opened again; nobody has synced.
+TEST(OpenFilesTest, ManyLayersNeedFewDescriptors) {
+  StoreFixture fixture(Few());
+  const std::vector<std::byte> data = Pattern(kMiB / 4);
+  for (int n = 0; n < kVolumes; ++n) {
+    const auto volume = fixture.MakeVolume(NameOf(n), kMiB);
+    ASSERT_TRUE(volume->WriteAt(data, static_cast<uint64_t>(n) * 4096).ok());
+    EXPECT_LE(OpenLayerFiles(), kMost);
+  }
+  for (int n = 0; n < kVolumes; ++n) {
+    std::vector<std::byte> read(data.size());
+    const auto volume = fixture.store().Find(NameOf(n));
+    ASSERT_TRUE(volume->ReadAt(read, static_cast<uint64_t>(n) * 4096).ok());
+    EXPECT_EQ(read, data) << NameOf(n);
+    EXPECT_LE(OpenLayerFiles(), kMost);
+  }
+}
+
+// A chain is longer than what may be open, and all of it is read at once.
+TEST(OpenFilesTest, AReadThroughManyLayersNeedsFewDescriptors) {
+  StoreFixture fixture(Few());
+  const auto volume = fixture.MakeVolume("db", kMiB, kMiB);
+  std::vector<std::byte> expected = Pattern(kMiB);
+  for (int n = 0; n < kVolumes; ++n) {
+    ASSERT_TRUE(fixture.store().TakeSnapshot("db", NameOf(n), Caller{}).ok());
+    const std::vector<std::byte> block(4096, std::byte(n + 1));
+    const uint64_t at = static_cast<uint64_t>(n) * 3 * 4096;
+    ASSERT_TRUE(volume->WriteAt(block, at).ok());
+    std::copy(block.begin(), block.end(), expected.begin() + static_cast<ptrdiff_t>(at));
+  }
+  EXPECT_EQ(ReadBack(*volume), expected);
+  EXPECT_LE(OpenLayerFiles(), kMost);
+}
+
+// Several threads that open, close and open again all read what they wrote.
+TEST(OpenFilesTest, ThreadsDoNotCloseWhatOthersUse) {
+  StoreFixture fixture(Few());
+  for (int n = 0; n < kVolumes; ++n) fixture.MakeVolume(NameOf(n), kMiB);
+  std::atomic<int> wrong{0};
+  std::vector<Thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back("user", [&, t] {
+      std::vector<std::byte> read(4096);
+      for (int round = 0; round < 400; ++round) {
+        const auto volume = fixture.store().Find(NameOf((round * 7 + t * 3) % kVolumes));
+        const std::vector<std::byte> block(4096, std::byte(round * 4 + t));
+        const uint64_t at = static_cast<uint64_t>(t) * 4096;  // of this thread alone
+        if (!volume->WriteAt(block, at).ok() || !volume->ReadAt(read, at).ok() || read != block) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  for (Thread& thread : threads) thread.Join();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_LE(OpenLayerFiles(), kMost + threads.size());
+}
+
+// `ls -l` and `status` ask of every volume what it takes: they open nothing.
+TEST(OpenFilesTest, AskingWhatAVolumeTakesOpensNothing) {
+  StoreFixture fixture;
+  for (int n = 0; n < kVolumes; ++n) fixture.MakeVolume(NameOf(n), kMiB, kMiB / 2);
+  fixture.Reopen();
+  for (int n = 0; n < kVolumes; ++n) {
+    EXPECT_EQ(fixture.store().Info(NameOf(n)).value().allocated_bytes, kMiB / 2);
+  }
+  EXPECT_EQ(OpenLayerFiles(), 0U);
+  // What it once was is not told for ever.
+  const auto volume = fixture.store().Find(NameOf(0));
+  ASSERT_TRUE(volume->WriteAt(Pattern(kMiB / 2), kMiB / 2).ok());
+  ASSERT_TRUE(volume->Sync().ok());
+  EXPECT_EQ(fixture.store().Info(NameOf(0)).value().allocated_bytes, kMiB);
+}
+
+// What the disk does with syncs.
+struct Disk {
+  std::string fails;                 // of this file
+  std::atomic<bool> failing{false};  // it was asked, and has not answered yet
+  Nanoseconds takes{0};
+};
+
+class UnsyncableFile final : public ForwardingFile {
+ public:
+  UnsyncableFile(std::unique_ptr<NodeFile> file, std::string name, Disk& disk)
+      : ForwardingFile(std::move(file)), name_(std::move(name)), disk_(disk) {}
+  // Told once, as the kernel does it.
+  Status SyncData() override {
+    if (disk_.fails != name_ || told_.exchange(true)) return ForwardingFile::SyncData();
+    disk_.failing = true;
+    SleepFor(disk_.takes);
+    return Error{Errc::kIo, "fdatasync: Input/output error (made up)"};
+  }
+
+ private:
+  const std::string name_;
+  Disk& disk_;
+  std::atomic<bool> told_{false};
+};
+
+class UnsyncableNode final : public ForwardingNode {
+ public:
+  UnsyncableNode(std::unique_ptr<NodeDirectory> node, Disk& disk)
+      : ForwardingNode(std::move(node)), disk_(disk) {}
+  Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
+    VOLFS_ASSIGN(auto file, node_->Open(name, mode));
+    return std::unique_ptr<NodeFile>(
+        std::make_unique<UnsyncableFile>(std::move(file), name, disk_));
+  }
+
+ private:
+  Disk& disk_;
+};
+
+class UnsyncableTest : public ::testing::Test {
+ protected:
+  UnsyncableTest() : fixture_(Few()) {
+    for (int n = 0; n < kVolumes; ++n) fixture_.MakeVolume(NameOf(n), kMiB);
+    fixture_.Close();
+    auto directory = OpenPosixNode(fixture_.NodePath("a"));
+    auto node = Node::Open(std::make_unique<UnsyncableNode>(std::move(directory.value()), disk_));
+    std::vector<std::unique_ptr<Node>> nodes;
+    nodes.push_back(std::move(node.value()));
+    store_ = std::move(Store::Open(std::move(nodes), Few()).value());
+    victim_ = store_->Find(NameOf(0));
+    EXPECT_TRUE(victim_->WriteAt(Pattern(4096), 0).ok());
+    disk_.fails = victim_->head()->FileName();
+  }
+  // All are written, so that none is closed for nothing.
+  void WriteOthers() {
+    std::vector<std::byte> block(4096);
+    for (int n = 1; n < kVolumes; ++n) (void)store_->Find(NameOf(n))->WriteAt(block, 0);
+  }
+
+  StoreFixture fixture_;
+  Disk disk_;
+  std::unique_ptr<Store> store_;
+  std::shared_ptr<Volume> victim_;
+};
+
+// A file that is closed to make room is synced first. If that fails, who syncs the volume learns
+// it, although the file has told it already.
+TEST_F(UnsyncableTest, AnErrorOfAFileThatHadToGoIsTold) {
+  WriteOthers();
+  const Status synced = victim_->Sync();
+  EXPECT_FALSE(synced.ok());
+  EXPECT_NE(victim_->failure(), "");
+}
+
+// ... also while it is being told.
+TEST_F(UnsyncableTest, ASyncThatMeetsTheFailingOneIsNotAcknowledged) {
+  disk_.takes = std::chrono::milliseconds(200);
+  Thread others("others", [this] { WriteOthers(); });
+  while (!disk_.failing) SleepFor(std::chrono::milliseconds(1));
+  const bool synced = victim_->Sync().ok();
+  others.Join();
+  EXPECT_FALSE(synced && victim_->head()->failed()) << "acknowledged, and the file has failed";
+}
+
+}  // namespace
+}  // namespace volfs

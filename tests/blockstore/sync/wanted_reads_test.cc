@@ -1,0 +1,36 @@
+#include "blockstore/sync/wanted_reads.h"
+
+#include <gtest/gtest.h>
+
+namespace volfs {
+namespace {
+
+TEST(WantedReadsTest, AreTakenInTheirOrder) {
+  WantedReads wanted;
+  EXPECT_EQ(wanted.Take(), std::nullopt);
+  wanted.Add(7);
+  wanted.Add(5);
+  EXPECT_EQ(wanted.Take(), 7U);
+  wanted.Add(6);
+  EXPECT_EQ(wanted.Take(), 5U);
+  EXPECT_EQ(wanted.Take(), 6U);
+  EXPECT_EQ(wanted.Take(), std::nullopt);
+}
+
+// A reader that is faster than the copier: its newest places count.
+TEST(WantedReadsTest, ForgetTheOldest) {
+  WantedReads wanted;
+  for (uint64_t n = 0; n < 1000; ++n) wanted.Add(n);
+  uint64_t count = 0;
+  uint64_t last = 0;
+  for (auto place = wanted.Take(); place; place = wanted.Take()) {
+    EXPECT_TRUE(count == 0 || *place == last + 1);
+    last = *place;
+    ++count;
+  }
+  EXPECT_EQ(last, 999U);
+  EXPECT_EQ(count, 64U);
+}
+
+}  // namespace
+}  // namespace volfs

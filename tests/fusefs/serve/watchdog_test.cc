@@ -1,0 +1,135 @@
+// Goal: each request is answered once, by its work or by the watchdog; what was given up keeps its
+// file open and later writes away until it has ended (contract.md 7.7, traps T54, T63).
+#include "fusefs/serve/watchdog.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace volfs {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+
+constexpr Nanoseconds kLimit = milliseconds(80);
+constexpr Id kVolume = 256;
+
+// The numbers of requests and handles are their addresses.
+const void* Name(int number) { return reinterpret_cast<const void*>(intptr_t{number}); }
+
+class WatchdogTest : public ::testing::Test {
+ protected:
+  WatchdogTest() {
+    watchdog_.emplace(nodes_, kLimit,
+                      Watchdog::Hooks{.answer =
+                                          [this](const Watch&, const Error& error) {
+                                            MutexLock lock(mu_);
+                                            code_ = error.code;
+                                            ++answers_;
+                                          },
+                                      .interrupted = [this](const void*) { return killed_.load(); },
+                                      .close =
+                                          [this](const void* handle) {
+                                            if (handle == Name(7)) ++closed_;
+                                          }});
+  }
+
+  static Watch AWatch(Id changes = kNoId) {
+    return {.request = Name(1), .what = "write", .handle = Name(7), .changes = changes};
+  }
+  int answers() {
+    MutexLock lock(mu_);
+    return answers_;
+  }
+  bool IsAnswered() {
+    for (int i = 0; i < 5000 && answers() == 0; ++i) SleepFor(milliseconds(1));
+    return answers() == 1;
+  }
+
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::atomic<bool> killed_{false};
+  std::atomic<int> closed_{0};
+  Mutex mu_;
+  int answers_ = 0;
+  Errc code_ = Errc::kBusy;
+  std::optional<Watchdog> watchdog_;
+};
+
+TEST_F(WatchdogTest, WorkThatEndsInTimeAnswersItself) {
+  for (int i = 0; i < 2000; ++i) {  // more than are watched at once
+    Watchdog::Guard guard(*watchdog_, AWatch());
+    EXPECT_TRUE(guard.Admit().ok());
+    EXPECT_TRUE(guard.Finish());
+  }
+  EXPECT_EQ(answers(), 0);
+  EXPECT_FALSE(watchdog_->Trouble());
+}
+
+// Whatever it waits for: after several times the limit it is given up, once.
+TEST_F(WatchdogTest, WorkThatDoesNotEndIsGivenUp) {
+  Watchdog::Guard guard(*watchdog_, AWatch());
+  ASSERT_TRUE(IsAnswered());
+  EXPECT_EQ(code_, Errc::kIo);
+  EXPECT_TRUE(watchdog_->Trouble());
+  SleepFor(kLimit);
+  EXPECT_FALSE(guard.Finish());
+  EXPECT_EQ(answers(), 1);
+  EXPECT_FALSE(watchdog_->Trouble());
+}
+
+// Its caller may close the file: it is closed when the work has ended, once.
+TEST_F(WatchdogTest, TheFileOfWhatWasGivenUpStaysOpen) {
+  EXPECT_FALSE(watchdog_->KeepOpen(Name(7)));
+  {
+    Watchdog::Guard guard(*watchdog_, AWatch());
+    EXPECT_FALSE(watchdog_->KeepOpen(Name(7))) << "the kernel does not close what is in use";
+    ASSERT_TRUE(IsAnswered());
+    EXPECT_TRUE(watchdog_->KeepOpen(Name(7)));
+    EXPECT_FALSE(watchdog_->KeepOpen(Name(8)));
+    EXPECT_EQ(closed_, 0);
+  }
+  EXPECT_EQ(closed_, 1);
+}
+
+// W2: it may land over what is written later.
+TEST_F(WatchdogTest, NoWriteBeginsWhileOneThatWasGivenUpIsOut) {
+  std::optional<Watchdog::Guard> late;
+  late.emplace(*watchdog_, AWatch(kVolume));
+  ASSERT_TRUE(IsAnswered());
+  Watchdog::Guard other(*watchdog_, AWatch(kVolume + 256));
+  EXPECT_TRUE(other.Admit().ok());
+  Watchdog::Guard read(*watchdog_, AWatch());
+  EXPECT_TRUE(read.Admit().ok());
+  Watchdog::Guard write(*watchdog_, AWatch(kVolume));
+  const Status refused = write.Admit();
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("may still land"));
+  late.reset();
+  EXPECT_TRUE(write.Admit().ok());
+}
+
+// errno/EINTR: one that has not begun is told at once, and not done.
+TEST_F(WatchdogTest, WhatIsInterruptedBeforeItBeginsIsNotDone) {
+  Watchdog::Guard guard(*watchdog_, AWatch(), Watchdog::Guard::Place::kQueued);
+  killed_ = true;
+  EXPECT_FALSE(guard.Begin());
+  EXPECT_EQ(answers(), 1);
+  EXPECT_EQ(code_, Errc::kInterrupted);
+  EXPECT_FALSE(guard.Finish());
+}
+
+TEST_F(WatchdogTest, WhatIsInterruptedInTheQueueIsAnsweredThere) {
+  Watchdog::Guard guard(*watchdog_, AWatch(), Watchdog::Guard::Place::kQueued);
+  killed_ = true;
+  ASSERT_TRUE(IsAnswered());
+  EXPECT_EQ(code_, Errc::kInterrupted);
+  EXPECT_FALSE(guard.Begin());
+}
+
+}  // namespace
+}  // namespace volfs
