@@ -7,8 +7,8 @@
 namespace volfs {
 
 // The daemon's log. Takes ready text, so that only log.cc pays for spdlog's headers; build the text
-// with Text() below. Any thread; blocks at most for one write(2) to the sink. Never call it with a
-// lock held (ARCHITECTURE.md, "Lock order"). Each call is one line, whatever `text` holds: it is
+// with StrCat() below. Any thread; blocks at most for one write(2) to the sink. Never call it with
+// a lock held (ARCHITECTURE.md, "Lock order"). Each call is one line, whatever `text` holds: it is
 // escaped (safe_text.h), as people read the log on terminals.
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 void Log(LogLevel level, std::string_view text);
@@ -28,19 +28,5 @@ void LogWhatWasLeftOut();
 // with no lock and no allocation.
 void LogRaw(std::string_view level, std::initializer_list<std::string_view> pieces);
 int RawLogFd();  // where it goes
-
-// Text(a, b, c): the pieces one after another. Strings and integers only.
-inline void AppendText(std::string& out, std::string_view piece) { out.append(piece); }
-inline void AppendText(std::string& out, const char* piece) { out.append(piece); }
-inline void AppendText(std::string& out, char piece) { out.push_back(piece); }
-template <typename Integer>
-requires std::is_integral_v<Integer>
-void AppendText(std::string& out, Integer piece) { out.append(std::to_string(piece)); }
-template <typename... Pieces>
-std::string Text(const Pieces&... pieces) {
-  std::string out;
-  (AppendText(out, pieces), ...);
-  return out;
-}
 
 }  // namespace volfs

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "blockstore/base/log.h"
-
 namespace volfs {
 namespace {
 
@@ -29,8 +27,8 @@ std::string LogLimiter::KindOf(std::string_view line) {
 }
 
 std::string LogLimiter::Text(const LeftOut& left_out) {
-  return volfs::Text(left_out.lines, " more like this in ", left_out.span / std::chrono::seconds(1),
-                     " s: ", left_out.line);
+  return volfs::StrCat(left_out.lines, " more like this in ",
+                       left_out.span / std::chrono::seconds(1), " s: ", left_out.line);
 }
 
 void LogLimiter::Refill(Bucket& bucket, Nanoseconds now) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "blockstore/base/runtime.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 

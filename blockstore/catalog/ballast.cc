@@ -4,8 +4,8 @@
 #include <cstring>
 #include <vector>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/runtime.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 #include "blockstore/io/node_directory.h"
 
@@ -30,8 +30,9 @@ Status Append(NodeFile& file, uint64_t at) {
   uint64_t state = Random64() | 1;
   for (; at < kBallastBytes; at += piece.size()) {
     FillRandom(piece, state);
-    VOLFS_TRY(file.WriteAt(std::span(piece).first(std::min(piece.size(), kBallastBytes - at)), at));
-    VOLFS_TRY(file.WaitWritten({at, piece.size()}));
+    RETURN_IF_ERROR(
+        file.WriteAt(std::span(piece).first(std::min(piece.size(), kBallastBytes - at)), at));
+    RETURN_IF_ERROR(file.WaitWritten({at, piece.size()}));
   }
   return file.SyncData();
 }
@@ -56,7 +57,7 @@ Status FillBallast(NodeDirectory& directory) {
   const uint64_t had_bytes = BallastBytes(directory);
   if (had_bytes == 0) (void)directory.Remove(kBallastName);  // a hollow one of a crash
   const OpenMode mode = had_bytes == 0 ? OpenMode::kCreateNew : OpenMode::kReadWrite;
-  VOLFS_ASSIGN(const auto file, directory.Open(kBallastName, mode));
+  ASSIGN_OR_RETURN(const auto file, directory.Open(kBallastName, mode));
   Status filled = Append(*file, had_bytes);
   if (filled.ok() && had_bytes == 0) filled = directory.SyncNames();
   if (!filled.ok()) (void)ShrinkBallast(directory, had_bytes);
@@ -73,10 +74,10 @@ Error NothingNew(const NodeDirectory& directory, uint64_t missing_bytes) {
   const std::string why =
       missing_bytes == 0
           ? "the rest is kept for deleting"
-          : Text(missing_bytes, " bytes of the node's reserve are missing, and these come first");
+          : StrCat(missing_bytes, " bytes of the node's reserve are missing, and these come first");
   return Error{Errc::kNoSpace,
-               Text("node directory ", directory.display_path(), ": no space for anything new: ",
-                    why, "; delete volumes or snapshots, or make its filesystem larger")};
+               StrCat("node directory ", directory.display_path(), ": no space for anything new: ",
+                      why, "; delete volumes or snapshots, or make its filesystem larger")};
 }
 
 }  // namespace volfs::catalog

@@ -5,10 +5,10 @@
 #include <cassert>
 #include <utility>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
 #include "blockstore/base/runtime.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/ballast.h"
 #include "blockstore/catalog/fence.h"
 #include "blockstore/catalog/format.h"
@@ -130,7 +130,7 @@ Catalog::Impl::~Impl() {
 
 Status Catalog::Impl::Create(const NodeRecord& node) {
   const CatalogChange change{PutNode{node}};
-  VOLFS_TRY(catalog::ValidateChange(change));
+  RETURN_IF_ERROR(catalog::ValidateChange(change));
   MutexLock lock(db_mu_);
   if (directory_.sqlite_vfs() == nullptr) {
     // SQLite would make them readable for everybody, and where overwriting takes new room. Only
@@ -140,48 +140,48 @@ Status Catalog::Impl::Create(const NodeRecord& node) {
       if (!made.ok() && made.error().code != Errc::kExists) return made.error();
     }
   }
-  VOLFS_ASSIGN(connection_, Connection::Open(directory_, Connection::Mode::kMakeIfMissing));
+  ASSIGN_OR_RETURN(connection_, Connection::Open(directory_, Connection::Mode::kMakeIfMissing));
   where_ = connection_->where();
-  VOLFS_ASSIGN(const catalog::Format format, catalog::ReadFormat(*connection_));
-  if (!format.empty) return Error{Errc::kExists, Text(where_, ": there is one already")};
-  VOLFS_TRY(connection_->UseWal());
+  ASSIGN_OR_RETURN(const catalog::Format format, catalog::ReadFormat(*connection_));
+  if (!format.empty) return Error{Errc::kExists, StrCat(where_, ": there is one already")};
+  RETURN_IF_ERROR(connection_->UseWal());
   // Without room for it the node is made all the same; nothing new can be made on it before there
   // is.
   const Status ballast = catalog::FillBallast(directory_);
   if (!ballast.ok() && !IsNoRoom(ballast.error().code)) return ballast;
   ballast_bytes_ = catalog::BallastBytes(directory_);
   auto tables = std::make_unique<Tables>(*connection_);
-  VOLFS_TRY(tables->Begin());
-  VOLFS_TRY(catalog::CreateTables(*connection_));
-  VOLFS_TRY(tables->Apply(change));
-  VOLFS_TRY(connection_->MakeRoom(0));
-  VOLFS_TRY(tables->Commit());
+  RETURN_IF_ERROR(tables->Begin());
+  RETURN_IF_ERROR(catalog::CreateTables(*connection_));
+  RETURN_IF_ERROR(tables->Apply(change));
+  RETURN_IF_ERROR(connection_->MakeRoom(0));
+  RETURN_IF_ERROR(tables->Commit());
   checkpoint_due_ = true;
   connection_->ReserveWal();
-  VOLFS_TRY(directory_.SyncNames());
+  RETURN_IF_ERROR(directory_.SyncNames());
   tables_ = std::move(tables);
   return OkStatus();
 }
 
 Status Catalog::Impl::Open() {
   MutexLock lock(db_mu_);
-  VOLFS_ASSIGN(connection_, Connection::Open(directory_, Connection::Mode::kOpenExisting));
+  ASSIGN_OR_RETURN(connection_, Connection::Open(directory_, Connection::Mode::kOpenExisting));
   where_ = connection_->where();
-  VOLFS_ASSIGN(const catalog::Format format, catalog::ReadFormat(*connection_));
+  ASSIGN_OR_RETURN(const catalog::Format format, catalog::ReadFormat(*connection_));
   // Before anything is made of what it says: of a damaged log SQLite reads less, or nothing.
-  VOLFS_TRY(connection_->CheckFiles());
+  RETURN_IF_ERROR(connection_->CheckFiles());
   if (format.empty) {
     // Made as anew, it would know none of these, and they would be removed.
-    VOLFS_ASSIGN(const auto layers, directory_.ListLayers());
+    ASSIGN_OR_RETURN(const auto layers, directory_.ListLayers());
     if (!layers.empty()) {
       return connection_->Corrupt(
           "it is empty, but there are files in layers/; restore the node's directory from a "
           "backup");
     }
-    return Error{Errc::kNotFound, Text(where_, ": its creation did not finish")};
+    return Error{Errc::kNotFound, StrCat(where_, ": its creation did not finish")};
   }
   read_only_ = format.read_only;
-  if (!read_only_) VOLFS_TRY(connection_->UseWal());
+  if (!read_only_) RETURN_IF_ERROR(connection_->UseWal());
   ballast_bytes_ = catalog::BallastBytes(directory_);
   log_bytes_ = connection_->wal_bytes();
   checkpoint_due_ = log_bytes_ > 0;  // of the last mount
@@ -192,7 +192,7 @@ Status Catalog::Impl::Open() {
 Result<CatalogContents> Catalog::Impl::Load() {
   MutexLock lock(db_mu_);
   const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
-  VOLFS_TRY(CheckNotFenced());
+  RETURN_IF_ERROR(CheckNotFenced());
   return tables_->Load();
 }
 
@@ -200,7 +200,7 @@ Status Catalog::Impl::LoadPresence(Id layer, const std::function<void(const Pres
   const Result<catalog::PresenceImage> image = [&]() -> Result<catalog::PresenceImage> {
     MutexLock lock(db_mu_);
     const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
-    VOLFS_TRY(CheckNotFenced());
+    RETURN_IF_ERROR(CheckNotFenced());
     return tables_->presence().Read(layer);
   }();
   if (!image.ok()) return image.error();
@@ -210,34 +210,34 @@ Status Catalog::Impl::LoadPresence(Id layer, const std::function<void(const Pres
 Result<PresenceChunk> Catalog::Impl::LoadChunk(Id layer, uint64_t chunk, uint64_t* alike) {
   MutexLock lock(db_mu_);
   const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
-  VOLFS_TRY(CheckNotFenced());
+  RETURN_IF_ERROR(CheckNotFenced());
   return tables_->presence().ReadChunk(layer, chunk, alike);
 }
 
 Result<std::vector<Id>> Catalog::Impl::LayersWithPresence() {
   MutexLock lock(db_mu_);
   const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kRead);
-  VOLFS_TRY(CheckNotFenced());
+  RETURN_IF_ERROR(CheckNotFenced());
   return tables_->presence().Layers();
 }
 
 Status Catalog::Impl::Verify() {
   MutexLock lock(db_mu_);
-  VOLFS_TRY(CheckNotFenced());
+  RETURN_IF_ERROR(CheckNotFenced());
   return tables_->Verify();
 }
 
 Status Catalog::Impl::Commit(const CatalogChange& change, Room room) {
-  VOLFS_TRY(CheckNotFenced());
+  RETURN_IF_ERROR(CheckNotFenced());
   if (read_only_) {
     return Error{Errc::kReadOnly,
                  directory_.read_only()
-                     ? Text(where_, ": it is mounted for reading only; mount it without `ro`")
-                     : Text(where_, ": it has a feature with which this volfs may only read it")};
+                     ? StrCat(where_, ": it is mounted for reading only; mount it without `ro`")
+                     : StrCat(where_, ": it has a feature with which this volfs may only read it")};
   }
-  VOLFS_TRY(catalog::ValidateChange(change));
+  RETURN_IF_ERROR(catalog::ValidateChange(change));
   if (change.empty()) return OkStatus();
-  if (room == Room::kGrow) VOLFS_TRY(CheckReserve());
+  if (room == Room::kGrow) RETURN_IF_ERROR(CheckReserve());
   Pending mine{&change, room};
   Group group;
   if (!LeadOrWait(mine, group)) return mine.result;
@@ -318,7 +318,7 @@ Status Catalog::Impl::TransactLocked(const Body& body) {
     return status;
   }
   // If even that fails the connection's state is unknown, whatever the first error was.
-  VOLFS_TRY(tables_->Rollback());
+  RETURN_IF_ERROR(tables_->Rollback());
   return status;
 }
 
@@ -329,7 +329,7 @@ Status Catalog::Impl::AttemptLocked(const Group& group) {
   const bool grows =
       std::any_of(group.begin(), group.end(), [](auto* p) { return p->room == Room::kGrow; });
   Status status = TransactLocked([&]() -> Status {
-    for (const Pending* pending : group) VOLFS_TRY(tables.Apply(*pending->change));
+    for (const Pending* pending : group) RETURN_IF_ERROR(tables.Apply(*pending->change));
     return connection.MakeRoom(grows ? catalog::kSpareAfterGrowth : 0);
   });
   if (status.ok()) return CheckPresent();
@@ -379,7 +379,7 @@ bool Catalog::Impl::ReleaseReserveLocked(Room room) {
 
 Status Catalog::Impl::CheckpointLocked() {
   const NodeCalls::Call call(*directory_.calls(), NodeCalls::Kind::kCommit);
-  VOLFS_TRY(CheckNotFenced());
+  RETURN_IF_ERROR(CheckNotFenced());
   if (!checkpoint_due_) return OkStatus();
   if (const Status status = connection_->Checkpoint(); !status.ok()) {
     // Without room the WAL just stays as it is, and with it every commit.
@@ -401,7 +401,7 @@ Status Catalog::Impl::Checkpoint() {
   if (read_only_) return OkStatus();
   {
     MutexLock lock(db_mu_);
-    VOLFS_TRY(CheckpointLocked());
+    RETURN_IF_ERROR(CheckpointLocked());
     if (connection_->WalFileBytes() > catalog::kLogKeptBytes) connection_->EmptyWal();
   }
   (void)RestoreReserve();
@@ -434,7 +434,7 @@ bool Catalog::Impl::RestoreReserve() {
 }
 
 Status Catalog::Impl::CheckMayGrow() {
-  VOLFS_TRY(CheckNotFenced());
+  RETURN_IF_ERROR(CheckNotFenced());
   if (read_only_ || Sabotaged(Sabotage::kGrowFromReserve)) return OkStatus();
   if (!RestoreReserve()) return NothingNew();
   MutexLock lock(db_mu_);
@@ -448,13 +448,13 @@ Catalog::~Catalog() = default;
 
 Result<std::unique_ptr<Catalog>> Catalog::Create(NodeDirectory& directory, const NodeRecord& node) {
   std::unique_ptr<Catalog> catalog(new Catalog(directory));
-  VOLFS_TRY(catalog->impl_->Create(node));
+  RETURN_IF_ERROR(catalog->impl_->Create(node));
   return catalog;
 }
 
 Result<std::unique_ptr<Catalog>> Catalog::Open(NodeDirectory& directory) {
   std::unique_ptr<Catalog> catalog(new Catalog(directory));
-  VOLFS_TRY(catalog->impl_->Open());
+  RETURN_IF_ERROR(catalog->impl_->Open());
   return catalog;
 }
 

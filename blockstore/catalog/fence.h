@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "blockstore/base/error.h"
-#include "blockstore/base/log.h"
 #include "blockstore/base/runtime.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/node_directory.h"
 
 namespace volfs::catalog {
@@ -35,8 +35,9 @@ class Fence {
   }
   [[nodiscard]] Status Check(std::string_view where) const {
     if (!raised_) return OkStatus();
-    return Error{Errc::kIo, Text(where, ": fenced after an earlier error; mount the node again to ",
-                                 "recover: ", why())};
+    return Error{Errc::kIo,
+                 StrCat(where, ": fenced after an earlier error; mount the node again to ",
+                        "recover: ", why())};
   }
   // Of a node that turns out to be gone: SQLite syncs into files that were removed as well as into
   // any other.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 
 namespace volfs::catalog {
@@ -77,13 +77,13 @@ bool TextFits(std::string_view text, Rule rule) {
 
 std::string IntegerProblem(std::string_view column, int64_t stored, Rule rule) {
   if (IntegerFits(static_cast<uint64_t>(stored), rule)) return {};
-  return Text("column ", column, " cannot be ", stored);
+  return StrCat("column ", column, " cannot be ", stored);
 }
 
 std::string TextProblem(std::string_view column, std::string_view stored, Rule rule) {
   if (TextFits(stored, rule)) return {};
   // The text itself is not repeated: it may be anything, terminal escapes included.
-  return Text("column ", column, " holds ", stored.size(), " bytes that are not of its form");
+  return StrCat("column ", column, " holds ", stored.size(), " bytes that are not of its form");
 }
 
 template <>

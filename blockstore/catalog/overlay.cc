@@ -9,8 +9,8 @@
 #include <cstring>
 #include <span>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/runtime.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 #include "blockstore/io/node_directory.h"
 
@@ -39,7 +39,7 @@ class OverlayFile {
     const Status written =
         ForEachPage(offset_bytes, data.size(), [&](const Piece& piece) -> Status {
           const auto [place, fresh] = pages_.try_emplace(piece.page);
-          if (fresh) VOLFS_TRY(ReadBase(place->second, piece.page * kPage));
+          if (fresh) RETURN_IF_ERROR(ReadBase(place->second, piece.page * kPage));
           std::memcpy(place->second.data() + piece.in_page, data.data() + piece.done, piece.length);
           return OkStatus();
         });
@@ -73,7 +73,7 @@ class OverlayFile {
       const uint64_t at = offset_bytes + done;
       const uint64_t in_page = at % kPage;
       const size_t length = std::min<size_t>(kPage - in_page, length_bytes - done);
-      VOLFS_TRY(body(Piece{at / kPage, in_page, done, length}));
+      RETURN_IF_ERROR(body(Piece{at / kPage, in_page, done, length}));
       done += length;
     }
     return OkStatus();
@@ -285,7 +285,7 @@ Overlay::~Overlay() {
   table.overlays.erase(number_);
 }
 
-std::string Overlay::path() const { return Text(kPrefix, number_, "/", kDatabaseName); }
+std::string Overlay::path() const { return StrCat(kPrefix, number_, "/", kDatabaseName); }
 
 Result<std::shared_ptr<OverlayFile>> Overlay::Find(const std::string& name) {
   const auto known = files_.find(name);
@@ -293,7 +293,7 @@ Result<std::shared_ptr<OverlayFile>> Overlay::Find(const std::string& name) {
   Result<std::unique_ptr<NodeFile>> file = node_.Open(name, OpenMode::kReadOnly);
   if (!file.ok() && file.error().code == Errc::kNotFound) return std::shared_ptr<OverlayFile>();
   if (!file.ok()) return file.error();
-  VOLFS_ASSIGN(const uint64_t size_bytes, file.value()->Size());
+  ASSIGN_OR_RETURN(const uint64_t size_bytes, file.value()->Size());
   // shared_ptr: SQLite may close a file and open it again, and must find what it wrote.
   auto found = std::make_shared<OverlayFile>(std::move(file.value()), size_bytes);
   files_[name] = found;

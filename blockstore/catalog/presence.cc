@@ -4,7 +4,7 @@
 #include <cassert>
 #include <limits>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 #include "blockstore/catalog/rows.h"
 
@@ -34,21 +34,22 @@ std::string RowProblem(Id layer, const PresenceRow& row, int64_t crc, PresenceCh
     return "its checksum does not match";
   }
   if (row.first >= kMaxChunks || row.count == 0 || row.count > kMaxChunks - row.first) {
-    return Text("no layer has ", count, " chunks from ", first, " on");
+    return StrCat("no layer has ", count, " chunks from ", first, " on");
   }
   if (row.state == kRowMixed) {
-    if (row.count != 1) return Text("a mixed row of ", count, " chunks");
+    if (row.count != 1) return StrCat("a mixed row of ", count, " chunks");
     if (!chunk.FromBytes(row.bits.data(), row.bits.size())) return "its bits mean nothing";
     return {};
   }
-  if (row.state != kRowHere && row.state != kRowZero) return Text("there is no state ", row.state);
+  if (row.state != kRowHere && row.state != kRowZero)
+    return StrCat("there is no state ", row.state);
   if (!row.bits.empty()) return "a uniform row has bits";
   return {};
 }
 
 Error CorruptRow(std::string_view where, Id layer, int64_t first, std::string_view problem) {
-  return Error{Errc::kCorrupt, Text(where, ": table presence, row layer=", layer,
-                                    " first_chunk=", first, ": ", problem)};
+  return Error{Errc::kCorrupt, StrCat(where, ": table presence, row layer=", layer,
+                                      " first_chunk=", first, ": ", problem)};
 }
 
 // Passes runs on, merging those that touch.
@@ -133,14 +134,14 @@ Status PresenceEditor::Add(const PresenceRun& run) {
     const uint64_t chunk = at / kChunkBlocks;
     const uint64_t whole = at % kChunkBlocks == 0 ? (run.end() - at) / kChunkBlocks : 0;
     if (whole != 0) {
-      VOLFS_TRY(Flush());
-      VOLFS_TRY(PutUniform(chunk, chunk + whole, run.state));
+      RETURN_IF_ERROR(Flush());
+      RETURN_IF_ERROR(PutUniform(chunk, chunk + whole, run.state));
       at += whole * kChunkBlocks;
       continue;
     }
     if (!open_ || chunk_number_ != chunk) {
-      VOLFS_TRY(Flush());
-      VOLFS_TRY(OpenChunk(chunk));
+      RETURN_IF_ERROR(Flush());
+      RETURN_IF_ERROR(OpenChunk(chunk));
     }
     const uint64_t end = std::min(run.end(), (chunk + 1) * kChunkBlocks);
     chunk_.Set({at % kChunkBlocks, end - at}, run.state);
@@ -155,12 +156,12 @@ Status PresenceEditor::Flush() {
   if (chunk_.IsUniform(&uniform)) return PutUniform(chunk_number_, chunk_number_ + 1, uniform);
   const PresenceRow row{chunk_number_, 1, catalog::kRowMixed, chunk_.bytes()};
   if (covered_by_ != 0 && covered_alone_) return table_.Replace(covered_by_, layer_, row);
-  if (covered_by_ != 0) VOLFS_TRY(Carve(chunk_number_, chunk_number_ + 1));
+  if (covered_by_ != 0) RETURN_IF_ERROR(Carve(chunk_number_, chunk_number_ + 1));
   return table_.Insert(layer_, row);
 }
 
 Status PresenceEditor::OpenChunk(uint64_t chunk) {
-  VOLFS_ASSIGN(auto found, table_.FindAtOrBefore(layer_, chunk));
+  ASSIGN_OR_RETURN(auto found, table_.FindAtOrBefore(layer_, chunk));
   open_ = true;
   chunk_number_ = chunk;
   covered_by_ = 0;
@@ -177,14 +178,15 @@ Status PresenceEditor::OpenChunk(uint64_t chunk) {
 
 Status PresenceEditor::Carve(uint64_t first, uint64_t end) {
   assert(first < end);
-  VOLFS_ASSIGN(auto left, table_.FindAtOrBefore(layer_, first));
+  ASSIGN_OR_RETURN(auto left, table_.FindAtOrBefore(layer_, first));
   if (left && left->row.first < first && left->row.end() > first) {
     const PresenceRow old = left->row;  // uniform, as it has two chunks or more
-    VOLFS_TRY(table_.Replace(left->rowid, layer_, {old.first, first - old.first, old.state, {}}));
+    RETURN_IF_ERROR(
+        table_.Replace(left->rowid, layer_, {old.first, first - old.first, old.state, {}}));
     if (old.end() > end) return table_.Insert(layer_, {end, old.end() - end, old.state, {}});
   }
-  VOLFS_ASSIGN(auto right, table_.FindAtOrBefore(layer_, end - 1));
-  VOLFS_TRY(table_.DeleteBetween(layer_, first, end));
+  ASSIGN_OR_RETURN(auto right, table_.FindAtOrBefore(layer_, end - 1));
+  RETURN_IF_ERROR(table_.DeleteBetween(layer_, first, end));
   if (right && right->row.first >= first && right->row.end() > end) {
     return table_.Insert(layer_, {end, right->row.end() - end, right->row.state, {}});
   }
@@ -192,19 +194,19 @@ Status PresenceEditor::Carve(uint64_t first, uint64_t end) {
 }
 
 Status PresenceEditor::PutUniform(uint64_t first, uint64_t end, BlockState state) {
-  VOLFS_TRY(Carve(first, end));
+  RETURN_IF_ERROR(Carve(first, end));
   if (state == BlockState::kAbsent) return OkStatus();
   const auto row_state = static_cast<int64_t>(state);
   if (first != 0) {
-    VOLFS_ASSIGN(auto left, table_.FindAtOrBefore(layer_, first - 1));
+    ASSIGN_OR_RETURN(auto left, table_.FindAtOrBefore(layer_, first - 1));
     if (left && left->row.end() == first && left->row.state == row_state) {
-      VOLFS_TRY(table_.DeleteBetween(layer_, left->row.first, left->row.first + 1));
+      RETURN_IF_ERROR(table_.DeleteBetween(layer_, left->row.first, left->row.first + 1));
       first = left->row.first;
     }
   }
-  VOLFS_ASSIGN(auto right, table_.FindAtOrBefore(layer_, end));
+  ASSIGN_OR_RETURN(auto right, table_.FindAtOrBefore(layer_, end));
   if (right && right->row.first == end && right->row.state == row_state) {
-    VOLFS_TRY(table_.DeleteBetween(layer_, end, end + 1));
+    RETURN_IF_ERROR(table_.DeleteBetween(layer_, end, end + 1));
     end = right->row.end();
   }
   return table_.Insert(layer_, {first, end - first, row_state, {}});
@@ -237,7 +239,7 @@ Status PresenceTable::Set(Id layer, const PresenceRuns& runs) {
   runs.ForEach([&](const PresenceRun& run) {
     if (status.ok()) status = editor.Add(run);
   });
-  VOLFS_TRY(std::move(status));
+  RETURN_IF_ERROR(std::move(status));
   return editor.Flush();
 }
 
@@ -247,7 +249,7 @@ Result<std::optional<PresenceTable::Found>> PresenceTable::FindAtOrBefore(Id lay
                                                                           uint64_t chunk) {
   Query query(find_);
   query.Integer(layer).Integer(chunk);
-  VOLFS_ASSIGN(const bool any, query.Next());
+  ASSIGN_OR_RETURN(const bool any, query.Next());
   if (!any) return std::optional<Found>();
   Found found;
   found.rowid = query.IntegerAt(0);
@@ -289,7 +291,7 @@ Result<PresenceImage> PresenceTable::Read(Id layer) {
   Query query(read_);
   query.Integer(layer);
   for (;;) {
-    VOLFS_ASSIGN(const bool more, query.Next());
+    ASSIGN_OR_RETURN(const bool more, query.Next());
     if (!more) return image;
     const std::span<const uint8_t> bits = query.BytesAt(3);
     image.rows_.push_back({query.IntegerAt(0), query.IntegerAt(1), query.IntegerAt(2),
@@ -299,7 +301,7 @@ Result<PresenceImage> PresenceTable::Read(Id layer) {
 }
 
 Result<PresenceChunk> PresenceTable::ReadChunk(Id layer, uint64_t chunk, uint64_t* alike) {
-  VOLFS_ASSIGN(auto found, FindAtOrBefore(layer, chunk));
+  ASSIGN_OR_RETURN(auto found, FindAtOrBefore(layer, chunk));
   const bool none = !found || found->row.end() <= chunk;
   if (alike != nullptr) *alike = none ? 1 : found->row.end() - chunk;
   if (none) return PresenceChunk();
@@ -312,7 +314,7 @@ Result<std::vector<Id>> PresenceTable::Layers() {
   for (int64_t next = std::numeric_limits<int64_t>::min();;) {
     Query query(next_layer_);
     query.Integer(next);
-    VOLFS_ASSIGN(const bool any, query.Next());
+    ASSIGN_OR_RETURN(const bool any, query.Next());
     if (!any) return layers;
     const int64_t layer = query.IntegerAt(0);
     layers.push_back(static_cast<Id>(layer));

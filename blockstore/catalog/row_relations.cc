@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -51,11 +51,11 @@ class RowRelations {
     if (layer.why.empty()) layer.why = std::move(why);
   }
   void Refuse(const NodeRows& node, const VolumeRecord& volume, const std::string& why) {
-    Doubt(node, Text("volume ", volume.name, ": ", why));
+    Doubt(node, StrCat("volume ", volume.name, ": ", why));
     found_.volumes.emplace(volume.id, why);
   }
   void Refuse(const NodeRows& node, const SnapshotRecord& snapshot, const std::string& why) {
-    Doubt(node, Text("snapshot ", snapshot.name, ": ", why));
+    Doubt(node, StrCat("snapshot ", snapshot.name, ": ", why));
     found_.snapshots.emplace(snapshot.id, why);
   }
   [[nodiscard]] const NodeRows* FindNode(const std::string& uuid) const;
@@ -122,7 +122,7 @@ void RowRelations::AddLayers() {
   for (const NodeRows& node : nodes_) {
     for (const Id layer : node.with_presence) {
       if (FindLayer(node, layer) != nullptr) continue;
-      Doubt(node, Text("presence tells of ", LayerFileName(layer), ", which has no row"));
+      Doubt(node, StrCat("presence tells of ", LayerFileName(layer), ", which has no row"));
     }
   }
 }
@@ -134,14 +134,14 @@ void RowRelations::Link(LayerFacts& layer) {
   LayerFacts* const parent = FindLayer(row.parent);
   const bool local = row.parent_node.empty();
   if (row.parent_node == layer.node->rows->node.uuid) {
-    return Doubt(layer, Text(NameOf(layer), " names its own node as another one"));
+    return Doubt(layer, StrCat(NameOf(layer), " names its own node as another one"));
   }
   const NodeRows* const on = local ? layer.node : FindNode(row.parent_node);
   if (parent != nullptr && parent->node == on) {
     layer.parent = parent;
   } else if (parent != nullptr || local) {
-    Doubt(layer, Text(NameOf(layer), " lies over ", under, ", which is not in the catalog of ",
-                      local ? "its node" : "the node that it names"));
+    Doubt(layer, StrCat(NameOf(layer), " lies over ", under, ", which is not in the catalog of ",
+                        local ? "its node" : "the node that it names"));
   }
   // Of another node, and not there: the clone's job and hold tell of it (Recovery::KeepClone).
 }
@@ -154,8 +154,8 @@ void RowRelations::AddPoints() {
       LayerFacts* const head = FindLayer(node, volume.head);
       if (head == nullptr) continue;
       if (head->head_of != nullptr) {
-        Doubt(*head, Text("the volumes ", head->head_of->name, " and ", volume.name,
-                          " have one layer, ", NameOf(*head)));
+        Doubt(*head, StrCat("the volumes ", head->head_of->name, " and ", volume.name,
+                            " have one layer, ", NameOf(*head)));
       }
       head->head_of = &volume;
     }
@@ -181,15 +181,15 @@ void RowRelations::CheckLayer(LayerFacts& layer) {
   const LayerRecord& row = *layer.row;
   if (row.parent == kNoId) return CheckFlat(layer);
   if (layer.node->here_without_file.contains(row.id)) {
-    Doubt(layer, Text(NameOf(layer), " has blocks of its own, but no file"));
+    Doubt(layer, StrCat(NameOf(layer), " has blocks of its own, but no file"));
   }
   if (!layer.reached) return;  // nobody reads it: what a crash left
   const uint64_t least = layer.parent == nullptr
                              ? row.size_bytes
                              : std::min(row.size_bytes, layer.parent->row->size_bytes);
   if (row.parent_bytes > least) {
-    Doubt(layer, Text(NameOf(layer), " shows ", row.parent_bytes, " bytes of ",
-                      LayerFileName(row.parent), " where there are ", least));
+    Doubt(layer, StrCat(NameOf(layer), " shows ", row.parent_bytes, " bytes of ",
+                        LayerFileName(row.parent), " where there are ", least));
   }
   CheckDependence(layer);
 }
@@ -197,11 +197,11 @@ void RowRelations::CheckLayer(LayerFacts& layer) {
 void RowRelations::CheckFlat(LayerFacts& layer) {
   const LayerRecord& row = *layer.row;
   if (row.parent_bytes != 0 || !row.parent_node.empty()) {
-    Doubt(layer, Text(NameOf(layer), " lies over nothing, but shows something of that"));
+    Doubt(layer, StrCat(NameOf(layer), " lies over nothing, but shows something of that"));
   } else if (layer.node->with_presence.contains(row.id)) {
-    Doubt(layer, Text(NameOf(layer), " lies over nothing, but has a presence"));
+    Doubt(layer, StrCat(NameOf(layer), " lies over nothing, but has a presence"));
   } else if (!row.has_file && row.size_bytes != 0) {
-    Doubt(layer, Text(NameOf(layer), " lies over nothing, but has no file"));
+    Doubt(layer, StrCat(NameOf(layer), " lies over nothing, but has no file"));
   }
 }
 
@@ -210,7 +210,7 @@ void RowRelations::CheckDependence(LayerFacts& layer) {
   const auto job =
       layer.head_of == nullptr ? clones_.end() : clones_.find({layer.node, layer.head_of->id});
   if (job != clones_.end() && job->second->state != CloneState::kReleasing) return;
-  Doubt(layer, Text(NameOf(layer), " depends on another node, but no copy job makes it whole"));
+  Doubt(layer, StrCat(NameOf(layer), " depends on another node, but no copy job makes it whole"));
 }
 
 // A layer that is written may be read by nobody else.
@@ -218,12 +218,12 @@ void RowRelations::CheckHeads() {
   for (auto& [id, layer] : layers_) {
     LayerFacts* const parent = layer.reached ? layer.parent : nullptr;
     if (parent != nullptr && parent->head_of != nullptr) {
-      Doubt(*parent, Text("volume ", parent->head_of->name, " writes to ", NameOf(*parent),
-                          ", over which ", NameOf(layer), " lies"));
+      Doubt(*parent, StrCat("volume ", parent->head_of->name, " writes to ", NameOf(*parent),
+                            ", over which ", NameOf(layer), " lies"));
     }
     if (layer.head_of != nullptr && layer.point) {
-      Doubt(layer, Text("volume ", layer.head_of->name, " writes to ", NameOf(layer),
-                        ", which a snapshot or hold reads"));
+      Doubt(layer, StrCat("volume ", layer.head_of->name, " writes to ", NameOf(layer),
+                          ", which a snapshot or hold reads"));
     }
   }
 }
@@ -236,7 +236,7 @@ const std::string& RowRelations::WhyOf(LayerFacts& top) {
     way.push_back(layer);
   }
   if (layer != nullptr && layer->walk == LayerFacts::Walk::kOnTheWay) {
-    Doubt(*layer, Text(NameOf(*layer), " lies over itself"));
+    Doubt(*layer, StrCat(NameOf(*layer), " lies over itself"));
   }
   std::string below = layer == nullptr ? "" : layer->why;
   for (; !way.empty(); way.pop_back()) {
@@ -254,12 +254,12 @@ void RowRelations::CheckVolumes(const NodeRows& node) {
     if (volume.head == kNoId) continue;
     const LayerFacts* const head = FindLayer(node, volume.head);
     if (head == nullptr) {
-      Refuse(node, volume, Text("its layer, ", LayerFileName(volume.head), ", has no row"));
+      Refuse(node, volume, StrCat("its layer, ", LayerFileName(volume.head), ", has no row"));
     } else if (!head->why.empty()) {
       Refuse(node, volume, head->why);
     } else if (head->row->size_bytes != volume.size_bytes) {
       Refuse(node, volume,
-             Text("it has ", volume.size_bytes, " bytes, and its layer ", head->row->size_bytes));
+             StrCat("it has ", volume.size_bytes, " bytes, and its layer ", head->row->size_bytes));
     }
   }
 }
@@ -272,13 +272,13 @@ void RowRelations::CheckSnapshots(const NodeRows& node) {
     if (!of_node.contains(snapshot.volume)) {
       Refuse(node, snapshot, "it is of no volume of its node");
     } else if (layer == nullptr) {
-      Refuse(node, snapshot, Text("its layer, ", LayerFileName(snapshot.layer), ", has no row"));
+      Refuse(node, snapshot, StrCat("its layer, ", LayerFileName(snapshot.layer), ", has no row"));
     } else if (!layer->why.empty()) {
       Refuse(node, snapshot, layer->why);
     } else if (layer->row->size_bytes != snapshot.size_bytes) {
       Refuse(
           node, snapshot,
-          Text("it has ", snapshot.size_bytes, " bytes, and its layer ", layer->row->size_bytes));
+          StrCat("it has ", snapshot.size_bytes, " bytes, and its layer ", layer->row->size_bytes));
     }
   }
 }
@@ -291,7 +291,7 @@ void RowRelations::CheckClones(const NodeRows& node) {
     const VolumeRecord* const volume = found == volumes_.end() ? nullptr : found->second;
     const bool here = volume != nullptr && FindLayer(node, volume->head) != nullptr;
     if (clone.state == CloneState::kCopying && volume == nullptr) {
-      Doubt(node, Text("there is a copy job for ", clone.name, ", but no such volume"));
+      Doubt(node, StrCat("there is a copy job for ", clone.name, ", but no such volume"));
     } else if (volume != nullptr && clone.state == CloneState::kIntent) {
       Refuse(node, *volume, "its copy job says that it was not made yet");
     } else if (here && clone.state == CloneState::kCopying) {
@@ -311,8 +311,8 @@ void RowRelations::CheckCopying(const NodeRows& node, const CloneRecord& clone,
   if (head.parent != clone.source_layer || head.parent_bytes != clone.source_bytes ||
       head.parent_node != (same_node ? "" : clone.source_node)) {
     return Refuse(node, volume,
-                  Text("its copy job copies ", clone.source_bytes, " bytes of ",
-                       LayerFileName(clone.source_layer), ", but it does not lie over that"));
+                  StrCat("its copy job copies ", clone.source_bytes, " bytes of ",
+                         LayerFileName(clone.source_layer), ", but it does not lie over that"));
   }
   const uint32_t block_size = node.rows->node.block_size;
   const uint64_t blocks = BlocksFor(clone.source_bytes, block_size);
@@ -333,17 +333,17 @@ void RowRelations::CheckHoldOf(const NodeRows& node, const CloneRecord& clone) {
   const HoldRecord& hold = *found->second;
   if (hold.layer == clone.source_layer && hold.clone_node == node.rows->node.uuid) return;
   Doubt(*source,
-        Text("the hold for clone ", hold.clone_name, " is not the one that its job needs"));
+        StrCat("the hold for clone ", hold.clone_name, " is not the one that its job needs"));
   Refuse(node, *volumes_.at({&node, clone.clone}),
-         Text("its source's node holds ", LayerFileName(hold.layer), " for it, and not ",
-              LayerFileName(clone.source_layer)));
+         StrCat("its source's node holds ", LayerFileName(hold.layer), " for it, and not ",
+                LayerFileName(clone.source_layer)));
 }
 
 void RowRelations::CheckHolds(const NodeRows& node) {
   for (const HoldRecord& hold : node.rows->holds) {
     if (FindLayer(node, hold.layer) != nullptr) continue;
-    Doubt(node, Text("the hold for clone ", hold.clone_name, " is on ", LayerFileName(hold.layer),
-                     ", which has no row"));
+    Doubt(node, StrCat("the hold for clone ", hold.clone_name, " is on ", LayerFileName(hold.layer),
+                       ", which has no row"));
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::catalog {
 namespace {
@@ -48,24 +48,24 @@ void RowChecksum::Add(std::span<const uint8_t> bytes) {
 std::string_view RowReader::ReadText(const char* column) {
   const int at = column_++;
   if (!query_.IsText(at)) {
-    NoteProblem(Text("column ", column, " is not text"));
+    NoteProblem(StrCat("column ", column, " is not text"));
     return {};
   }
   const std::string_view text = query_.TextAt(at);
   crc_.Add(text);
-  if (at == 0) key_ = Text(column, "=", Printable(text));
+  if (at == 0) key_ = StrCat(column, "=", Printable(text));
   return text;
 }
 
 int64_t RowReader::ReadInteger(const char* column, Rule rule) {
   const int at = column_++;
   if (!query_.IsInteger(at)) {
-    NoteProblem(Text("column ", column, " is not an integer"));
+    NoteProblem(StrCat("column ", column, " is not an integer"));
     return rule == Rule::kCloneState ? static_cast<int64_t>(CloneState::kIntent) : 0;
   }
   const int64_t stored = query_.IntegerAt(at);
   crc_.Add(stored);
-  if (at == 0) key_ = Text(column, "=", stored);
+  if (at == 0) key_ = StrCat(column, "=", stored);
   // Checked before it becomes an enum or a bool; the rest of the rules after the checksum.
   if (rule == Rule::kCloneState || rule == Rule::kFlag) {
     std::string problem = IntegerProblem(column, stored, rule);
@@ -78,7 +78,7 @@ int64_t RowReader::ReadInteger(const char* column, Rule rule) {
 }
 
 std::string RowReader::IntegerTooBig(std::string_view column, int64_t stored) {
-  return Text("column ", column, " cannot be ", stored);
+  return StrCat("column ", column, " cannot be ", stored);
 }
 
 std::string RowReader::Finish() {
@@ -99,18 +99,19 @@ std::string ColumnNames::PutText(std::string_view table) const {
     if (&name != &names_.front()) changes += name + " = excluded." + name + ", ";
   }
   // Not INSERT OR REPLACE: that would also delete whatever else has the same unique name.
-  return Text("INSERT INTO ", table, " (", columns, "crc) VALUES (", parameters, "?) ON CONFLICT (",
-              names_.front(), ") DO UPDATE SET ", changes, "crc = excluded.crc");
+  return StrCat("INSERT INTO ", table, " (", columns, "crc) VALUES (", parameters,
+                "?) ON CONFLICT (", names_.front(), ") DO UPDATE SET ", changes,
+                "crc = excluded.crc");
 }
 
 std::string ColumnNames::DeleteText(std::string_view table) const {
-  return Text("DELETE FROM ", table, " WHERE ", names_.front(), " = ?");
+  return StrCat("DELETE FROM ", table, " WHERE ", names_.front(), " = ?");
 }
 
 std::string ColumnNames::SelectText(std::string_view table) const {
   std::string columns;
   for (const std::string& name : names_) columns += name + ", ";
-  return Text("SELECT ", columns, "crc FROM ", table, " ORDER BY ", names_.front());
+  return StrCat("SELECT ", columns, "crc FROM ", table, " ORDER BY ", names_.front());
 }
 
 }  // namespace volfs::catalog

@@ -131,7 +131,7 @@ class RecordTable {
     std::vector<R> records;
     Query query(select_);
     for (;;) {
-      VOLFS_ASSIGN(const bool more, query.Next());
+      ASSIGN_OR_RETURN(const bool more, query.Next());
       if (!more) return records;
       R& record = records.emplace_back();
       RowReader read(query, name_);

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 #include "blockstore/catalog/rows.h"
 
@@ -72,15 +72,15 @@ constexpr Object kObjects[] = {
 
 Error NotSupported(const Connection& connection, std::string_view what) {
   return Error{Errc::kNotSupported,
-               Text(connection.where(), ": ", what,
-                    "; it was made by a newer volfs, and only that one can open it")};
+               StrCat(connection.where(), ": ", what,
+                      "; it was made by a newer volfs, and only that one can open it")};
 }
 
 // Checks the feature masks.
 Result<Format> ReadFeatures(Connection& connection) {
   Format format;
   RecordTable<MetaRow> meta(connection, "meta");
-  VOLFS_ASSIGN(const auto rows, meta.Load());
+  ASSIGN_OR_RETURN(const auto rows, meta.Load());
   int masks = 0;
   for (const MetaRow& row : rows) {
     if (row.key == "feature_refuse") {
@@ -106,15 +106,15 @@ Status CheckTables(Connection& connection) {
   for (const Object& object : kObjects) {
     Query query(find);
     query.Text(object.name);
-    VOLFS_ASSIGN(const bool found, query.Next());
+    ASSIGN_OR_RETURN(const bool found, query.Next());
     if (!found || query.TextAt(0) != object.sql) {
       return connection.Corrupt(
-          Text("table ", object.name, found ? " is not as it was made" : " is missing"));
+          StrCat("table ", object.name, found ? " is not as it was made" : " is missing"));
     }
   }
-  VOLFS_ASSIGN(const int64_t active,
-               connection.QueryInteger(
-                   "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')"));
+  ASSIGN_OR_RETURN(const int64_t active,
+                   connection.QueryInteger(
+                       "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')"));
   if (active != 0) return connection.Corrupt("it has triggers or views, which are not ours");
   return OkStatus();
 }
@@ -122,29 +122,29 @@ Status CheckTables(Connection& connection) {
 }  // namespace
 
 Result<Format> ReadFormat(Connection& connection) {
-  VOLFS_ASSIGN(const int64_t id, connection.QueryInteger("PRAGMA application_id"));
-  VOLFS_ASSIGN(const int64_t version, connection.QueryInteger("PRAGMA user_version"));
-  VOLFS_ASSIGN(const int64_t objects,
-               connection.QueryInteger("SELECT count(*) FROM sqlite_schema"));
+  ASSIGN_OR_RETURN(const int64_t id, connection.QueryInteger("PRAGMA application_id"));
+  ASSIGN_OR_RETURN(const int64_t version, connection.QueryInteger("PRAGMA user_version"));
+  ASSIGN_OR_RETURN(const int64_t objects,
+                   connection.QueryInteger("SELECT count(*) FROM sqlite_schema"));
   // Tables, marks and the node's row come in one transaction: without them there is nothing.
   if (id == 0 && version == 0 && objects == 0) return Format{.empty = true};
   if (id != kApplicationId) return connection.Corrupt("the database is not a volfs catalog");
   if (version > kFormatVersion) {
-    return NotSupported(connection, Text("it has format version ", version));
+    return NotSupported(connection, StrCat("it has format version ", version));
   }
-  if (version != kFormatVersion) return connection.Corrupt(Text("format version ", version));
-  VOLFS_TRY(CheckTables(connection));
+  if (version != kFormatVersion) return connection.Corrupt(StrCat("format version ", version));
+  RETURN_IF_ERROR(CheckTables(connection));
   return ReadFeatures(connection);
 }
 
 Status CreateTables(Connection& connection) {
-  for (const Object& object : kObjects) VOLFS_TRY(connection.Execute(object.sql));
+  for (const Object& object : kObjects) RETURN_IF_ERROR(connection.Execute(object.sql));
   RecordTable<MetaRow> meta(connection, "meta");
   for (const char* key : {"feature_refuse", "feature_read_only", "feature_ignore", "seal"}) {
-    VOLFS_TRY(meta.Put(MetaRow{key, 0}));
+    RETURN_IF_ERROR(meta.Put(MetaRow{key, 0}));
   }
-  VOLFS_TRY(connection.Execute(Text("PRAGMA application_id = ", kApplicationId).c_str()));
-  return connection.Execute(Text("PRAGMA user_version = ", kFormatVersion).c_str());
+  RETURN_IF_ERROR(connection.Execute(StrCat("PRAGMA application_id = ", kApplicationId).c_str()));
+  return connection.Execute(StrCat("PRAGMA user_version = ", kFormatVersion).c_str());
 }
 
 }  // namespace volfs::catalog

@@ -6,9 +6,9 @@
 #include <cerrno>
 #include <utility>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 #include "blockstore/io/node_directory.h"
 #include "blockstore/io/posix_node.h"
@@ -62,10 +62,10 @@ Connection::Connection(std::string where) : where_(std::move(where)) {}
 Result<std::unique_ptr<Connection>> Connection::Open(NodeDirectory& directory, Mode mode) {
   [[maybe_unused]] static const bool waits = WaitForMemory();
   std::unique_ptr<Connection> connection(
-      new Connection(Text("catalog of node directory ", directory.display_path())));
+      new Connection(StrCat("catalog of node directory ", directory.display_path())));
   if (mode == Mode::kOpenExisting) ForgetCache(directory);
-  VOLFS_TRY(connection->OpenDatabase(directory, mode));
-  VOLFS_TRY(connection->Configure());
+  RETURN_IF_ERROR(connection->OpenDatabase(directory, mode));
+  RETURN_IF_ERROR(connection->Configure());
   return connection;
 }
 
@@ -77,9 +77,9 @@ Status Connection::OpenDatabase(NodeDirectory& directory, Mode mode) {
     // Asked first because SQLite's own answer is the same for "missing" and "may not".
     int exists = 0;
     if (vfs->xAccess(vfs, path.c_str(), SQLITE_ACCESS_EXISTS, &exists) != SQLITE_OK) {
-      return Error{Errc::kIo, Text(where_, ": looking for the database failed")};
+      return Error{Errc::kIo, StrCat(where_, ": looking for the database failed")};
     }
-    if (exists == 0) return Error{Errc::kNotFound, Text(where_, ": there is none")};
+    if (exists == 0) return Error{Errc::kNotFound, StrCat(where_, ": there is none")};
   }
   int flags =
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW;
@@ -87,7 +87,7 @@ Status Connection::OpenDatabase(NodeDirectory& directory, Mode mode) {
   const int code = sqlite3_open_v2(path.c_str(), &db_, flags, directory.sqlite_vfs());
   if (code != SQLITE_OK) return LastError(code, "open");
   if (sqlite3_db_readonly(db_, "main") != 0) {
-    return Error{Errc::kReadOnly, Text(where_, ": it may not be written to")};
+    return Error{Errc::kReadOnly, StrCat(where_, ": it may not be written to")};
   }
   return OkStatus();
 }
@@ -102,14 +102,15 @@ Status Connection::Configure() {
   int keep_wal = 1;
   (void)sqlite3_file_control(db_, "main", SQLITE_FCNTL_PERSIST_WAL, &keep_wal);
   // Before the first read: from then on the lock is held and the WAL's index is in memory.
-  VOLFS_TRY(Execute("PRAGMA locking_mode = EXCLUSIVE"));
-  VOLFS_TRY(
+  RETURN_IF_ERROR(Execute("PRAGMA locking_mode = EXCLUSIVE"));
+  RETURN_IF_ERROR(
       Execute("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
               "PRAGMA cache_spill = OFF; PRAGMA cell_size_check = ON;"
               "PRAGMA cache_size = -8192; PRAGMA journal_size_limit = -1"));
-  if (Sabotaged(Sabotage::kCatalogNotSynced)) VOLFS_TRY(Execute("PRAGMA synchronous = NORMAL"));
+  if (Sabotaged(Sabotage::kCatalogNotSynced))
+    RETURN_IF_ERROR(Execute("PRAGMA synchronous = NORMAL"));
   // Means something only while the database is empty.
-  VOLFS_TRY(Execute(Text("PRAGMA page_size = ", kPageBytes).c_str()));
+  RETURN_IF_ERROR(Execute(StrCat("PRAGMA page_size = ", kPageBytes).c_str()));
   // A checkpoint cuts the file to a multiple of this, so the room for spare pages stays.
   int step = static_cast<int>(kDatabaseStepBytes);
   (void)sqlite3_file_control(db_, "main", SQLITE_FCNTL_CHUNK_SIZE, &step);
@@ -140,15 +141,15 @@ Status Connection::Execute(const char* sql) {
 Result<int64_t> Connection::QueryInteger(const char* sql) {
   Statement statement(*this, sql);
   Query query(statement);
-  VOLFS_ASSIGN(const bool found, query.Next());
+  ASSIGN_OR_RETURN(const bool found, query.Next());
   return found ? query.IntegerAt(0) : int64_t{0};
 }
 
 Error Connection::LastError(int code, std::string_view what) const {
   const int os_errno = db_ == nullptr ? 0 : sqlite3_system_errno(db_);
-  Error error{Errc::kIo, Text(where_, ": ", what, ": ",
-                              db_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(db_),
-                              " (SQLite code ", code, ")")};
+  Error error{Errc::kIo, StrCat(where_, ": ", what, ": ",
+                                db_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(db_),
+                                " (SQLite code ", code, ")")};
   switch (code & 0xff) {
     case SQLITE_CONSTRAINT:
       error.code = code == SQLITE_CONSTRAINT_UNIQUE ? Errc::kExists : Errc::kInvalid;
@@ -189,15 +190,15 @@ Error Connection::LastError(int code, std::string_view what) const {
 }
 
 Error Connection::Corrupt(std::string_view what) const {
-  return Error{Errc::kCorrupt, Text(where_, ": ", what)};
+  return Error{Errc::kCorrupt, StrCat(where_, ": ", what)};
 }
 
 Status Connection::UseWal() {
   Statement statement(*this, "PRAGMA journal_mode = WAL");
   Query query(statement);
-  VOLFS_ASSIGN(const bool answered, query.Next());
+  ASSIGN_OR_RETURN(const bool answered, query.Next());
   if (answered && query.TextAt(0) == "wal") return OkStatus();
-  return Error{Errc::kIo, Text(where_, ": SQLite cannot use a WAL here")};
+  return Error{Errc::kIo, StrCat(where_, ": SQLite cannot use a WAL here")};
 }
 
 Status Connection::Checkpoint() {
@@ -249,7 +250,7 @@ Status Connection::MakeRoom(uint64_t least_spare) {
     page_count_ = std::make_unique<Statement>(*this, "PRAGMA page_count");
   }
   Query query(*page_count_);
-  VOLFS_ASSIGN(const bool found, query.Next());
+  ASSIGN_OR_RETURN(const bool found, query.Next());
   const uint64_t needed = (found ? static_cast<uint64_t>(query.IntegerAt(0)) : 0) * kPageBytes;
   const uint64_t wanted = needed + kSparePages * kPageBytes;
   if (database_bytes_ >= wanted) return OkStatus();
@@ -265,12 +266,12 @@ Status Connection::ExtendDatabase(uint64_t bytes) {
   if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
       file == nullptr || file->pMethods == nullptr ||
       file->pMethods->xFileSize(file, &now) != SQLITE_OK) {
-    return Error{Errc::kIo, Text(where_, ": its size cannot be asked")};
+    return Error{Errc::kIo, StrCat(where_, ": its size cannot be asked")};
   }
   database_bytes_ = static_cast<uint64_t>(now);
   if (database_bytes_ >= bytes) return OkStatus();
   const uint64_t end = (bytes + kDatabaseStepBytes - 1) / kDatabaseStepBytes * kDatabaseStepBytes;
-  VOLFS_TRY(WriteZeros(file, database_bytes_, end));
+  RETURN_IF_ERROR(WriteZeros(file, database_bytes_, end));
   database_bytes_ = end;
   return OkStatus();
 }
@@ -282,7 +283,7 @@ Status Connection::WriteZeros(sqlite3_file* file, uint64_t from, uint64_t to) co
     const int code = file->pMethods->xWrite(file, kZeros.data(), static_cast<int>(part),
                                             static_cast<sqlite3_int64>(from));
     if (code != SQLITE_OK) {
-      Error error{Errc::kIo, Text(where_, ": making it longer: ", sqlite3_errstr(code))};
+      Error error{Errc::kIo, StrCat(where_, ": making it longer: ", sqlite3_errstr(code))};
       // Only SQLite's own calls leave their errno with the connection.
       sqlite3_vfs* vfs = nullptr;
       (void)sqlite3_file_control(db_, "main", SQLITE_FCNTL_VFS_POINTER, &vfs);
@@ -311,7 +312,7 @@ Status Connection::SyncWal() {
   sqlite3_file* const wal = WalFile();
   if (wal == nullptr || !wal_ || wal_->frames == 0) return OkStatus();
   if (wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) == SQLITE_OK) return OkStatus();
-  return Error{Errc::kIo, Text(where_, ": syncing its log failed")};
+  return Error{Errc::kIo, StrCat(where_, ": syncing its log failed")};
 }
 
 Status Connection::CheckFiles() {
@@ -320,9 +321,9 @@ Status Connection::CheckFiles() {
   }
   NoteWal();
   if (!wal_ || !wal_->damaged) return SyncWal();
-  return Corrupt(Text("its log (catalog.db-wal) is damaged after frame ", wal_->frames,
-                      ": commits after it cannot be read; restore the node from a backup, "
-                      "or look at both files with sqlite3 on a copy"));
+  return Corrupt(StrCat("its log (catalog.db-wal) is damaged after frame ", wal_->frames,
+                        ": commits after it cannot be read; restore the node from a backup, "
+                        "or look at both files with sqlite3 on a copy"));
 }
 
 void Connection::NoteWal() {
@@ -401,7 +402,7 @@ Result<bool> Query::Next() {
 }
 
 Status Query::Run() {
-  VOLFS_ASSIGN([[maybe_unused]] const bool row, Next());
+  ASSIGN_OR_RETURN([[maybe_unused]] const bool row, Next());
   assert(!row);
   return OkStatus();
 }

@@ -11,6 +11,7 @@
 
 #include "blockstore/base/error.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/wal.h"
 
 namespace volfs {

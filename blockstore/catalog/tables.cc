@@ -3,15 +3,16 @@
 #include <cassert>
 #include <unordered_set>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/runtime.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 
 namespace volfs::catalog {
 namespace {
 
 Status Invalid(std::string_view what, std::string_view problem) {
-  return Error{Errc::kInvalid, Text("a change of the catalog was refused: ", what, ": ", problem)};
+  return Error{Errc::kInvalid,
+               StrCat("a change of the catalog was refused: ", what, ": ", problem)};
 }
 
 template <typename R>
@@ -23,9 +24,9 @@ Status CheckRecord(std::string_view what, const R& record) {
 // What each operation needs, whatever the database holds.
 struct OpValidator {
   Status operator()(const PutNode& op) const {
-    VOLFS_TRY(CheckRecord("node", NodeRow{1, op.record}));
+    RETURN_IF_ERROR(CheckRecord("node", NodeRow{1, op.record}));
     for (const VolumeType& type : op.record.types) {
-      VOLFS_TRY(CheckRecord("volume type", TypeRow{0, type}));
+      RETURN_IF_ERROR(CheckRecord("volume type", TypeRow{0, type}));
     }
     return OkStatus();
   }
@@ -55,7 +56,7 @@ struct OpValidator {
 }  // namespace
 
 Status ValidateChange(const CatalogChange& change) {
-  for (const CatalogOp& op : change) VOLFS_TRY(std::visit(OpValidator{}, op));
+  for (const CatalogOp& op : change) RETURN_IF_ERROR(std::visit(OpValidator{}, op));
   return OkStatus();
 }
 
@@ -67,11 +68,11 @@ struct ChangeApplier {
   Status operator()(const DeletePeer& op) const { return t.peers_.Delete(op.uuid); }
   Status operator()(const PutLayer& op) const { return t.layers_.Put(op.record); }
   Status operator()(const DeleteLayer& op) const {
-    VOLFS_TRY(t.presence_.Clear(op.id));
+    RETURN_IF_ERROR(t.presence_.Clear(op.id));
     return t.layers_.Delete(op.id);
   }
   Status operator()(const PutVolume& op) const {
-    VOLFS_TRY(t.CheckNameIsFree(op.record.name, op.record.id));
+    RETURN_IF_ERROR(t.CheckNameIsFree(op.record.name, op.record.id));
     return t.volumes_.Put(op.record);
   }
   Status operator()(const DeleteVolume& op) const { return t.volumes_.Delete(op.id); }
@@ -81,13 +82,13 @@ struct ChangeApplier {
   Status operator()(const DeleteHold& op) const { return t.holds_.Delete(op.clone); }
   Status operator()(const PutClone& op) const {
     if (op.record.state == CloneState::kIntent) {
-      VOLFS_TRY(t.CheckNameIsFree(op.record.name, op.record.clone));
+      RETURN_IF_ERROR(t.CheckNameIsFree(op.record.name, op.record.clone));
     }
     return t.clones_.Put(op.record);
   }
   Status operator()(const DeleteClone& op) const { return t.clones_.Delete(op.clone); }
   Status operator()(const SetPresence& op) const {
-    VOLFS_TRY(t.CheckLayerExists(op.layer));
+    RETURN_IF_ERROR(t.CheckLayerExists(op.layer));
     return t.presence_.Set(op.layer, op.runs);
   }
   Status operator()(const ClearPresence& op) const { return t.presence_.Clear(op.layer); }
@@ -130,7 +131,7 @@ Status Tables::Rollback() {
 }
 
 Status Tables::Apply(const CatalogChange& change) {
-  for (const CatalogOp& op : change) VOLFS_TRY(std::visit(ChangeApplier{*this}, op));
+  for (const CatalogOp& op : change) RETURN_IF_ERROR(std::visit(ChangeApplier{*this}, op));
   return OkStatus();
 }
 
@@ -139,19 +140,20 @@ Status Tables::Seal() { return meta_.Put(MetaRow{"seal", Random64()}); }
 Status Tables::PutNodeRows(const NodeRecord& record) {
   NodeRow row{1, record};
   row.node.types.clear();
-  VOLFS_TRY(node_.Put(row));
-  VOLFS_TRY(Query(clear_types_).Run());
+  RETURN_IF_ERROR(node_.Put(row));
+  RETURN_IF_ERROR(Query(clear_types_).Run());
   uint64_t position = 0;
-  for (const VolumeType& type : record.types) VOLFS_TRY(types_.Put(TypeRow{position++, type}));
+  for (const VolumeType& type : record.types)
+    RETURN_IF_ERROR(types_.Put(TypeRow{position++, type}));
   return OkStatus();
 }
 
 Status Tables::NoteLineage() {
-  VOLFS_ASSIGN(const std::vector<MetaRow> rows, meta_.Load());
+  ASSIGN_OR_RETURN(const std::vector<MetaRow> rows, meta_.Load());
   for (MetaRow row : rows) {
     if (row.key != "feature_ignore" || (row.value & kIgnoreLineage) != 0) continue;
     row.value |= kIgnoreLineage;
-    VOLFS_TRY(meta_.Put(row));
+    RETURN_IF_ERROR(meta_.Put(row));
   }
   return OkStatus();
 }
@@ -159,32 +161,32 @@ Status Tables::NoteLineage() {
 Status Tables::CheckNameIsFree(const std::string& name, Id id) {
   Query query(find_name_);
   query.Text(name).Integer(id);
-  VOLFS_ASSIGN(const bool taken, query.Next());
+  ASSIGN_OR_RETURN(const bool taken, query.Next());
   if (!taken) return OkStatus();
-  return Error{Errc::kExists, Text(connection_.where(), ": the name ", name, " is taken")};
+  return Error{Errc::kExists, StrCat(connection_.where(), ": the name ", name, " is taken")};
 }
 
 Status Tables::CheckLayerExists(Id layer) {
   Query query(find_layer_);
   query.Integer(layer);
-  VOLFS_ASSIGN(const bool found, query.Next());
-  return found ? OkStatus() : Invalid("presence", Text("there is no layer ", layer));
+  ASSIGN_OR_RETURN(const bool found, query.Next());
+  return found ? OkStatus() : Invalid("presence", StrCat("there is no layer ", layer));
 }
 
 Result<CatalogContents> Tables::Load() {
   CatalogContents contents;
-  VOLFS_ASSIGN(auto nodes, node_.Load());
+  ASSIGN_OR_RETURN(auto nodes, node_.Load());
   if (nodes.size() != 1) return connection_.Corrupt("table node has no row");
   contents.node = std::move(nodes.front().node);
-  VOLFS_ASSIGN(auto types, types_.Load());
+  ASSIGN_OR_RETURN(auto types, types_.Load());
   for (TypeRow& row : types) contents.node.types.push_back(std::move(row.type));
-  VOLFS_ASSIGN(contents.peers, peers_.Load());
-  VOLFS_ASSIGN(contents.layers, layers_.Load());
-  VOLFS_ASSIGN(contents.volumes, volumes_.Load());
-  VOLFS_ASSIGN(contents.snapshots, snapshots_.Load());
-  VOLFS_ASSIGN(contents.holds, holds_.Load());
-  VOLFS_ASSIGN(contents.clones, clones_.Load());
-  VOLFS_ASSIGN(auto settings, settings_.Load());
+  ASSIGN_OR_RETURN(contents.peers, peers_.Load());
+  ASSIGN_OR_RETURN(contents.layers, layers_.Load());
+  ASSIGN_OR_RETURN(contents.volumes, volumes_.Load());
+  ASSIGN_OR_RETURN(contents.snapshots, snapshots_.Load());
+  ASSIGN_OR_RETURN(contents.holds, holds_.Load());
+  ASSIGN_OR_RETURN(contents.clones, clones_.Load());
+  ASSIGN_OR_RETURN(auto settings, settings_.Load());
   for (SettingRow& row : settings) {
     contents.settings.emplace_back(std::move(row.key), std::move(row.value));
   }
@@ -195,19 +197,19 @@ Status Tables::Verify() {
   Statement check(connection_, "PRAGMA integrity_check(1)");
   {
     Query query(check);
-    VOLFS_ASSIGN(const bool answered, query.Next());
+    ASSIGN_OR_RETURN(const bool answered, query.Next());
     if (!answered || query.TextAt(0) != "ok") return connection_.Corrupt(query.TextAt(0));
   }
-  VOLFS_ASSIGN(const CatalogContents contents, Load());
-  VOLFS_ASSIGN(const std::vector<Id> with_presence, presence_.Layers());
+  ASSIGN_OR_RETURN(const CatalogContents contents, Load());
+  ASSIGN_OR_RETURN(const std::vector<Id> with_presence, presence_.Layers());
   std::unordered_set<Id> known;
   for (const LayerRecord& record : contents.layers) known.insert(record.id);
   for (const Id layer : with_presence) {
     if (!known.contains(layer)) {
-      return connection_.Corrupt(Text("table presence has rows of no layer, layer=", layer));
+      return connection_.Corrupt(StrCat("table presence has rows of no layer, layer=", layer));
     }
-    VOLFS_ASSIGN(const PresenceImage image, presence_.Read(layer));
-    VOLFS_TRY(image.Visit(layer, connection_.where(), [](const PresenceRun&) {}));
+    ASSIGN_OR_RETURN(const PresenceImage image, presence_.Read(layer));
+    RETURN_IF_ERROR(image.Visit(layer, connection_.where(), [](const PresenceRun&) {}));
   }
   return OkStatus();
 }

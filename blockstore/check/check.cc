@@ -3,7 +3,7 @@
 #include <array>
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/check/pass.h"
 
 namespace volfs {
@@ -35,7 +35,7 @@ bool RepairAll(std::vector<CheckPass::Item>& items, Finding::Weight weight,
   for (CheckPass::Item& item : items) {
     if (item.finding.weight != weight || !item.repair) continue;
     if (const Status done = item.repair(); !done.ok()) {
-      item.finding.text += Text("; it was to be repaired, but: ", done.error().message);
+      item.finding.text += StrCat("; it was to be repaired, but: ", done.error().message);
       return false;
     }
     item.finding.repaired = true;
@@ -55,7 +55,7 @@ Result<std::vector<Finding>> CheckNodes(const std::vector<Node*>& nodes,
   std::vector<Finding> findings;
   for (;;) {
     CheckPass pass(options);
-    VOLFS_TRY(pass.Run(nodes));
+    RETURN_IF_ERROR(pass.Run(nodes));
     std::vector<CheckPass::Item>& items = pass.items();
     const size_t before = findings.size();
     bool more = options.repair;

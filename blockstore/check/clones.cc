@@ -2,7 +2,7 @@
 // (the table of recovery.h).
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/check/pass.h"
 
 namespace volfs {
@@ -26,7 +26,7 @@ bool ProgressIsSane(const CloneRecord& clone, uint32_t block_size) {
 CheckPass::Repair CheckPass::EndJob(Member& b, Member* a, const CloneRecord& clone) {
   if (a == nullptr) return {};  // its hold cannot be released now
   return [&b, a, id = clone.clone, state = clone.state]() -> Status {
-    if (a->holds.contains(id)) VOLFS_TRY(a->catalog().Commit({DeleteHold{id}}, Room::kFree));
+    if (a->holds.contains(id)) RETURN_IF_ERROR(a->catalog().Commit({DeleteHold{id}}, Room::kFree));
     CatalogChange change;
     if (state == CloneState::kDeleting) change.emplace_back(DeleteVolume{id});
     change.emplace_back(DeleteClone{id});
@@ -45,25 +45,25 @@ void CheckPass::CheckClones() {
         case CloneState::kIntent:
           if (volume != b.volumes.end()) {
             Damage(Finding::Kind::kCloneJob, b,
-                   Text("volume ", name, " of node ", b.name(),
-                        " is said not to be made yet, and the next mount would delete it; do not "
-                        "mount it before it is restored from a backup"));
+                   StrCat("volume ", name, " of node ", b.name(),
+                          " is said not to be made yet, and the next mount would delete it; do not "
+                          "mount it before it is restored from a backup"));
             break;
           }
           [[fallthrough]];
         case CloneState::kDeleting:
           Tidy(Finding::Kind::kCloneUnfinished, b,
-               Text("node ", b.name(), ": clone ", name, " of ", clone.source_name,
-                    clone.state == CloneState::kIntent ? " was not made in full"
-                                                       : " is being cancelled",
-                    "; the next mount with the source's node removes its remains"),
+               StrCat("node ", b.name(), ": clone ", name, " of ", clone.source_name,
+                      clone.state == CloneState::kIntent ? " was not made in full"
+                                                         : " is being cancelled",
+                      "; the next mount with the source's node removes its remains"),
                EndJob(b, a, clone));
           break;
         case CloneState::kReleasing:
           Tidy(Finding::Kind::kCloneRelease, b,
-               Text("node ", b.name(), ": clone ", name,
-                    " is whole, but its source's node has not been told; the next mount of both "
-                    "does that"),
+               StrCat("node ", b.name(), ": clone ", name,
+                      " is whole, but its source's node has not been told; the next mount of both "
+                      "does that"),
                EndJob(b, a, clone));
           break;
         case CloneState::kCopying:
@@ -82,10 +82,10 @@ void CheckPass::CheckClones() {
 void CheckPass::CheckCopying(Member& b, const CloneRecord& clone) {
   const auto found = b.volumes.find(clone.clone);
   if (found == b.volumes.end() || found->second->head == kNoId) {
-    Damage(
-        Finding::Kind::kCloneJob, b,
-        Text("node ", b.name(), " has a copy job for ", clone.name, " (source ", clone.source_name,
-             "), but no such volume; restore the node's directory from a backup"));
+    Damage(Finding::Kind::kCloneJob, b,
+           StrCat("node ", b.name(), " has a copy job for ", clone.name, " (source ",
+                  clone.source_name,
+                  "), but no such volume; restore the node's directory from a backup"));
     return;
   }
   const VolumeRecord& volume = *found->second;
@@ -94,16 +94,16 @@ void CheckPass::CheckCopying(Member& b, const CloneRecord& clone) {
   if (head->record.parent != clone.source_layer || ParentNodeOf(*head) != clone.source_node ||
       head->record.parent_bytes != clone.source_bytes) {
     Damage(Finding::Kind::kCloneJob, b,
-           Text("clone ", volume.name, " of node ", b.name(), " is copied from ",
-                clone.source_bytes, " bytes of ", LayerFileName(clone.source_layer),
-                ", but does not lie over that; delete it and make it again"));
+           StrCat("clone ", volume.name, " of node ", b.name(), " is copied from ",
+                  clone.source_bytes, " bytes of ", LayerFileName(clone.source_layer),
+                  ", but does not lie over that; delete it and make it again"));
     return;
   }
   if (!ProgressIsSane(clone, b.block_size())) {
     Damage(Finding::Kind::kCloneProgress, b,
-           Text("clone ", volume.name, " of node ", b.name(),
-                ": its progress figures cannot be right; a repair lets the copying look at all "
-                "of it again, and keeps the copied data"),
+           StrCat("clone ", volume.name, " of node ", b.name(),
+                  ": its progress figures cannot be right; a repair lets the copying look at all "
+                  "of it again, and keeps the copied data"),
            [&catalog = b.catalog(), anew = clone]() mutable {
              anew.total_bytes = anew.copied_bytes = anew.cursor_block = 0;
              anew.total_known = false;
@@ -125,26 +125,26 @@ void CheckPass::CheckHoldOf(Member& b, Member& a, const CloneRecord& clone) {
   const auto found = a.holds.find(clone.clone);
   if (found == a.holds.end()) {
     Damage(Finding::Kind::kHoldMissing, b,
-           Text("clone ", name, " of node ", b.name(), " depends on node ", a.name(),
-                ", which holds nothing for it: the part not copied yet may be lost; delete the "
-                "clone and make it again"));
+           StrCat("clone ", name, " of node ", b.name(), " depends on node ", a.name(),
+                  ", which holds nothing for it: the part not copied yet may be lost; delete the "
+                  "clone and make it again"));
     return;
   }
   const HoldRecord& hold = *found->second;
   if (hold.layer != clone.source_layer || hold.clone_node != b.uuid()) {
     Damage(Finding::Kind::kHoldMismatch, a,
-           Text("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ", name,
-                " of a node ", hold.clone_node, ", but it is on node ", b.name(), " and needs ",
-                LayerFileName(clone.source_layer), "; delete the clone and make it again"));
+           StrCat("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ", name,
+                  " of a node ", hold.clone_node, ", but it is on node ", b.name(), " and needs ",
+                  LayerFileName(clone.source_layer), "; delete the clone and make it again"));
     return;
   }
   const bool locks = hold.snapshot != kNoId ? a.snapshots.contains(hold.snapshot)
                                             : a.volumes.contains(hold.volume);
   if (!locks) {
     Damage(Finding::Kind::kHoldSource, a,
-           Text("node ", a.name(), ": the hold for clone ", name,
-                " names a source that is not there; the clone is not in danger: wait until it is "
-                "available"));
+           StrCat("node ", a.name(), ": the hold for clone ", name,
+                  " names a source that is not there; the clone is not in danger: wait until it is "
+                  "available"));
   }
 }
 
@@ -158,17 +158,18 @@ void CheckPass::CheckHold(Member& a, const HoldRecord& hold) {
   if (job != nullptr && job->state == CloneState::kCopying) return;
   if (FindLayer(&a, hold.layer) == nullptr) {
     Damage(Finding::Kind::kHoldLayer, a,
-           Text("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ",
-                hold.clone_name, ", but has no such layer; delete the clone and make it again"));
+           StrCat("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ",
+                  hold.clone_name, ", but has no such layer; delete the clone and make it again"));
   }
   if (job != nullptr) return;
   if (FindMember(hold.clone_node) != nullptr) {
-    Tidy(Finding::Kind::kHoldUnneeded, a,
-         Text("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ",
-              hold.clone_name, ", which does not exist; the next mount of both nodes releases it"),
-         [&catalog = a.catalog(), id = hold.clone] {
-           return catalog.Commit({DeleteHold{id}}, Room::kFree);
-         });
+    Tidy(
+        Finding::Kind::kHoldUnneeded, a,
+        StrCat("node ", a.name(), " holds ", LayerFileName(hold.layer), " for clone ",
+               hold.clone_name, ", which does not exist; the next mount of both nodes releases it"),
+        [&catalog = a.catalog(), id = hold.clone] {
+          return catalog.Commit({DeleteHold{id}}, Room::kFree);
+        });
     return;
   }
   AbsentNode(hold.clone_node).users.push_back("the hold for clone " + hold.clone_name);
@@ -188,11 +189,11 @@ void CheckPass::CheckDependence(const LayerView& layer) {
   }
   const Member* const on = FindMember(ParentNodeOf(layer));
   const std::string where = on == nullptr ? ParentNodeOf(layer) : on->name();
-  Damage(
-      Finding::Kind::kCloneJob, member,
-      Text("node ", member.name(), ": ", layer.name, " (",
-           layer.points.empty() ? "under others" : layer.points.front(), ") depends on node ",
-           where, ", but no copy job makes it whole; make it again, or restore it from a backup"));
+  Damage(Finding::Kind::kCloneJob, member,
+         StrCat("node ", member.name(), ": ", layer.name, " (",
+                layer.points.empty() ? "under others" : layer.points.front(), ") depends on node ",
+                where,
+                ", but no copy job makes it whole; make it again, or restore it from a backup"));
 }
 
 }  // namespace volfs

@@ -1,7 +1,7 @@
 // Layers: what lies under them, their presence, and their files.
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/volume_settings.h"
 #include "blockstore/check/pass.h"
 
@@ -18,10 +18,10 @@ bool IsLayerFile(const std::string& name) {
 
 Status CheckPass::CheckLayers() {
   for (auto& [key, layer] : layers_) {
-    VOLFS_TRY(LoadPresence(layer));
+    RETURN_IF_ERROR(LoadPresence(layer));
     CheckParent(layer);
     // Of what nobody reaches nothing is needed: check/space.cc tells of it as a whole.
-    if (layer.reached) VOLFS_TRY(CheckFile(layer));
+    if (layer.reached) RETURN_IF_ERROR(CheckFile(layer));
   }
   for (Member& member : members_) CheckOrphans(member);
   return OkStatus();
@@ -46,15 +46,15 @@ Status CheckPass::LoadPresence(LayerView& layer) {
   if (!layer.reached || layer.covered.empty()) return OkStatus();
   if (layer.flat()) {
     Damage(Finding::Kind::kPresenceOfFlat, member,
-           Text("node ", member.name(), ": ", layer.name, " lies over nothing, but ",
-                layer.covered.count(),
-                " blocks of it have a presence; it is not known which of both is wrong: compare "
-                "with a backup"));
+           StrCat("node ", member.name(), ": ", layer.name, " lies over nothing, but ",
+                  layer.covered.count(),
+                  " blocks of it have a presence; it is not known which of both is wrong: compare "
+                  "with a backup"));
   } else if (layer.covered.end() > layer.blocks()) {
     Damage(Finding::Kind::kPresenceBounds, member,
-           Text("node ", member.name(), ": ", layer.name, " has ", layer.blocks(),
-                " blocks, but a presence of blocks up to ", layer.covered.end(),
-                "; compare with a backup"));
+           StrCat("node ", member.name(), ": ", layer.name, " has ", layer.blocks(),
+                  " blocks, but a presence of blocks up to ", layer.covered.end(),
+                  "; compare with a backup"));
   }
   return OkStatus();
 }
@@ -75,24 +75,24 @@ void CheckPass::CheckParent(const LayerView& layer) {
   if (layer.flat()) {
     if (record.parent_bytes == 0 && record.parent_node.empty()) return;
     Damage(Finding::Kind::kParentBounds, member,
-           Text("node ", member.name(), ": ", layer.name, " lies over nothing, but shows ",
-                record.parent_bytes, " bytes of that; compare with a backup"));
+           StrCat("node ", member.name(), ": ", layer.name, " lies over nothing, but shows ",
+                  record.parent_bytes, " bytes of that; compare with a backup"));
     return;
   }
   if (record.parent_node == member.uuid()) {
     Damage(Finding::Kind::kParentMissing, member,
-           Text("node ", member.name(), ": ", layer.name,
-                " names its own node as another one, where it depends on it; compare with a "
-                "backup"));
+           StrCat("node ", member.name(), ": ", layer.name,
+                  " names its own node as another one, where it depends on it; compare with a "
+                  "backup"));
   }
   const Member* const on = FindMember(ParentNodeOf(layer));
   if (on == nullptr) {  // ReportAbsent tells
     for (const Member& other : members_) {
       if (FindLayer(&other, record.parent) == nullptr) continue;
       Damage(Finding::Kind::kParentMissing, member,
-             Text("node ", member.name(), ": ", layer.name, " lies over ",
-                  LayerFileName(record.parent), " of a node that is not there, but node ",
-                  other.name(), " has that layer; compare with a backup"));
+             StrCat("node ", member.name(), ": ", layer.name, " lies over ",
+                    LayerFileName(record.parent), " of a node that is not there, but node ",
+                    other.name(), " has that layer; compare with a backup"));
     }
     return;
   }
@@ -101,25 +101,25 @@ void CheckPass::CheckParent(const LayerView& layer) {
     // the next mount, may be left over without its source.
     if (on != &member && (!layer.reached || IsBeingCancelled(layer))) return;
     Damage(Finding::Kind::kParentMissing, member,
-           Text("node ", member.name(), ": ", layer.name, " lies over ",
-                LayerFileName(layer.record.parent), " of node ", on->name(),
-                ", which is not in that catalog; the data of that layer is lost: restore node ",
-                on->name(), " from a backup"));
+           StrCat("node ", member.name(), ": ", layer.name, " lies over ",
+                  LayerFileName(layer.record.parent), " of node ", on->name(),
+                  ", which is not in that catalog; the data of that layer is lost: restore node ",
+                  on->name(), " from a backup"));
     return;
   }
   if (!layer.reached) return;
   const uint64_t least = std::min(layer.record.size_bytes, layer.parent->record.size_bytes);
   if (layer.record.parent_bytes > least) {
     Damage(Finding::Kind::kParentBounds, member,
-           Text("node ", member.name(), ": ", layer.name, " (", layer.record.size_bytes,
-                " bytes) shows ", layer.record.parent_bytes, " bytes of ", layer.parent->name,
-                ", which has ", layer.parent->record.size_bytes, "; compare with a backup"));
+           StrCat("node ", member.name(), ": ", layer.name, " (", layer.record.size_bytes,
+                  " bytes) shows ", layer.record.parent_bytes, " bytes of ", layer.parent->name,
+                  ", which has ", layer.parent->record.size_bytes, "; compare with a backup"));
   }
 }
 
 CheckPass::Repair CheckPass::RemoveFile(const Member& member, const std::string& name) {
   return [&directory = member.directory(), name]() -> Status {
-    VOLFS_TRY(directory.Remove(name));
+    RETURN_IF_ERROR(directory.Remove(name));
     return directory.SyncNames();
   };
 }
@@ -137,8 +137,8 @@ Status CheckPass::CheckFile(LayerView& layer) {
   }
   const auto unusable = [&](const Error& error) {
     Damage(Finding::Kind::kFileUnusable, member,
-           Text("node ", member.name(), ": ", layer.name, " cannot be used: ", error.message,
-                "; restore it from a backup"));
+           StrCat("node ", member.name(), ": ", layer.name, " cannot be used: ", error.message,
+                  "; restore it from a backup"));
     return OkStatus();
   };
   const Result<std::unique_ptr<NodeFile>> file =
@@ -146,8 +146,8 @@ Status CheckPass::CheckFile(LayerView& layer) {
   if (!file.ok()) return unusable(file.error());
   const Result<uint64_t> size = file.value()->Size();
   if (!size.ok()) return unusable(size.error());
-  const std::string sizes = Text("node ", member.name(), ": ", layer.name, " has ", size.value(),
-                                 " bytes where the catalog says ", layer.record.size_bytes);
+  const std::string sizes = StrCat("node ", member.name(), ": ", layer.name, " has ", size.value(),
+                                   " bytes where the catalog says ", layer.record.size_bytes);
   if (size.value() < layer.record.size_bytes) {
     Damage(Finding::Kind::kFileShort, member, sizes + "; restore it from a backup");
   } else if (size.value() > layer.record.size_bytes && !MayOutgrow(*layer.member, layer.record)) {
@@ -155,8 +155,8 @@ Status CheckPass::CheckFile(LayerView& layer) {
          sizes + ", as a growth that was never committed leaves it; its next use cuts it",
          [&directory = member.directory(), name = layer.name,
           right = layer.record.size_bytes]() -> Status {
-           VOLFS_ASSIGN(const auto long_file, directory.Open(name, OpenMode::kReadWrite));
-           VOLFS_TRY(long_file->SetSize(right));
+           ASSIGN_OR_RETURN(const auto long_file, directory.Open(name, OpenMode::kReadWrite));
+           RETURN_IF_ERROR(long_file->SetSize(right));
            return long_file->SyncData();
          });
   }
@@ -196,25 +196,25 @@ void CheckPass::CheckUnrecordedFile(LayerView& layer) {
   std::string remedy = "; restore the file from a backup";
   if (record_it) remedy = "; the file is there, and a repair says so: until then do not mount";
   Damage(Finding::Kind::kHereWithoutFile, member,
-         Text("node ", member.name(), ": ", layer.name,
-              " has blocks of its own, but its record says that it has no file", remedy),
+         StrCat("node ", member.name(), ": ", layer.name,
+                " has blocks of its own, but its record says that it has no file", remedy),
          std::move(record_it));
 }
 
 void CheckPass::CheckMissingFile(LayerView& layer) {
   Member& member = *layer.member;
   const std::string missing =
-      Text("node ", member.name(), ": the file ", layer.name, " is not there");
+      StrCat("node ", member.name(), ": the file ", layer.name, " is not there");
   if (layer.HasData() || !layer.presence_known) {
     Damage(Finding::Kind::kFileMissing, member,
-           Text(missing, ", and blocks are in it; restore it from a backup"));
+           StrCat(missing, ", and blocks are in it; restore it from a backup"));
     return;
   }
   // A flat layer of no bytes has a file; a layer over another needs none before its first block.
   Tidy(Finding::Kind::kFileMissing, member, missing + ", but nothing was in it",
        [&node = *member.node, record = layer.record, name = layer.name]() mutable -> Status {
          if (record.parent == kNoId) {
-           VOLFS_TRY(node.directory().Open(name, OpenMode::kCreateNew));
+           RETURN_IF_ERROR(node.directory().Open(name, OpenMode::kCreateNew));
            return node.directory().SyncNames();
          }
          record.has_file = false;
@@ -227,16 +227,17 @@ void CheckPass::CheckOrphans(Member& member) {
   for (const std::string& file : member.files) {
     if (!IsLayerFile(file)) {
       Tidy(Finding::Kind::kForeignFile, member,
-           Text("node ", member.name(), ": layers/", file,
-                " is not a file of volfs; it is left alone"));
+           StrCat("node ", member.name(), ": layers/", file,
+                  " is not a file of volfs; it is left alone"));
       continue;
     }
     const LayerView* const layer = FindLayer(&member, std::stoull(file, nullptr, 16));
     if (layer != nullptr && (layer->record.has_file || layer->HasData())) continue;
     Tidy(Finding::Kind::kOrphanFile, member,
-         Text("node ", member.name(), ": no record needs layers/", file,
-              ", as a crash between making a file and its commit leaves it; the next mount removes "
-              "it"),
+         StrCat(
+             "node ", member.name(), ": no record needs layers/", file,
+             ", as a crash between making a file and its commit leaves it; the next mount removes "
+             "it"),
          RemoveFile(member, "layers/" + file));
   }
 }

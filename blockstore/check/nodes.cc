@@ -1,13 +1,13 @@
 // Loads what the nodes of a check claim, and compares the nodes themselves.
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/check/pass.h"
 
 namespace volfs {
 
 Status CheckPass::Run(const std::vector<Node*>& nodes) {
-  VOLFS_TRY(LoadMembers(nodes));
+  RETURN_IF_ERROR(LoadMembers(nodes));
   if (!CheckIdentities()) return OkStatus();
   CheckGenerations();
   LinkLayers();
@@ -15,11 +15,11 @@ Status CheckPass::Run(const std::vector<Node*>& nodes) {
   MarkReached();
   CheckIds();
   CheckCycles();
-  VOLFS_TRY(CheckLayers());
+  RETURN_IF_ERROR(CheckLayers());
   CheckVolumes();
   CheckSnapshots();
   CheckClones();
-  VOLFS_TRY(CheckSpace());
+  RETURN_IF_ERROR(CheckSpace());
   ReportAbsent();
   return OkStatus();
 }
@@ -30,16 +30,17 @@ void CheckPass::Report(Finding::Kind kind, Finding::Weight weight, const std::st
 }
 
 Status CheckPass::LoadMembers(const std::vector<Node*>& nodes) {
-  for (Node* const node : nodes) VOLFS_TRY(LoadMember(*node));
+  for (Node* const node : nodes) RETURN_IF_ERROR(LoadMember(*node));
   return OkStatus();
 }
 
 Status CheckPass::LoadMember(Node& node) {
   const auto corrupt = [&](const Error& error) {
-    Report(Finding::Kind::kCatalog, Finding::Weight::kDamage, node.name(),
-           Text(error.message, "; restore the node's directory from a backup. What can be saved: ",
-                "the files in layers/ of volumes without snapshots are raw images"),
-           {});
+    Report(
+        Finding::Kind::kCatalog, Finding::Weight::kDamage, node.name(),
+        StrCat(error.message, "; restore the node's directory from a backup. What can be saved: ",
+               "the files in layers/ of volumes without snapshots are raw images"),
+        {});
   };
   Member member;
   member.node = &node;
@@ -63,7 +64,7 @@ Status CheckPass::LoadMember(Node& node) {
     return OkStatus();
   }
   member.lineage = std::move(lineage.value());
-  VOLFS_ASSIGN(const std::vector<std::string> files, node.directory().ListLayers());
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, node.directory().ListLayers());
   member.files.insert(files.begin(), files.end());
   for (const auto& [key, value] : member.contents.settings) {
     if (key == kCleanKey) member.clean = value == "1";
@@ -93,20 +94,20 @@ bool CheckPass::CheckIdentities() {
       const Member& other = members_[i];
       if (one.uuid() == other.uuid()) {
         Damage(Finding::Kind::kSameNode, other,
-               Text("the directories ", one.node->path(), " and ", other.node->path(),
-                    " are copies of one node (UUID ", one.uuid(),
-                    "); check and mount only the newer one"));
+               StrCat("the directories ", one.node->path(), " and ", other.node->path(),
+                      " are copies of one node (UUID ", one.uuid(),
+                      "); check and mount only the newer one"));
         return false;
       }
       if (one.name() == other.name()) {
         Damage(Finding::Kind::kNodeName, other,
-               Text("the nodes ", one.node->path(), " and ", other.node->path(), " have one name, ",
-                    one.name(), "; give one of them another"));
+               StrCat("the nodes ", one.node->path(), " and ", other.node->path(),
+                      " have one name, ", one.name(), "; give one of them another"));
       }
       if (j == 0 && one.block_size() != other.block_size()) {
         Damage(Finding::Kind::kBlockSize, other,
-               Text("node ", other.name(), " has blocks of ", other.block_size(), " bytes, node ",
-                    one.name(), " of ", one.block_size(), "; they cannot be mounted together"));
+               StrCat("node ", other.name(), " has blocks of ", other.block_size(), " bytes, node ",
+                      one.name(), " of ", one.block_size(), "; they cannot be mounted together"));
       }
     }
   }
@@ -123,10 +124,11 @@ void CheckPass::CheckGenerations() {
         absent.path = peer.path;
       } else if (!CheckKinship(member, peer, *there) &&
                  there->contents.node.generation < peer.generation) {
-        Damage(Finding::Kind::kOlderCopy, *there,
-               Text("node ", there->name(), " is an older copy: node ", member.name(),
-                    " was mounted with generation ", peer.generation, " of it, this is generation ",
-                    there->contents.node.generation, "; use the newest copy"));
+        Damage(
+            Finding::Kind::kOlderCopy, *there,
+            StrCat("node ", there->name(), " is an older copy: node ", member.name(),
+                   " was mounted with generation ", peer.generation, " of it, this is generation ",
+                   there->contents.node.generation, "; use the newest copy"));
       }
     }
   }
@@ -144,7 +146,7 @@ bool CheckPass::CheckKinship(const Member& member, const PeerRecord& peer, const
   if (trouble.empty()) return false;
   const bool older = kinship.kind == Kinship::Kind::kOlder;
   Damage(older ? Finding::Kind::kOlderCopy : Finding::Kind::kForkedCopy, there,
-         Text("node directory ", there.node->path(), " is ", trouble));
+         StrCat("node directory ", there.node->path(), " is ", trouble));
   return true;
 }
 
@@ -152,11 +154,11 @@ void CheckPass::ReportAbsent() {
   if (members_.empty()) return;
   for (const auto& [uuid, absent] : absent_) {
     std::string text = absent.name.empty()
-                           ? Text("a node with the UUID ", uuid)
-                           : Text("node ", absent.name, " (last at ", absent.path, ")");
+                           ? StrCat("a node with the UUID ", uuid)
+                           : StrCat("node ", absent.name, " (last at ", absent.path, ")");
     text += " is not among those that are checked; nothing that it may need is released";
     for (size_t i = 0; i < absent.users.size(); ++i) {
-      text += Text(i == 0 ? "; needed by: " : ", ", absent.users[i]);
+      text += StrCat(i == 0 ? "; needed by: " : ", ", absent.users[i]);
     }
     Tidy(Finding::Kind::kNodeAbsent, members_.front(), std::move(text));
   }

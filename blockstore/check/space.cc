@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/check/pass.h"
 
 namespace volfs {
@@ -12,7 +12,7 @@ Result<BlockSet> CheckPass::DataOf(NodeFile& file, const LayerView& layer) {
   const uint32_t bs = layer.member->block_size();
   BlockSet blocks;
   for (uint64_t at = 0; at < layer.record.size_bytes;) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, file.NextData(at));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, file.NextData(at));
     if (!data || data->offset_bytes >= layer.record.size_bytes) break;
     const uint64_t first = data->offset_bytes / bs;
     const uint64_t end = std::min(BlocksFor(data->end(), bs), layer.blocks());
@@ -27,10 +27,10 @@ CheckPass::Repair CheckPass::PunchBlocks(const LayerView& layer, BlockSet blocks
   return [&node = *layer.member->node, name = layer.name, bs = layer.member->block_size(),
           blocks = std::move(blocks), change = std::move(first)]() -> Status {
     // Map before freeing.
-    if (!change.empty()) VOLFS_TRY(node.catalog().Commit(change, Room::kFree));
-    VOLFS_ASSIGN(const auto file, node.directory().Open(name, OpenMode::kReadWrite));
+    if (!change.empty()) RETURN_IF_ERROR(node.catalog().Commit(change, Room::kFree));
+    ASSIGN_OR_RETURN(const auto file, node.directory().Open(name, OpenMode::kReadWrite));
     for (const BlockRange& range : blocks.ranges()) {
-      VOLFS_TRY(file->Punch({range.first * bs, range.count * bs}));
+      RETURN_IF_ERROR(file->Punch({range.first * bs, range.count * bs}));
     }
     return OkStatus();
   };
@@ -44,8 +44,8 @@ void CheckPass::CheckGarbage(const LayerView& layer, const BlockSet& data) {
   const Member& member = *layer.member;
   const bool mount_punches = !member.clean && !layer.writers.empty();
   std::string text =
-      Text("node ", member.name(), ": ", layer.name, " has data in ", garbage.count(),
-           " blocks that are not its own; no reader can see it, and ");
+      StrCat("node ", member.name(), ": ", layer.name, " has data in ", garbage.count(),
+             " blocks that are not its own; no reader can see it, and ");
   text += mount_punches ? "the next mount removes it" : "a repair removes it";
   Tidy(Finding::Kind::kGarbage, member, std::move(text),
        PunchBlocks(layer, std::move(garbage), {}));
@@ -71,7 +71,7 @@ void CheckPass::CheckUnreachedLayers() {
     Member& member = *layer.member;
     Repair remove = [&node = *member.node, id = layer.record.id, name = layer.name,
                      exists = layer.record.has_file]() -> Status {
-      VOLFS_TRY(node.catalog().Commit({DeleteLayer{id}}, Room::kFree));
+      RETURN_IF_ERROR(node.catalog().Commit({DeleteLayer{id}}, Room::kFree));
       if (!exists) return OkStatus();
       const Status removed = node.directory().Remove(name);
       return removed.ok() || removed.error().code == Errc::kNotFound ? OkStatus() : removed;
@@ -79,8 +79,8 @@ void CheckPass::CheckUnreachedLayers() {
     // Of an absent node nobody knows what it needs.
     if (!absent_.empty()) remove = {};
     Tidy(Finding::Kind::kUnreachedLayer, member,
-         Text("node ", member.name(), ": nothing reaches ", layer.name,
-              "; the next mount removes it"),
+         StrCat("node ", member.name(), ": nothing reaches ", layer.name,
+                "; the next mount removes it"),
          std::move(remove));
     if (layer.parent == nullptr || layer.parent->reached) continue;
     if (--children[layer.parent] == 0) ready.push_back(layer.parent);
@@ -119,7 +119,7 @@ Status CheckPass::CheckUnreachedBlocks() {
       if (!layer.record.has_file) continue;
       const auto file = layer.member->directory().Open(layer.name, OpenMode::kReadOnly);
       if (!file.ok()) continue;  // CheckFile tells
-      VOLFS_ASSIGN(own, DataOf(*file.value(), layer));
+      ASSIGN_OR_RETURN(own, DataOf(*file.value(), layer));
     }
     BlockSet free = own.Intersection(all);
     hidden[&layer] = std::move(all);
@@ -130,8 +130,8 @@ Status CheckPass::CheckUnreachedBlocks() {
       for (const BlockRange& range : free.ranges()) runs.Set(range, BlockState::kAbsent);
       change.emplace_back(SetPresence{layer.record.id, runs});
     }
-    std::string text = Text("node ", layer.member->name(), ": nothing reaches ", free.count(),
-                            " blocks of ", layer.name, "; the next mount frees them");
+    std::string text = StrCat("node ", layer.member->name(), ": nothing reaches ", free.count(),
+                              " blocks of ", layer.name, "; the next mount frees them");
     Repair punch = PunchBlocks(layer, std::move(free), std::move(change));
     if (!absent_.empty()) punch = {};
     Tidy(Finding::Kind::kUnreachedBlocks, *layer.member, std::move(text), std::move(punch));

@@ -1,7 +1,7 @@
 // The tree of layers of all nodes: what lies over what, whose it is, and what is reached.
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/check/pass.h"
 
 namespace volfs {
@@ -79,9 +79,9 @@ void CheckPass::CheckCycles() {
     if (layer == nullptr || walked_from.at(layer) != &start) continue;
     cyclic_ = true;
     Damage(Finding::Kind::kParentCycle, *layer->member,
-           Text("node ", layer->member->name(), ": ", layer->name,
-                " lies over itself, by way of its parents; restore the node's directory from a "
-                "backup"));
+           StrCat("node ", layer->member->name(), ": ", layer->name,
+                  " lies over itself, by way of its parents; restore the node's directory from a "
+                  "backup"));
   }
 }
 

@@ -2,14 +2,14 @@
 // refuses a row whose name is none.
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/check/pass.h"
 
 namespace volfs {
 
 std::string CheckPass::SnapshotName(const Member& member, const SnapshotRecord& snapshot) {
   const auto volume = member.volumes.find(snapshot.volume);
-  return Text(volume == member.volumes.end() ? "?" : volume->second->name, "@", snapshot.name);
+  return StrCat(volume == member.volumes.end() ? "?" : volume->second->name, "@", snapshot.name);
 }
 
 void CheckPass::CheckIds() {
@@ -22,9 +22,9 @@ void CheckPass::CheckIds() {
     const auto [known, fresh] = owners.emplace(id, Owner{&member, what});
     if (fresh) return;
     Damage(Finding::Kind::kIdTwice, member,
-           Text(what, " of node ", member.name(), " has the id of ", known->second.what,
-                " of node ", known->second.member->name(),
-                "; if a node's directory was copied, use the newer copy"));
+           StrCat(what, " of node ", member.name(), " has the id of ", known->second.what,
+                  " of node ", known->second.member->name(),
+                  "; if a node's directory was copied, use the newer copy"));
   };
   for (const Member& member : members_) {
     for (const LayerRecord& layer : member.contents.layers) {
@@ -54,8 +54,8 @@ void CheckPass::CheckVolumes() {
       if (volume.head == kNoId) {  // deleted; it keeps its name for its snapshots
         if (with_snapshots.contains(volume.id)) continue;
         Tidy(Finding::Kind::kEmptyGhost, member,
-             Text("node ", member.name(), ": the deleted volume ", volume.name,
-                  " keeps its name, but has no snapshots; the next mount forgets it"),
+             StrCat("node ", member.name(), ": the deleted volume ", volume.name,
+                    " keeps its name, but has no snapshots; the next mount forgets it"),
              [&catalog = member.catalog(), id = volume.id] {
                return catalog.Commit({DeleteVolume{id}}, Room::kFree);
              });
@@ -63,9 +63,10 @@ void CheckPass::CheckVolumes() {
       }
       const auto [known, fresh] = names.emplace(volume.name, &member);
       if (!fresh) {
-        Damage(Finding::Kind::kNameTwice, member,
-               Text("nodes ", known->second->name(), " and ", member.name(), " both have a volume ",
-                    volume.name, "; mount one of them alone and rename it with `volfs mv`"));
+        Damage(
+            Finding::Kind::kNameTwice, member,
+            StrCat("nodes ", known->second->name(), " and ", member.name(), " both have a volume ",
+                   volume.name, "; mount one of them alone and rename it with `volfs mv`"));
       }
       CheckVolume(member, volume);
     }
@@ -80,11 +81,12 @@ void CheckPass::CheckVolumes() {
     for (const LayerView* child : layer.children) {
       others += (others.empty() ? "" : ", ") + child->name;
     }
-    if (layer.foreign_child) others += Text(others.empty() ? "" : ", ", "a clone on another node");
+    if (layer.foreign_child)
+      others += StrCat(others.empty() ? "" : ", ", "a clone on another node");
     Damage(Finding::Kind::kHeadShared, *layer.member,
-           Text("node ", layer.member->name(), ": ", layer.writers.front(), " writes to ",
-                layer.name, ", which others read: ", others,
-                "; do not mount it before it is restored from a backup"));
+           StrCat("node ", layer.member->name(), ": ", layer.writers.front(), " writes to ",
+                  layer.name, ", which others read: ", others,
+                  "; do not mount it before it is restored from a backup"));
   }
 }
 
@@ -94,17 +96,17 @@ void CheckPass::CheckVolume(Member& member, const VolumeRecord& volume) {
       types.begin(), types.end(), [&](const VolumeType& type) { return type.name == volume.type; });
   if (!offered) {
     Tidy(Finding::Kind::kUnknownType, member,
-         Text("volume ", volume.name, " has the type ", volume.type, ", which node ", member.name(),
-              " does not offer (any more)"));
+         StrCat("volume ", volume.name, " has the type ", volume.type, ", which node ",
+                member.name(), " does not offer (any more)"));
   }
   const LayerView* const head = FindLayer(&member, volume.head);
   if (head == nullptr) {
     const std::string name = LayerFileName(volume.head);
     Damage(Finding::Kind::kHeadMissing, member,
-           Text("volume ", volume.name, ": its layer is not in the catalog of node ", member.name(),
-                "; if the file ", name,
-                " is there, copy it away before anything else: it is the volume's newest data. ",
-                "Then restore the node's directory from a backup"));
+           StrCat("volume ", volume.name, ": its layer is not in the catalog of node ",
+                  member.name(), "; if the file ", name,
+                  " is there, copy it away before anything else: it is the volume's newest data. ",
+                  "Then restore the node's directory from a backup"));
     return;
   }
   if (head->record.size_bytes == volume.size_bytes) return;
@@ -115,23 +117,23 @@ void CheckPass::CheckVolume(Member& member, const VolumeRecord& volume) {
                      record = volume]() mutable -> Status {
     const uint64_t larger = std::max(layer.size_bytes, record.size_bytes);
     if (layer.has_file && larger > layer.size_bytes) {
-      VOLFS_ASSIGN(const auto file, node.directory().Open(name, OpenMode::kReadWrite));
-      VOLFS_ASSIGN(const uint64_t size, file->Size());
+      ASSIGN_OR_RETURN(const auto file, node.directory().Open(name, OpenMode::kReadWrite));
+      ASSIGN_OR_RETURN(const uint64_t size, file->Size());
       if (size < layer.size_bytes) {
-        return Error{Errc::kCorrupt, Text(name, " is shorter than either says")};
+        return Error{Errc::kCorrupt, StrCat(name, " is shorter than either says")};
       }
-      if (size > layer.size_bytes && !outgrows) VOLFS_TRY(file->SetSize(layer.size_bytes));
-      if (size < larger || !outgrows) VOLFS_TRY(file->SetSize(larger));
-      VOLFS_TRY(file->SyncData());
+      if (size > layer.size_bytes && !outgrows) RETURN_IF_ERROR(file->SetSize(layer.size_bytes));
+      if (size < larger || !outgrows) RETURN_IF_ERROR(file->SetSize(larger));
+      RETURN_IF_ERROR(file->SyncData());
     }
     layer.size_bytes = record.size_bytes = larger;
     return node.catalog().Commit({PutLayer{layer}, PutVolume{record}}, Room::kFree);
   };
-  Damage(
-      Finding::Kind::kVolumeSize, member,
-      Text("volume ", volume.name, " has ", volume.size_bytes, " bytes, but its layer ", head->name,
-           " has ", head->record.size_bytes, "; a repair makes both as large as the larger one"),
-      std::move(equalize));
+  Damage(Finding::Kind::kVolumeSize, member,
+         StrCat("volume ", volume.name, " has ", volume.size_bytes, " bytes, but its layer ",
+                head->name, " has ", head->record.size_bytes,
+                "; a repair makes both as large as the larger one"),
+         std::move(equalize));
 }
 
 void CheckPass::CheckSnapshots() {
@@ -140,20 +142,20 @@ void CheckPass::CheckSnapshots() {
       const std::string name = SnapshotName(member, snapshot);
       if (!member.volumes.contains(snapshot.volume)) {
         Damage(Finding::Kind::kSnapshotVolume, member,
-               Text("snapshot ", name, " of node ", member.name(),
-                    " is of no volume, so that it cannot be used; its data is kept"));
+               StrCat("snapshot ", name, " of node ", member.name(),
+                      " is of no volume, so that it cannot be used; its data is kept"));
       }
       const LayerView* const layer = FindLayer(&member, snapshot.layer);
       if (layer == nullptr) {
         Damage(Finding::Kind::kSnapshotLayer, member,
-               Text("snapshot ", name, ": its layer ", LayerFileName(snapshot.layer),
-                    " is not in the catalog of node ", member.name(),
-                    "; delete it, or restore the node's directory from a backup"));
+               StrCat("snapshot ", name, ": its layer ", LayerFileName(snapshot.layer),
+                      " is not in the catalog of node ", member.name(),
+                      "; delete it, or restore the node's directory from a backup"));
       } else if (layer->record.size_bytes != snapshot.size_bytes) {
         Damage(Finding::Kind::kSnapshotSize, member,
-               Text("snapshot ", name, " of node ", member.name(), " has ", snapshot.size_bytes,
-                    " bytes, but its layer ", layer->name, " has ", layer->record.size_bytes,
-                    "; compare with a backup"));
+               StrCat("snapshot ", name, " of node ", member.name(), " has ", snapshot.size_bytes,
+                      " bytes, but its layer ", layer->name, " has ", layer->record.size_bytes,
+                      "; compare with a backup"));
       }
     }
   }

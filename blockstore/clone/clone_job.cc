@@ -6,6 +6,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/volume_settings.h"
 
 namespace volfs {
@@ -73,9 +74,9 @@ std::string CloneJob::Stuck() const {
   const Nanoseconds taken = MonotonicNow() - began;
   if (began == Nanoseconds{0} || taken < kPatience) return "";
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(taken).count();
-  return Text("copying waits for node ",
-              step_reads_.load() ? record().source_node_name : clone_->node().name(),
-              ", whose disk has not answered for ", seconds, " s; look at it");
+  return StrCat("copying waits for node ",
+                step_reads_.load() ? record().source_node_name : clone_->node().name(),
+                ", whose disk has not answered for ", seconds, " s; look at it");
 }
 
 std::string CloneJob::error() const {
@@ -164,7 +165,7 @@ CloneJob::Next CloneJob::RunSlice() {
 Status CloneJob::CountSlice() {
   const Nanoseconds deadline = MonotonicNow() + kSlice;
   while (MonotonicNow() < deadline) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(count_offset_, data_));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, source_->NextData(count_offset_, data_));
     if (data) {
       counted_bytes_ += data->length_bytes;
       count_offset_ = data->end();
@@ -173,7 +174,7 @@ Status CloneJob::CountSlice() {
     CloneRecord next = record();
     next.total_bytes = counted_bytes_;
     next.total_known = true;
-    VOLFS_TRY(clone_->SyncWith({PutClone{next}}));
+    RETURN_IF_ERROR(clone_->SyncWith({PutClone{next}}));
     MutexLock lock(mu_);
     record_ = next;
     if (state_ == State::kCounting) TransitionLocked(State::kCopying);
@@ -186,11 +187,11 @@ Status CloneJob::CopySlice() {
   const Nanoseconds deadline = MonotonicNow() + kSlice;
   const auto over = [&] { return interrupted_.load() || MonotonicNow() >= deadline; };
   while (!over()) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_, data_));
-    VOLFS_ASSIGN(const bool served, CopyWanted(over));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, source_->NextData(cursor_bytes_, data_));
+    ASSIGN_OR_RETURN(const bool served, CopyWanted(over));
     if (!served) break;
     if (!data) {
-      VOLFS_TRY(CommitProgress());
+      RETURN_IF_ERROR(CommitProgress());
       moved_ = true;
       MutexLock lock(mu_);
       if (state_ == State::kCopying) TransitionLocked(State::kFinishing);
@@ -198,7 +199,7 @@ Status CloneJob::CopySlice() {
     }
     const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
     const uint64_t end = std::min(data->end(), start + StepBytes());
-    VOLFS_ASSIGN(const bool copied, CopyPiece({start, end - start}, over));
+    ASSIGN_OR_RETURN(const bool copied, CopyPiece({start, end - start}, over));
     if (!copied) break;
     moved_ = true;
     passed_bytes_ += end - data->offset_bytes;
@@ -220,11 +221,11 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
     // asked again; and the walk must not forget it.
     DataCursor data_here = data_;
     for (uint64_t at = piece_end - context_.piece_bytes; at < piece_end;) {
-      VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at, data_here));
+      ASSIGN_OR_RETURN(const std::optional<ByteRange> data, source_->NextData(at, data_here));
       if (!data || data->offset_bytes >= piece_end) break;
       const uint64_t start = data->offset_bytes / context_.block_size * context_.block_size;
       at = std::min({data->end(), piece_end, start + StepBytes()});
-      VOLFS_ASSIGN(const bool copied, CopyPiece({start, at - start}, over));
+      ASSIGN_OR_RETURN(const bool copied, CopyPiece({start, at - start}, over));
       if (copied) continue;
       wanted_.Add(*wanted);
       return false;
@@ -277,7 +278,7 @@ bool CloneJob::PassThrottles(uint64_t bytes, const std::function<bool()>& over) 
 Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {
   const uint64_t first = piece.offset_bytes / context_.block_size;
   const BlockRange blocks{first, BlocksFor(piece.end(), context_.block_size) - first};
-  VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
+  ASSIGN_OR_RETURN(const bool inherited, clone_->AnyInherited(blocks));
   if (!inherited) return true;  // the user was there first
   if (!PassThrottles(piece.length_bytes, over)) return false;
   const Nanoseconds began = MonotonicNow();
@@ -291,7 +292,7 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   step_began_.store(Nanoseconds{0});
   EndStep(began);
   if (!wrote.ok()) return wrote.error();
-  VOLFS_TRY(written);
+  RETURN_IF_ERROR(written);
   uncommitted_bytes_ += wrote.value();
   moved_ = true;
   return true;
@@ -299,7 +300,7 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
 
 Result<uint64_t> CloneJob::Bring(const BlockRange& blocks, const ByteRange& piece) {
   if (shares_ && !verifies_) {
-    VOLFS_ASSIGN(const std::optional<uint64_t> shared, clone_->HydrateShared(blocks));
+    ASSIGN_OR_RETURN(const std::optional<uint64_t> shared, clone_->HydrateShared(blocks));
     if (shared) return *shared;
     shares_ = false;
   }
@@ -313,10 +314,11 @@ Result<uint64_t> CloneJob::Bring(const BlockRange& blocks, const ByteRange& piec
   step_reads_.store(false);
   if (!read.ok()) {
     const CloneRecord about = record();
-    return Error{read.error().code,
-                 Text("bytes ", piece.offset_bytes, " to ", piece.end(), " of ", about.source_name,
-                      " on node ", about.source_node_name, ": ", read.error().message),
-                 read.error().os_errno};
+    return Error{
+        read.error().code,
+        StrCat("bytes ", piece.offset_bytes, " to ", piece.end(), " of ", about.source_name,
+               " on node ", about.source_node_name, ": ", read.error().message),
+        read.error().os_errno};
   }
   if (!verifies_) return clone_->Hydrate(blocks, bytes);
   read_back_.resize(context_.piece_bytes);
@@ -334,7 +336,7 @@ Status CloneJob::CommitProgress() {
   step_began_.store(began);
   const Status committed = clone_->SyncWith({PutClone{next}});
   step_began_.store(Nanoseconds{0});
-  VOLFS_TRY(committed);
+  RETURN_IF_ERROR(committed);
   clone_use_.Rest(MonotonicNow() - began);
   if (cursor_bytes_ > committed_cursor_bytes_) {
     clone_->head()->DropWritten({committed_cursor_bytes_, cursor_bytes_ - committed_cursor_bytes_});
@@ -357,14 +359,14 @@ Status CloneJob::CommitProgress() {
 // link is cut: a clone is never declared whole because a cursor said so.
 Result<bool> CloneJob::NothingLeft() {
   for (uint64_t at = 0; !interrupted_.load();) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, source_->NextData(at, data_));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, source_->NextData(at, data_));
     if (!data) return true;
     const uint64_t first = data->offset_bytes / context_.block_size;
     const BlockRange blocks{first, BlocksFor(data->end(), context_.block_size) - first};
-    VOLFS_ASSIGN(const bool inherited, clone_->AnyInherited(blocks));
+    ASSIGN_OR_RETURN(const bool inherited, clone_->AnyInherited(blocks));
     if (inherited) {
-      LogError(Text("clone ", clone_->name(), ": bytes ", data->offset_bytes, " to ", data->end(),
-                    " were passed but not copied; copying goes on there"));
+      LogError(StrCat("clone ", clone_->name(), ": bytes ", data->offset_bytes, " to ", data->end(),
+                      " were passed but not copied; copying goes on there"));
       cursor_bytes_ = data->offset_bytes;
       return false;
     }
@@ -374,7 +376,7 @@ Result<bool> CloneJob::NothingLeft() {
 }
 
 Status CloneJob::Finish() {
-  VOLFS_ASSIGN(const bool whole, NothingLeft());
+  ASSIGN_OR_RETURN(const bool whole, NothingLeft());
   if (!whole) {
     MutexLock lock(mu_);
     if (state_ == State::kFinishing) TransitionLocked(State::kCopying);
@@ -388,7 +390,7 @@ Status CloneJob::Finish() {
     change.emplace_back(
         PutSetting{VolumeSetting(kVerifyPrefix, clone_->id()), std::string(kVerifyDone)});
   }
-  VOLFS_TRY(clone_->Flatten(change));
+  RETURN_IF_ERROR(clone_->Flatten(change));
   if (verifies_) clone_->set_verification(Verification::kDone);
   buffer_ = {};
   read_back_ = {};
@@ -404,18 +406,18 @@ CloneJob::Next CloneJob::OnError(const Error& error) {
   const bool of_daemon = error.code == Errc::kNoMemory || error.code == Errc::kNoFiles;
   if (of_daemon || error.code == Errc::kNoSpace || error.code == Errc::kQuota) {
     MutexLock lock(mu_);
-    paused_ = Text("copying waits for ",
-                   of_daemon ? "memory or descriptors of the daemon" : "space on node ",
-                   of_daemon ? "" : clone_->node().name(), ": ", error.message);
+    paused_ = StrCat("copying waits for ",
+                     of_daemon ? "memory or descriptors of the daemon" : "space on node ",
+                     of_daemon ? "" : clone_->node().name(), ": ", error.message);
     return Next::kLater;
   }
   if (attempts_.fetch_add(1) + 1 < kAttempts) return Next::kLater;
-  LogError(Text("clone ", clone_->name(), " stopped: ", error.message));
+  LogError(StrCat("clone ", clone_->name(), " stopped: ", error.message));
   CloneRecord next = record();
   next.error = error.message;
   // If even that cannot be committed the next mount finds the clone creating, and tries again.
   if (const Status told = clone_->SyncWith({PutClone{next}}); !told.ok()) {
-    LogWarning(Text("clone ", clone_->name(), ": ", told.error().message));
+    LogWarning(StrCat("clone ", clone_->name(), ": ", told.error().message));
   }
   MutexLock lock(mu_);
   record_ = std::move(next);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -83,8 +83,8 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
 std::string NodeCalls::Trouble() const {
   const uint64_t oldest = oldest_;
   if (oldest == 0) return "";
-  return Text(NameOf(KindOf(oldest)), " has not returned for ", AgeMs(oldest, now_ms_) / 1000,
-              " s");
+  return StrCat(NameOf(KindOf(oldest)), " has not returned for ", AgeMs(oldest, now_ms_) / 1000,
+                " s");
 }
 
 }  // namespace volfs

@@ -15,6 +15,7 @@
 #include <sstream>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -52,7 +53,7 @@ std::optional<struct flock> LockFrom(int fd, off_t first) {
 std::optional<bool> IsMounted(const std::string& mountinfo, off_t minor) {
   std::ifstream in(mountinfo);
   if (!in) return std::nullopt;
-  const std::string device = Text(" 0:", minor, " ");
+  const std::string device = StrCat(" 0:", minor, " ");
   for (std::string line; std::getline(in, line);) {
     if (line.find(device) != line.npos && line.find(" - fuse.volfs ") != line.npos) return true;
   }
@@ -62,7 +63,7 @@ std::optional<bool> IsMounted(const std::string& mountinfo, off_t minor) {
 // Killed, or ending: the kernel has not taken its locks away yet.
 bool IsDying(pid_t pid) {
   constexpr unsigned kExiting = 4;  // PF_EXITING
-  std::ifstream in(Text("/proc/", pid, "/stat"));
+  std::ifstream in(StrCat("/proc/", pid, "/stat"));
   std::string text;
   if (!std::getline(in, text)) return false;
   std::istringstream rest(text.substr(std::min(text.rfind(')') + 1, text.size())));
@@ -73,7 +74,7 @@ bool IsDying(pid_t pid) {
   for (int i = 0; i < 5; ++i) rest >> skipped;
   rest >> flags;
   if (state == 'Z' || state == 'X' || (flags & kExiting) != 0) return true;
-  std::ifstream status(Text("/proc/", pid, "/status"));
+  std::ifstream status(StrCat("/proc/", pid, "/status"));
   for (std::string line; std::getline(status, line);) {
     if (!line.starts_with("SigPnd:") && !line.starts_with("ShdPnd:")) continue;
     const auto pending = std::strtoull(line.c_str() + std::strlen("SigPnd:"), nullptr, 16);
@@ -101,7 +102,7 @@ std::optional<Owner> OwnerOf(int fd) {
   } else if (served->l_start >= kServed && served->l_len == 1) {
     const off_t minor = served->l_start - kServed;
     // Its own namespace knows for sure; one that cannot be asked may have it mounted.
-    const bool gone = IsMounted(Text("/proc/", owner.pid, "/mountinfo"), minor) == false &&
+    const bool gone = IsMounted(StrCat("/proc/", owner.pid, "/mountinfo"), minor) == false &&
                       IsMounted("/proc/self/mountinfo", minor) == false;
     if (gone) owner.state = Owner::State::kMountEnded;
   }
@@ -109,7 +110,7 @@ std::optional<Owner> OwnerOf(int fd) {
 }
 
 std::string NameOf(const Owner& owner) {
-  return owner.pid > 0 ? Text("process ", owner.pid) : std::string("another process");
+  return owner.pid > 0 ? StrCat("process ", owner.pid) : std::string("another process");
 }
 
 // A process that was killed ends at once, unless a call of its does not return. One that seems to
@@ -130,23 +131,24 @@ Nanoseconds PatienceFor(const Owner& owner, const LockWait& wait) {
 }
 
 Error InUse(const std::string& directory, const Owner& owner, const LockWait& wait) {
-  const std::string by = Text("node directory ", directory, " is in use by ", NameOf(owner));
+  const std::string by = StrCat("node directory ", directory, " is in use by ", NameOf(owner));
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait.most).count();
   switch (owner.state) {
     case Owner::State::kAlive:
-      return Error{Errc::kLocked, Text(by, "; unmount it there first")};
+      return Error{Errc::kLocked, StrCat(by, "; unmount it there first")};
     case Owner::State::kMountEnded:
-      return Error{Errc::kLocked,
-                   Text(by, ", whose mount has ended, but which has not after ", seconds,
-                        " s; try again when it has (a file of the old mount may still be open, or "
-                        "its disk may not answer)")};
+      return Error{
+          Errc::kLocked,
+          StrCat(by, ", whose mount has ended, but which has not after ", seconds,
+                 " s; try again when it has (a file of the old mount may still be open, or "
+                 "its disk may not answer)")};
     case Owner::State::kKilled:
       break;
   }
   return Error{Errc::kNodeDown,
-               Text(by,
-                    ", which was killed, but waits for a call to its disk: that does not answer; "
-                    "try again when it does")};
+               StrCat(by,
+                      ", which was killed, but waits for a call to its disk: that does not answer; "
+                      "try again when it does")};
 }
 
 // Locked, and still the file of that name; -1: not, and errno says why. A daemon that was killed
@@ -180,7 +182,7 @@ std::string HolderOf(const std::string& file) {
   std::string pid;
   std::string path;
   if (!(in >> pid) || !std::getline(in >> std::ws, path)) return "another process";
-  return Text("process ", pid, " from ", path);
+  return StrCat("process ", pid, " from ", path);
 }
 
 }  // namespace
@@ -190,24 +192,25 @@ Result<std::unique_ptr<TwinLock>> TwinLock::Take(const std::string& folder, cons
   if (folder.empty()) return std::unique_ptr<TwinLock>();
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  const std::string file = Text(folder, "/", uuid);
+  const std::string file = StrCat(folder, "/", uuid);
   const int fd = OpenLocked(file);
   if (fd < 0 && errno == EWOULDBLOCK) {
-    return Error{Errc::kLocked,
-                 Text("node directory ", path, ": node ", name, " (UUID ", uuid,
-                      ") is mounted already, by ", HolderOf(file),
-                      "; if these are two copies of it, only one can be mounted: unmount that one "
-                      "first, or leave this one alone")};
+    return Error{
+        Errc::kLocked,
+        StrCat("node directory ", path, ": node ", name, " (UUID ", uuid,
+               ") is mounted already, by ", HolderOf(file),
+               "; if these are two copies of it, only one can be mounted: unmount that one "
+               "first, or leave this one alone")};
   }
   if (fd < 0) {
-    LogWarning(Text("copies of node ", name, " are not kept off this machine: ", file, ": ",
-                    std::strerror(errno)));
+    LogWarning(StrCat("copies of node ", name, " are not kept off this machine: ", file, ": ",
+                      std::strerror(errno)));
     return std::unique_ptr<TwinLock>();
   }
-  const std::string text = Text(::getpid(), " ", path, "\n");
+  const std::string text = StrCat(::getpid(), " ", path, "\n");
   const bool told = ::ftruncate(fd, 0) == 0 &&
                     ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (!told) LogWarning(Text(file, ": ", std::strerror(errno)));
+  if (!told) LogWarning(StrCat(file, ": ", std::strerror(errno)));
   return std::unique_ptr<TwinLock>(new TwinLock(file, fd));
 }
 
@@ -229,8 +232,8 @@ Result<std::unique_ptr<NodeLock>> NodeLock::Take(const std::string& directory, N
   }
   if (!fd.ok()) {
     return Error{errno == EROFS ? Errc::kReadOnly : Errc::kIo,
-                 Text("cannot make the lock file ", file, ": ", std::strerror(errno),
-                      errno == EROFS ? "; `volfs mount -o ro` reads from such a disk" : ""),
+                 StrCat("cannot make the lock file ", file, ": ", std::strerror(errno),
+                        errno == EROFS ? "; `volfs mount -o ro` reads from such a disk" : ""),
                  errno};
   }
   const Nanoseconds begin = MonotonicNow();
@@ -239,16 +242,16 @@ Result<std::unique_ptr<NodeLock>> NodeLock::Take(const std::string& directory, N
       return std::unique_ptr<NodeLock>(new NodeLock(std::move(fd)));
     }
     if (errno != EAGAIN && errno != EACCES) {
-      return Error{Errc::kIo, Text("cannot lock ", file, ": ", std::strerror(errno)), errno};
+      return Error{Errc::kIo, StrCat("cannot lock ", file, ": ", std::strerror(errno)), errno};
     }
     const std::optional<Owner> owner = OwnerOf(fd.get());
     const Nanoseconds waited = MonotonicNow() - begin;
     if (owner && waited >= PatienceFor(*owner, wait)) return InUse(directory, *owner, wait);
     if (owner && !told && waited >= kQuiet && wait.tell) {
       const bool killed = owner->state == Owner::State::kKilled;
-      wait.tell(Text("waiting for ", NameOf(*owner),
-                     killed ? ", which was killed" : ", whose mount has ended", ", to let go of ",
-                     directory));
+      wait.tell(StrCat("waiting for ", NameOf(*owner),
+                       killed ? ", which was killed" : ", whose mount has ended", ", to let go of ",
+                       directory));
       told = true;
     }
     SleepFor(kStep);

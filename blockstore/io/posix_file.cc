@@ -14,7 +14,7 @@
 #include <limits>
 #include <system_error>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_node.h"
 
 namespace volfs {
@@ -36,13 +36,13 @@ constexpr uint64_t kMaxOffset = std::numeric_limits<off_t>::max();
 
 Error SystemError(int os_errno, std::string_view what, std::string_view where) {
   const std::string reason = std::error_code(os_errno, std::generic_category()).message();
-  return Error{ErrcFromErrno(os_errno), Text(what, " on node directory ", where, ": ", reason),
+  return Error{ErrcFromErrno(os_errno), StrCat(what, " on node directory ", where, ": ", reason),
                os_errno};
 }
 
 Error NotTried(const NodeCalls& calls, std::string_view what, std::string_view where) {
-  return Error{Errc::kIo, Text(what, " on node directory ", where,
-                               ": not tried, as it does not answer: ", calls.Trouble())};
+  return Error{Errc::kIo, StrCat(what, " on node directory ", where,
+                                 ": not tried, as it does not answer: ", calls.Trouble())};
 }
 
 PosixFile::PosixFile(Descriptor fd, std::string name, std::string where,
@@ -54,11 +54,11 @@ PosixFile::PosixFile(Descriptor fd, std::string name, std::string where,
       calls_(std::move(calls)) {}
 
 Error PosixFile::Failed(std::string_view call) const {
-  return SystemError(errno, Text(call, " ", name_), where_);
+  return SystemError(errno, StrCat(call, " ", name_), where_);
 }
 
 Error PosixFile::FailedAt(std::string_view call, uint64_t offset_bytes) const {
-  return SystemError(errno, Text(call, " ", name_, " at byte ", offset_bytes), where_);
+  return SystemError(errno, StrCat(call, " ", name_, " at byte ", offset_bytes), where_);
 }
 
 Status PosixFile::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
@@ -100,7 +100,7 @@ void PosixFile::DropWritten(const ByteRange& range) {
 
 Status PosixFile::Read(std::span<std::byte> out, uint64_t offset_bytes, int flags) {
   assert(offset_bytes <= kMaxOffset && out.size() <= kMaxOffset - offset_bytes);
-  if (calls_->stuck()) return NotTried(*calls_, Text("pread ", name_), where_);
+  if (calls_->stuck()) return NotTried(*calls_, StrCat("pread ", name_), where_);
   const Call call(*calls_, kRead);
   while (!out.empty()) {
     const iovec part{out.data(), out.size()};
@@ -119,7 +119,7 @@ Status PosixFile::Read(std::span<std::byte> out, uint64_t offset_bytes, int flag
 
 Status PosixFile::Write(std::span<const std::byte> data, uint64_t offset_bytes, int flags) {
   assert(offset_bytes <= kMaxOffset && data.size() <= kMaxOffset - offset_bytes);
-  if (calls_->stuck()) return NotTried(*calls_, Text("pwrite ", name_), where_);
+  if (calls_->stuck()) return NotTried(*calls_, StrCat("pwrite ", name_), where_);
   const Call call(*calls_, kWrite);
   const size_t most = flags == 0 ? kLargestCachedWrite : data.size();
   while (!data.empty()) {
@@ -181,13 +181,13 @@ Status PosixFile::SyncData() {
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
   if (info.st_nlink != 0) return OkStatus();
-  return Error{Errc::kIo, Text("fdatasync ", name_, " on node directory ", where_,
-                               ": the file was removed under the daemon; writes to it are "
-                               "lost")};
+  return Error{Errc::kIo, StrCat("fdatasync ", name_, " on node directory ", where_,
+                                 ": the file was removed under the daemon; writes to it are "
+                                 "lost")};
 }
 
 Status PosixFile::Punch(const ByteRange& range) {
-  VOLFS_ASSIGN(const uint64_t size_bytes, Size());
+  ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());
   if (range.offset_bytes >= size_bytes || range.length_bytes == 0) return OkStatus();
   const Call call(*calls_, kFree);
   // Clipped not to the size, but to the end of its block (at most 64 KiB on Linux): of a block that
@@ -212,7 +212,7 @@ Status PosixFile::WriteZeros(const ByteRange& range) {
   uint64_t at = range.offset_bytes;
   while (at < range.end()) {
     const uint64_t piece = std::min<uint64_t>(kZeros.size(), range.end() - at);
-    VOLFS_TRY(WriteAt(std::span(kZeros).first(piece), at));
+    RETURN_IF_ERROR(WriteAt(std::span(kZeros).first(piece), at));
     at += piece;
   }
   return OkStatus();
@@ -243,7 +243,7 @@ Result<NodeFile::State> PosixFile::Look() {
 }
 
 Result<uint64_t> PosixFile::AllocatedBytes() {
-  if (calls_->stuck()) return NotTried(*calls_, Text("fstat ", name_), where_);
+  if (calls_->stuck()) return NotTried(*calls_, StrCat("fstat ", name_), where_);
   const Call call(*calls_, kLook);
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
@@ -253,25 +253,25 @@ Result<uint64_t> PosixFile::AllocatedBytes() {
 // The file's own position is moved by lseek, which harms nobody: all I/O names its offset.
 Result<std::optional<uint64_t>> PosixFile::FirstData(uint64_t offset_bytes) {
   if (offset_bytes > kMaxOffset) return std::optional<uint64_t>();
-  if (calls_->stuck()) return NotTried(*calls_, Text("lseek ", name_), where_);
+  if (calls_->stuck()) return NotTried(*calls_, StrCat("lseek ", name_), where_);
   const Call call(*calls_, kLook);
   const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset_bytes), SEEK_DATA);
   if (data >= 0) return std::optional(static_cast<uint64_t>(data));
   if (errno == ENXIO) return std::optional<uint64_t>();
   if (errno != EINVAL && errno != EOPNOTSUPP) return FailedAt("lseek(SEEK_DATA)", offset_bytes);
-  VOLFS_ASSIGN(const uint64_t size_bytes, Size());  // it cannot tell: all is data
+  ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());  // it cannot tell: all is data
   return offset_bytes < size_bytes ? std::optional(offset_bytes) : std::nullopt;
 }
 
 Result<std::optional<ByteRange>> PosixFile::NextData(uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const std::optional<uint64_t> data, FirstData(offset_bytes));
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> data, FirstData(offset_bytes));
   if (!data) return std::optional<ByteRange>();
   const Call call(*calls_, kLook);
   const off_t hole = ::lseek(fd_.get(), static_cast<off_t>(*data), SEEK_HOLE);
   // ENXIO: the file was made shorter meanwhile.
   if (hole < 0 && errno == ENXIO) return std::optional<ByteRange>();
   if (hole < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {
-    VOLFS_ASSIGN(const uint64_t size_bytes, Size());
+    ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());
     if (*data >= size_bytes) return std::optional<ByteRange>();
     return std::optional<ByteRange>(ByteRange{*data, size_bytes - *data});
   }

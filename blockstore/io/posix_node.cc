@@ -24,7 +24,7 @@
 #include <optional>
 #include <system_error>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_file.h"
 
 namespace volfs {
@@ -36,8 +36,8 @@ using Call = NodeCalls::Call;
 using enum NodeCalls::Kind;
 
 Error NotAPlainFile(std::string_view name, std::string_view where, std::string_view found) {
-  return Error{Errc::kCorrupt, Text("open ", name, " on node directory ", where, ": it is ", found,
-                                    ", not a plain file with one name")};
+  return Error{Errc::kCorrupt, StrCat("open ", name, " on node directory ", where, ": it is ",
+                                      found, ", not a plain file with one name")};
 }
 
 // openat2 has no wrapper in glibc.
@@ -98,7 +98,7 @@ std::string NameOfFilesystem(int root) {
   }
   struct stat info {};
   if (::fstat(root, &info) != 0) return "";
-  return Text(major(info.st_dev), ":", minor(info.st_dev));
+  return StrCat(major(info.st_dev), ":", minor(info.st_dev));
 }
 
 class PosixNode final : public NodeDirectory {
@@ -156,7 +156,7 @@ class PosixNode final : public NodeDirectory {
 };
 
 Error PosixNode::Gone(const std::string& why) const {
-  return Error{Errc::kIo, Text("node directory ", display_path_, " is gone: ", why)};
+  return Error{Errc::kIo, StrCat("node directory ", display_path_, " is gone: ", why)};
 }
 
 Result<std::optional<Identity>> PosixNode::LookAt(const char* name) const {
@@ -165,9 +165,9 @@ Result<std::optional<Identity>> PosixNode::LookAt(const char* name) const {
                                    : ::fstatat(root_.get(), name, &info, AT_SYMLINK_NOFOLLOW);
   if (done == 0) return std::optional(Identity{info.st_dev, info.st_ino});
   if (TellsNothing(errno)) return std::optional<Identity>();
-  const std::string what = name == nullptr ? "its path" : Text("its ", name);
+  const std::string what = name == nullptr ? "its path" : StrCat("its ", name);
   const std::string reason = std::error_code(errno, std::generic_category()).message();
-  return Gone(Text(what, " was removed or moved away, or its filesystem failed (", reason, ")"));
+  return Gone(StrCat(what, " was removed or moved away, or its filesystem failed (", reason, ")"));
 }
 
 // A file that is not there yet is none that could be missed.
@@ -183,7 +183,7 @@ Result<std::optional<PosixNode::Vital>> PosixNode::FirstLook() const {
   struct stat root {};
   if (::fstat(root_.get(), &root) != 0) return std::optional<Vital>();
   if (vital[0] != Identity{root.st_dev, root.st_ino}) {
-    return Gone(Text("another directory is at ", path_));
+    return Gone(StrCat("another directory is at ", path_));
   }
   return std::optional(vital);
 }
@@ -192,12 +192,12 @@ Status PosixNode::CheckVital(const Vital& vital) const {
   for (size_t i = 0; i < vital.size(); ++i) {
     const char* const name = i == 0 ? nullptr : kVitalNames[i - 1];
     if (vital[i] == Identity{}) continue;
-    VOLFS_ASSIGN(const auto found, LookAt(name));
+    ASSIGN_OR_RETURN(const auto found, LookAt(name));
     if (!found || *found == vital[i]) continue;
-    if (name != nullptr) return Gone(Text("its ", name, " is another file now"));
-    return Gone(Text(path_,
-                     " is another directory now: this one was replaced or moved away, or its "
-                     "filesystem was unmounted or mounted over"));
+    if (name != nullptr) return Gone(StrCat("its ", name, " is another file now"));
+    return Gone(StrCat(path_,
+                       " is another directory now: this one was replaced or moved away, or its "
+                       "filesystem was unmounted or mounted over"));
   }
   return OkStatus();
 }
@@ -212,7 +212,7 @@ Status PosixNode::CheckPresent() {
     vital = vital_;
   }
   if (vital) return CheckVital(*vital);
-  VOLFS_ASSIGN(vital, FirstLook());
+  ASSIGN_OR_RETURN(vital, FirstLook());
   MutexLock lock(vital_mu_);
   vital_ = vital;
   return OkStatus();
@@ -246,10 +246,10 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
       case ENOTDIR:
         return NotAPlainFile(name, display_path_, "below something else");
       default:
-        return SystemError(os_errno, Text("open ", name), display_path_);
+        return SystemError(os_errno, StrCat("open ", name), display_path_);
     }
   }
-  VOLFS_TRY(CheckPlainFile(fd.get(), name));
+  RETURN_IF_ERROR(CheckPlainFile(fd.get(), name));
   if (mode == OpenMode::kCreateNew) {
     NoteChange(name);
     if (name.find('/') == std::string::npos) OverwriteInPlace(fd.get());
@@ -260,11 +260,11 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
 
 Status PosixNode::CheckPlainFile(int fd, const std::string& name) const {
   struct stat info {};
-  if (::fstat(fd, &info) != 0) return SystemError(errno, Text("fstat ", name), display_path_);
+  if (::fstat(fd, &info) != 0) return SystemError(errno, StrCat("fstat ", name), display_path_);
   if (S_ISDIR(info.st_mode)) return NotAPlainFile(name, display_path_, "a directory");
   if (!S_ISREG(info.st_mode)) return NotAPlainFile(name, display_path_, "a fifo, socket or device");
   if (info.st_nlink != 1) {
-    return NotAPlainFile(name, display_path_, Text("a file with ", info.st_nlink, " names"));
+    return NotAPlainFile(name, display_path_, StrCat("a file with ", info.st_nlink, " names"));
   }
   return OkStatus();
 }
@@ -278,12 +278,12 @@ std::pair<int, std::string> PosixNode::Place(const std::string& name) const {
 }
 
 Result<uint64_t> PosixNode::AllocatedBytes(const std::string& name) {
-  if (calls()->stuck()) return NotTried(*calls(), Text("stat ", name), display_path_);
+  if (calls()->stuck()) return NotTried(*calls(), StrCat("stat ", name), display_path_);
   const auto [folder, last] = Place(name);
   const Call call(*calls(), kLook);
   struct stat info {};
   if (::fstatat(folder, last.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-    return SystemError(errno, Text("stat ", name), display_path_);
+    return SystemError(errno, StrCat("stat ", name), display_path_);
   }
   return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
 }
@@ -293,7 +293,7 @@ Status PosixNode::Remove(const std::string& name) {
   const auto [folder, last] = Place(name);
   const Call call(*calls(), kFree);
   if (::unlinkat(folder, last.c_str(), 0) != 0) {
-    return SystemError(errno, Text("unlink ", name), display_path_);
+    return SystemError(errno, StrCat("unlink ", name), display_path_);
   }
   NoteChange(name);
   return OkStatus();
@@ -405,17 +405,17 @@ Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path, No
   if (root.get() < 0) return SystemError(errno, "open", path);
   // Asked of the descriptor, so that both are the same directory whoever renames what meanwhile.
   std::array<char, PATH_MAX> absolute{};
-  const std::string link = Text("/proc/self/fd/", root.get());
+  const std::string link = StrCat("/proc/self/fd/", root.get());
   const ssize_t length = ::readlink(link.c_str(), absolute.data(), absolute.size());
   if (length <= 0 || absolute[0] != '/' || static_cast<size_t>(length) == absolute.size()) {
     if (length >= 0) errno = ENAMETOOLONG;
     return SystemError(errno, "find the absolute path", path);
   }
-  VOLFS_ASSIGN(Descriptor layers, OpenLayers(root.get(), path, access));
+  ASSIGN_OR_RETURN(Descriptor layers, OpenLayers(root.get(), path, access));
   auto node = std::make_unique<PosixNode>(std::move(root), std::move(layers), path,
                                           std::string(absolute.data(), static_cast<size_t>(length)),
                                           access);
-  VOLFS_TRY(node->Space());  // so that there is an answer when it hangs
+  RETURN_IF_ERROR(node->Space());  // so that there is an answer when it hangs
   return std::unique_ptr<NodeDirectory>(std::move(node));
 }
 
@@ -427,22 +427,22 @@ Status CheckFile(int root, const std::string& name, const std::string& path, Tru
   struct stat info {};
   if (::fstatat(root, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return OkStatus();
-    return SystemError(errno, Text("stat ", name), path);
+    return SystemError(errno, StrCat("stat ", name), path);
   }
   const bool itself = name == ".";
-  const std::string file = itself ? path : Text(path, "/", name);
+  const std::string file = itself ? path : StrCat(path, "/", name);
   if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
     return Error{Errc::kDenied,
-                 Text("node directory ", path, ": ", itself ? "it" : name, " belongs to user ",
-                      info.st_uid, ", who is neither root nor the user who mounts (", ::geteuid(),
-                      ") and could exchange every volume on it; if its contents can be trusted, "
-                      "run `chown -R ",
-                      ::geteuid(), " ", path, "` first")};
+                 StrCat("node directory ", path, ": ", itself ? "it" : name, " belongs to user ",
+                        info.st_uid, ", who is neither root nor the user who mounts (", ::geteuid(),
+                        ") and could exchange every volume on it; if its contents can be trusted, "
+                        "run `chown -R ",
+                        ::geteuid(), " ", path, "` first")};
   }
   const bool open = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && !S_ISLNK(info.st_mode);
   if (!open || trust == Trust::kOwner) return OkStatus();
-  return Error{Errc::kDenied, Text("node directory ", path, ": group or others may write ",
-                                   itself ? "it" : name, "; run `chmod go-w ", file, "` first")};
+  return Error{Errc::kDenied, StrCat("node directory ", path, ": group or others may write ",
+                                     itself ? "it" : name, "; run `chmod go-w ", file, "` first")};
 }
 
 Status CheckFiles(const std::string& path, Trust trust) {
@@ -450,7 +450,7 @@ Status CheckFiles(const std::string& path, Trust trust) {
       Retry([&] { return ::open(path.c_str(), O_DIRECTORY | O_PATH | O_CLOEXEC); })));
   if (!root.ok()) return SystemError(errno, "open", path);
   for (const char* name : {".", kLayersDirectory, "catalog.db", "catalog.db-wal"}) {
-    VOLFS_TRY(CheckFile(root.get(), name, path, trust));
+    RETURN_IF_ERROR(CheckFile(root.get(), name, path, trust));
   }
   return OkStatus();
 }

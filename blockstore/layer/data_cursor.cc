@@ -14,9 +14,9 @@ bool DataCursor::Knows(const Layer& layer, uint64_t offset_bytes) const {
 Result<std::optional<ByteRange>> DataCursor::NextData(Layer& layer, uint64_t offset_bytes) {
   if (!Knows(layer, offset_bytes)) {
     if (wanted_ == Wanted::kRange) {
-      VOLFS_ASSIGN(data_, layer.NextData(offset_bytes));
+      ASSIGN_OR_RETURN(data_, layer.NextData(offset_bytes));
     } else {
-      VOLFS_ASSIGN(const std::optional<uint64_t> start, layer.FirstData(offset_bytes));
+      ASSIGN_OR_RETURN(const std::optional<uint64_t> start, layer.FirstData(offset_bytes));
       data_ = start ? std::optional(ByteRange{*start, 1}) : std::nullopt;
     }
     layer_ = layer.id();

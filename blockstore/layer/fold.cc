@@ -5,6 +5,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/base/zeros.h"
 #include "blockstore/node/node.h"
 
@@ -22,7 +23,7 @@ constexpr uint64_t kSliceFreedBytes = uint64_t{1} << 30;
 Status Fold::Find() {
   parts_.clear();
   next_ = 0;
-  VOLFS_TRY(direction_ == Direction::kDown ? FindDown() : FindUp());
+  RETURN_IF_ERROR(direction_ == Direction::kDown ? FindDown() : FindUp());
   if (found_any()) at_ = parts_.front().first;
   return OkStatus();
 }
@@ -50,7 +51,7 @@ Status Fold::FindDown() {
 
 Status Fold::FindUp() {
   const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
-  VOLFS_ASSIGN(const std::optional<uint64_t> data, under_->FirstData(0));
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> data, under_->FirstData(0));
   if (!data || *data >= end_bytes) return OkStatus();
   const uint64_t first = *data / block_size_;
   AddChunks({first, BlocksFor(end_bytes, block_size_) - first});
@@ -60,11 +61,11 @@ Status Fold::FindUp() {
 Status Fold::Copy(uint64_t most_bytes) {
   slice_ = {};
   freed_bytes_ = 0;
-  if (direction_ == Direction::kDown && !level_) VOLFS_TRY(Level());
+  if (direction_ == Direction::kDown && !level_) RETURN_IF_ERROR(Level());
   const bool all = most_bytes == UINT64_MAX;
   for (uint64_t steps = 0; found_any() && !Full(most_bytes); ++steps) {
     if (steps == kSliceSteps && !all) break;
-    VOLFS_TRY(direction_ == Direction::kDown ? MoveDown(most_bytes) : MoveUp(most_bytes));
+    RETURN_IF_ERROR(direction_ == Direction::kDown ? MoveDown(most_bytes) : MoveUp(most_bytes));
     PassPart();
   }
   return Sabotaged(Sabotage::kFoldUnsynced) ? OkStatus() : to()->SyncFile();
@@ -96,10 +97,10 @@ void Fold::Abandon() {
 Status Fold::Level() {
   if (found_any() && !under_->record().has_file) {
     // By itself: if the slice comes to nothing, its file is known all the same.
-    VOLFS_TRY(under_->CreateFile());
-    VOLFS_TRY(under_->SyncFile());
+    RETURN_IF_ERROR(under_->CreateFile());
+    RETURN_IF_ERROR(under_->SyncFile());
     const LayerRecord made = under_->record();
-    VOLFS_TRY(under_->node()->catalog().Commit({PutLayer{made}}));
+    RETURN_IF_ERROR(under_->node()->catalog().Commit({PutLayer{made}}));
     under_->Committed(made);
   }
   const LayerRecord over = over_->record();
@@ -109,12 +110,12 @@ Status Fold::Level() {
   const uint64_t old_end = BlocksFor(under.size_bytes, block_size_);
   if (!Sabotaged(Sabotage::kFoldTail)) {
     if (old_end > shown) {
-      VOLFS_TRY(under_->Punch({shown * block_size_, (old_end - shown) * block_size_}));
+      RETURN_IF_ERROR(under_->Punch({shown * block_size_, (old_end - shown) * block_size_}));
     }
     if (end > shown) tail_.Set({shown, end - shown}, BlockState::kZero);
   }
   if (old_end > end) tail_.Set({end, old_end - end}, BlockState::kAbsent);
-  if (over.size_bytes > under.size_bytes) VOLFS_TRY(under_->SetSize(over.size_bytes));
+  if (over.size_bytes > under.size_bytes) RETURN_IF_ERROR(under_->SetSize(over.size_bytes));
   level_ = true;
   return OkStatus();
 }
@@ -128,8 +129,8 @@ Status Fold::MoveDown(uint64_t most_bytes) {
   }
   const uint64_t chunk = at_ / kChunk;
   uint64_t alike = 1;
-  VOLFS_ASSIGN(const PresenceChunk has,
-               over_->node()->catalog().LoadChunk(over_->id(), chunk, &alike));
+  ASSIGN_OR_RETURN(const PresenceChunk has,
+                   over_->node()->catalog().LoadChunk(over_->id(), chunk, &alike));
   BlockState uniform{};
   if (has.IsUniform(&uniform) && uniform == BlockState::kZero) {
     // What was discarded is one row, however large it is.
@@ -141,7 +142,7 @@ Status Fold::MoveDown(uint64_t most_bytes) {
   has.ForEachRun(chunk * kChunk, [&](const PresenceRun& run) {
     if (done.ok() && !Full(most_bytes)) done = MoveRun(run, end, most_bytes);
   });
-  VOLFS_TRY(done);
+  RETURN_IF_ERROR(done);
   if (!Full(most_bytes)) at_ = (chunk + 1) * kChunk;
   return OkStatus();
 }
@@ -155,7 +156,7 @@ Status Fold::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) 
   for (at_ = first; at_ < last && !Full(most_bytes);) {
     const BlockRange blocks = Clip({at_, last - at_}, most_bytes);
     at_ = blocks.end();
-    VOLFS_TRY(CopyRun(blocks));
+    RETURN_IF_ERROR(CopyRun(blocks));
   }
   return OkStatus();
 }
@@ -163,7 +164,7 @@ Status Fold::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) 
 Status Fold::MoveUp(uint64_t most_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
-  VOLFS_ASSIGN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
+  ASSIGN_OR_RETURN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
   if (!data || data->offset_bytes >= end_bytes) {
     at_ = parts_[next_].end();
     return OkStatus();
@@ -171,8 +172,8 @@ Status Fold::MoveUp(uint64_t most_bytes) {
   at_ = std::max(at_, data->offset_bytes / block_size_);
   const uint64_t chunk = at_ / kChunk;
   const uint64_t end = std::min((chunk + 1) * kChunk, BlocksFor(end_bytes, block_size_));
-  VOLFS_ASSIGN(const PresenceChunk has, over_->node()->catalog().LoadChunk(over_->id(), chunk));
-  VOLFS_TRY(MoveShown(has, end, most_bytes));
+  ASSIGN_OR_RETURN(const PresenceChunk has, over_->node()->catalog().LoadChunk(over_->id(), chunk));
+  RETURN_IF_ERROR(MoveShown(has, end, most_bytes));
   if (at_ == end) at_ = (chunk + 1) * kChunk;
   return OkStatus();
 }
@@ -182,7 +183,8 @@ Status Fold::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_byt
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t base = at_ / kChunk * kChunk;
   while (at_ < end && !Full(most_bytes)) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data,
+                     data_.NextData(*under_, at_ * block_size_));
     at_ = std::min(end, data ? std::max(at_, data->offset_bytes / block_size_) : end);
     const uint64_t stop = data ? std::min(end, BlocksFor(data->end(), block_size_)) : end;
     while (at_ < stop && !Full(most_bytes)) {
@@ -192,7 +194,7 @@ Status Fold::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_byt
       const BlockRange run{at_, last - at_};
       const BlockRange blocks = hidden ? run : Clip(run, most_bytes);
       at_ = blocks.end();
-      if (!hidden) VOLFS_TRY(CopyRun(blocks));
+      if (!hidden) RETURN_IF_ERROR(CopyRun(blocks));
     }
   }
   return OkStatus();
@@ -209,12 +211,12 @@ Status Fold::Hide(const BlockRange& zeros) {
   static_assert(Layer::kPunchBytes >= PresenceChunk::kChunkBlocks * kDefaultBlockSize);
   at_ = zeros.end();
   if (Sabotaged(Sabotage::kFoldForgetsZeros)) return OkStatus();
-  VOLFS_ASSIGN(const std::optional<ByteRange> data,
-               covered_.NextData(*under_, zeros.first * block_size_));
+  ASSIGN_OR_RETURN(const std::optional<ByteRange> data,
+                   covered_.NextData(*under_, zeros.first * block_size_));
   if (data && data->offset_bytes < zeros.end() * block_size_) {
     const uint64_t first = std::max(zeros.first, data->offset_bytes / block_size_);
     at_ = std::min(zeros.end(), first + Layer::kPunchBytes / block_size_);
-    VOLFS_TRY(under_->Punch({first * block_size_, (at_ - first) * block_size_}));
+    RETURN_IF_ERROR(under_->Punch({first * block_size_, (at_ - first) * block_size_}));
     freed_bytes_ += (at_ - first) * block_size_;
   }
   Note({zeros.first, at_ - zeros.first}, BlockState::kZero);
@@ -237,14 +239,14 @@ Status Fold::CopyRun(const BlockRange& run) {
     const uint64_t offset_bytes = piece.first * block_size_;
     const std::span<std::byte> bytes(buffer_.data(),
                                      std::min(piece.count * block_size_, to_bytes - offset_bytes));
-    VOLFS_TRY(from()->ReadAt(bytes, offset_bytes));
+    RETURN_IF_ERROR(from()->ReadAt(bytes, offset_bytes));
     if (AllZero(bytes)) {
-      VOLFS_TRY(to()->Punch({offset_bytes, piece.count * block_size_}));
+      RETURN_IF_ERROR(to()->Punch({offset_bytes, piece.count * block_size_}));
       Note(piece, BlockState::kZero);
       continue;
     }
     Note(piece, BlockState::kHere);  // before it is written: Abandon frees what an error leaves
-    VOLFS_TRY(to()->WriteAt(bytes, offset_bytes));
+    RETURN_IF_ERROR(to()->WriteAt(bytes, offset_bytes));
     slice_.bytes += bytes.size();
   }
   return OkStatus();
@@ -300,7 +302,7 @@ void Fold::Settle() {
   if (direction_ == Direction::kUp) return;
   if (const Status cut = under_->Shrink(UnderAfter()); !cut.ok()) {
     // What is past its size is zeros (Level), and cut off when the file is opened next.
-    LogWarning(Text("a folded layer's file keeps its length: ", cut.error().message));
+    LogWarning(StrCat("a folded layer's file keeps its length: ", cut.error().message));
   }
 }
 

@@ -14,7 +14,7 @@ Result<size_t> ReadExtent(const LayerTable& layers, const Extent& extent, uint32
   if (extent.layer == LayerRef::kHole) {
     std::memset(part.data(), 0, part.size());
   } else {
-    VOLFS_TRY((layers.Get(extent.layer)->*read)(part, offset_bytes));
+    RETURN_IF_ERROR((layers.Get(extent.layer)->*read)(part, offset_bytes));
   }
   return part.size();
 }
@@ -28,7 +28,7 @@ Result<std::optional<ByteRange>> DataInExtent(const LayerTable& layers, const Ex
   assert(start_bytes < end_bytes);
   Layer* const layer = layers.Get(extent.layer);
   if (!layer->flat()) return std::optional(ByteRange{start_bytes, end_bytes - start_bytes});
-  VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*layer, start_bytes));
+  ASSIGN_OR_RETURN(const std::optional<ByteRange> data, cursor.NextData(*layer, start_bytes));
   if (!data || data->offset_bytes >= end_bytes) return std::optional<ByteRange>();
   const uint64_t first = std::max(data->offset_bytes, start_bytes);
   return std::optional(ByteRange{first, std::min(data->end(), end_bytes) - first});
@@ -50,8 +50,8 @@ Status FrozenImage::Read(std::span<std::byte> out, uint64_t offset_bytes, LayerR
     }
     const auto part = out.first(std::min<uint64_t>(out.size(), size_bytes_ - offset_bytes));
     const Extent extent = map_.Find(offset_bytes / block_size_);
-    VOLFS_ASSIGN(const size_t got,
-                 ReadExtent(layers_, extent, block_size_, part, offset_bytes, read));
+    ASSIGN_OR_RETURN(const size_t got,
+                     ReadExtent(layers_, extent, block_size_, part, offset_bytes, read));
     out = out.subspan(got);
     offset_bytes += got;
   }
@@ -70,8 +70,8 @@ Result<std::optional<ByteRange>> FrozenImage::NextData(uint64_t offset_bytes,
                                                        DataCursor& cursor) const {
   while (offset_bytes < size_bytes_) {
     const Extent extent = map_.Find(offset_bytes / block_size_);
-    VOLFS_ASSIGN(std::optional<ByteRange> data,
-                 DataInExtent(layers_, extent, block_size_, offset_bytes, cursor));
+    ASSIGN_OR_RETURN(std::optional<ByteRange> data,
+                     DataInExtent(layers_, extent, block_size_, offset_bytes, cursor));
     if (data && data->offset_bytes < size_bytes_) {
       data->length_bytes = std::min(data->end(), size_bytes_) - data->offset_bytes;
       return data;

@@ -4,9 +4,9 @@
 #include <cassert>
 #include <cstring>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/node.h"
 
 namespace volfs {
@@ -47,13 +47,13 @@ LayerRecord Layer::committed() const {
 }
 
 Status Layer::MissingError() const {
-  return Error{Errc::kIo, Text("node ", missing_node_, " ", why_missing_)};
+  return Error{Errc::kIo, StrCat("node ", missing_node_, " ", why_missing_)};
 }
 
 Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
   if (Use open = files_.FindOpen(slot_, what)) return open;
   const AllocationScope scope(Allocations::kWait);  // what is noted here is not noted again
-  VOLFS_ASSIGN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
   if (mode == OpenMode::kCreateNew) {
     if (const Status sized = file->SetSize(record_.size_bytes); !sized.ok()) {
       file.reset();
@@ -63,7 +63,7 @@ Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
     name_durable_ = false;
     record_.has_file = true;
   } else {
-    VOLFS_ASSIGN(const bool cut, CheckSizeLocked(*file));
+    ASSIGN_OR_RETURN(const bool cut, CheckSizeLocked(*file));
     // Else it could be closed before that, or what the last mount wrote, is durable.
     if (cut || unsynced_before_) what = OpenFiles::For::kWrite;
     unsynced_before_ = false;
@@ -77,19 +77,19 @@ Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
 // A file is as long as the last commit said, or longer if a crash came before the commit of a
 // growth: what is past the size was never acknowledged and must not be seen after growing again.
 Result<bool> Layer::CheckSizeLocked(NodeFile& file) {
-  VOLFS_ASSIGN(const uint64_t size, file.Size());
+  ASSIGN_OR_RETURN(const uint64_t size, file.Size());
   if (size == record_.size_bytes) return false;
   if (size > record_.size_bytes && written_elsewhere_) return false;  // who appends is not cut
   // Nobody grows the volume, so what is past its size is never seen.
   if (size > record_.size_bytes && node_->directory().read_only()) return false;
   if (size > record_.size_bytes && Sabotaged(Sabotage::kTailNotCut)) return false;
   if (size > record_.size_bytes) {
-    VOLFS_TRY(file.SetSize(record_.size_bytes));
+    RETURN_IF_ERROR(file.SetSize(record_.size_bytes));
     return true;
   }
-  return Error{Errc::kCorrupt, Text("layer file ", FileName(), " on node ", node_->name(), " has ",
-                                    size, " bytes where the catalog says ", record_.size_bytes,
-                                    "; restore it from a backup")};
+  return Error{Errc::kCorrupt, StrCat("layer file ", FileName(), " on node ", node_->name(),
+                                      " has ", size, " bytes where the catalog says ",
+                                      record_.size_bytes, "; restore it from a backup")};
 }
 
 Result<Layer::Use> Layer::FileForRead(OpenFiles::For what) {
@@ -104,8 +104,8 @@ Result<Layer::Use> Layer::FileForRead(OpenFiles::For what) {
 
 Result<Layer::Use> Layer::FileForWrite() {
   if (failed_.load(std::memory_order_acquire)) {
-    return Error{Errc::kReadOnly, Text("layer ", FileName(), " on node ", node_->name(),
-                                       " failed to sync; it is read-only until the next mount")};
+    return Error{Errc::kReadOnly, StrCat("layer ", FileName(), " on node ", node_->name(),
+                                         " failed to sync; it is read-only until the next mount")};
   }
   if (Use open = slot_.TryUse(OpenFiles::For::kWrite)) return open;
   if (node_ == nullptr) return MissingError().error();
@@ -128,12 +128,12 @@ void Layer::DistrustCache() {
 Status Layer::ForgetCache() {
   MutexLock lock(mu_);
   if (!distrust_cache_ || !record_.has_file) return OkStatus();
-  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadWrite));
+  ASSIGN_OR_RETURN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadWrite));
   // One that is too short is an error of who reads it.
-  VOLFS_ASSIGN(const uint64_t size, file->Size());
+  ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   if (size > record_.size_bytes && !written_elsewhere_ && !Sabotaged(Sabotage::kTailNotCut)) {
-    VOLFS_TRY(file->SetSize(record_.size_bytes));
-    VOLFS_TRY(file->SyncData());
+    RETURN_IF_ERROR(file->SetSize(record_.size_bytes));
+    RETURN_IF_ERROR(file->SyncData());
   }
   file->DropCache({0, record_.size_bytes});
   distrust_cache_ = false;
@@ -141,79 +141,79 @@ Status Layer::ForgetCache() {
 }
 
 Status Layer::CreateFile() {
-  VOLFS_TRY(FileForWrite());
+  RETURN_IF_ERROR(FileForWrite());
   return OkStatus();
 }
 
 Status Layer::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const Use file, FileForRead());
+  ASSIGN_OR_RETURN(const Use file, FileForRead());
   if (file) return file->ReadAt(out, offset_bytes);
   std::memset(out.data(), 0, out.size());
   return OkStatus();
 }
 
 Status Layer::ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const Use file, FileForRead());
+  ASSIGN_OR_RETURN(const Use file, FileForRead());
   if (file) return file->ReadOnce(out, offset_bytes);
   std::memset(out.data(), 0, out.size());
   return OkStatus();
 }
 
 Status Layer::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const Use file, FileForWrite());
+  ASSIGN_OR_RETURN(const Use file, FileForWrite());
   return file->WriteAt(data, offset_bytes);
 }
 
 Status Layer::WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const Use file, FileForWrite());
+  ASSIGN_OR_RETURN(const Use file, FileForWrite());
   return file->WriteOnce(data, offset_bytes);
 }
 
 Status Layer::ReadBack(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const Use file, FileForWrite());
+  ASSIGN_OR_RETURN(const Use file, FileForWrite());
   file->DropCache({offset_bytes, out.size()});
   return file->ReadOnce(out, offset_bytes);
 }
 
 // What has no file reads as zeros: the caller's copying finds that out.
 Result<bool> Layer::ShareFrom(Layer& source, const ByteRange& range) {
-  VOLFS_ASSIGN(const Use from, source.FileForRead());
+  ASSIGN_OR_RETURN(const Use from, source.FileForRead());
   if (!from) return false;
-  VOLFS_ASSIGN(const Use file, FileForWrite());
+  ASSIGN_OR_RETURN(const Use file, FileForWrite());
   return file->ShareFrom(*from, range);
 }
 
 Result<bool> Layer::CloneFrom(Layer& source) {
-  VOLFS_ASSIGN(const Use from, source.FileForRead());
+  ASSIGN_OR_RETURN(const Use from, source.FileForRead());
   if (!from) return false;
-  VOLFS_ASSIGN(const Use file, FileForWrite());
+  ASSIGN_OR_RETURN(const Use file, FileForWrite());
   return file->CloneFrom(*from);
 }
 
 Status Layer::Punch(const ByteRange& range) {
-  VOLFS_ASSIGN(const Use file, FileForRead(OpenFiles::For::kWrite));
+  ASSIGN_OR_RETURN(const Use file, FileForRead(OpenFiles::For::kWrite));
   if (!file) return OkStatus();
   uint64_t at = range.offset_bytes;
   while (range.end() - at > kPunchBytes) {
-    VOLFS_ASSIGN(const std::optional<uint64_t> data, file->FirstData(at));
+    ASSIGN_OR_RETURN(const std::optional<uint64_t> data, file->FirstData(at));
     if (!data || *data >= range.end()) return OkStatus();
     at = *data;
     if (range.end() - at <= kPunchBytes) break;
     const uint64_t next = (at / kPunchBytes + 1) * kPunchBytes;
-    VOLFS_TRY(file->Punch({at, next - at}));
+    RETURN_IF_ERROR(file->Punch({at, next - at}));
     at = next;
   }
   return file->Punch({at, range.end() - at});
 }
 
 Result<std::optional<ByteRange>> Layer::NextData(uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const Use file, FileForRead());
+  ASSIGN_OR_RETURN(const Use file, FileForRead());
   if (!file) return std::optional<ByteRange>();
   return file->NextData(offset_bytes);
 }
 
 Result<std::optional<uint64_t>> Layer::FirstData(uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const Use file, FileForRead());
+  ASSIGN_OR_RETURN(const Use file, FileForRead());
   if (!file) return std::optional<uint64_t>();
   return file->FirstData(offset_bytes);
 }
@@ -228,7 +228,7 @@ Result<uint64_t> Layer::AllocatedBytes() {
     if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
       return open->AllocatedBytes();
     }
-    VOLFS_ASSIGN(const uint64_t bytes, node_->directory().AllocatedBytes(FileName()));
+    ASSIGN_OR_RETURN(const uint64_t bytes, node_->directory().AllocatedBytes(FileName()));
     allocated_bytes_ = bytes;
   }
   return *allocated_bytes_;
@@ -236,7 +236,7 @@ Result<uint64_t> Layer::AllocatedBytes() {
 
 Result<Layer::Lent> Layer::Lend(OpenFiles::For what) {
   const bool writes = what == OpenFiles::For::kWrite;
-  VOLFS_ASSIGN(Use file, writes ? FileForWrite() : FileForRead());
+  ASSIGN_OR_RETURN(Use file, writes ? FileForWrite() : FileForRead());
   if (!file) return Lent{};
   Descriptor descriptor = file->Duplicate();
   return Lent{std::move(descriptor), std::move(file)};
@@ -247,10 +247,10 @@ Result<NodeFile::State> Layer::AdoptFile() {
   MutexLock lock(mu_);
   NodeFile::State state;
   if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
-    VOLFS_ASSIGN(state, open->Look());
+    ASSIGN_OR_RETURN(state, open->Look());
   } else {  // not OpenLocked, which cuts what is too long
-    VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
-    VOLFS_ASSIGN(state, file->Look());
+    ASSIGN_OR_RETURN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+    ASSIGN_OR_RETURN(state, file->Look());
   }
   record_.size_bytes = std::max(record_.size_bytes, state.size_bytes);
   return state;
@@ -258,7 +258,7 @@ Result<NodeFile::State> Layer::AdoptFile() {
 
 Result<bool> Layer::WrittenElsewhere() {
   MutexLock lock(mu_);
-  VOLFS_ASSIGN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
+  ASSIGN_OR_RETURN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
   written_elsewhere_ = file->WrittenElsewhere();
   return written_elsewhere_;
 }
@@ -272,8 +272,8 @@ Status Layer::SetSize(uint64_t size_bytes) {
   files_.MakeRoom(*node_);
   MutexLock lock(mu_);
   if (record_.has_file) {
-    VOLFS_ASSIGN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
-    VOLFS_TRY(file->SetSize(size_bytes));
+    ASSIGN_OR_RETURN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
+    RETURN_IF_ERROR(file->SetSize(size_bytes));
   }
   record_.size_bytes = size_bytes;
   return OkStatus();
@@ -285,7 +285,7 @@ Status Layer::Shrink(const LayerRecord& committed) {
   assert(committed.id == id_ && committed.size_bytes <= record_.size_bytes);
   record_ = committed_ = committed;
   if (!record_.has_file) return OkStatus();
-  VOLFS_ASSIGN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
+  ASSIGN_OR_RETURN(const Use file, OpenLocked(OpenMode::kReadWrite, OpenFiles::For::kWrite));
   return file->SetSize(record_.size_bytes);
 }
 

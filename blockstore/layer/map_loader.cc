@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/node.h"
 
 namespace volfs {
@@ -19,9 +19,10 @@ Result<std::vector<Layer*>> LayerChain(const LayerTable& layers, Layer* top) {
     Layer* const lost = last->lost_parent();
     Layer* const parent = lost != nullptr ? lost : layers.Find(record.parent);
     if (parent == nullptr || !seen.insert(parent).second) {
-      return Error{Errc::kCorrupt, Text("the catalog of node ", last->node()->name(), " says that ",
-                                        last->FileName(),
-                                        " lies over a layer that does not exist, or over itself")};
+      return Error{
+          Errc::kCorrupt,
+          StrCat("the catalog of node ", last->node()->name(), " says that ", last->FileName(),
+                 " lies over a layer that does not exist, or over itself")};
     }
     chain.push_back(parent);
   }
@@ -29,11 +30,11 @@ Result<std::vector<Layer*>> LayerChain(const LayerTable& layers, Layer* top) {
 
 Result<uint64_t> ChainBytes(const LayerTable& layers, Layer* top, uint64_t size_bytes,
                             uint32_t block_size) {
-  VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers, top));
+  ASSIGN_OR_RETURN(const std::vector<Layer*> chain, LayerChain(layers, top));
   uint64_t total = 0;
   for (Layer* const layer : chain) {
     if (layer->node() == nullptr) continue;
-    VOLFS_ASSIGN(const uint64_t bytes, layer->AllocatedBytes());
+    ASSIGN_OR_RETURN(const uint64_t bytes, layer->AllocatedBytes());
     total += bytes;
   }
   if (chain.size() == 1) return total;
@@ -53,9 +54,10 @@ Status AddPresence(Layer* layer, ExtentMap& map) {
     map.Assign({run.first, run.count}, here ? layer->ref() : LayerRef::kHole);
   });
   if (done.ok() && end > map.size()) {
-    done = Error{Errc::kCorrupt, Text("the catalog of node ", layer->node()->name(), " says that ",
-                                      layer->FileName(), ", which has ", map.size(),
-                                      " blocks, has a presence of blocks up to ", end)};
+    done =
+        Error{Errc::kCorrupt, StrCat("the catalog of node ", layer->node()->name(), " says that ",
+                                     layer->FileName(), ", which has ", map.size(),
+                                     " blocks, has a presence of blocks up to ", end)};
   }
   if (!done.ok() && done.error().code == Errc::kCorrupt) {
     layer->node()->Distrust(done.error().message);
@@ -66,7 +68,7 @@ Status AddPresence(Layer* layer, ExtentMap& map) {
 }  // namespace
 
 Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_size) {
-  VOLFS_ASSIGN(const std::vector<Layer*> chain, LayerChain(layers, top));
+  ASSIGN_OR_RETURN(const std::vector<Layer*> chain, LayerChain(layers, top));
   ExtentMap map;
   for (size_t i = chain.size(); i-- > 0;) {
     Layer* const layer = chain[i];
@@ -85,7 +87,7 @@ Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_s
       map.Assign({0, map.size()}, layer->ref());
       continue;
     }
-    VOLFS_TRY(AddPresence(layer, map));
+    RETURN_IF_ERROR(AddPresence(layer, map));
   }
   return map;
 }

@@ -7,6 +7,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/catalog.h"
 #include "blockstore/layer/data_cursor.h"
 #include "blockstore/map/presence.h"
@@ -187,7 +188,7 @@ Result<uint64_t> Reclaimer::ExclusiveBytes(Layer* top) const {
     const bool others = std::any_of(place.children.begin(), place.children.end(),
                                     [above](const Layer* child) { return child != above; });
     if (place.points > (layer == top ? 1 : 0) || others) break;
-    VOLFS_ASSIGN(const uint64_t own, layer->AllocatedBytes());
+    ASSIGN_OR_RETURN(const uint64_t own, layer->AllocatedBytes());
     bytes += own;
     above = layer;
     const Id parent = layer->record().parent;
@@ -206,7 +207,7 @@ Status Reclaimer::ReclaimAll() {
   }
   // Not in the order of the table, which is that of addresses: two runs shall do the same.
   std::sort(pointless.begin(), pointless.end());
-  for (const Id id : pointless) VOLFS_TRY(Reclaim(id));
+  for (const Id id : pointless) RETURN_IF_ERROR(Reclaim(id));
   return OkStatus();
 }
 
@@ -228,7 +229,7 @@ Status Reclaimer::Reclaim(Id id) {
   return AloneWith(id, [&](Layer* layer) -> Status {
     Plan plan;
     plan.node = layer->node();
-    VOLFS_TRY(MakePlan(layer, plan));
+    RETURN_IF_ERROR(MakePlan(layer, plan));
     return Carry(plan);
   });
 }
@@ -246,7 +247,7 @@ Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
       plan.dead.push_back(layer);
       plan.change.emplace_back(DeleteLayer{layer->id()});
     } else {
-      VOLFS_TRY(PlanHidden(layer, plan));
+      RETURN_IF_ERROR(PlanHidden(layer, plan));
     }
     const Id parent = layer->record().parent;
     layer = parent == kNoId ? nullptr : layers_.Find(parent);
@@ -265,7 +266,7 @@ Status ForEachOwn(Layer* layer, uint32_t block_size,
     });
   }
   for (uint64_t at = 0;;) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, layer->NextData(at));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, layer->NextData(at));
     if (!data) return OkStatus();
     const uint64_t first = data->offset_bytes / block_size;
     visit({first, BlocksFor(data->end(), block_size) - first});
@@ -323,7 +324,8 @@ Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step
   for (const Step& step : order) {
     PresenceChunk all(BlockState::kZero);
     for (Layer* child : step.children) {
-      VOLFS_ASSIGN(PresenceChunk covered, child->node()->catalog().LoadChunk(child->id(), chunk));
+      ASSIGN_OR_RETURN(PresenceChunk covered,
+                       child->node()->catalog().LoadChunk(child->id(), chunk));
       // It shows nothing past parent_bytes, which falls after its commit (Volume::Shrink) and
       // rises before it (ShowThrough).
       const uint64_t shown = BlocksFor(child->record().parent_bytes, block_size_);
@@ -343,18 +345,18 @@ Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step
 Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
   const std::vector<Step> order = StepsOver(layer, plan);
   std::vector<BlockRange> chunks;
-  VOLFS_TRY(
+  RETURN_IF_ERROR(
       ForEachOwn(layer, block_size_, [&](const BlockRange& run) { AddChunksOf(run, chunks); }));
   Plan::Freed freed{layer, {}};
   for (const BlockRange& range : chunks) {
     for (uint64_t chunk = range.first; chunk < range.end(); ++chunk) {
-      VOLFS_ASSIGN(const PresenceChunk hidden, HiddenIn(chunk, order));
+      ASSIGN_OR_RETURN(const PresenceChunk hidden, HiddenIn(chunk, order));
       hidden.ForEachRun(chunk * PresenceChunk::kChunkBlocks, [&](const PresenceRun& run) {
         AppendRun({run.first, run.count}, freed.blocks);
       });
       if (freed.blocks.size() < kSliceRuns) continue;
       plan.Add(std::exchange(freed, {layer, {}}));
-      VOLFS_TRY(Carry(plan));
+      RETURN_IF_ERROR(Carry(plan));
     }
   }
   plan.Add(std::move(freed));
@@ -391,27 +393,28 @@ void Reclaimer::NotePunched(Id layer) {
 
 Status Reclaimer::PunchGarbageAlone(Layer* layer) {
   // All of it is looked at first: before a row that cannot be right no gap is one for certain.
-  VOLFS_TRY(ForEachOwn(layer, block_size_, [](const BlockRange&) {}));
+  RETURN_IF_ERROR(ForEachOwn(layer, block_size_, [](const BlockRange&) {}));
   // The gaps between what it has, the one after the last included.
   uint64_t gap = 0;
   DataCursor cursor;
   const auto punch_until = [&](uint64_t end) -> Status {
     while (gap < end) {
-      VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*layer, gap * block_size_));
+      ASSIGN_OR_RETURN(const std::optional<ByteRange> data,
+                       cursor.NextData(*layer, gap * block_size_));
       if (!data || data->offset_bytes >= end * block_size_) break;
       const uint64_t first = data->offset_bytes / block_size_;
       const uint64_t last = std::min(BlocksFor(data->end(), block_size_), end);
-      VOLFS_TRY(layer->Punch({first * block_size_, (last - first) * block_size_}));
+      RETURN_IF_ERROR(layer->Punch({first * block_size_, (last - first) * block_size_}));
       gap = last;
     }
     return OkStatus();
   };
   Status done = OkStatus();
-  VOLFS_TRY(ForEachOwn(layer, block_size_, [&](const BlockRange& own) {
+  RETURN_IF_ERROR(ForEachOwn(layer, block_size_, [&](const BlockRange& own) {
     if (done.ok()) done = punch_until(own.first);
     gap = own.end();
   }));
-  VOLFS_TRY(done);
+  RETURN_IF_ERROR(done);
   return punch_until(BlocksFor(layer->record().size_bytes, block_size_));
 }
 
@@ -422,7 +425,7 @@ Status Reclaimer::SyncPunched() {
     punched.swap(punched_);
   }
   for (const Id id : punched) {
-    VOLFS_TRY(AloneWith(id, [](Layer* layer) { return layer->SyncFile(); }));
+    RETURN_IF_ERROR(AloneWith(id, [](Layer* layer) { return layer->SyncFile(); }));
   }
   return OkStatus();
 }
@@ -434,13 +437,13 @@ Status Reclaimer::Carry(Plan& all) {
   all.node = plan.node;
   if (plan.dead.empty() && plan.freed.empty()) return OkStatus();
   if (!plan.change.empty() && !Sabotaged(Sabotage::kFreeBeforeCommit)) {
-    VOLFS_TRY(plan.node->catalog().Commit(std::move(plan.change), Room::kFree));
+    RETURN_IF_ERROR(plan.node->catalog().Commit(std::move(plan.change), Room::kFree));
   }
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) plan.node->epoch().Synchronize();
   for (const Plan::Freed& f : plan.freed) {
     NotePunched(f.layer->id());
     for (const BlockRange& run : f.blocks) {
-      VOLFS_TRY(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
+      RETURN_IF_ERROR(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
     }
   }
   for (Layer* const layer : plan.dead) Discard(layer);
@@ -450,8 +453,8 @@ Status Reclaimer::Carry(Plan& all) {
 void Reclaimer::Discard(Layer* layer) {
   const Id parent = layer->record().parent;
   if (const Status removed = layer->RemoveFile(); !removed.ok()) {
-    LogWarning(Text("the next mount will remove a file that is no longer used: ",
-                    removed.error().message));
+    LogWarning(StrCat("the next mount will remove a file that is no longer used: ",
+                      removed.error().message));
   }
   {
     MutexLock lock(tree_mu_);

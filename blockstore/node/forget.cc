@@ -1,6 +1,5 @@
 #include "blockstore/node/forget.h"
 
-#include "blockstore/base/log.h"
 #include "blockstore/node/lineage.h"
 
 namespace volfs {

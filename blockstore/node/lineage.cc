@@ -6,8 +6,8 @@
 #include <optional>
 #include <string_view>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -49,7 +49,7 @@ size_t LastCommon(const std::vector<MountId>& mounts, const std::vector<MountId>
   return mounts.size();
 }
 
-std::string Times(size_t count) { return count == 1 ? "once" : Text(count, " times"); }
+std::string Times(size_t count) { return count == 1 ? "once" : StrCat(count, " times"); }
 
 }  // namespace
 
@@ -67,9 +67,9 @@ Result<Lineage> ReadLineage(const CatalogContents& contents) {
     const std::optional<std::vector<MountId>> mounts = ParseMounts(value);
     const bool own = key == kOwnKey;
     if (!mounts || (!own && mounts->empty())) {
-      return Error{Errc::kCorrupt,
-                   Text("the catalog of node ", contents.node.name,
-                        " is damaged: table settings, row key=", key, ": it is no list of mounts")};
+      return Error{Errc::kCorrupt, StrCat("the catalog of node ", contents.node.name,
+                                          " is damaged: table settings, row key=", key,
+                                          ": it is no list of mounts")};
     }
     if (own) {
       lineage.mounts = *mounts;
@@ -92,10 +92,10 @@ PutSetting LineageSetting(const Lineage& lineage) {
 PutSetting KnownSetting(const std::string& uuid, const KnownLineage& known) {
   std::vector<MountId> mounts = {known.told};
   mounts.insert(mounts.end(), known.mounts.begin(), known.mounts.end());
-  return {Text(kKnownPrefix, uuid), MountsText(mounts)};
+  return {StrCat(kKnownPrefix, uuid), MountsText(mounts)};
 }
 
-DeleteSetting ForgetKnown(const std::string& uuid) { return {Text(kKnownPrefix, uuid)}; }
+DeleteSetting ForgetKnown(const std::string& uuid) { return {StrCat(kKnownPrefix, uuid)}; }
 
 Kinship Compare(const std::vector<MountId>& mounts, MountId told,
                 const std::vector<MountId>& known) {
@@ -119,33 +119,35 @@ Kinship Compare(const std::vector<MountId>& mounts, MountId told,
 
 std::string KinshipTrouble(const Kinship& kinship, const std::string& node, MountId newest,
                            const std::string& peer, const std::string& last_at) {
-  const std::string accept = newest == 0 ? Text("forget the lost one first (`volfs node forget`)")
-                                         : Text("mount it once with -o accept=", MountText(newest));
-  const std::string other = Text("the one that node ", peer, " knows (last at ", last_at, ")");
+  const std::string accept = newest == 0
+                                 ? StrCat("forget the lost one first (`volfs node forget`)")
+                                 : StrCat("mount it once with -o accept=", MountText(newest));
+  const std::string other = StrCat("the one that node ", peer, " knows (last at ", last_at, ")");
   switch (kinship.kind) {
     case Kinship::Kind::kNewest:
       return "";
     case Kinship::Kind::kOlder:
-      return Text("an older copy of node ", node, ": ", other, " was mounted ",
-                  Times(kinship.mounts_there),
-                  " since, and later writes are not in this one; mount the newest copy. "
-                  "Only if that is lost for good: to go on with this one, ",
-                  accept);
+      return StrCat("an older copy of node ", node, ": ", other, " was mounted ",
+                    Times(kinship.mounts_there),
+                    " since, and later writes are not in this one; mount the newest copy. "
+                    "Only if that is lost for good: to go on with this one, ",
+                    accept);
     case Kinship::Kind::kForked:
-      return Text("one of two copies of node ", node,
-                  " that both went on: since they parted, this "
-                  "one was mounted ",
-                  Times(kinship.mounts_here), ", and ", other, " ", Times(kinship.mounts_there),
-                  " or more; each may have data that the other has not. Look at each alone first. "
-                  "Then mount the other one here; or, to go on with this one and without the "
-                  "data of the other, ",
-                  accept);
+      return StrCat(
+          "one of two copies of node ", node,
+          " that both went on: since they parted, this "
+          "one was mounted ",
+          Times(kinship.mounts_here), ", and ", other, " ", Times(kinship.mounts_there),
+          " or more; each may have data that the other has not. Look at each alone first. "
+          "Then mount the other one here; or, to go on with this one and without the "
+          "data of the other, ",
+          accept);
     case Kinship::Kind::kUnknown:
-      return Text("a copy of node ", node, " that has no mount in common with ", other,
-                  ": one of them was left behind, or both went on, long ago. Look at each alone "
-                  "first. Then mount the other one here; or, to go on with this one and without "
-                  "the data of the other, ",
-                  accept);
+      return StrCat("a copy of node ", node, " that has no mount in common with ", other,
+                    ": one of them was left behind, or both went on, long ago. Look at each alone "
+                    "first. Then mount the other one here; or, to go on with this one and without "
+                    "the data of the other, ",
+                    accept);
   }
   return "";
 }

@@ -6,6 +6,7 @@
 #include "blockstore/base/log.h"
 #include "blockstore/base/runtime.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -46,20 +47,20 @@ Node::Node(std::unique_ptr<NodeDirectory> directory, std::unique_ptr<NodeLock> l
 Status Node::Init(NodeDirectory& directory, NodeRecord record) {
   assert(record.block_size >= 1024 && (record.block_size & (record.block_size - 1)) == 0);
   if (record.uuid.empty()) record.uuid = NewUuid();
-  VOLFS_TRY(Catalog::Create(directory, record));
+  RETURN_IF_ERROR(Catalog::Create(directory, record));
   return OkStatus();
 }
 
 Result<std::unique_ptr<Node>> Node::Open(std::unique_ptr<NodeDirectory> directory,
                                          std::unique_ptr<NodeLock> lock) {
   std::unique_ptr<Node> node(new Node(std::move(directory), std::move(lock)));
-  VOLFS_ASSIGN(node->catalog_, Catalog::Open(*node->directory_));
-  VOLFS_ASSIGN(node->contents_, node->catalog_->Load());
-  VOLFS_ASSIGN(node->lineage_, ReadLineage(node->contents_));
+  ASSIGN_OR_RETURN(node->catalog_, Catalog::Open(*node->directory_));
+  ASSIGN_OR_RETURN(node->contents_, node->catalog_->Load());
+  ASSIGN_OR_RETURN(node->lineage_, ReadLineage(node->contents_));
   DropLineage(node->contents_);
   node->id_ = IdFromUuid(node->uuid());
-  VOLFS_TRY(node->directory_->CheckPresent());
-  VOLFS_ASSIGN(const SpaceInfo space, node->directory_->Space());
+  RETURN_IF_ERROR(node->directory_->CheckPresent());
+  ASSIGN_OR_RETURN(const SpaceInfo space, node->directory_->Space());
   node->was_read_only_ = space.read_only;
   return node;
 }
@@ -78,7 +79,8 @@ Status Node::GrowGeneration() {
   if (!Sabotaged(Sabotage::kSameMount) || grown.mounts.empty())
     grown.mounts.push_back(NewMountId());
   KeepLast(grown.mounts, Lineage::kKept);
-  VOLFS_TRY(catalog_->Commit({PutNode{record}, LineageSetting(grown), NoteLineage{}}, Room::kFree));
+  RETURN_IF_ERROR(
+      catalog_->Commit({PutNode{record}, LineageSetting(grown), NoteLineage{}}, Room::kFree));
   contents_.node = record;
   lineage_ = std::move(grown);
   return OkStatus();
@@ -101,22 +103,23 @@ Status Node::CheckAnswers() const {
   const NodeCalls& calls = *directory_->calls();
   if (!calls.stuck()) return OkStatus();
   return Error{Errc::kNodeDown,
-               Text("node ", name(), " (", path(), ") does not answer: ", calls.Trouble(),
-                    "; its volumes can be used again when it has")};
+               StrCat("node ", name(), " (", path(), ") does not answer: ", calls.Trouble(),
+                      "; its volumes can be used again when it has")};
 }
 
 Status Node::CheckChanges() const {
   if (!catalog_->read_only()) return OkStatus();
-  return Error{Errc::kReadOnly,
-               directory_->read_only()
-                   ? Text("node ", name(), " (", path(),
-                          ") is mounted for reading only; mount it without `ro` to change anything")
-                   : Text("node ", name(), " (", path(),
-                          ") has a feature with which this volfs may only read it")};
+  return Error{
+      Errc::kReadOnly,
+      directory_->read_only()
+          ? StrCat("node ", name(), " (", path(),
+                   ") is mounted for reading only; mount it without `ro` to change anything")
+          : StrCat("node ", name(), " (", path(),
+                   ") has a feature with which this volfs may only read it")};
 }
 
 Result<SpaceInfo> Node::Space() {
-  VOLFS_ASSIGN(SpaceInfo space, directory_->Space());
+  ASSIGN_OR_RETURN(SpaceInfo space, directory_->Space());
   space.free_bytes -= std::min(space.free_bytes, catalog_->missing_reserve_bytes());
   return space;
 }
@@ -145,21 +148,21 @@ void Node::LookForLoss() {
   const Status present = catalog_->CheckPresent();
   const Result<SpaceInfo> space = directory_->Space();
   if (present.ok() && space.ok() && space.value().read_only && !was_read_only_) {
-    catalog_->Fence(Text("the filesystem of node directory ", path(),
-                         " has become read-only, as after an error of its disk"),
+    catalog_->Fence(StrCat("the filesystem of node directory ", path(),
+                           " has become read-only, as after an error of its disk"),
                     true);
   }
   if (!catalog_->fenced()) return;
   LogError(
-      Text("node ", name(), " is fenced until it is mounted again: ", catalog_->fence_reason()));
+      StrCat("node ", name(), " is fenced until it is mounted again: ", catalog_->fence_reason()));
 }
 
 std::string Node::State() const {
   if (directory_->calls()->stuck())
-    return Text("does not answer: ", directory_->calls()->Trouble());
+    return StrCat("does not answer: ", directory_->calls()->Trouble());
   if (catalog_->fenced()) {
-    return Text("fenced: nothing more is written to it until the next mount, since ",
-                catalog_->fence_reason());
+    return StrCat("fenced: nothing more is written to it until the next mount, since ",
+                  catalog_->fence_reason());
   }
   if (!trusted()) {
     MutexLock lock(doubt_mu_);
@@ -181,11 +184,11 @@ void Node::Distrust(const std::string& why) {
   {
     MutexLock lock(doubt_mu_);
     if (!doubt_.empty()) return;
-    doubt_ = Text("doubtful: its catalog contradicts itself (", why,
-                  "), so nothing of it is freed; unmount, then run `volfs check`");
+    doubt_ = StrCat("doubtful: its catalog contradicts itself (", why,
+                    "), so nothing of it is freed; unmount, then run `volfs check`");
   }
   trusted_.store(false, std::memory_order_release);
-  LogError(Text("node ", name(), " is doubtful: its catalog contradicts itself (", why, ")"));
+  LogError(StrCat("node ", name(), " is doubtful: its catalog contradicts itself (", why, ")"));
 }
 
 }  // namespace volfs

@@ -10,6 +10,7 @@
 #include "blockstore/base/log.h"
 #include "blockstore/base/runtime.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_node.h"
 #include "blockstore/node/read_only_node.h"
 
@@ -19,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 Error PathError(Errc code, const std::string& path, const std::string& why) {
-  return Error{code, Text("node directory ", path, ": ", why)};
+  return Error{code, StrCat("node directory ", path, ": ", why)};
 }
 
 Result<std::string> CheckDirectory(const std::string& path) {
@@ -39,7 +40,7 @@ std::string NameFromPath(const std::string& path, const std::set<std::string>& t
   base = base.substr(0, 100);
   if (base.empty() || std::isalnum(static_cast<unsigned char>(base[0])) == 0) base = "n" + base;
   std::string name = base;
-  for (int n = 2; taken.contains(name); ++n) name = Text(base, "-", n);
+  for (int n = 2; taken.contains(name); ++n) name = StrCat(base, "-", n);
   return name;
 }
 
@@ -52,15 +53,15 @@ Status CheckNotKnown(const std::string& path, const std::vector<std::unique_ptr<
     if (known == path) {
       return PathError(
           Errc::kInvalid, path,
-          Text("it is empty, but was node ", uuid, " when it was last mounted", remedy(uuid)));
+          StrCat("it is empty, but was node ", uuid, " when it was last mounted", remedy(uuid)));
     }
   }
   for (const auto& node : open) {
     for (const PeerRecord& peer : node->contents().peers) {
       if (peer.path == path) {
         return PathError(Errc::kInvalid, path,
-                         Text("it is empty, but node ", node->name(), " knows it as node ",
-                              peer.name, remedy(peer.uuid)));
+                         StrCat("it is empty, but node ", node->name(), " knows it as node ",
+                                peer.name, remedy(peer.uuid)));
       }
     }
   }
@@ -68,10 +69,11 @@ Status CheckNotKnown(const std::string& path, const std::vector<std::unique_ptr<
 }
 
 Result<std::unique_ptr<Node>> OpenOne(const std::string& path, const NodeOpenOptions& options) {
-  VOLFS_TRY(CheckTrusted(path));
-  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock,
-               NodeLock::Take(path, options.access, options.lock_wait));
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenNodeDirectory(path, options.access));
+  RETURN_IF_ERROR(CheckTrusted(path));
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeLock> lock,
+                   NodeLock::Take(path, options.access, options.lock_wait));
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeDirectory> directory,
+                   OpenNodeDirectory(path, options.access));
   return Node::Open(std::move(directory), std::move(lock));
 }
 
@@ -88,9 +90,9 @@ std::string TroubleBetween(const Node& node, const PeerRecord& peer, const Node&
   }
   // All that there is of nodes that no volfs with lineages has mounted together.
   if (other.record().generation >= peer.generation) return "";
-  return Text("an older copy of node ", other.name(), ": node ", node.name(),
-              " was mounted with generation ", peer.generation, " of it, this is generation ",
-              other.record().generation, "; mount the newest copy");
+  return StrCat("an older copy of node ", other.name(), ": node ", node.name(),
+                " was mounted with generation ", peer.generation, " of it, this is generation ",
+                other.record().generation, "; mount the newest copy");
 }
 
 Status CheckLineages(const std::vector<std::unique_ptr<Node>>& nodes,
@@ -106,7 +108,7 @@ Status CheckLineages(const std::vector<std::unique_ptr<Node>>& nodes,
         if (std::find(accept.begin(), accept.end(), newest) == accept.end()) {
           return PathError(Errc::kCorrupt, other->path(), trouble);
         }
-        LogWarning(Text("node directory ", other->path(), " is accepted: ", trouble));
+        LogWarning(StrCat("node directory ", other->path(), " is accepted: ", trouble));
       }
     }
   }
@@ -115,8 +117,8 @@ Status CheckLineages(const std::vector<std::unique_ptr<Node>>& nodes,
 
 Status KeepTwinsAway(std::span<const std::unique_ptr<Node>> nodes, const std::string& locks) {
   for (const auto& node : nodes) {
-    VOLFS_ASSIGN(std::unique_ptr<TwinLock> lock,
-                 TwinLock::Take(locks, node->uuid(), node->name(), node->path()));
+    ASSIGN_OR_RETURN(std::unique_ptr<TwinLock> lock,
+                     TwinLock::Take(locks, node->uuid(), node->name(), node->path()));
     node->Keep(std::move(lock));
   }
   return OkStatus();
@@ -126,14 +128,14 @@ Status CheckDistinct(const std::vector<std::unique_ptr<Node>>& nodes) {
   for (size_t i = 0; i < nodes.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       if (nodes[i]->uuid() == nodes[j]->uuid()) {
-        return Error{Errc::kExists, Text("node directories ", nodes[j]->path(), " and ",
-                                         nodes[i]->path(), " are copies of one node (UUID ",
-                                         nodes[i]->uuid(), "); mount one of them")};
+        return Error{Errc::kExists, StrCat("node directories ", nodes[j]->path(), " and ",
+                                           nodes[i]->path(), " are copies of one node (UUID ",
+                                           nodes[i]->uuid(), "); mount one of them")};
       }
       if (nodes[i]->name() == nodes[j]->name()) {
         return Error{Errc::kExists,
-                     Text("node directories ", nodes[j]->path(), " and ", nodes[i]->path(),
-                          " are both named ", nodes[i]->name(), "; mount one of them")};
+                     StrCat("node directories ", nodes[j]->path(), " and ", nodes[i]->path(),
+                            " are both named ", nodes[i]->name(), "; mount one of them")};
       }
     }
   }
@@ -145,13 +147,13 @@ Status WriteRegistry(const std::string& file,
                      const std::vector<std::pair<std::string, std::string>>& lines) {
   std::error_code error;
   fs::create_directories(fs::path(file).parent_path(), error);
-  const std::string temporary = Text(file, ".", Random64());
+  const std::string temporary = StrCat(file, ".", Random64());
   std::ofstream out(temporary);
   for (const auto& [uuid, path] : lines) out << uuid << ' ' << path << '\n';
   out.close();
   if (out) fs::rename(temporary, file, error);
   if (out && !error) return OkStatus();
-  return Error{Errc::kIo, Text("cannot write ", file, ": ", error.message())};
+  return Error{Errc::kIo, StrCat("cannot write ", file, ": ", error.message())};
 }
 
 // A directory that is gone for good (a test's, say). Not one that cannot be looked at, as its
@@ -187,13 +189,13 @@ void UpdateRegistry(const NodeOpenOptions& options,
 // In two steps: no node may remember a mount of another that is not durable there, and what it
 // remembers must be this mount, or a copy made just before it would pass for the newest.
 Status RecordMounts(const std::vector<std::unique_ptr<Node>>& nodes) {
-  for (const auto& node : nodes) VOLFS_TRY(node->GrowGeneration());
+  for (const auto& node : nodes) RETURN_IF_ERROR(node->GrowGeneration());
   for (const auto& node : nodes) {
     std::vector<const Node*> others;
     for (const auto& other : nodes) {
       if (other != node) others.push_back(other.get());
     }
-    VOLFS_TRY(node->RecordPeers(others));
+    RETURN_IF_ERROR(node->RecordPeers(others));
   }
   return OkStatus();
 }
@@ -202,8 +204,8 @@ Status RecordMounts(const std::vector<std::unique_ptr<Node>>& nodes) {
 
 Status JoinNodes(const std::vector<std::unique_ptr<Node>>& nodes,
                  const std::vector<std::string>& accept) {
-  VOLFS_TRY(CheckDistinct(nodes));
-  VOLFS_TRY(CheckLineages(nodes, accept));
+  RETURN_IF_ERROR(CheckDistinct(nodes));
+  RETURN_IF_ERROR(CheckLineages(nodes, accept));
   return RecordMounts(nodes);
 }
 
@@ -235,19 +237,19 @@ Result<DirectoryKind> ClassifyDirectory(const std::string& path) {
 }
 
 Status InitNode(const std::string& path, NodeRecord record) {
-  VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(path));
+  ASSIGN_OR_RETURN(const DirectoryKind kind, ClassifyDirectory(path));
   if (kind == DirectoryKind::kOther) {
     return PathError(Errc::kInvalid, path, "neither empty nor a node; use an empty directory");
   }
-  VOLFS_TRY(CheckOwners(path));
+  RETURN_IF_ERROR(CheckOwners(path));
   std::error_code error;
   fs::permissions(path, fs::perms::owner_all, error);
   if (error) return PathError(Errc::kIo, path, error.message());
   if (record.name.empty()) record.name = NameFromPath(path, {});
   if (record.region.empty()) record.region = "default";
   if (record.types.empty()) record.types.push_back({.name = "standard"});
-  VOLFS_ASSIGN(std::unique_ptr<NodeLock> lock, NodeLock::Take(path));
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path));
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeLock> lock, NodeLock::Take(path));
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path));
   return Node::Init(*directory, std::move(record));
 }
 
@@ -272,16 +274,16 @@ Status ForgetInRegistry(const std::string& file, const std::string& uuid) {
 Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::string>& paths,
                                                      const NodeOpenOptions& options) {
   const auto touch = [&](const std::string& path) {
-    if (options.touching) options.touching(Text("node directory ", path), false);
+    if (options.touching) options.touching(StrCat("node directory ", path), false);
   };
   const auto sync = [&](const std::string& path) {
-    if (options.touching) options.touching(Text("node directory ", path), true);
+    if (options.touching) options.touching(StrCat("node directory ", path), true);
   };
   const bool reads = options.access == NodeAccess::kReadOnly;
   std::vector<std::string> real;
   for (const std::string& path : paths) {
     touch(path);
-    VOLFS_ASSIGN(std::string one, CheckDirectory(path));
+    ASSIGN_OR_RETURN(std::string one, CheckDirectory(path));
     if (std::find(real.begin(), real.end(), one) != real.end()) {
       return PathError(Errc::kInvalid, path, "it is given twice");
     }
@@ -293,7 +295,7 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
   std::set<std::string> taken;
   for (size_t i = 0; i < real.size(); ++i) {
     touch(real[i]);
-    VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(real[i]));
+    ASSIGN_OR_RETURN(const DirectoryKind kind, ClassifyDirectory(real[i]));
     if (kind == DirectoryKind::kOther) {
       return PathError(Errc::kInvalid, real[i],
                        "neither empty nor a node; use an empty directory for a new node");
@@ -320,8 +322,8 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     if (node) open.push_back(std::move(node));
   }
   for (const size_t i : fresh) {
-    VOLFS_TRY(CheckTrusted(real[i]));
-    VOLFS_TRY(CheckNotKnown(real[i], open, options));
+    RETURN_IF_ERROR(CheckTrusted(real[i]));
+    RETURN_IF_ERROR(CheckNotKnown(real[i], open, options));
     if (reads) {
       return PathError(Errc::kNotFound, real[i],
                        "there is no node in it, and a mount with `ro` makes none");
@@ -331,19 +333,19 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
                        "it is empty; a new node is made with `volfs node init` or `-o init`");
     }
   }
-  VOLFS_TRY(CheckDistinct(open));
-  if (!reads) VOLFS_TRY(KeepTwinsAway(open, options.locks));
-  VOLFS_TRY(CheckLineages(open, options.accept));
+  RETURN_IF_ERROR(CheckDistinct(open));
+  if (!reads) RETURN_IF_ERROR(KeepTwinsAway(open, options.locks));
+  RETURN_IF_ERROR(CheckLineages(open, options.accept));
   for (const size_t i : fresh) {
     NodeRecord record;
     record.name = NameFromPath(real[i], taken);
     record.types = options.new_types;
     taken.insert(record.name);
     sync(real[i]);
-    VOLFS_TRY(InitNode(real[i], std::move(record)));
-    VOLFS_ASSIGN(std::unique_ptr<Node> node, OpenOne(real[i], options));
+    RETURN_IF_ERROR(InitNode(real[i], std::move(record)));
+    ASSIGN_OR_RETURN(std::unique_ptr<Node> node, OpenOne(real[i], options));
     open.push_back(std::move(node));
-    VOLFS_TRY(KeepTwinsAway({&open.back(), 1}, options.locks));
+    RETURN_IF_ERROR(KeepTwinsAway({&open.back(), 1}, options.locks));
   }
   // In the order of the command: the first node is where new volumes go.
   std::sort(open.begin(), open.end(), [&](const auto& a, const auto& b) {
@@ -354,7 +356,7 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
   });
   if (reads) return open;
   sync(open.size() == 1 ? open.front()->path() : "of this mount");
-  VOLFS_TRY(JoinNodes(open, options.accept));
+  RETURN_IF_ERROR(JoinNodes(open, options.accept));
   UpdateRegistry(options, open);
   return open;
 }

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/overlay.h"
 #include "blockstore/io/posix_node.h"
 
@@ -10,8 +10,8 @@ namespace volfs {
 namespace {
 
 Error RefuseChange(std::string_view what, const std::string& where) {
-  return Error{Errc::kReadOnly, Text(what, " on node directory ", where,
-                                     ": it is open for reading only; mount it without `ro`")};
+  return Error{Errc::kReadOnly, StrCat(what, " on node directory ", where,
+                                       ": it is open for reading only; mount it without `ro`")};
 }
 
 class ReadOnlyFile final : public NodeFile {
@@ -46,7 +46,7 @@ class ReadOnlyFile final : public NodeFile {
 
  private:
   [[nodiscard]] Error Refuse(std::string_view call) const {
-    return RefuseChange(Text(call, " ", name_), where_);
+    return RefuseChange(StrCat(call, " ", name_), where_);
   }
 
   const std::unique_ptr<NodeFile> file_;
@@ -60,12 +60,12 @@ class ReadOnlyNode final : public NodeDirectory {
       : NodeDirectory(node->calls()), node_(std::move(node)), overlay_(*node_) {}
 
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
-    if (mode == OpenMode::kCreateNew) return Refuse(Text("make ", name));
-    VOLFS_ASSIGN(auto file, node_->Open(name, OpenMode::kReadOnly));
+    if (mode == OpenMode::kCreateNew) return Refuse(StrCat("make ", name));
+    ASSIGN_OR_RETURN(auto file, node_->Open(name, OpenMode::kReadOnly));
     return std::unique_ptr<NodeFile>(
         std::make_unique<ReadOnlyFile>(std::move(file), name, display_path()));
   }
-  Status Remove(const std::string& name) override { return Refuse(Text("unlink ", name)); }
+  Status Remove(const std::string& name) override { return Refuse(StrCat("unlink ", name)); }
   Status SyncNames() override { return OkStatus(); }
   Result<std::vector<std::string>> ListLayers() override { return node_->ListLayers(); }
   Result<SpaceInfo> Space() override { return node_->Space(); }
@@ -95,7 +95,7 @@ std::unique_ptr<NodeDirectory> MakeReadOnly(std::unique_ptr<NodeDirectory> node)
 
 Result<std::unique_ptr<NodeDirectory>> OpenNodeDirectory(const std::string& path,
                                                          NodeAccess access) {
-  VOLFS_ASSIGN(std::unique_ptr<NodeDirectory> node, OpenPosixNode(path, access));
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeDirectory> node, OpenPosixNode(path, access));
   if (access == NodeAccess::kReadOnly) return MakeReadOnly(std::move(node));
   return node;
 }

@@ -9,6 +9,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/volume_settings.h"
 #include "blockstore/layer/map_loader.h"
 #include "blockstore/store/clone_plan.h"
@@ -18,26 +19,26 @@ namespace volfs {
 namespace {
 
 std::string SourceWords(const CloneRequest& request) {
-  return request.snapshot.empty() ? request.source : Text(request.source, "@", request.snapshot);
+  return request.snapshot.empty() ? request.source : StrCat(request.source, "@", request.snapshot);
 }
 
 }  // namespace
 
 Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const Caller& caller) {
-  VOLFS_TRY(CheckType(request.type));
+  RETURN_IF_ERROR(CheckType(request.type));
   if (request.linked && request.verify) {
-    return Error{Errc::kInvalid, Text(request.name,
-                                      ": linked=1 copies nothing, so there is nothing to "
-                                      "verify; leave one of the two out")};
+    return Error{Errc::kInvalid, StrCat(request.name,
+                                        ": linked=1 copies nothing, so there is nothing to "
+                                        "verify; leave one of the two out")};
   }
   if (!request.token.empty()) {
-    VOLFS_ASSIGN(std::shared_ptr<Volume> earlier, Retried(request));
+    ASSIGN_OR_RETURN(std::shared_ptr<Volume> earlier, Retried(request));
     if (earlier != nullptr) return earlier;
   }
   const Stay stay = StayWith(request.source, request.snapshot);  // the plan has layers and images
   ClonePlan plan(*this);
   plan.stay_node = stay.node;
-  VOLFS_TRY(PlanClone(request, caller, plan));
+  RETURN_IF_ERROR(PlanClone(request, caller, plan));
   auto made = request.linked ? CloneLinked(plan) : CloneAcross(plan);
   if (!made.ok() && !RefusedCleanly(made.error())) plan.reservation.Abandon();
   return made;
@@ -50,7 +51,7 @@ Result<std::shared_ptr<Volume>> Store::Retried(const CloneRequest& request) {
     if (record.token != request.token) continue;
     if (record.request == request.words) return volume;
     return Error{Errc::kInvalid,
-                 Text("id=", request.token, " was used for another request: ", record.request)};
+                 StrCat("id=", request.token, " was used for another request: ", record.request)};
   }
   return std::shared_ptr<Volume>();
 }
@@ -59,7 +60,7 @@ Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
   const auto live = by_name_.find(request.source);
   if (request.snapshot.empty()) {
     if (live == by_name_.end()) {
-      return Error{Errc::kNotFound, Text(request.source, ": no such volume")};
+      return Error{Errc::kNotFound, StrCat(request.source, ": no such volume")};
     }
     plan.source = live->second;
     plan.source_volume = plan.source->id();
@@ -69,7 +70,7 @@ Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
   }
   const SnapshotEntry* const found = FindSnapshotLocked(request.source, request.snapshot);
   if (found == nullptr) {
-    return Error{Errc::kNotFound, Text(plan.source_words, ": no such snapshot")};
+    return Error{Errc::kNotFound, StrCat(plan.source_words, ": no such snapshot")};
   }
   plan.snapshot = found->record.id;
   plan.source_volume = found->record.volume;
@@ -78,7 +79,7 @@ Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
   plan.attributes.mtime_ns = found->record.attributes.mtime_ns;
   plan.frozen = layers_.Find(found->record.layer);
   if (plan.frozen == nullptr) {
-    return Error{Errc::kCorrupt, Text(plan.source_words, ": its layer is not in the catalog")};
+    return Error{Errc::kCorrupt, StrCat(plan.source_words, ": its layer is not in the catalog")};
   }
   return CheckStays(plan.stay_node, *plan.source_node, plan.source_words);
 }
@@ -93,7 +94,7 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   VolumeRecord source;
   {
     MutexLock lock(mu_);
-    VOLFS_TRY(FindSourceLocked(request, plan));
+    RETURN_IF_ERROR(FindSourceLocked(request, plan));
     const auto ghost = ghosts_.find(plan.source_volume);
     source =
         ghost != ghosts_.end() ? ghost->second.record : by_id_.at(plan.source_volume)->record();
@@ -101,10 +102,10 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
     plan.attributes = source.attributes;
     if (plan.snapshot != kNoId) plan.attributes.mtime_ns = mtime_ns;
     if (!Allowed(caller, source.attributes, Right::kRead)) {
-      return Error{Errc::kDenied, Text(request.source, ": you have no right to read it")};
+      return Error{Errc::kDenied, StrCat(request.source, ": you have no right to read it")};
     }
-    VOLFS_TRY(CheckUnlockedLocked(plan.lock_key(), plan.source_words));
-    if (plan.source != nullptr) VOLFS_TRY(CheckSourceLocked(*plan.source));
+    RETURN_IF_ERROR(CheckUnlockedLocked(plan.lock_key(), plan.source_words));
+    if (plan.source != nullptr) RETURN_IF_ERROR(CheckSourceLocked(*plan.source));
     // A deleted volume's snapshots keep its name for just this: to bring it back. On its own node
     // it takes the deleted one's record over; elsewhere it is a volume with an id of its own.
     const bool revives = ghost != ghosts_.end() && plan.name == source.name &&
@@ -112,8 +113,8 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
     const Node* const named = request.linked ? plan.source_node : FindNode(request.node);
     if (revives && request.linked) plan.id = source.id;
     if (revives ? named == plan.source_node && !request.linked : NameTakenLocked(plan.name)) {
-      return Error{Errc::kExists, Text(plan.name, ": the name is taken; choose another",
-                                       revives ? ", or say linked=1" : "")};
+      return Error{Errc::kExists, StrCat(plan.name, ": the name is taken; choose another",
+                                         revives ? ", or say linked=1" : "")};
     }
     ReserveNameLocked(plan.reservation, plan.name);
     ReserveSourceLocked(plan.reservation, plan.lock_key());
@@ -125,30 +126,31 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   plan.attributes.mode = NewVolumeMode(plan.attributes.mode & 0777);
   plan.attributes.atime_ns = plan.attributes.ctime_ns = WallNow().count();
   if (plan.size_bytes < plan.source_bytes) {
-    return Error{Errc::kRange,
-                 Text(plan.name, ": ", plan.size_bytes, " bytes are less than ", plan.source_words,
-                      " has (", plan.source_bytes, "); a clone is as large or larger")};
+    return Error{Errc::kRange, StrCat(plan.name, ": ", plan.size_bytes, " bytes are less than ",
+                                      plan.source_words, " has (", plan.source_bytes,
+                                      "); a clone is as large or larger")};
   }
   if (plan.source != nullptr) {
-    VOLFS_ASSIGN(plan.data_bytes, plan.source->AllocatedBytes());
+    ASSIGN_OR_RETURN(plan.data_bytes, plan.source->AllocatedBytes());
   } else {
-    VOLFS_ASSIGN(plan.data_bytes, ChainBytes(layers_, plan.frozen, plan.source_bytes, block_size_));
+    ASSIGN_OR_RETURN(plan.data_bytes,
+                     ChainBytes(layers_, plan.frozen, plan.source_bytes, block_size_));
   }
   plan.named_node = request.linked ? plan.source_node : FindNode(request.node);
   if (request.linked && !request.node.empty() && FindNode(request.node) != plan.source_node) {
-    return Error{Errc::kInvalid, Text(plan.source_words,
-                                      ": linked=1 shares its data, so the clone "
-                                      "can only be on node ",
-                                      plan.source_node->name())};
+    return Error{Errc::kInvalid, StrCat(plan.source_words,
+                                        ": linked=1 shares its data, so the clone "
+                                        "can only be on node ",
+                                        plan.source_node->name())};
   }
-  VOLFS_ASSIGN(plan.target, PlaceClone(plan, request));
-  VOLFS_TRY(CheckNotFenced(*plan.source_node));
-  VOLFS_TRY(CheckNotFenced(*plan.target));
-  VOLFS_TRY(plan.target->catalog().CheckMayGrow());
-  VOLFS_TRY(plan.source_node->catalog().CheckMayGrow());  // for the hold, or the frozen layer
+  ASSIGN_OR_RETURN(plan.target, PlaceClone(plan, request));
+  RETURN_IF_ERROR(CheckNotFenced(*plan.source_node));
+  RETURN_IF_ERROR(CheckNotFenced(*plan.target));
+  RETURN_IF_ERROR(plan.target->catalog().CheckMayGrow());
+  RETURN_IF_ERROR(plan.source_node->catalog().CheckMayGrow());  // for the hold, or the frozen layer
   // What can fail fails before anything is written.
   if (plan.source == nullptr) {
-    VOLFS_ASSIGN(plan.image, SnapshotImage(plan.snapshot));
+    ASSIGN_OR_RETURN(plan.image, SnapshotImage(plan.snapshot));
   }
   return OkStatus();
 }
@@ -186,15 +188,16 @@ VolumeRecord Store::CloneVolumeRecord(const ClonePlan& plan, const LayerRecord& 
 // plan.image are what the clone reads, and plan.frozen has a point for whoever `extra` names.
 Status Store::Freeze(ClonePlan& plan, const Volume::Extra& extra) {
   if (plan.source == nullptr) {
-    VOLFS_ASSIGN(plan.image, SnapshotImage(plan.snapshot));
-    VOLFS_TRY(plan.source_node->catalog().Commit(extra(*plan.frozen), Room::kGrow));
+    ASSIGN_OR_RETURN(plan.image, SnapshotImage(plan.snapshot));
+    RETURN_IF_ERROR(plan.source_node->catalog().Commit(extra(*plan.frozen), Room::kGrow));
     reclaimer_->AddPoint(plan.frozen);
     return OkStatus();
   }
-  VOLFS_ASSIGN(const Volume::Instant instant, TakeInstant(*plan.source, [&](const Layer& frozen) {
-                 plan.attributes.mtime_ns = plan.source->attributes().mtime_ns;
-                 return extra(frozen);
-               }));
+  ASSIGN_OR_RETURN(const Volume::Instant instant,
+                   TakeInstant(*plan.source, [&](const Layer& frozen) {
+                     plan.attributes.mtime_ns = plan.source->attributes().mtime_ns;
+                     return extra(frozen);
+                   }));
   plan.image = instant.image;
   plan.frozen = instant.frozen;
   return OkStatus();
@@ -204,7 +207,7 @@ Status Store::Freeze(ClonePlan& plan, const Volume::Extra& extra) {
 Result<std::shared_ptr<Volume>> Store::CloneLinked(ClonePlan& plan) {
   LayerRecord layer;
   VolumeRecord volume;
-  VOLFS_TRY(Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
+  RETURN_IF_ERROR(Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
     layer = CloneLayer(plan.size_bytes, frozen, frozen.record().size_bytes);
     volume = CloneVolumeRecord(plan, layer);
     return {PutLayer{layer}, PutVolume{volume}};
@@ -227,7 +230,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   clone.source_name = plan.source_words;
   clone.source_node = plan.source_node->uuid();
   clone.source_node_name = plan.source_node->name();
-  VOLFS_TRY(b.Commit({PutClone{clone}}, Room::kGrow));
+  RETURN_IF_ERROR(b.Commit({PutClone{clone}}, Room::kGrow));
 
   CatalogChange hold;
   const Status held = Freeze(plan, [&](const Layer& frozen) -> CatalogChange {
@@ -265,7 +268,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
     if (!undone) plan.reservation.AbandonName();  // the intent has it, until the next mount
     return made.error();
   }
-  if (Sabotaged(Sabotage::kCloneBeforeHold)) VOLFS_TRY(a.Commit(hold, Room::kGrow));
+  if (Sabotaged(Sabotage::kCloneBeforeHold)) RETURN_IF_ERROR(a.Commit(hold, Room::kGrow));
   Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
   reclaimer_->AddPoint(head);
   if (same_node) reclaimer_->AddChild(plan.frozen, head);
@@ -316,7 +319,7 @@ bool Store::IsClone(Id id) const {
 // On the source's node, if it is there.
 Status Store::ReleaseHold(const CloneEntry& entry, Id clone, Node& clone_node, Layer* head) {
   if (entry.source_node == nullptr) return OkStatus();
-  VOLFS_TRY(entry.source_node->catalog().Commit({DeleteHold{clone}}, Room::kFree));
+  RETURN_IF_ERROR(entry.source_node->catalog().Commit({DeleteHold{clone}}, Room::kFree));
   if (entry.held == nullptr) return OkStatus();
   // Its readers may still be in the source's layers.
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) clone_node.epoch().Synchronize();
@@ -357,8 +360,9 @@ void Store::CompleteClone(Id clone) {
   if (done.ok()) done = volume->node().catalog().Commit({DeleteClone{clone}}, Room::kFree);
   if (!done.ok()) {
     // It is whole, but it cannot be told so durably: the next mount does.
-    LogError(Text("clone ", volume->name(), " is complete, but its hold on node ",
-                  entry.record.source_node_name, " could not be released: ", done.error().message));
+    LogError(StrCat("clone ", volume->name(), " is complete, but its hold on node ",
+                    entry.record.source_node_name,
+                    " could not be released: ", done.error().message));
   }
   {
     MutexLock lock(mu_);
@@ -401,10 +405,10 @@ Status Store::CancelClone(const std::shared_ptr<Volume>& volume) {
   // The held layer keeps its point until the last reader of the clone is gone.
   if (done.ok()) done = Forget(volume, {volfs::DeleteClone{id}}, entry.held);
   if (!done.ok()) {
-    return Error{Errc::kIo, Text(volume->name(),
-                                 ": it is being deleted, but that could not be finished; the "
-                                 "next mount does it: ",
-                                 done.error().message)};
+    return Error{Errc::kIo, StrCat(volume->name(),
+                                   ": it is being deleted, but that could not be finished; the "
+                                   "next mount does it: ",
+                                   done.error().message)};
   }
   MutexLock lock(mu_);
   clones_.erase(id);
@@ -414,11 +418,11 @@ Status Store::CancelClone(const std::shared_ptr<Volume>& volume) {
 
 Status Store::Cancel(const std::string& name, const Caller& caller) {
   const std::shared_ptr<Volume> volume = Find(name);
-  if (volume == nullptr) return Error{Errc::kNotFound, Text(name, ": no such volume")};
+  if (volume == nullptr) return Error{Errc::kNotFound, StrCat(name, ": no such volume")};
   if (!IsClone(volume->id())) {
-    return Error{Errc::kInvalid, Text(name,
-                                      ": it is not a clone that is being copied; nothing "
-                                      "was done (`volfs rm` deletes a volume)")};
+    return Error{Errc::kInvalid, StrCat(name,
+                                        ": it is not a clone that is being copied; nothing "
+                                        "was done (`volfs rm` deletes a volume)")};
   }
   return Delete(name, caller);
 }
@@ -428,18 +432,18 @@ Status Store::Resume(const std::string& name, const Caller& caller) {
   {
     MutexLock lock(mu_);
     const auto named = by_name_.find(name);
-    if (named == by_name_.end()) return Error{Errc::kNotFound, Text(name, ": no such volume")};
+    if (named == by_name_.end()) return Error{Errc::kNotFound, StrCat(name, ": no such volume")};
     if (!Allowed(caller, named->second->attributes(), Right::kWrite)) {
-      return Error{Errc::kDenied, Text(name, ": you have no right to write it")};
+      return Error{Errc::kDenied, StrCat(name, ": you have no right to write it")};
     }
     const auto found = clones_.find(named->second->id());
     if (found == clones_.end() || found->second.owed) {
-      return Error{Errc::kInvalid, Text(name, ": it is not a clone in error")};
+      return Error{Errc::kInvalid, StrCat(name, ": it is not a clone in error")};
     }
     if (found->second.job == nullptr) return Error{Errc::kNodeDown, found->second.trouble};
     job = found->second.job;
     if (job->state() != CloneJob::State::kFailed) {
-      return Error{Errc::kInvalid, Text(name, ": it is being copied already")};
+      return Error{Errc::kInvalid, StrCat(name, ": it is being copied already")};
     }
     job->Resume();
     if (!locked_.contains(found->second.lock)) locked_[found->second.lock] = named->second->id();

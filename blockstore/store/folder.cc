@@ -5,6 +5,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/node.h"
 
 namespace volfs {
@@ -94,7 +95,7 @@ bool Folder::FoldAll() {
       waiting_[pair.under] = patience;
       continue;
     }
-    LogWarning(Text("two layers stay apart until the next mount: ", done.error().message));
+    LogWarning(StrCat("two layers stay apart until the next mount: ", done.error().message));
     given_up_.insert(pair.under);
   }
   return all;
@@ -120,7 +121,7 @@ Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
     return busy;
   }
   // Moving takes room before it gives some; what is left is for commits.
-  VOLFS_TRY(node->catalog().CheckReserve());
+  RETURN_IF_ERROR(node->catalog().CheckReserve());
   if (store_.reclaimer_->InUse(layers.over) && !Sabotaged(Sabotage::kFoldInUse)) return busy;
   return layers;
 }
@@ -162,7 +163,7 @@ void Folder::ForgetImages(const std::vector<const Layer*>& of) {
 Result<Folder::Users> Folder::FindUsers(const Pair& pair) {
   Users users;
   const Status found = store_.reclaimer_->Alone(node_, [&]() -> Status {
-    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
     return Reshape(layers.over, [&](const Users& now) {
       users = now;
       return OkStatus();
@@ -173,7 +174,7 @@ Result<Folder::Users> Folder::FindUsers(const Pair& pair) {
 }
 
 Status Folder::FoldPair(const Pair& pair) {
-  VOLFS_ASSIGN(const Users users, FindUsers(pair));
+  ASSIGN_OR_RETURN(const Users users, FindUsers(pair));
   if (users.head != nullptr) return FoldHead(pair, *users.head);
   // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
   // it could not be committed yet.
@@ -203,29 +204,29 @@ Status Folder::FoldFrozen(const Pair& pair) {
     const Nanoseconds began = MonotonicNow();
     uint64_t moved_bytes = 0;
     const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
-      VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+      ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
       if (fold == nullptr) {
-        VOLFS_ASSIGN(const uint64_t under_bytes, layers.under->AllocatedBytes());
-        VOLFS_ASSIGN(const uint64_t over_bytes, layers.over->AllocatedBytes());
+        ASSIGN_OR_RETURN(const uint64_t under_bytes, layers.under->AllocatedBytes());
+        ASSIGN_OR_RETURN(const uint64_t over_bytes, layers.over->AllocatedBytes());
         const bool up = layers.under->flat() && under_bytes < over_bytes;
         gives_way = !behind_ || (up ? under_bytes : over_bytes) > kSoonDoneBytes;
         fold = std::make_unique<Fold>(layers.under, layers.over,
                                       up ? Fold::Direction::kUp : Fold::Direction::kDown,
                                       store_.block_size_);
-        VOLFS_TRY(fold->Find());
+        RETURN_IF_ERROR(fold->Find());
       }
       // Who began when the places that are written to were still somebody's.
       node_.epoch().Synchronize();
       if (fold->found_any()) return FoldSlice(*fold, most_bytes, &moved_bytes);
       merged = true;
       Layer* const stays = fold->from() == layers.over ? layers.under : layers.over;
-      VOLFS_TRY(stays == layers.under ? MergeDown(*fold) : MergeUp(*fold));
+      RETURN_IF_ERROR(stays == layers.under ? MergeDown(*fold) : MergeUp(*fold));
       if (store_.reclaimer_->Children(stays).empty()) childless = stays->id();
       return OkStatus();
     });
     node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
     throttle.GiveBack(most_bytes - std::min(moved_bytes, most_bytes));
-    VOLFS_TRY(done);
+    RETURN_IF_ERROR(done);
   }
   // A deletion may have taken the last point of `over` meanwhile, and finds only now that the layer
   // is gone, into one that it does not know.
@@ -244,11 +245,11 @@ uint64_t Folder::SliceBytes() const {
 Status Folder::FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes) {
   const Status copied = fold.Copy(most_bytes);
   if (!copied.ok()) fold.Abandon();
-  VOLFS_TRY(copied);
+  RETURN_IF_ERROR(copied);
   const Fold::Slice& slice = fold.slice();
   *moved_bytes = slice.bytes;
   const Status done = Reshape(fold.over(), [&](const Users& users) -> Status {
-    VOLFS_TRY(fold.over()->node()->catalog().Commit(fold.Change()));
+    RETURN_IF_ERROR(fold.over()->node()->catalog().Commit(fold.Change()));
     fold.Settle();
     for (const auto& volume : users.volumes) {
       if (Sabotaged(Sabotage::kFoldOldMaps)) break;
@@ -259,12 +260,12 @@ Status Folder::FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes)
     return OkStatus();
   });
   if (!done.ok() && RefusedCleanly(done.error())) fold.Abandon();
-  VOLFS_TRY(done);
+  RETURN_IF_ERROR(done);
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
   store_.reclaimer_->NotePunched(fold.from()->id());
   const uint64_t bs = store_.block_size_;
   for (const PresenceRun& run : slice.moved) {
-    VOLFS_TRY(fold.from()->Punch({run.first * bs, run.count * bs}));
+    RETURN_IF_ERROR(fold.from()->Punch({run.first * bs, run.count * bs}));
   }
   return OkStatus();
 }
@@ -284,7 +285,7 @@ Status WithoutBatches(const std::vector<std::shared_ptr<Volume>>& volumes, size_
 Status Folder::MergeDown(Fold& fold) {
   Layer* const under = fold.under();
   Layer* const over = fold.over();
-  VOLFS_TRY(fold.Copy(0));
+  RETURN_IF_ERROR(fold.Copy(0));
   const std::vector<Layer*> children = store_.reclaimer_->Children(over);
   const auto heads_of = [&](const Volumes& volumes) {
     Volumes heads;
@@ -327,7 +328,7 @@ Status Folder::MergeDown(Fold& fold) {
         if (!Sabotaged(Sabotage::kFoldKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
       }
       change.emplace_back(DeleteLayer{over->id()});
-      VOLFS_TRY(over->node()->catalog().Commit(std::move(change)));
+      RETURN_IF_ERROR(over->node()->catalog().Commit(std::move(change)));
       fold.Settle();
       for (const auto& [child, record] : relinked) child->Relink(record);
       {
@@ -339,7 +340,7 @@ Status Folder::MergeDown(Fold& fold) {
       return OkStatus();
     });
   });
-  VOLFS_TRY(done);
+  RETURN_IF_ERROR(done);
   Remove(over);
   return OkStatus();
 }
@@ -348,15 +349,15 @@ Status Folder::MergeDown(Fold& fold) {
 Status Folder::MergeUp(Fold& fold) {
   Layer* const under = fold.under();
   Layer* const over = fold.over();
-  VOLFS_TRY(over->CreateFile());
+  RETURN_IF_ERROR(over->CreateFile());
   store_.reclaimer_->NotePunched(over->id());
-  VOLFS_TRY(store_.reclaimer_->PunchGarbageAlone(over));
-  VOLFS_TRY(over->SyncFile());
+  RETURN_IF_ERROR(store_.reclaimer_->PunchGarbageAlone(over));
+  RETURN_IF_ERROR(over->SyncFile());
   const Status done = Reshape(over, [&](const Users& users) -> Status {
     LayerRecord flat = over->record();
     flat.parent = kNoId;
     flat.parent_bytes = 0;
-    VOLFS_TRY(over->node()->catalog().Commit(
+    RETURN_IF_ERROR(over->node()->catalog().Commit(
         {PutLayer{flat}, ClearPresence{over->id()}, DeleteLayer{under->id()}}));
     over->BecomeFlat(flat);
     for (const auto& volume : users.volumes) {
@@ -365,7 +366,7 @@ Status Folder::MergeUp(Fold& fold) {
     store_.reclaimer_->Merge(under, over, over);
     return OkStatus();
   });
-  VOLFS_TRY(done);
+  RETURN_IF_ERROR(done);
   Remove(under);
   return OkStatus();
 }
@@ -381,10 +382,10 @@ Status Folder::FoldHead(const Pair& pair, Volume& volume) {
   // What was frozen to be moved on must not become a head again before it was.
   if (overs_.contains(pair.under)) return Busy("what is under it is folded first");
   // Kept until the end: with the shape closed none can be loaded.
-  VOLFS_ASSIGN(const MapUses::Use use, volume.UseMap());
-  VOLFS_ASSIGN(const bool small, IsSmall(pair.over, volume.PendingWork()));
+  ASSIGN_OR_RETURN(const MapUses::Use use, volume.UseMap());
+  ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.PendingWork()));
   if (small) {
-    VOLFS_TRY(SinkHead(pair, volume));
+    RETURN_IF_ERROR(SinkHead(pair, volume));
     patience_.erase(volume.id());
     return OkStatus();
   }
@@ -406,12 +407,12 @@ Result<bool> Folder::IsSmall(Id head, uint64_t pending_blocks) {
     const Epoch::Reader reader = node_.epoch().Enter();
     Layer* const layer = store_.layers_.Find(head);
     if (layer == nullptr) return false;
-    VOLFS_ASSIGN(const uint64_t allocated_bytes, layer->AllocatedBytes());
+    ASSIGN_OR_RETURN(const uint64_t allocated_bytes, layer->AllocatedBytes());
     if (allocated_bytes > small_bytes * kSinkPart) return false;
   }
   uint64_t here = pending_blocks;
   uint64_t zero = 0;
-  VOLFS_TRY(node_.catalog().LoadPresence(head, [&](const PresenceRun& run) {
+  RETURN_IF_ERROR(node_.catalog().LoadPresence(head, [&](const PresenceRun& run) {
     (run.state == BlockState::kHere ? here : zero) += run.count;
   }));
   const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
@@ -419,18 +420,18 @@ Result<bool> Folder::IsSmall(Id head, uint64_t pending_blocks) {
 }
 
 Status Folder::SinkHead(const Pair& pair, Volume& volume) {
-  VOLFS_TRY(volume.Sync());  // as in FreezeHead
+  RETURN_IF_ERROR(volume.Sync());  // as in FreezeHead
   return store_.reclaimer_->Alone(node_, [&]() -> Status {
-    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
     Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
     node_.epoch().Synchronize();
     const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
-      VOLFS_TRY(volume.SinkHead(fold, [&] { return IsSmall(layers.over->id(), 0); }));
+      RETURN_IF_ERROR(volume.SinkHead(fold, [&] { return IsSmall(layers.over->id(), 0); }));
       store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
       return OkStatus();
     });
-    VOLFS_TRY(done);
+    RETURN_IF_ERROR(done);
     Remove(layers.over);
     return OkStatus();
   });
@@ -438,10 +439,10 @@ Status Folder::SinkHead(const Pair& pair, Volume& volume) {
 
 // So that what it has can be moved: the next look finds two frozen layers.
 Status Folder::FreezeHead(const Pair& pair, Volume& volume) {
-  VOLFS_TRY(volume.Sync());  // before anybody has to wait for it
+  RETURN_IF_ERROR(volume.Sync());  // before anybody has to wait for it
   Layer* frozen = nullptr;
   const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
-    VOLFS_ASSIGN(const Layers layers, CheckPair(pair));
+    ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
     return Reshape(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
       const auto image =

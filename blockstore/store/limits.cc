@@ -1,5 +1,5 @@
 // Settings that are remembered: of the mount, and those of one volume.
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/volume_settings.h"
 #include "blockstore/store/store.h"
 
@@ -13,7 +13,7 @@ std::string Store::Setting(const std::string& key) {
 
 Status Store::SetSetting(const std::string& key, const std::string& value) {
   MutexLock setting(settings_mu_);
-  VOLFS_TRY(nodes_.front()->catalog().Commit({PutSetting{key, value}}));
+  RETURN_IF_ERROR(nodes_.front()->catalog().Commit({PutSetting{key, value}}));
   MutexLock lock(mu_);
   settings_[key] = value;
   return OkStatus();
@@ -23,9 +23,9 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
   MutexLock setting(settings_mu_);
   if (!IsClone(clone.id())) {
     return Error{Errc::kInvalid,
-                 Text(clone.name(),
-                      ": it is not a clone that is being copied, so there is nothing "
-                      "to limit; limits/copy_rate holds for all clones")};
+                 StrCat(clone.name(),
+                        ": it is not a clone that is being copied, so there is nothing "
+                        "to limit; limits/copy_rate holds for all clones")};
   }
   const std::string key = VolumeSetting(kCopyRatePrefix, clone.id());
   CatalogChange change;
@@ -34,7 +34,7 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
   } else {
     change.emplace_back(PutSetting{key, std::to_string(bytes_per_second)});
   }
-  VOLFS_TRY(clone.node().catalog().Commit(std::move(change)));
+  RETURN_IF_ERROR(clone.node().catalog().Commit(std::move(change)));
   MutexLock lock(mu_);
   const auto found = clones_.find(clone.id());
   if (found == clones_.end()) return OkStatus();  // whole by now
@@ -53,12 +53,12 @@ Status Store::SetNative(Volume& volume, bool native) {
 }
 
 Status Store::SetNativeClosed(Volume& volume, bool native) {
-  VOLFS_TRY(Patiently([&]() -> Status {
+  RETURN_IF_ERROR(Patiently([&]() -> Status {
     if (volume.readers() + volume.writers() == 0) return OkStatus();
-    return Error{Errc::kBusy, Text(volume.name(),
-                                   ": it is open; its I/O mode cannot change while it is open. "
-                                   "Close or detach it first (`volfs status ",
-                                   volume.name(), "` and `fuser` show the processes)")};
+    return Error{Errc::kBusy, StrCat(volume.name(),
+                                     ": it is open; its I/O mode cannot change while it is open. "
+                                     "Close or detach it first (`volfs status ",
+                                     volume.name(), "` and `fuser` show the processes)")};
   }));
   const std::string key = VolumeSetting(kIoPrefix, volume.id());
   CatalogChange change;
@@ -66,7 +66,7 @@ Status Store::SetNativeClosed(Volume& volume, bool native) {
     change.emplace_back(PutSetting{key, std::string(kIoNative)});
   } else {
     // What was written past the committed size would be cut off without the setting.
-    VOLFS_TRY(volume.Sync());
+    RETURN_IF_ERROR(volume.Sync());
     change.emplace_back(DeleteSetting{key});
   }
   return volume.node().catalog().Commit(std::move(change));

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
@@ -57,7 +58,7 @@ void Store::TellTroubles(const Node& node, Told& told) {
   if (node.Works() != told.node_ok) {
     told.node_ok = !told.node_ok;
     const std::string state = node.State();
-    if (!told.node_ok) LogError(Text("node ", node.name(), ": ", state));
+    if (!told.node_ok) LogError(StrCat("node ", node.name(), ": ", state));
     Emit({.event = "node",
           .status = told.node_ok ? "available" : "error",
           .node = node.name(),
@@ -68,7 +69,7 @@ void Store::TellTroubles(const Node& node, Told& told) {
     std::string why = volume->trouble();
     const auto known = told.troubles.find(volume->id());
     if (known == told.troubles.end() ? why.empty() : why == known->second) continue;
-    if (!why.empty()) LogError(Text(volume->name(), ": ", why));
+    if (!why.empty()) LogError(StrCat(volume->name(), ": ", why));
     Emit({.event = "status",
           .volume = volume->name(),
           .id = volume->id(),
@@ -111,14 +112,14 @@ void Store::TidyUp(bool first) {
 // False: not now.
 Result<bool> Store::PunchGarbage(const Unpunched& what) {
   // Of those, too, that nobody opens in this mount: the next one will not know of the unclean stop.
-  VOLFS_TRY(reclaimer_->ForgetCache(what.layer));
+  RETURN_IF_ERROR(reclaimer_->ForgetCache(what.layer));
   if (what.volume != nullptr) {
-    VOLFS_ASSIGN(const bool was_head, what.volume->PunchGarbage(what.layer));
+    ASSIGN_OR_RETURN(const bool was_head, what.volume->PunchGarbage(what.layer));
     if (was_head) return true;
     // A snapshot has frozen it since. What it has is in the catalog once that is committed.
     if (!what.volume->Recorded()) return false;
   }
-  VOLFS_TRY(reclaimer_->PunchGarbage(what.layer));
+  RETURN_IF_ERROR(reclaimer_->PunchGarbage(what.layer));
   return true;
 }
 

@@ -4,7 +4,7 @@
 #include <cassert>
 #include <cstdio>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/clone_plan.h"
 #include "blockstore/store/store.h"
 
@@ -72,7 +72,7 @@ Store::Stay Store::StayWith(const std::string& volume, const std::string& snapsh
 
 Status Store::CheckStays(const Node* stay, const Node& node, const std::string& what) {
   if (stay == &node) return OkStatus();
-  return Error{Errc::kBusy, Text(what, ": its name has come from another just now; try again")};
+  return Error{Errc::kBusy, StrCat(what, ": its name has come from another just now; try again")};
 }
 
 const Store::SnapshotEntry* Store::FindSnapshotLocked(const std::string& volume,
@@ -91,7 +91,7 @@ Status Store::CheckUnlockedLocked(Id key, const std::string& what) const {
   if (lock == locked_.end()) return OkStatus();
   const auto clone = clones_.find(lock->second);
   if (clone == clones_.end()) {
-    return Error{Errc::kBusy, Text(what, ": another clone or snapshot of it is being made")};
+    return Error{Errc::kBusy, StrCat(what, ": another clone or snapshot of it is being made")};
   }
   const auto volume = by_id_.find(lock->second);
   const std::string name =
@@ -100,22 +100,23 @@ Status Store::CheckUnlockedLocked(Id key, const std::string& what) const {
   const double percent = job == nullptr ? 0 : job->progress().percent();
   std::array<char, 16> hydrated{};
   std::snprintf(hydrated.data(), hydrated.size(), "%.2f", percent);
-  return Error{Errc::kBusy,
-               Text(what, ": a clone of it (", name, ", ", hydrated.data(),
-                    " per cent) is still being copied; wait for it, or `volfs cancel ", name, "`")};
+  return Error{
+      Errc::kBusy,
+      StrCat(what, ": a clone of it (", name, ", ", hydrated.data(),
+             " per cent) is still being copied; wait for it, or `volfs cancel ", name, "`")};
 }
 
 // A source must be whole and healthy.
 Status Store::CheckSourceLocked(const Volume& source) const {
   const auto clone = clones_.find(source.id());
   if (clone != clones_.end() && !clone->second.owed) {
-    return Error{Errc::kBusy, Text(source.name(),
-                                   ": it is itself a clone that is still being "
-                                   "copied; wait until it is available")};
+    return Error{Errc::kBusy, StrCat(source.name(),
+                                     ": it is itself a clone that is still being "
+                                     "copied; wait until it is available")};
   }
-  if (source.deleting()) return Error{Errc::kBusy, Text(source.name(), ": it is being deleted")};
+  if (source.deleting()) return Error{Errc::kBusy, StrCat(source.name(), ": it is being deleted")};
   if (const std::string why = source.failure(); !why.empty()) {
-    return Error{Errc::kBusy, Text(source.name(), ": it is in error: ", why)};
+    return Error{Errc::kBusy, StrCat(source.name(), ": it is in error: ", why)};
   }
   return OkStatus();
 }

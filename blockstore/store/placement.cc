@@ -1,7 +1,7 @@
 // Where a new volume or clone goes.
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/clone_plan.h"
 #include "blockstore/store/store.h"
 
@@ -18,8 +18,8 @@ bool Fits(const VolumeType& type, uint64_t size_bytes) {
 
 Error SizeError(const std::string& name, uint64_t size_bytes, const VolumeType& type) {
   return Error{Errc::kRange,
-               Text(name, ": ", size_bytes, " bytes are outside of what type ", type.name,
-                    " allows (", type.least_bytes, " to ", type.greatest_bytes, ")")};
+               StrCat(name, ": ", size_bytes, " bytes are outside of what type ", type.name,
+                      " allows (", type.least_bytes, " to ", type.greatest_bytes, ")")};
 }
 
 }  // namespace
@@ -32,21 +32,21 @@ Node* Store::FindNode(const std::string& name) const {
 }
 
 Status Store::CheckNotFenced(Node& node) {
-  VOLFS_TRY(node.CheckAnswers());
-  VOLFS_TRY(node.CheckChanges());
+  RETURN_IF_ERROR(node.CheckAnswers());
+  RETURN_IF_ERROR(node.CheckChanges());
   if (!node.catalog().fenced()) return OkStatus();
   return Error{node.catalog().lost() ? Errc::kIo : Errc::kReadOnly,
-               Text("node ", node.name(), " is read-only until the next mount, since ",
-                    node.catalog().fence_reason())};
+               StrCat("node ", node.name(), " is read-only until the next mount, since ",
+                      node.catalog().fence_reason())};
 }
 
 Error Store::NoSuchNode(const std::string& name) const {
   for (const PeerRecord& peer : absent_) {
     if (peer.name != name) continue;
     return Error{Errc::kNodeDown,
-                 Text("node ", name, " is not mounted; it was last at ", peer.path)};
+                 StrCat("node ", name, " is not mounted; it was last at ", peer.path)};
   }
-  return Error{Errc::kNoNode, Text("no node is named ", name, "; `volfs node ls` shows them")};
+  return Error{Errc::kNoNode, StrCat("no node is named ", name, "; `volfs node ls` shows them")};
 }
 
 Status Store::CheckType(const std::string& type) const {
@@ -55,11 +55,11 @@ Status Store::CheckType(const std::string& type) const {
     if (node->FindType(type) != nullptr) return OkStatus();
   }
   return Error{Errc::kInvalid,
-               Text("no node offers the type ", type, "; control/types lists the types")};
+               StrCat("no node offers the type ", type, "; control/types lists the types")};
 }
 
 Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) const {
-  VOLFS_TRY(CheckType(type));
+  RETURN_IF_ERROR(CheckType(type));
   Node* node = nullptr;
   if (!request.node.empty()) {
     node = FindNode(request.node);
@@ -75,7 +75,7 @@ Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) c
                                    [&](const auto& n) { return offers(*n, "standard"); });
     const Node& where = node != nullptr ? *node : *nodes_.front();
     if (!known && where.record().types.empty()) {
-      return Error{Errc::kInvalid, Text("node ", where.name(), " offers no type of volume")};
+      return Error{Errc::kInvalid, StrCat("node ", where.name(), " offers no type of volume")};
     }
     if (!known) type = where.record().types.front().name;
   }
@@ -87,7 +87,7 @@ Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) c
     }
     return candidate.get();
   }
-  return Error{Errc::kNoNode, Text("node ", request.node, " does not offer the type ", type)};
+  return Error{Errc::kNoNode, StrCat("node ", request.node, " does not offer the type ", type)};
 }
 
 namespace {
@@ -137,14 +137,14 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   if (!request.node.empty() && plan.named_node == nullptr) return NoSuchNode(request.node);
   if (plan.named_node != nullptr && plan.named_node->record().region != from.record().region) {
     return Error{Errc::kWrongRegion,
-                 Text("node ", request.node, " is in region ", plan.named_node->record().region,
-                      ", ", plan.source_words, " in ", from.record().region,
-                      "; a clone stays in its source's region")};
+                 StrCat("node ", request.node, " is in region ", plan.named_node->record().region,
+                        ", ", plan.source_words, " in ", from.record().region,
+                        "; a clone stays in its source's region")};
   }
   if (fitting.empty()) {
-    return Error{Errc::kNoNode, Text("no other node of region ", from.record().region,
-                                     " offers the type ", plan.type, "; mount one, or say node=",
-                                     from.name(), " for a copy on the source's own node")};
+    return Error{Errc::kNoNode, StrCat("no other node of region ", from.record().region,
+                                       " offers the type ", plan.type, "; mount one, or say node=",
+                                       from.name(), " for a copy on the source's own node")};
   }
   Node* best = nullptr;
   uint64_t most = 0;
@@ -162,11 +162,11 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   const uint64_t need = request.linked ? 0 : plan.data_bytes;
   if (most < kHeadroomBytes || most - kHeadroomBytes < need) {
     return Error{Errc::kNoSpace,
-                 Text("no space: node ", best->name(), " has ", most,
-                      " bytes free that no other clone is going to take; ", plan.source_words,
-                      " takes up to ", need, ", and ", kHeadroomBytes,
-                      " are kept for the node's own needs; delete volumes or snapshots there, or "
-                      "name another node")};
+                 StrCat("no space: node ", best->name(), " has ", most,
+                        " bytes free that no other clone is going to take; ", plan.source_words,
+                        " takes up to ", need, ", and ", kHeadroomBytes,
+                        " are kept for the node's own needs; delete volumes or snapshots there, or "
+                        "name another node")};
   }
   return best;
 }

@@ -6,6 +6,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/volume_settings.h"
 
 namespace volfs {
@@ -62,7 +63,7 @@ Status Recovery::FindDoubts() {
   for (const auto& node : store_.nodes_) {
     NodeRows& of_node = rows.emplace_back();
     of_node.rows = &node->contents();
-    VOLFS_ASSIGN(const std::vector<Id> layers, node->catalog().LayersWithPresence());
+    ASSIGN_OR_RETURN(const std::vector<Id> layers, node->catalog().LayersWithPresence());
     of_node.with_presence.insert(layers.begin(), layers.end());
     for (const LayerRecord& layer : node->contents().layers) {
       if (layer.has_file || !of_node.with_presence.contains(layer.id)) continue;
@@ -84,34 +85,34 @@ Status Recovery::Run() {
   FindAbsent();
   for (const auto& node : store_.nodes_) {
     if (node->directory().read_only()) {
-      LogInfo(Text("node ", node->name(),
-                   ": is only read; recovery changes it in "
-                   "memory only"));
+      LogInfo(StrCat("node ", node->name(),
+                     ": is only read; recovery changes it in "
+                     "memory only"));
     }
     if (node->block_size() != store_.block_size_) {
-      return Error{Errc::kInvalid, Text("node ", node->name(), " has blocks of ",
-                                        node->block_size(), " bytes, the first node of ",
-                                        store_.block_size_, "; they cannot be mounted together")};
+      return Error{Errc::kInvalid, StrCat("node ", node->name(), " has blocks of ",
+                                          node->block_size(), " bytes, the first node of ",
+                                          store_.block_size_, "; they cannot be mounted together")};
     }
-    VOLFS_TRY(LoadLayers(*node));
+    RETURN_IF_ERROR(LoadLayers(*node));
   }
-  VOLFS_TRY(FindDoubts());
+  RETURN_IF_ERROR(FindDoubts());
   for (const auto& node : store_.nodes_) {
     LinkLayers(*node);
-    VOLFS_TRY(LoadVolumes(*node));
-    VOLFS_TRY(LoadSnapshots(*node));
+    RETURN_IF_ERROR(LoadVolumes(*node));
+    RETURN_IF_ERROR(LoadSnapshots(*node));
     for (const HoldRecord& hold : node->contents().holds) holds_[{node.get(), hold.clone}] = hold;
   }
   for (const auto& node : store_.nodes_) {
     for (const CloneRecord& clone : node->contents().clones) {
-      VOLFS_TRY(ReconcileClone(*node, clone));
+      RETURN_IF_ERROR(ReconcileClone(*node, clone));
     }
   }
-  for (const auto& node : store_.nodes_) VOLFS_TRY(ReconcileHolds(*node));
-  VOLFS_TRY(DropEmptyGhosts());
+  for (const auto& node : store_.nodes_) RETURN_IF_ERROR(ReconcileHolds(*node));
+  RETURN_IF_ERROR(DropEmptyGhosts());
   for (const auto& node : store_.nodes_) {
-    VOLFS_TRY(LoadVolumeSettings(*node));
-    if (node->trusted()) VOLFS_TRY(RemoveOrphans(*node));
+    RETURN_IF_ERROR(LoadVolumeSettings(*node));
+    if (node->trusted()) RETURN_IF_ERROR(RemoveOrphans(*node));
     if (node->trusted() && !WasClean(node->contents())) ListUnpunched(*node);
     MutexLock lock(store_.mu_);
     store_.tidy_failed_ = store_.tidy_failed_ || !node->trusted();
@@ -133,10 +134,10 @@ Status Recovery::Run() {
       if (entry.record.source_node != peer.uuid || entry.owed) continue;
       clones += (clones.empty() ? "" : ", ") + store_.by_id_.at(id)->name();
     }
-    LogWarning(Text("node ", peer.name, " (last at ", peer.path,
-                    ") is not mounted; clones that "
-                    "need it: ",
-                    clones.empty() ? "none" : clones));
+    LogWarning(StrCat("node ", peer.name, " (last at ", peer.path,
+                      ") is not mounted; clones that "
+                      "need it: ",
+                      clones.empty() ? "none" : clones));
   }
   return OkStatus();
 }
@@ -149,7 +150,8 @@ Status Recovery::DropEmptyGhosts() {
       ++ghost;
       continue;
     }
-    VOLFS_TRY(ghost->second.node->catalog().Commit({DeleteVolume{ghost->first}}, Room::kFree));
+    RETURN_IF_ERROR(
+        ghost->second.node->catalog().Commit({DeleteVolume{ghost->first}}, Room::kFree));
     ghost = store_.ghosts_.erase(ghost);
   }
   return OkStatus();
@@ -161,9 +163,9 @@ Status Recovery::LoadLayers(Node& node) {
   store_.reclaimer_->Expect(node.contents().layers.size());
   for (const LayerRecord& record : node.contents().layers) {
     if (store_.layers_.Find(record.id) != nullptr) {
-      return Error{Errc::kCorrupt, Text("node ", node.name(),
-                                        " has a layer with the id of another "
-                                        "one; was its directory copied?")};
+      return Error{Errc::kCorrupt, StrCat("node ", node.name(),
+                                          " has a layer with the id of another "
+                                          "one; was its directory copied?")};
     }
     Layer* const layer = store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog);
     if (!clean) layer->DistrustCache();
@@ -197,14 +199,14 @@ Status Recovery::LoadVolumes(Node& node) {
     const bool ghost = record.head == kNoId;  // shares its name with the one restored from it
     const auto taken = store_.by_name_.find(record.name);
     if (!ghost && taken != store_.by_name_.end()) {
-      return Error{Errc::kExists, Text("nodes ", taken->second->node().name(), " and ", node.name(),
-                                       " both have a volume ", record.name,
-                                       "; mount one of them alone and "
-                                       "rename it with `volfs mv`")};
+      return Error{Errc::kExists, StrCat("nodes ", taken->second->node().name(), " and ",
+                                         node.name(), " both have a volume ", record.name,
+                                         "; mount one of them alone and "
+                                         "rename it with `volfs mv`")};
     }
     if (store_.by_id_.contains(record.id) || store_.ghosts_.contains(record.id)) {
-      return Error{Errc::kCorrupt, Text("volume ", record.name, " of node ", node.name(),
-                                        " has the id of another; was its directory copied?")};
+      return Error{Errc::kCorrupt, StrCat("volume ", record.name, " of node ", node.name(),
+                                          " has the id of another; was its directory copied?")};
     }
     if (ghost) {
       store_.ghosts_[record.id] = {record, &node};
@@ -231,8 +233,8 @@ Status Recovery::LoadSnapshots(Node& node) {
   MutexLock lock(store_.mu_);
   for (const SnapshotRecord& record : node.contents().snapshots) {
     if (store_.snapshots_.contains(record.id)) {
-      return Error{Errc::kCorrupt, Text("snapshot ", record.name, " of node ", node.name(),
-                                        " has the id of another; was its directory copied?")};
+      return Error{Errc::kCorrupt, StrCat("snapshot ", record.name, " of node ", node.name(),
+                                          " has the id of another; was its directory copied?")};
     }
     Layer* const layer = store_.layers_.Find(record.layer);
     if (layer != nullptr) store_.reclaimer_->AddPoint(layer);
@@ -284,7 +286,7 @@ Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
     return OkStatus();
   }
   if (holds_.erase({a, clone.clone}) != 0) {
-    VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
+    RETURN_IF_ERROR(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
   }
   return b.catalog().Commit({DeleteClone{clone.clone}}, Room::kFree);
 }
@@ -293,7 +295,7 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
                              const CloneRecord& clone) {
   Node* const a = FindByUuid(clone.source_node);
   if (a != nullptr && holds_.erase({a, clone.clone}) != 0) {
-    VOLFS_TRY(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
+    RETURN_IF_ERROR(a->catalog().Commit({DeleteHold{clone.clone}}, Room::kFree));
   }
   CatalogChange change;
   if (volume != nullptr) {
@@ -306,9 +308,9 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
     store_.by_id_.erase(clone.clone);
   }
   change.emplace_back(DeleteClone{clone.clone});
-  LogInfo(Text("clone ", clone.name, " of ", clone.source_name,
-               " was not complete when the last "
-               "mount ended; its remains are removed"));
+  LogInfo(StrCat("clone ", clone.name, " of ", clone.source_name,
+                 " was not complete when the last "
+                 "mount ended; its remains are removed"));
   return b.catalog().Commit(std::move(change), Room::kFree);
 }
 
@@ -332,11 +334,11 @@ void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const C
   const auto hold = holds_.find({a, clone.clone});
   if (there) entry.held = under;
   if (a == nullptr) {
-    entry.trouble = Text("node ", clone.source_node_name, " is not mounted");
+    entry.trouble = StrCat("node ", clone.source_node_name, " is not mounted");
   } else if (hold == holds_.end() || !there) {
-    entry.trouble = Text("node ", a->name(),
-                         " no longer holds its source, so the part not copied "
-                         "yet is lost; delete this clone and make it again");
+    entry.trouble = StrCat("node ", a->name(),
+                           " no longer holds its source, so the part not copied "
+                           "yet is lost; delete this clone and make it again");
     // Its layer may be there, without what nobody else needs: that must not be read as zeros. Of a
     // clone on its source's own node it has all, as one that lies over it.
     if (a != &b) head->LoseParent(store_.layers_.AddLost(head->record().parent, a->name()));
@@ -377,9 +379,9 @@ Status Recovery::ReconcileHolds(Node& a) {
       if (Layer* const layer = store_.layers_.Find(hold.layer)) store_.reclaimer_->AddUse(layer);
       continue;
     }
-    LogInfo(Text("node ", a.name(), ": a hold for clone ", hold.clone_name,
-                 ", which does not exist, is released"));
-    VOLFS_TRY(a.catalog().Commit({DeleteHold{hold.clone}}, Room::kFree));
+    LogInfo(StrCat("node ", a.name(), ": a hold for clone ", hold.clone_name,
+                   ", which does not exist, is released"));
+    RETURN_IF_ERROR(a.catalog().Commit({DeleteHold{hold.clone}}, Room::kFree));
   }
   return OkStatus();
 }
@@ -436,7 +438,7 @@ bool Recovery::TakeIo(Id id, const std::string& value) {
   volume->set_wants_native(true);
   if (volume->refused()) return true;
   if (const Status adopted = volume->AdoptAfterCrash(); !adopted.ok()) {
-    LogWarning(Text(volume->name(), ": ", adopted.error().message));
+    LogWarning(StrCat(volume->name(), ": ", adopted.error().message));
   }
   return true;
 }
@@ -452,7 +454,7 @@ void Recovery::ListUnpunched(Node& node) {
 }
 
 Status Recovery::RemoveOrphans(Node& node) {
-  VOLFS_ASSIGN(const std::vector<std::string> names, node.directory().ListLayers());
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, node.directory().ListLayers());
   for (const std::string& name : names) {
     const Id id = IdFromFileName(name);
     Layer* const layer = id == kNoId ? nullptr : store_.layers_.Find(id);
@@ -460,11 +462,11 @@ Status Recovery::RemoveOrphans(Node& node) {
     if (node.directory().read_only()) continue;
     if (id == kNoId) {
       LogWarning(
-          Text("node ", node.name(), ": layers/", name, " is not a file of volfs; left alone"));
+          StrCat("node ", node.name(), ": layers/", name, " is not a file of volfs; left alone"));
       continue;
     }
-    VOLFS_TRY(node.directory().Remove("layers/" + name));
-    LogInfo(Text("node ", node.name(), ": removed layers/", name, ", which no record knows"));
+    RETURN_IF_ERROR(node.directory().Remove("layers/" + name));
+    LogInfo(StrCat("node ", node.name(), ": removed layers/", name, ", which no record knows"));
   }
   return OkStatus();
 }

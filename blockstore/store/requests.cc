@@ -2,6 +2,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/volume_settings.h"
 #include "blockstore/store/clone_plan.h"
 #include "blockstore/store/store.h"
@@ -15,15 +16,15 @@ constexpr Nanoseconds kReleasePatience = std::chrono::milliseconds(500);
 constexpr Nanoseconds kReleasePoll = std::chrono::milliseconds(5);
 
 Error NotFound(const std::string& name) {
-  return Error{Errc::kNotFound, Text(name, ": no such volume")};
+  return Error{Errc::kNotFound, StrCat(name, ": no such volume")};
 }
 
 Error Taken(const std::string& name) {
-  return Error{Errc::kExists, Text(name, ": the name is taken; choose another")};
+  return Error{Errc::kExists, StrCat(name, ": the name is taken; choose another")};
 }
 
 Error Denied(const std::string& name, const char* right) {
-  return Error{Errc::kDenied, Text(name, ": you have no right to ", right, " it")};
+  return Error{Errc::kDenied, StrCat(name, ": you have no right to ", right, " it")};
 }
 
 }  // namespace
@@ -40,9 +41,9 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
     ReserveNameLocked(reservation, request.name);
   }
   std::string type = request.type;
-  VOLFS_ASSIGN(Node* const node, PlaceNew(request, type));
-  VOLFS_TRY(CheckNotFenced(*node));
-  VOLFS_TRY(node->catalog().CheckMayGrow());
+  ASSIGN_OR_RETURN(Node* const node, PlaceNew(request, type));
+  RETURN_IF_ERROR(CheckNotFenced(*node));
+  RETURN_IF_ERROR(node->catalog().CheckMayGrow());
   LayerRecord layer_record;
   layer_record.id = NewId();
   layer_record.size_bytes = request.size_bytes.value_or(0);
@@ -107,30 +108,30 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     const auto found = by_name_.find(volume_name);
     if (found == by_name_.end()) return NotFound(volume_name);
     volume = found->second;
-    VOLFS_TRY(CheckStays(stay.node, volume->node(), volume_name));
+    RETURN_IF_ERROR(CheckStays(stay.node, volume->node(), volume_name));
     if (!Allowed(caller, volume->attributes(), Right::kRead)) return Denied(volume_name, "read");
-    VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume_name));
-    VOLFS_TRY(CheckSourceLocked(*volume));
+    RETURN_IF_ERROR(CheckUnlockedLocked(volume->id(), volume_name));
+    RETURN_IF_ERROR(CheckSourceLocked(*volume));
     if (FindSnapshotLocked(volume_name, name) != nullptr) {
-      return Taken(Text(volume_name, "@", name));
+      return Taken(StrCat(volume_name, "@", name));
     }
     ReserveSourceLocked(reservation, volume->id());
   }
-  VOLFS_TRY(CheckNotFenced(volume->node()));
+  RETURN_IF_ERROR(CheckNotFenced(volume->node()));
   // A refused commit would leave one more layer over the volume, for its next sync to record.
-  VOLFS_TRY(volume->node().catalog().CheckMayGrow());
+  RETURN_IF_ERROR(volume->node().catalog().CheckMayGrow());
   record.id = NewId();
   record.volume = volume->id();
   record.name = name;
-  VOLFS_ASSIGN(const Volume::Instant instant,
-               TakeInstant(*volume, [&](const Layer& frozen) -> CatalogChange {
-                 record.layer = frozen.id();
-                 record.size_bytes = frozen.record().size_bytes;
-                 record.created_ns = WallNow().count();
-                 record.attributes = volume->attributes();
-                 record.attributes.mode &= 0444;
-                 return {PutSnapshot{record}};
-               }));
+  ASSIGN_OR_RETURN(const Volume::Instant instant,
+                   TakeInstant(*volume, [&](const Layer& frozen) -> CatalogChange {
+                     record.layer = frozen.id();
+                     record.size_bytes = frozen.record().size_bytes;
+                     record.created_ns = WallNow().count();
+                     record.attributes = volume->attributes();
+                     record.attributes.mode &= 0444;
+                     return {PutSnapshot{record}};
+                   }));
   {
     MutexLock lock(mu_);
     snapshots_[record.id] = {record, &volume->node(), instant.image};
@@ -171,19 +172,19 @@ void Store::AdoptHead(Volume& volume, Layer* old) {
 Status Store::CheckMayShrink(const Volume& volume) const {
   if (options_.allow_shrink) return OkStatus();
   return Error{Errc::kProtected,
-               Text(volume.name(), " has ", volume.size_bytes(),
-                    " bytes: making it smaller would destroy its end; to write into it as it "
-                    "is use `dd conv=notrunc`, `qemu-img convert -n` or `rsync --inplace` (the "
-                    "mount option allow_shrink allows it)")};
+               StrCat(volume.name(), " has ", volume.size_bytes(),
+                      " bytes: making it smaller would destroy its end; to write into it as it "
+                      "is use `dd conv=notrunc`, `qemu-img convert -n` or `rsync --inplace` (the "
+                      "mount option allow_shrink allows it)")};
 }
 
 Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
   if (options_.allow_shrink) cut = Volume::Cut::kAnything;
-  if (cut == Volume::Cut::kAnything) VOLFS_TRY(CheckMayShrink(volume));
+  if (cut == Volume::Cut::kAnything) RETURN_IF_ERROR(CheckMayShrink(volume));
   if (IsClone(volume.id())) {
-    return Error{Errc::kBusy, Text(volume.name(),
-                                   ": it is a clone that is still being copied; make it smaller "
-                                   "when it is available")};
+    return Error{Errc::kBusy, StrCat(volume.name(),
+                                     ": it is a clone that is still being copied; make it smaller "
+                                     "when it is available")};
   }
   const auto under_head = [&] {
     const Epoch::Reader reader = volume.node().epoch().Enter();
@@ -195,11 +196,11 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
   stay.Leave();
   // Data lies in the way: that is the general rule again, and its remedy.
   if (!shrunk.ok() && shrunk.error().code == Errc::kProtected) shrunk = CheckMayShrink(volume);
-  VOLFS_TRY(shrunk);
+  RETURN_IF_ERROR(shrunk);
   if (under == kNoId) return OkStatus();
   if (const Status freed = reclaimer_->Reclaim(under); !freed.ok()) {
-    LogWarning(Text(volume.name(), ": the space that was cut off is freed at the next mount: ",
-                    freed.error().message));
+    LogWarning(StrCat(volume.name(), ": the space that was cut off is freed at the next mount: ",
+                      freed.error().message));
   }
   return OkStatus();
 }
@@ -211,18 +212,18 @@ Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller&
   const VolumeRecord record = volume->record();
   if (!Allowed(caller, record.attributes, Right::kWrite)) return Denied(name, "resize");
   const bool shrinks = size_bytes < volume->size_bytes();
-  if (shrinks) VOLFS_TRY(CheckMayShrink(*volume));
+  if (shrinks) RETURN_IF_ERROR(CheckMayShrink(*volume));
   const VolumeType* const type = volume->node().FindType(record.type);
   if (type != nullptr && (size_bytes > type->greatest_bytes || size_bytes < type->least_bytes)) {
-    return Error{Errc::kRange, Text(name, ": type ", type->name, " allows ", type->least_bytes,
-                                    " to ", type->greatest_bytes, " bytes")};
+    return Error{Errc::kRange, StrCat(name, ": type ", type->name, " allows ", type->least_bytes,
+                                      " to ", type->greatest_bytes, " bytes")};
   }
-  VOLFS_TRY(volume->node().CheckAnswers());
-  VOLFS_TRY(volume->AddOpen(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
+  RETURN_IF_ERROR(volume->node().CheckAnswers());
+  RETURN_IF_ERROR(volume->AddOpen(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
   Status done = shrinks ? Shrink(*volume, size_bytes) : volume->Grow(size_bytes);
   if (done.ok() && !shrinks) done = volume->Sync();
   volume->RemoveOpen(Volume::Access::kWrite);
-  VOLFS_TRY(done);
+  RETURN_IF_ERROR(done);
   Emit("resized", name, volume->id(), "");
   return OkStatus();
 }
@@ -241,7 +242,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
     ReserveNameLocked(reservation, to);
   }
   if (volume->deleting()) return NotFound(from);
-  VOLFS_TRY(CheckNotFenced(volume->node()));
+  RETURN_IF_ERROR(CheckNotFenced(volume->node()));
   if (const Status done = volume->Rename(to); !done.ok()) {
     if (!RefusedCleanly(done.error())) reservation.Abandon();  // it may have either name
     return done;
@@ -264,17 +265,17 @@ Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
     MutexLock lock(mu_);
     const SnapshotEntry* const found = FindSnapshotLocked(volume, from);
     if (found == nullptr) {
-      return Error{Errc::kNotFound, Text(volume, "@", from, ": no such snapshot")};
+      return Error{Errc::kNotFound, StrCat(volume, "@", from, ": no such snapshot")};
     }
-    VOLFS_TRY(CheckStays(stay.node, *found->node, volume));
+    RETURN_IF_ERROR(CheckStays(stay.node, *found->node, volume));
     if (from == to) return OkStatus();
-    if (FindSnapshotLocked(volume, to) != nullptr) return Taken(Text(volume, "@", to));
+    if (FindSnapshotLocked(volume, to) != nullptr) return Taken(StrCat(volume, "@", to));
     entry = *found;
   }
   entry.record.name = to;
-  VOLFS_TRY(CheckNotFenced(*entry.node));
+  RETURN_IF_ERROR(CheckNotFenced(*entry.node));
   // If a snapshot of that name is being made, the catalog refuses the second of both.
-  VOLFS_TRY(entry.node->catalog().Commit({PutSnapshot{entry.record}}));
+  RETURN_IF_ERROR(entry.node->catalog().Commit({PutSnapshot{entry.record}}));
   {
     MutexLock lock(mu_);
     auto& names = snapshot_names_.at(entry.record.volume);
@@ -299,9 +300,9 @@ Status Store::CheckMayDestroy(const Caller& caller, const Volume& volume, const 
   const Attributes attributes = volume.attributes();
   // Its owner too has no right to write it then: why is what helps him.
   if ((attributes.mode & 0222) == 0) {
-    return Error{Errc::kProtected, Text(volume.name(),
-                                        ": its mode has no w bit, which protects it; "
-                                        "`chmod u+w` first")};
+    return Error{Errc::kProtected, StrCat(volume.name(),
+                                          ": its mode has no w bit, which protects it; "
+                                          "`chmod u+w` first")};
   }
   if (!Allowed(caller, attributes, Right::kWrite)) return Denied(volume.name(), verb);
   return OkStatus();
@@ -314,18 +315,18 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) return NotFound(name);
     volume = found->second;
-    VOLFS_TRY(CheckMayDestroy(caller, *volume, "delete"));
-    VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
+    RETURN_IF_ERROR(CheckMayDestroy(caller, *volume, "delete"));
+    RETURN_IF_ERROR(CheckUnlockedLocked(volume->id(), name));
     for (const auto& [id, clone] : clones_) {
       if (clone.lock != volume->id() || clone.owed) continue;
-      return Error{Errc::kBusy, Text(name,
-                                     ": a clone of it still needs it; resume, cancel or "
-                                     "delete that first")};
+      return Error{Errc::kBusy, StrCat(name,
+                                       ": a clone of it still needs it; resume, cancel or "
+                                       "delete that first")};
     }
   }
-  VOLFS_TRY(CheckNotFenced(volume->node()));
-  if (const Node* source = SourceNodeOf(volume->id())) VOLFS_TRY(source->CheckAnswers());
-  VOLFS_TRY(Patiently([&] { return volume->BeginDelete(); }));
+  RETURN_IF_ERROR(CheckNotFenced(volume->node()));
+  if (const Node* source = SourceNodeOf(volume->id())) RETURN_IF_ERROR(source->CheckAnswers());
+  RETURN_IF_ERROR(Patiently([&] { return volume->BeginDelete(); }));
   const Status done = IsClone(volume->id()) ? CancelClone(volume) : Forget(volume, {}, nullptr);
   // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.
   if (!done.ok() && RefusedCleanly(done.error())) volume->AbortDelete();
@@ -343,7 +344,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     const auto names = snapshot_names_.find(volume->id());
     has_snapshots = names != snapshot_names_.end() && !names->second.empty();
     // Somebody may have locked it as a source since Delete looked.
-    VOLFS_TRY(CheckUnlockedLocked(volume->id(), volume->name()));
+    RETURN_IF_ERROR(CheckUnlockedLocked(volume->id(), volume->name()));
   }
   Ghost ghost{volume->record(), &volume->node()};
   ghost.record.head = kNoId;
@@ -352,7 +353,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
   } else {
     change.emplace_back(DeleteVolume{volume->id()});
   }
-  VOLFS_TRY(volume->CommitDeletion(change));
+  RETURN_IF_ERROR(volume->CommitDeletion(change));
   {
     MutexLock lock(mu_);
     by_name_.erase(volume->name());
@@ -370,7 +371,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     }
     if (!freed.ok()) {
       LogWarning(
-          Text(raw->name(), ": its space is freed at the next mount: ", freed.error().message));
+          StrCat(raw->name(), ": its space is freed at the next mount: ", freed.error().message));
     }
   });
   Emit("deleted", ghost.record.name, ghost.record.id, "deleted");
@@ -379,12 +380,12 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
 
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
-  VOLFS_ASSIGN(const Id layer, DropSnapshot(volume_name, name, caller));
+  ASSIGN_OR_RETURN(const Id layer, DropSnapshot(volume_name, name, caller));
   // It is deleted, whatever comes of its space; and nobody waits for us while we wait for who
   // folds.
   if (const Status freed = reclaimer_->Reclaim(layer); !freed.ok()) {
-    LogWarning(Text(volume_name, "@", name,
-                    ": its space is freed at the next mount: ", freed.error().message));
+    LogWarning(StrCat(volume_name, "@", name,
+                      ": its space is freed at the next mount: ", freed.error().message));
   }
   return OkStatus();
 }
@@ -399,17 +400,17 @@ Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string
     MutexLock lock(mu_);
     const SnapshotEntry* const found = FindSnapshotLocked(volume_name, name);
     if (found == nullptr) {
-      return Error{Errc::kNotFound, Text(volume_name, "@", name, ": no such snapshot")};
+      return Error{Errc::kNotFound, StrCat(volume_name, "@", name, ": no such snapshot")};
     }
-    VOLFS_TRY(CheckStays(stay.node, *found->node, volume_name));
+    RETURN_IF_ERROR(CheckStays(stay.node, *found->node, volume_name));
     const Id volume = found->record.volume;
     if (!Allowed(caller, AttributesLocked(volume), Right::kWrite)) {
       return Denied(volume_name, "delete");
     }
-    VOLFS_TRY(CheckUnlockedLocked(found->record.id, Text(volume_name, "@", name)));
+    RETURN_IF_ERROR(CheckUnlockedLocked(found->record.id, StrCat(volume_name, "@", name)));
     for (const auto& [id, clone] : clones_) {
       if (clone.lock != found->record.id || clone.owed) continue;
-      return Error{Errc::kBusy, Text(volume_name, "@", name, ": a clone of it still needs it")};
+      return Error{Errc::kBusy, StrCat(volume_name, "@", name, ": a clone of it still needs it")};
     }
     entry = *found;
     last_of_ghost = !by_id_.contains(volume) && snapshot_names_.at(volume).size() == 1;

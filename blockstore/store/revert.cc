@@ -1,11 +1,12 @@
 // Putting a volume back to what a snapshot shows: a new head over the snapshot's layer, one commit.
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/clone_plan.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
 Status Store::Revert(const std::string& name, const std::string& snapshot, const Caller& caller) {
-  const std::string words = Text(name, "@", snapshot);
+  const std::string words = StrCat(name, "@", snapshot);
   const Stay stay = StayWith(name, snapshot);
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
@@ -13,38 +14,38 @@ Status Store::Revert(const std::string& name, const std::string& snapshot, const
   {
     MutexLock lock(mu_);
     const SnapshotEntry* const found = FindSnapshotLocked(name, snapshot);
-    if (found == nullptr) return Error{Errc::kNotFound, Text(words, ": no such snapshot")};
+    if (found == nullptr) return Error{Errc::kNotFound, StrCat(words, ": no such snapshot")};
     record = found->record;
     const auto named = by_name_.find(name);
     if (named == by_name_.end()) {
-      return Error{Errc::kNotFound,
-                   Text(name, ": it was deleted; `restore ", words, ' ', name, "` brings it back")};
+      return Error{Errc::kNotFound, StrCat(name, ": it was deleted; `restore ", words, ' ', name,
+                                           "` brings it back")};
     }
     volume = named->second;
-    VOLFS_TRY(CheckMayDestroy(caller, *volume, "revert"));
-    VOLFS_TRY(CheckUnlockedLocked(volume->id(), name));
-    VOLFS_TRY(CheckSourceLocked(*volume));
+    RETURN_IF_ERROR(CheckMayDestroy(caller, *volume, "revert"));
+    RETURN_IF_ERROR(CheckUnlockedLocked(volume->id(), name));
+    RETURN_IF_ERROR(CheckSourceLocked(*volume));
     if (found->node != &volume->node()) {
       return Error{
           Errc::kWrongRegion,
-          Text(words, ": the snapshot is on node ", found->node->name(), ", the volume on ",
-               volume->node().name(), "; restore it under another name")};
+          StrCat(words, ": the snapshot is on node ", found->node->name(), ", the volume on ",
+                 volume->node().name(), "; restore it under another name")};
     }
-    VOLFS_TRY(CheckStays(stay.node, volume->node(), name));
+    RETURN_IF_ERROR(CheckStays(stay.node, volume->node(), name));
     ReserveSourceLocked(reservation, volume->id());
   }
-  VOLFS_TRY(CheckNotFenced(volume->node()));
-  VOLFS_TRY(Patiently([&] { return volume->BeginRevert(); }));
+  RETURN_IF_ERROR(CheckNotFenced(volume->node()));
+  RETURN_IF_ERROR(Patiently([&] { return volume->BeginRevert(); }));
   const Status done = RevertTo(*volume, record);
   volume->EndRevert();
-  VOLFS_TRY(done);
+  RETURN_IF_ERROR(done);
   Emit("reverted", volume->name(), volume->id(), snapshot);
   return OkStatus();
 }
 
 Status Store::RevertTo(Volume& volume, const SnapshotRecord& snapshot) {
   MutexLock naming(naming_mu_);  // the snapshot is not deleted meanwhile
-  VOLFS_ASSIGN(const std::shared_ptr<const FrozenImage> image, SnapshotImage(snapshot.id));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const FrozenImage> image, SnapshotImage(snapshot.id));
   Layer* const frozen = layers_.Find(snapshot.layer);
   const auto make = [&](LayerRecord& layer, ExtentMap& map) -> Status {
     layer.parent_bytes = layer.size_bytes = image->size_bytes();
@@ -62,11 +63,12 @@ Status Store::PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& m
     layer.parent = under->id();
     return make(layer, map);
   };
-  VOLFS_TRY(volume.ReplaceHead(over, room));
+  RETURN_IF_ERROR(volume.ReplaceHead(over, room));
   AdoptHead(volume, under);
   if (const Status freed = reclaimer_->RemovePoint(old); !freed.ok()) {
-    LogWarning(Text(volume.name(), ": space that its former head took is freed at the next mount: ",
-                    freed.error().message));
+    LogWarning(StrCat(
+        volume.name(),
+        ": space that its former head took is freed at the next mount: ", freed.error().message));
   }
   return OkStatus();
 }

@@ -1,6 +1,6 @@
 // Sharing by copy_file_range: a volume that was never written to gets a head over a frozen layer of
 // its source, of which each call shows some more.
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/clone_plan.h"
 #include "blockstore/store/store.h"
 
@@ -18,19 +18,19 @@ bool Store::MayShare(const Volume& source, Volume& target) {
 
 Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Volume>& source) {
   // A file that the host would share whole, for a copy of perhaps a few blocks.
-  VOLFS_TRY(source->CheckNotNative("sharing its blocks with another volume"));
+  RETURN_IF_ERROR(source->CheckNotNative("sharing its blocks with another volume"));
   const Gate::Passage stay = source->node().shape().Enter();
   Reservation reservation(*this);
   {
     MutexLock lock(mu_);
-    VOLFS_TRY(CheckUnlockedLocked(source->id(), source->name()));
-    VOLFS_TRY(CheckSourceLocked(*source));
+    RETURN_IF_ERROR(CheckUnlockedLocked(source->id(), source->name()));
+    RETURN_IF_ERROR(CheckSourceLocked(*source));
     ReserveSourceLocked(reservation, source->id());
   }
-  VOLFS_TRY(CheckNotFenced(source->node()));
-  VOLFS_TRY(source->node().catalog().CheckMayGrow());
-  VOLFS_ASSIGN(const Volume::Instant instant,
-               TakeInstant(*source, [](const Layer&) { return CatalogChange{}; }));
+  RETURN_IF_ERROR(CheckNotFenced(source->node()));
+  RETURN_IF_ERROR(source->node().catalog().CheckMayGrow());
+  ASSIGN_OR_RETURN(const Volume::Instant instant,
+                   TakeInstant(*source, [](const Layer&) { return CatalogChange{}; }));
   reclaimer_->PointIsUse(instant.frozen);
   // shared_ptr: the source's descriptor and each target that it was copied to keep it.
   return std::make_shared<OpenSnapshot>(*reclaimer_, instant.frozen, instant.image);
@@ -41,9 +41,9 @@ Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
   const Gate::Passage stay = target->node().shape().Enter();
   Layer* const frozen = source->layer();
   const Error apart{Errc::kWrongRegion,
-                    Text(target->name(), ": it cannot share blocks with that source")};
+                    StrCat(target->name(), ": it cannot share blocks with that source")};
   if (frozen->node() != &target->node() || IsClone(target->id())) return apart;
-  VOLFS_TRY(target->node().catalog().CheckReserve());
+  RETURN_IF_ERROR(target->node().catalog().CheckReserve());
   if (target->head()->record().parent != frozen->id()) {
     Reservation reservation(*this);
     {
@@ -57,7 +57,7 @@ Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
       map.Resize(BlocksFor(layer.size_bytes, block_size_));
       return OkStatus();
     };
-    VOLFS_TRY(PutHeadOver(*target, frozen, make, Room::kGrow));
+    RETURN_IF_ERROR(PutHeadOver(*target, frozen, make, Room::kGrow));
   }
   return target->ShowThrough(frozen->id(), source->image(), range, source);
 }

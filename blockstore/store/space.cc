@@ -2,6 +2,7 @@
 #include <set>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
@@ -69,8 +70,8 @@ void Store::LookAtRoom(Node& node) {
   const std::string reserve =
       missing_bytes == 0
           ? ""
-          : Text(" (", missing_bytes, " bytes of its reserve are in use or missing)");
-  (now == Fullness::kRoomy ? LogInfo : LogWarning)(Text(
+          : StrCat(" (", missing_bytes, " bytes of its reserve are in use or missing)");
+  (now == Fullness::kRoomy ? LogInfo : LogWarning)(StrCat(
       "node ", node.name(), ": ", now == Fullness::kRoomy ? "has room again" : state, reserve));
   constexpr const char* kEvents[] = {"node-has-room", "node-nearly-full", "node-full"};
   Emit(kEvents[static_cast<size_t>(now)], "", node.id(), node.name());

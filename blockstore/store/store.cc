@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/layer/map_loader.h"
 #include "blockstore/store/folder.h"
 #include "blockstore/store/recovery.h"
@@ -32,7 +33,7 @@ OpenSnapshot::OpenSnapshot(Reclaimer& reclaimer, Layer* layer,
 OpenSnapshot::~OpenSnapshot() {
   if (const Status freed = reclaimer_.RemoveUse(layer_); !freed.ok()) {
     LogWarning(
-        Text("space of a deleted snapshot is freed at the next mount: ", freed.error().message));
+        StrCat("space of a deleted snapshot is freed at the next mount: ", freed.error().message));
   }
 }
 
@@ -52,10 +53,10 @@ Result<std::unique_ptr<Store>> Store::Open(std::vector<std::unique_ptr<Node>> no
                                            const StoreOptions& options) {
   assert(!nodes.empty());
   std::unique_ptr<Store> store(new Store(std::move(nodes), options));
-  VOLFS_TRY(Recovery(*store).Run());
+  RETURN_IF_ERROR(Recovery(*store).Run());
   for (const auto& node : store->nodes_) {
     if (node->catalog().read_only()) continue;
-    VOLFS_TRY(node->catalog().Commit({PutSetting{kCleanKey, "0"}}, Room::kFree));
+    RETURN_IF_ERROR(node->catalog().Commit({PutSetting{kCleanKey, "0"}}, Room::kFree));
   }
   for (const auto& node : store->nodes_) store->PrepareRoom(*node);
   store->Start();
@@ -128,7 +129,7 @@ Status Store::Close() {
   for (Thread& maintainer : maintainers_) maintainer.Join();
   if (notifier_.joinable()) notifier_.Join();
   const std::vector<std::string> unsaved = CommitAll(Silent::kWaitedFor);
-  for (const std::string& what : unsaved) LogError(Text("unmounting: not durable: ", what));
+  for (const std::string& what : unsaved) LogError(StrCat("unmounting: not durable: ", what));
   bool clean = unsaved.empty();
   for (const auto& volume : Volumes()) {
     volume->ReleasePins();  // before what they free is synced
@@ -141,7 +142,7 @@ Status Store::Close() {
   for (const auto& node : nodes_) clean = clean && node->trusted();
   if (const Status synced = reclaimer_->SyncPunched(); !synced.ok()) {
     clean = false;
-    LogWarning(Text("unmounting: ", synced.error().message));
+    LogWarning(StrCat("unmounting: ", synced.error().message));
   }
   // Only a stop that left nothing to tidy up is a clean one (recovery.h).
   for (const auto& node : nodes_) {
@@ -149,8 +150,9 @@ Status Store::Close() {
     (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}}, Room::kFree);
   }
   if (unsaved.empty()) return OkStatus();
-  const std::string more = unsaved.size() == 1 ? "" : Text(" (and ", unsaved.size() - 1, " more)");
-  return Error{Errc::kIo, Text("not durable: ", unsaved.front(), more)};
+  const std::string more =
+      unsaved.size() == 1 ? "" : StrCat(" (and ", unsaved.size() - 1, " more)");
+  return Error{Errc::kIo, StrCat("not durable: ", unsaved.front(), more)};
 }
 
 // --- events --------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ std::vector<std::shared_ptr<Volume>> Store::Volumes() {
 
 Result<VolumeInfo> Store::Info(const std::string& name) {
   const std::shared_ptr<Volume> volume = Find(name);
-  if (volume == nullptr) return Error{Errc::kNotFound, Text(name, ": no such volume")};
+  if (volume == nullptr) return Error{Errc::kNotFound, StrCat(name, ": no such volume")};
   return Info(*volume);
 }
 
@@ -253,7 +255,7 @@ std::string Store::SourceNameLocked(const CloneEntry& entry) const {
   const bool of_snapshot = snapshot != snapshots_.end();
   const std::string name = NameLocked(of_snapshot ? snapshot->second.record.volume : entry.lock);
   if (name.empty()) return entry.record.source_name;
-  return of_snapshot ? Text(name, "@", snapshot->second.record.name) : name;
+  return of_snapshot ? StrCat(name, "@", snapshot->second.record.name) : name;
 }
 
 void Store::FillCloneInfo(VolumeInfo& info) {
@@ -283,7 +285,7 @@ void Store::FillCloneInfo(VolumeInfo& info) {
 }
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
-  VOLFS_ASSIGN(const MapUses::Use use, volume.UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, volume.UseMap());
   const Epoch::Reader reader = volume.node().epoch().Enter();
   const ExtentMap map = volume.MapCopy();
   const uint64_t size = volume.size_bytes();
@@ -373,16 +375,16 @@ Result<std::shared_ptr<const FrozenImage>> Store::SnapshotImage(Id id) {
     if (auto image = found->second.image.lock()) return image;
     record = found->second.record;
     if (const std::string& why = found->second.refused; !why.empty()) {
-      return Error{Errc::kCorrupt,
-                   Text("snapshot ", record.name, ": its catalog rows contradict each other: ", why,
-                        "; unmount, then run `volfs check`")};
+      return Error{Errc::kCorrupt, StrCat("snapshot ", record.name,
+                                          ": its catalog rows contradict each other: ", why,
+                                          "; unmount, then run `volfs check`")};
     }
   }
   Layer* const layer = layers_.Find(record.layer);
   if (layer == nullptr) {
-    return Error{Errc::kCorrupt, Text("snapshot ", record.name, ": its layer is not there")};
+    return Error{Errc::kCorrupt, StrCat("snapshot ", record.name, ": its layer is not there")};
   }
-  VOLFS_ASSIGN(ExtentMap map, LoadMap(layers_, layer, block_size_));
+  ASSIGN_OR_RETURN(ExtentMap map, LoadMap(layers_, layer, block_size_));
   // shared_ptr: all who have the snapshot open share one map.
   auto image =
       std::make_shared<const FrozenImage>(layers_, std::move(map), record.size_bytes, block_size_);

@@ -1,5 +1,5 @@
 // What the store can say and do while a node does not answer.
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
@@ -18,11 +18,12 @@ std::vector<std::string> Store::CommitAll(Silent silent) {
     if (silent == Silent::kPassedOver && !volume->node().CheckAnswers().ok()) continue;
     Status done = volume->Sync();
     if (done.ok()) done = volume->SyncAttributes();
-    if (!done.ok()) volumes.push_back(Text("volume ", volume->name(), ": ", done.error().message));
+    if (!done.ok())
+      volumes.push_back(StrCat("volume ", volume->name(), ": ", done.error().message));
   }
   std::vector<std::string> unsaved;
   for (const auto& node : nodes_) {
-    if (!node->Works()) unsaved.push_back(Text("node ", node->name(), ": ", node->State()));
+    if (!node->Works()) unsaved.push_back(StrCat("node ", node->name(), ": ", node->State()));
   }
   unsaved.insert(unsaved.end(), volumes.begin(), volumes.end());
   return unsaved;

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <iterator>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/base/zeros.h"
 #include "blockstore/volume/volume.h"
 
@@ -52,8 +52,8 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   const MapUses::Use use = map_uses_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   if (deleted_.load() || refused()) return OkStatus();  // nobody could write to the latter
-  VOLFS_TRY(CheckWritable());
-  VOLFS_TRY(LearnSize());  // of a size that is not known nothing can be acknowledged
+  RETURN_IF_ERROR(CheckWritable());
+  RETURN_IF_ERROR(LearnSize());  // of a size that is not known nothing can be acknowledged
   struct Taken {
     Layer* layer;
     PresenceRuns runs;
@@ -78,7 +78,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
     if (const Status synced = t.layer->SyncFile(); !synced.ok()) {
       LookForLoss(synced.error());
       if (!Sabotaged(Sabotage::kRetrySync)) return Fail(synced.error());
-      VOLFS_TRY(t.layer->SyncFile());
+      RETURN_IF_ERROR(t.layer->SyncFile());
     }
   }
   for (Taken& t : taken) {
@@ -117,7 +117,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
     return Fail(committed.error());
   }
   for (const Taken& t : taken) {
-    if (Sabotaged(Sabotage::kCommitBeforeSync)) VOLFS_TRY(t.layer->SyncFile());
+    if (Sabotaged(Sabotage::kCommitBeforeSync)) RETURN_IF_ERROR(t.layer->SyncFile());
     t.layer->Committed(t.record);
   }
   unrecorded_.clear();
@@ -138,17 +138,17 @@ void Volume::LookForLoss(const Error& error) {
 
 Status Volume::CloseGate(Nanoseconds patience) {
   if (gate_.Close(MonotonicNow() + patience)) return OkStatus();
-  return Error{Errc::kBusy, Text(name(),
-                                 ": its writes in flight did not end within 1 s; try again, or "
-                                 "look at the node's disk")};
+  return Error{Errc::kBusy, StrCat(name(),
+                                   ": its writes in flight did not end within 1 s; try again, or "
+                                   "look at the node's disk")};
 }
 
 Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds patience) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
-  VOLFS_TRY(Sync());  // with writers running: little is left for the batch that holds them up
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  RETURN_IF_ERROR(Sync());  // with writers running: little is left for the batch that holds them up
   Instant instant{};
-  VOLFS_TRY(slot_.RunAlone([&]() -> Status {
-    VOLFS_ASSIGN(instant, PutLayerOver(extra, patience));
+  RETURN_IF_ERROR(slot_.RunAlone([&]() -> Status {
+    ASSIGN_OR_RETURN(instant, PutLayerOver(extra, patience));
     return OkStatus();
   }));
   return instant;
@@ -156,7 +156,7 @@ Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds pati
 
 Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds patience) {
   const bool drains = !Sabotaged(Sabotage::kSkipDrain);
-  if (drains) VOLFS_TRY(CloseGate(patience));
+  if (drains) RETURN_IF_ERROR(CloseGate(patience));
   if (native()) {
     gate_.Open();
     return CloneFile(extra);
@@ -182,7 +182,7 @@ Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds pat
   }
   unrecorded_.push_back(old);
   if (drains) gate_.Open();
-  VOLFS_TRY(CommitBatch(extra(*old), Room::kGrow));
+  RETURN_IF_ERROR(CommitBatch(extra(*old), Room::kGrow));
   return instant;
 }
 
@@ -194,7 +194,7 @@ WantedReads& Volume::NoteWantedReads() {
 
 Result<bool> Volume::AnyInherited(const BlockRange& range) {
   constexpr int kExtentsAtOnce = 4096;  // writers wait for so many
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   for (uint64_t block = range.first;;) {
     ReaderLock lock(map_mu_);
     for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
@@ -209,13 +209,14 @@ Result<bool> Volume::AnyInherited(const BlockRange& range) {
 Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data,
                                  std::span<std::byte> read_back) {
   const uint32_t bs = context_.block_size;
-  VOLFS_ASSIGN(const std::optional<uint64_t> wrote,
-               HydrateRuns(range, [&](const BlockRange& run, const Lookup& found) {
-                 const uint64_t from = (run.first - range.first) * bs;
-                 const uint64_t length = std::min<uint64_t>(run.count * bs, data.size() - from);
-                 return HydrateRun(run, found, data.subspan(from, length),
-                                   read_back.empty() ? read_back : read_back.subspan(from, length));
-               }));
+  ASSIGN_OR_RETURN(const std::optional<uint64_t> wrote,
+                   HydrateRuns(range, [&](const BlockRange& run, const Lookup& found) {
+                     const uint64_t from = (run.first - range.first) * bs;
+                     const uint64_t length = std::min<uint64_t>(run.count * bs, data.size() - from);
+                     return HydrateRun(
+                         run, found, data.subspan(from, length),
+                         read_back.empty() ? read_back : read_back.subspan(from, length));
+                   }));
   return *wrote;
 }
 
@@ -224,19 +225,20 @@ Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, cons
                                                      std::span<std::byte> read_back) {
   if (AllZero(bytes)) return std::optional(BlockState::kZero);
   const uint64_t offset = run.first * context_.block_size;
-  VOLFS_TRY(found.head->WriteOnce(bytes, offset));
+  RETURN_IF_ERROR(found.head->WriteOnce(bytes, offset));
   if (read_back.empty()) return std::optional(BlockState::kHere);
   if (const Status written = found.head->WaitWritten({offset, bytes.size()}); !written.ok()) {
     return Fail(written.error());
   }
-  VOLFS_TRY(found.head->ReadBack(read_back, offset));
+  RETURN_IF_ERROR(found.head->ReadBack(read_back, offset));
   if (std::memcmp(bytes.data(), read_back.data(), bytes.size()) == 0) {
     return std::optional(BlockState::kHere);
   }
-  return Error{Errc::kIo, Text("bytes ", offset, " to ", offset + bytes.size(), " of ", name(),
-                               " on node ", node_.name(),
-                               " were read back as something else than the bytes written; look at "
-                               "its disk, then resume or cancel the clone")};
+  return Error{Errc::kIo,
+               StrCat("bytes ", offset, " to ", offset + bytes.size(), " of ", name(), " on node ",
+                      node_.name(),
+                      " were read back as something else than the bytes written; look at "
+                      "its disk, then resume or cancel the clone")};
 }
 
 Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
@@ -244,16 +246,16 @@ Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
   return HydrateRuns(
       range, [&](const BlockRange& run, const Lookup& found) -> Result<std::optional<BlockState>> {
         Layer& under = *context_.layers.Get(found.extent.layer);
-        VOLFS_ASSIGN(const bool shared,
-                     found.head->ShareFrom(under, {run.first * bs, run.count * bs}));
+        ASSIGN_OR_RETURN(const bool shared,
+                         found.head->ShareFrom(under, {run.first * bs, run.count * bs}));
         return shared ? std::optional(BlockState::kHere) : std::nullopt;
       });
 }
 
 Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
-  VOLFS_TRY(CheckWritable());
-  VOLFS_TRY(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  RETURN_IF_ERROR(CheckWritable());
+  RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
   const uint32_t bs = context_.block_size;
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
@@ -294,7 +296,7 @@ Status Volume::WaitHydrated(const BlockRange& range) {
 }
 
 Result<bool> Volume::PunchGarbage(Id layer) {
-  if (refused()) return Error{Errc::kCorrupt, Text(name(), ": ", failure())};
+  if (refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", failure())};
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes(), bs);
   // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
@@ -313,7 +315,7 @@ Result<bool> Volume::PunchGarbage(Id layer) {
       block = end;
       continue;
     }
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, cursor.NextData(*found.head, block * bs));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, cursor.NextData(*found.head, block * bs));
     if (!data) return true;
     if (data->offset_bytes >= end * bs) {
       block = end;
@@ -328,7 +330,7 @@ Result<bool> Volume::PunchGarbage(Id layer) {
     const uint64_t stop = std::min(last, again.extent.end());
     if (again.head != found.head) return false;
     if (again.extent.layer != again.head->ref()) {
-      VOLFS_TRY(again.head->Punch({first * bs, (stop - first) * bs}));
+      RETURN_IF_ERROR(again.head->Punch({first * bs, (stop - first) * bs}));
     }
     block = stop;
   }
@@ -346,11 +348,11 @@ bool Volume::Recorded() {
 }
 
 Status Volume::Flatten(const CatalogChange& extra) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
-  VOLFS_TRY(head()->CreateFile());
-  if (!Sabotaged(Sabotage::kFlatWithGarbage)) VOLFS_TRY(PunchGarbage(head()->id()));
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  RETURN_IF_ERROR(head()->CreateFile());
+  if (!Sabotaged(Sabotage::kFlatWithGarbage)) RETURN_IF_ERROR(PunchGarbage(head()->id()));
   return slot_.RunAlone([&]() -> Status {
-    VOLFS_TRY(CheckWritable());
+    RETURN_IF_ERROR(CheckWritable());
     assert(unrecorded_.empty());
     Layer* const flat = head();
     LayerRecord layer_record = flat->record();

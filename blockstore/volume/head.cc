@@ -4,8 +4,8 @@
 #include <array>
 #include <cassert>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/base/zeros.h"
 #include "blockstore/layer/fold.h"
 #include "blockstore/volume/volume.h"
@@ -13,12 +13,12 @@
 namespace volfs {
 
 Status Volume::ReplaceHead(const NewHead& make, Room room) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   return slot_.RunAlone([&]() -> Status {
-    VOLFS_TRY(CheckWritable());
+    RETURN_IF_ERROR(CheckWritable());
     // What an earlier instant froze must be recorded before the head that does it is gone.
-    VOLFS_TRY(CommitBatch({}));
-    VOLFS_TRY(CloseGate());
+    RETURN_IF_ERROR(CommitBatch({}));
+    RETURN_IF_ERROR(CloseGate());
     const Status done = ReplaceHeadClosed(make, room);
     gate_.Open();
     return done;
@@ -26,11 +26,11 @@ Status Volume::ReplaceHead(const NewHead& make, Room room) {
 }
 
 Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
-  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
-  VOLFS_TRY(CheckNotNative("this change"));
+  if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
+  RETURN_IF_ERROR(CheckNotNative("this change"));
   LayerRecord layer;
   ExtentMap map;
-  VOLFS_TRY(make(layer, map));
+  RETURN_IF_ERROR(make(layer, map));
   assert(map.size() == BlocksFor(layer.size_bytes, context_.block_size));
   VolumeRecord next = record();
   next.head = layer.id;
@@ -59,11 +59,11 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
 }
 
 Status Volume::Shrink(uint64_t size_bytes, Cut what) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
-  VOLFS_TRY(Sync());  // with writers running, as for an instant
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  RETURN_IF_ERROR(Sync());  // with writers running, as for an instant
   return slot_.RunAlone([&]() -> Status {
-    VOLFS_TRY(CheckWritable());
-    VOLFS_TRY(CloseGate());
+    RETURN_IF_ERROR(CheckWritable());
+    RETURN_IF_ERROR(CloseGate());
     const Status done = ShrinkClosed(size_bytes, what);
     gate_.Open();
     return done;
@@ -74,7 +74,7 @@ Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {
   const uint32_t bs = context_.block_size;
   std::array<std::byte, kDefaultBlockSize> block;
   const std::span<std::byte> rest(block.data(), (bs - offset_bytes % bs) % bs);
-  VOLFS_ASSIGN(const size_t got, ReadAt(rest, offset_bytes));
+  ASSIGN_OR_RETURN(const size_t got, ReadAt(rest, offset_bytes));
   if (!AllZero(rest.first(got))) return false;
   const Result<uint64_t> data = SeekData(offset_bytes + rest.size());
   if (data.ok()) return false;
@@ -86,13 +86,13 @@ Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {
 // next (Layer::CheckSizeLocked), one that is too short could not be told from a damaged one.
 Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   const uint64_t old_bytes = this->size_bytes();
-  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   if (size_bytes >= old_bytes) return OkStatus();
   if (what == Cut::kUnwritten) {
-    VOLFS_ASSIGN(const bool nothing, HoldsNothing(size_bytes));
-    if (!nothing) return Error{Errc::kProtected, Text(name(), " holds data past its new end")};
+    ASSIGN_OR_RETURN(const bool nothing, HoldsNothing(size_bytes));
+    if (!nothing) return Error{Errc::kProtected, StrCat(name(), " holds data past its new end")};
   }
-  VOLFS_TRY(CommitBatch({}));
+  RETURN_IF_ERROR(CommitBatch({}));
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes, bs);
   Layer* const shrunk = head();
@@ -107,8 +107,8 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     // grows again. Not marked before the commit: if that is refused nobody has seen it.
     std::array<std::byte, kDefaultBlockSize> bytes;
     const std::span<std::byte> kept(bytes.data(), size_bytes - cut.first * bs);
-    VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, kept, cut.first * bs));
-    VOLFS_TRY(shrunk->WriteAt(kept, cut.first * bs));
+    RETURN_IF_ERROR(ReadExtent(context_.layers, under.extent, bs, kept, cut.first * bs));
+    RETURN_IF_ERROR(shrunk->WriteAt(kept, cut.first * bs));
     if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
     presence.Set(cut, BlockState::kHere);
   }
@@ -145,8 +145,9 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   // Grown again, an uncut file would show what was cut off.
   if (const Status done = shrunk->Shrink(layer); !done.ok()) {
     // It has shrunk, so no error that says "nothing happened".
-    return Fail({Errc::kIo, Text(name(), " has ", size_bytes,
-                                 " bytes now, but its file was not cut: ", done.error().message)});
+    return Fail(
+        {Errc::kIo, StrCat(name(), " has ", size_bytes,
+                           " bytes now, but its file was not cut: ", done.error().message)});
   }
   // What a crash leaves past the size is cut, but of such a one it is kept (AdoptAfterCrash).
   if (wants_native()) {
@@ -171,12 +172,13 @@ void Volume::Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
 
 Status Volume::SinkHead(Fold& fold, const std::function<Result<bool>()>& small) {
   return slot_.RunAlone([&]() -> Status {
-    VOLFS_TRY(CheckWritable());
-    VOLFS_TRY(CommitBatch({}));  // with writers running: little is left for those whom it holds up
-    VOLFS_ASSIGN(const bool still_small, small());
+    RETURN_IF_ERROR(CheckWritable());
+    RETURN_IF_ERROR(
+        CommitBatch({}));  // with writers running: little is left for those whom it holds up
+    ASSIGN_OR_RETURN(const bool still_small, small());
     if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
     const bool closes = !Sabotaged(Sabotage::kFoldHeadWritten);
-    if (closes) VOLFS_TRY(CloseGate(Node::kShapePatience));
+    if (closes) RETURN_IF_ERROR(CloseGate(Node::kShapePatience));
     const Status done = SinkHeadClosed(fold, small);
     if (closes) gate_.Open();
     return done;
@@ -184,12 +186,12 @@ Status Volume::SinkHead(Fold& fold, const std::function<Result<bool>()>& small) 
 }
 
 Status Volume::SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small) {
-  VOLFS_TRY(CommitBatch({}));
-  VOLFS_ASSIGN(const bool still_small, small());
+  RETURN_IF_ERROR(CommitBatch({}));
+  ASSIGN_OR_RETURN(const bool still_small, small());
   if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
-  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   assert(head() == fold.from() && unrecorded_.empty());
-  VOLFS_TRY(fold.Find());
+  RETURN_IF_ERROR(fold.Find());
   Layer* const under = fold.to();
   if (const Status copied = fold.CopyAll(); !copied.ok()) {
     fold.Abandon();
@@ -222,16 +224,16 @@ Status Volume::SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& s
 
 Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                            std::shared_ptr<const void> pin) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   // In the slot: a batch must see the presence and the record of one moment.
   return slot_.RunAlone([&]() -> Status {
-    VOLFS_TRY(CheckWritable());
+    RETURN_IF_ERROR(CheckWritable());
     const Gate::Passage passage = gate_.Enter();
     const Epoch::Reader reader = context_.epoch.Enter();
     const uint32_t bs = context_.block_size;
     Layer* const over = head();
     if (over->record().parent != frozen) {
-      return Error{Errc::kWrongRegion, Text(name(), ": it shares nothing with that source")};
+      return Error{Errc::kWrongRegion, StrCat(name(), ": it shares nothing with that source")};
     }
     const uint64_t first = range.offset_bytes / bs;
     const BlockRange blocks{first, BlocksFor(range.end(), bs) - first};
@@ -241,11 +243,11 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
     for (uint64_t block = first; block < blocks.end();) {
       const Lookup found = Find(block);
       if (found.extent.layer == over->ref()) {
-        return Error{Errc::kWrongRegion, Text(name(), ": this range was written to already")};
+        return Error{Errc::kWrongRegion, StrCat(name(), ": this range was written to already")};
       }
       block = found.extent.end();
     }
-    if (range.end() > size_bytes()) VOLFS_TRY(GrowTo(range.end()));
+    if (range.end() > size_bytes()) RETURN_IF_ERROR(GrowTo(range.end()));
     for (uint64_t block = gap; block < first;) {
       const Extent extent = Find(block).extent;
       const uint64_t end = std::min(extent.end(), first);

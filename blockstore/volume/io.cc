@@ -13,8 +13,8 @@
 #include <cassert>
 #include <cstring>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/layer/map_loader.h"
 #include "blockstore/volume/volume.h"
 
@@ -26,7 +26,7 @@ constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, o
 }  // namespace
 
 Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   node_.foreground().Note();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) return size_t{0};
@@ -36,8 +36,8 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   while (done < out.size()) {
     const uint64_t at = offset_bytes + done;
     const Lookup found = Find(at / context_.block_size);
-    VOLFS_ASSIGN(const size_t got, ReadExtent(context_.layers, found.extent, context_.block_size,
-                                              out.subspan(done), at));
+    ASSIGN_OR_RETURN(const size_t got, ReadExtent(context_.layers, found.extent,
+                                                  context_.block_size, out.subspan(done), at));
     if (found.extent.layer != found.head->ref() && found.extent.layer != LayerRef::kHole) {
       if (WantedReads* const wanted = wanted_.load(std::memory_order_acquire)) wanted->Add(at);
     }
@@ -47,26 +47,26 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 }
 
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
-  VOLFS_TRY(CheckWritable());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  RETURN_IF_ERROR(CheckWritable());
   node_.foreground().Note();
   if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
-    return Error{Errc::kFileTooBig, Text(name(), ": a write at byte ", offset_bytes,
-                                         " is past the greatest size of a volume")};
+    return Error{Errc::kFileTooBig, StrCat(name(), ": a write at byte ", offset_bytes,
+                                           " is past the greatest size of a volume")};
   }
-  VOLFS_TRY(CheckRoom({offset_bytes, data.size()}));
+  RETURN_IF_ERROR(CheckRoom({offset_bytes, data.size()}));
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t end = offset_bytes + data.size();
-  if (end > size_bytes() && !data.empty()) VOLFS_TRY(GrowTo(end));
+  if (end > size_bytes() && !data.empty()) RETURN_IF_ERROR(GrowTo(end));
   while (offset_bytes < end) {
     const Lookup found = Find(offset_bytes / context_.block_size);
     size_t wrote = 0;
     if (found.extent.layer == found.head->ref()) {
       wrote = std::min(end, found.extent.end() * context_.block_size) - offset_bytes;
-      VOLFS_TRY(found.head->WriteAt(data.first(wrote), offset_bytes));
+      RETURN_IF_ERROR(found.head->WriteAt(data.first(wrote), offset_bytes));
     } else {
-      VOLFS_ASSIGN(wrote, WriteFirst(data, offset_bytes));
+      ASSIGN_OR_RETURN(wrote, WriteFirst(data, offset_bytes));
     }
     offset_bytes += wrote;
     data = data.subspan(wrote);
@@ -84,7 +84,7 @@ Status Volume::CheckHasRoom(const ByteRange& range) {
   for (uint64_t at = range.offset_bytes; at < range.end();) {
     const Lookup found = Find(at / context_.block_size);
     if (found.extent.layer != found.head->ref()) return whole;
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, found.head->NextData(at));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, found.head->NextData(at));
     if (!data || data->offset_bytes > at) return whole;
     at = std::min(data->end(), found.extent.end() * context_.block_size);
   }
@@ -126,18 +126,18 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
     if (offset_bytes == block_start && data_end >= block_end) {
       // Whole blocks up to the last boundary (or the end of the volume): straight from the caller.
       part = (data_end >= volume_end ? data_end : data_end / bs * bs) - offset_bytes;
-      VOLFS_TRY(under.head->WriteAt(data.first(part), offset_bytes));
+      RETURN_IF_ERROR(under.head->WriteAt(data.first(part), offset_bytes));
     } else {
       std::array<std::byte, kMaxBlockSize> merged;
       const std::span<std::byte> block(merged.data(), block_end - block_start);
       if (Sabotaged(Sabotage::kPartialNotMerged)) {
         merged.fill(std::byte{0});
       } else {
-        VOLFS_TRY(ReadExtent(context_.layers, under.extent, bs, block, block_start));
+        RETURN_IF_ERROR(ReadExtent(context_.layers, under.extent, bs, block, block_start));
       }
       part = std::min(data_end, block_end) - offset_bytes;
       std::memcpy(block.data() + (offset_bytes - block_start), data.data(), part);
-      VOLFS_TRY(under.head->WriteAt(block, block_start));
+      RETURN_IF_ERROR(under.head->WriteAt(block, block_start));
     }
     data = data.subspan(part);
     offset_bytes += part;
@@ -146,9 +146,9 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 }
 
 Status Volume::Discard(ByteRange range) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   FollowFile();
-  VOLFS_TRY(CheckWritable());
+  RETURN_IF_ERROR(CheckWritable());
   const uint64_t size = size_bytes();
   if (range.offset_bytes >= size) return OkStatus();
   const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
@@ -156,7 +156,7 @@ Status Volume::Discard(ByteRange range) {
     // Anew for each step: no instant, and nobody who frees space, waits for terabytes.
     const Gate::Passage passage = gate_.Enter();
     const Epoch::Reader reader = context_.epoch.Enter();
-    VOLFS_ASSIGN(at, DiscardStep({at, end - at}));
+    ASSIGN_OR_RETURN(at, DiscardStep({at, end - at}));
   }
   mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
   return OkStatus();
@@ -171,17 +171,17 @@ Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
   if (found.extent.layer == LayerRef::kHole) return stop;
   if (found.extent.layer != found.head->ref()) {
     // A record has to say that the blocks are hidden, and this frees nothing.
-    VOLFS_TRY(node_.catalog().CheckReserve());
-    VOLFS_TRY(DiscardInherited({at, stop - at}));
+    RETURN_IF_ERROR(node_.catalog().CheckReserve());
+    RETURN_IF_ERROR(DiscardInherited({at, stop - at}));
     return stop;
   }
   if (stop - at > Layer::kPunchBytes) {
-    VOLFS_ASSIGN(const std::optional<uint64_t> data, found.head->FirstData(at));
+    ASSIGN_OR_RETURN(const std::optional<uint64_t> data, found.head->FirstData(at));
     if (!data || *data > at) return std::min(stop, data ? *data : stop);
     stop = std::min(stop, (at / Layer::kPunchBytes + 1) * Layer::kPunchBytes);
   }
   // What is in the head is overwritten with zeros by a hole in its file; it stays "here".
-  VOLFS_TRY(found.head->Punch({at, stop - at}));
+  RETURN_IF_ERROR(found.head->Punch({at, stop - at}));
   return stop;
 }
 
@@ -194,7 +194,7 @@ Status Volume::DiscardInherited(const ByteRange& range) {
   const uint64_t last = to_the_end ? BlocksFor(range.end(), bs) : range.end() / bs;
   if (first >= last) return WriteZeros(range);
   if (range.offset_bytes < first * bs) {
-    VOLFS_TRY(WriteZeros({range.offset_bytes, first * bs - range.offset_bytes}));
+    RETURN_IF_ERROR(WriteZeros({range.offset_bytes, first * bs - range.offset_bytes}));
   }
   {
     const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
@@ -203,7 +203,8 @@ Status Volume::DiscardInherited(const ByteRange& range) {
       const uint64_t stop = std::min(last, found.extent.end());
       if (found.extent.layer == found.head->ref()) {
         // Not past the range: the last block may have been appended to since.
-        VOLFS_TRY(found.head->Punch({block * bs, std::min(stop * bs, range.end()) - block * bs}));
+        RETURN_IF_ERROR(
+            found.head->Punch({block * bs, std::min(stop * bs, range.end()) - block * bs}));
       } else if (found.extent.layer != LayerRef::kHole) {
         const bool absent = Sabotaged(Sabotage::kDiscardAsAbsent);
         Mark({block, stop - block}, found.head, absent ? BlockState::kAbsent : BlockState::kZero);
@@ -224,48 +225,49 @@ Status Volume::WriteZeros(const ByteRange& range) {
     const Lookup found = Find(at / context_.block_size);
     const std::span<const std::byte> zeros(kZeros.data(), range.end() - at);
     if (found.extent.layer != found.head->ref()) {
-      VOLFS_ASSIGN(const size_t wrote, WriteFirst(zeros, at));
+      ASSIGN_OR_RETURN(const size_t wrote, WriteFirst(zeros, at));
       at += wrote;
       continue;
     }
     const uint64_t stop = std::min(range.end(), found.extent.end() * context_.block_size);
-    VOLFS_TRY(found.head->WriteAt(zeros.first(stop - at), at));
+    RETURN_IF_ERROR(found.head->WriteAt(zeros.first(stop - at), at));
     at = stop;
   }
   return OkStatus();
 }
 
 Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
   DataCursor starts(DataCursor::Wanted::kStart);
   for (uint64_t at = offset_bytes; at < size;) {
     const Extent extent = Find(at / context_.block_size).extent;
-    VOLFS_ASSIGN(const std::optional<ByteRange> data,
-                 DataInExtent(context_.layers, extent, context_.block_size, at, starts));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data,
+                     DataInExtent(context_.layers, extent, context_.block_size, at, starts));
     if (data && data->offset_bytes < size) return data->offset_bytes;
     at = extent.end() * context_.block_size;
   }
-  return Error{Errc::kNoData, Text(name(), ": no data at or after byte ", offset_bytes)};
+  return Error{Errc::kNoData, StrCat(name(), ": no data at or after byte ", offset_bytes)};
 }
 
 Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) {
-    return Error{Errc::kNoData, Text(name(), ": byte ", offset_bytes, " is past its end")};
+    return Error{Errc::kNoData, StrCat(name(), ": byte ", offset_bytes, " is past its end")};
   }
   // Of this call alone, as the head is written. A layer under it that many extents are in is asked
   // once for each range of its data.
   DataCursor cursor;
   while (offset_bytes < size) {
     const Extent extent = Find(offset_bytes / context_.block_size).extent;
-    VOLFS_ASSIGN(const std::optional<ByteRange> data,
-                 DataInExtent(context_.layers, extent, context_.block_size, offset_bytes, cursor));
+    ASSIGN_OR_RETURN(
+        const std::optional<ByteRange> data,
+        DataInExtent(context_.layers, extent, context_.block_size, offset_bytes, cursor));
     if (!data || data->offset_bytes > offset_bytes) return offset_bytes;
     offset_bytes = data->end();
   }
@@ -281,8 +283,8 @@ Result<uint64_t> Volume::AllocatedBytes() {
   }
   const Epoch::Reader reader = context_.epoch.Enter();
   if (deleted_.load()) return uint64_t{0};
-  VOLFS_ASSIGN(const uint64_t bytes,
-               ChainBytes(context_.layers, head(), size_bytes(), context_.block_size));
+  ASSIGN_OR_RETURN(const uint64_t bytes,
+                   ChainBytes(context_.layers, head(), size_bytes(), context_.block_size));
   last_allocated_bytes_ = bytes;
   return bytes;
 }

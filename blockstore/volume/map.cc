@@ -3,8 +3,8 @@
 #include <cassert>
 #include <utility>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/layer/map_loader.h"
 #include "blockstore/volume/volume.h"
 
@@ -13,19 +13,19 @@ namespace volfs {
 // The use first: from then on nobody takes away what it finds, or loads.
 Result<MapUses::Use> Volume::UseMap() {
   MapUses::Use use = map_uses_.Enter();
-  if (!map_uses_.loaded()) VOLFS_TRY(Load());
+  if (!map_uses_.loaded()) RETURN_IF_ERROR(Load());
   return use;
 }
 
 Status Volume::Load() {
   MutexLock loading(load_mu_);
   if (map_uses_.loaded()) return OkStatus();
-  if (refused()) return Error{Errc::kCorrupt, Text(name(), ": ", failure())};
+  if (refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", failure())};
   const Gate::Passage stay = node_.shape().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   // Its layers may be gone, but for those who have it open.
   if (deleted_.load() && readers() + writers() == 0) {
-    return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+    return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   }
   Layer* const top = head();
   assert(top->pending_blocks() == 0 || Sabotaged(Sabotage::kGiveBackPending));

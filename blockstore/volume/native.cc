@@ -2,20 +2,21 @@
 #include <algorithm>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/volume/volume.h"
 
 namespace volfs {
 
 Result<Descriptor> Volume::BeginNative() {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
   // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
   if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
-  VOLFS_ASSIGN(Layer::Lent lent, raw->Lend(OpenFiles::For::kWrite));
+  ASSIGN_OR_RETURN(Layer::Lent lent, raw->Lend(OpenFiles::For::kWrite));
   if (!lent.file.ok()) return Descriptor();
-  if (!native()) VOLFS_TRY(AdoptFile(Time::kIgnored));
+  if (!native()) RETURN_IF_ERROR(AdoptFile(Time::kIgnored));
   native_.fetch_add(1);
   MutexLock lock(meta_mu_);
   lent_.push_back(std::move(lent.use));
@@ -35,7 +36,7 @@ void Volume::EndNative() {
 
 void Volume::FollowFile() {
   if (const Status done = LearnSize(); !done.ok()) {
-    LogWarning(Text(name(), ": its size is not known: ", done.error().message));
+    LogWarning(StrCat(name(), ": its size is not known: ", done.error().message));
   }
 }
 
@@ -51,7 +52,7 @@ Status Volume::AdoptFile(Time time) {
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
   if (!raw->flat()) return OkStatus();  // closed since, and an instant was taken
-  VOLFS_ASSIGN(const NodeFile::State file, raw->AdoptFile());
+  ASSIGN_OR_RETURN(const NodeFile::State file, raw->AdoptFile());
   {
     WriterLock lock(map_mu_);
     const uint64_t old_blocks = map_.size();
@@ -81,8 +82,8 @@ Status Volume::AdoptAfterCrash() {
 
 Status Volume::AdoptIfAlone() {
   if (!head()->flat() || !head()->record().has_file) return OkStatus();
-  VOLFS_TRY(AdoptFile(Time::kIgnored));
-  VOLFS_ASSIGN(const bool written, head()->WrittenElsewhere());
+  RETURN_IF_ERROR(AdoptFile(Time::kIgnored));
+  ASSIGN_OR_RETURN(const bool written, head()->WrittenElsewhere());
   if (!written) return OkStatus();
   return Error{Errc::kBusy,
                "a process that had it open with io=native when the last mount died still has: "
@@ -92,31 +93,32 @@ Status Volume::AdoptIfAlone() {
 Status Volume::CheckNotNative(std::string_view what) const {
   if (!native()) return OkStatus();
   return Error{Errc::kBusy,
-               Text(name(),
-                    ": it is open with io=native, where the kernel writes it without "
-                    "asking: ",
-                    what,
-                    " has to wait until it is closed (or, once closed, ask for the other "
-                    "mode: `echo daemon > control/volumes/",
-                    name(), "/io`)")};
+               StrCat(name(),
+                      ": it is open with io=native, where the kernel writes it without "
+                      "asking: ",
+                      what,
+                      " has to wait until it is closed (or, once closed, ask for the other "
+                      "mode: `echo daemon > control/volumes/",
+                      name(), "/io`)")};
 }
 
 // Inside slot_. What is written from here on may be in it or not: the instant is the host's.
 Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
-  VOLFS_TRY(AdoptFile(Time::kTaken));
+  RETURN_IF_ERROR(AdoptFile(Time::kTaken));
   LayerRecord record;
   record.id = NewId();
   record.size_bytes = size_bytes();
   Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
   const auto clone = [&]() -> Status {
-    VOLFS_TRY(fresh->CreateFile());
-    VOLFS_ASSIGN(const bool cloned, fresh->CloneFrom(*head()));
+    RETURN_IF_ERROR(fresh->CreateFile());
+    ASSIGN_OR_RETURN(const bool cloned, fresh->CloneFrom(*head()));
     if (!cloned) {
-      VOLFS_TRY(CheckNotNative("a snapshot or clone of a file that its node cannot share at once"));
-      return Error{Errc::kBusy, Text(name(), ": it was closed just now; try again")};
+      RETURN_IF_ERROR(
+          CheckNotNative("a snapshot or clone of a file that its node cannot share at once"));
+      return Error{Errc::kBusy, StrCat(name(), ": it was closed just now; try again")};
     }
-    VOLFS_TRY(fresh->AdoptFile());  // it may have grown meanwhile
-    VOLFS_TRY(fresh->SyncFile());
+    RETURN_IF_ERROR(fresh->AdoptFile());  // it may have grown meanwhile
+    RETURN_IF_ERROR(fresh->SyncFile());
     CatalogChange change = extra(*fresh);
     change.insert(change.begin(), PutLayer{fresh->record()});
     return CommitBatch(change, Room::kGrow);

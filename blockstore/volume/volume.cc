@@ -5,6 +5,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 
@@ -58,7 +59,8 @@ std::string Volume::trouble() const {
 // A success is one of all that was pending.
 void Volume::NoteTrouble(const Status& commit) {
   MutexLock lock(meta_mu_);
-  refusal_ = commit.ok() ? "" : Text("not durable yet, and tried again: ", commit.error().message);
+  refusal_ =
+      commit.ok() ? "" : StrCat("not durable yet, and tried again: ", commit.error().message);
 }
 
 Layer* Volume::head() const {
@@ -92,15 +94,15 @@ void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
 Status Volume::CheckWritable() const {
   const bool refused = node_.catalog().fenced() || node_.catalog().read_only();
   if (!read_only_.load(std::memory_order_acquire) && !refused) return OkStatus();
-  VOLFS_TRY(node_.CheckChanges());
+  RETURN_IF_ERROR(node_.CheckChanges());
   if (node_.catalog().lost()) {
-    return Error{Errc::kIo, Text(name(), ": node ", node_.name(),
-                                 " can no longer be written: ", node_.catalog().fence_reason())};
+    return Error{Errc::kIo, StrCat(name(), ": node ", node_.name(),
+                                   " can no longer be written: ", node_.catalog().fence_reason())};
   }
   // Of its own, or what became of its node's last commit is not known: nothing may be acknowledged
   // any more.
   return Error{Errc::kReadOnly,
-               Text(name(), ": read-only until the next mount, since ", failure())};
+               StrCat(name(), ": read-only until the next mount, since ", failure())};
 }
 
 // What was written since the last success is of unknown state: nothing may be acknowledged any
@@ -113,26 +115,26 @@ Error Volume::Fail(const Error& error) {
     if (first) failure_ = error.message;
   }
   read_only_.store(true, std::memory_order_release);
-  if (first) LogError(Text(name(), " is read-only until the next mount: ", error.message));
+  if (first) LogError(StrCat(name(), " is read-only until the next mount: ", error.message));
   return error;
 }
 
 void Volume::Refuse(const std::string& why) {
   {
     MutexLock lock(meta_mu_);
-    failure_ = Text("its catalog rows contradict each other: ", why,
-                    "; none of it is shown, changed or freed. Unmount, then run `volfs check`");
+    failure_ = StrCat("its catalog rows contradict each other: ", why,
+                      "; none of it is shown, changed or freed. Unmount, then run `volfs check`");
   }
   read_only_.store(true, std::memory_order_release);
-  if (!refused_.exchange(true)) LogError(Text(name(), ": ", failure()));
+  if (!refused_.exchange(true)) LogError(StrCat(name(), ": ", failure()));
 }
 
 // --- size --------------------------------------------------------------------------------------
 
 Status Volume::Grow(uint64_t size_bytes) {
-  VOLFS_ASSIGN(const MapUses::Use use, UseMap());
-  VOLFS_TRY(CheckWritable());
-  if (size_bytes > this->size_bytes()) VOLFS_TRY(node_.catalog().CheckReserve());
+  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  RETURN_IF_ERROR(CheckWritable());
+  if (size_bytes > this->size_bytes()) RETURN_IF_ERROR(node_.catalog().CheckReserve());
   const Gate::Passage passage = gate_.Enter();
   return GrowTo(size_bytes);
 }
@@ -146,10 +148,10 @@ Status Volume::GrowTo(uint64_t size_bytes) {
   const uint64_t greatest = type != nullptr ? type->greatest_bytes : kMaxVolumeBytes;
   if (size_bytes > greatest) {
     return Error{Errc::kFileTooBig,
-                 Text(now.name, ": cannot grow to ", size_bytes, " bytes: volumes of type ",
-                      now.type, " have at most ", greatest)};
+                 StrCat(now.name, ": cannot grow to ", size_bytes, " bytes: volumes of type ",
+                        now.type, " have at most ", greatest)};
   }
-  VOLFS_TRY(head()->SetSize(size_bytes));
+  RETURN_IF_ERROR(head()->SetSize(size_bytes));
   {
     // The map first: whoever sees the new size must find its blocks. A flat head's new blocks are
     // in the head; else they are a hole, which the first write of each turns into "here".
@@ -197,7 +199,7 @@ Status Volume::SyncAttributes() {
 Status Volume::Rename(const std::string& name) {
   return slot_.RunAlone([&]() -> Status {
     if (!Sabotaged(Sabotage::kRenameUncommitted)) {
-      VOLFS_TRY(CommitRecord([&](VolumeRecord& record) { record.name = name; }));
+      RETURN_IF_ERROR(CommitRecord([&](VolumeRecord& record) { record.name = name; }));
     }
     // Before the next batch takes the record, or it would commit the old name again.
     MutexLock lock(meta_mu_);
@@ -207,14 +209,14 @@ Status Volume::Rename(const std::string& name) {
 }
 
 Status Volume::CommitRecord(const std::function<void(VolumeRecord&)>& change) {
-  if (deleted_.load()) return Error{Errc::kNotFound, Text(name(), ": it was deleted")};
+  if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   VolumeRecord next;
   {
     MutexLock lock(meta_mu_);
     next = committed_;
   }
   change(next);
-  VOLFS_TRY(node_.catalog().Commit({PutVolume{next}}));
+  RETURN_IF_ERROR(node_.catalog().Commit({PutVolume{next}}));
   MutexLock lock(meta_mu_);
   committed_ = std::move(next);
   return OkStatus();
@@ -222,22 +224,22 @@ Status Volume::CommitRecord(const std::function<void(VolumeRecord&)>& change) {
 
 Status Volume::AddOpen(Access access, bool creates) {
   if (access == Access::kWrite) {
-    VOLFS_TRY(CheckWritable());
+    RETURN_IF_ERROR(CheckWritable());
     if (!creates && (attributes().mode & 0222) == 0) {
-      return Error{Errc::kReadOnly, Text(name(),
-                                         ": its mode has no w bit; `chmod u+w` "
-                                         "makes it writable")};
+      return Error{Errc::kReadOnly, StrCat(name(),
+                                           ": its mode has no w bit; `chmod u+w` "
+                                           "makes it writable")};
     }
   }
   {
     MutexLock lock(open_mu_);
-    if (reverting_) return Error{Errc::kBusy, Text(name(), ": it is being reverted")};
+    if (reverting_) return Error{Errc::kBusy, StrCat(name(), ": it is being reverted")};
     if (!deleting_) {
       ++(access == Access::kRead ? readers_ : writers_);
       return OkStatus();
     }
   }
-  return Error{Errc::kNotFound, Text(name(), ": it is being deleted")};
+  return Error{Errc::kNotFound, StrCat(name(), ": it is being deleted")};
 }
 
 void Volume::RemoveOpen(Access access) {
@@ -270,16 +272,16 @@ bool Volume::deleting() const {
 Status Volume::BeginRevert() {
   {
     MutexLock lock(open_mu_);
-    if (deleting_) return Error{Errc::kBusy, Text(name(), ": it is being deleted")};
+    if (deleting_) return Error{Errc::kBusy, StrCat(name(), ": it is being deleted")};
     if (!reverting_ && readers_ + writers_ == 0) {
       reverting_ = true;
       return OkStatus();
     }
   }
-  return Error{Errc::kBusy, Text(name(),
-                                 ": it is open, and its contents cannot change under a reader; "
-                                 "detach or close it first (`volfs status ",
-                                 name(), "` and `fuser` show the processes)")};
+  return Error{Errc::kBusy, StrCat(name(),
+                                   ": it is open, and its contents cannot change under a reader; "
+                                   "detach or close it first (`volfs status ",
+                                   name(), "` and `fuser` show the processes)")};
 }
 
 void Volume::EndRevert() {
@@ -290,15 +292,15 @@ void Volume::EndRevert() {
 Status Volume::BeginDelete() {
   {
     MutexLock lock(open_mu_);
-    if (reverting_) return Error{Errc::kBusy, Text(name(), ": it is being reverted; try again")};
+    if (reverting_) return Error{Errc::kBusy, StrCat(name(), ": it is being reverted; try again")};
     if (!deleting_ && writers_ == 0) {
       deleting_ = true;
       return OkStatus();
     }
   }
   return Error{Errc::kBusy,
-               Text(name(), ": it is open for writing; detach or close it first (`volfs status ",
-                    name(), "` and `fuser` show the processes)")};
+               StrCat(name(), ": it is open for writing; detach or close it first (`volfs status ",
+                      name(), "` and `fuser` show the processes)")};
 }
 
 void Volume::AbortDelete() {

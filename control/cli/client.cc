@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
@@ -31,23 +31,24 @@ std::string ReadReply(int fd) {
 }
 
 Error OpenFailure(const Client& client, std::string_view file, int os_errno) {
-  const std::string path = client.PathOf(Text("control/", file));
+  const std::string path = client.PathOf(StrCat("control/", file));
   if (os_errno == EACCES || os_errno == EPERM) {
-    return Failure(os_errno, Text(path,
-                                  ": only the user who mounted may ask here; mount with "
-                                  "-o control_gid=GID to let a group"));
+    return Failure(os_errno, StrCat(path,
+                                    ": only the user who mounted may ask here; mount with "
+                                    "-o control_gid=GID to let a group"));
   }
   if (os_errno == ENOTCONN) {
-    return Failure(os_errno, Text(client.mountpoint(),
-                                  ": the daemon of this mount is gone; volfs "
-                                  "umount it, then mount again"));
+    return Failure(os_errno, StrCat(client.mountpoint(),
+                                    ": the daemon of this mount is gone; volfs "
+                                    "umount it, then mount again"));
   }
   if (os_errno == EROFS) {
-    return Failure(os_errno, Text(client.mountpoint(),
-                                  ": is mounted for reading only; mount it without `ro` to change "
-                                  "anything"));
+    return Failure(os_errno,
+                   StrCat(client.mountpoint(),
+                          ": is mounted for reading only; mount it without `ro` to change "
+                          "anything"));
   }
-  return Failure(os_errno, Text(path, ": ", std::strerror(os_errno)));
+  return Failure(os_errno, StrCat(path, ": ", std::strerror(os_errno)));
 }
 
 }  // namespace
@@ -71,34 +72,34 @@ Error ParseRefusal(std::string_view reply, int os_errno, std::string_view reques
       return Failure(os_errno, std::string(reply.substr(blank + 1)));
     }
   }
-  return Failure(os_errno, Text(request, ": ", std::strerror(os_errno)));
+  return Failure(os_errno, StrCat(request, ": ", std::strerror(os_errno)));
 }
 
 std::string Client::PathOf(std::string_view relative) const {
-  return Text(mountpoint_ == "/" ? "" : mountpoint_, "/", relative);
+  return StrCat(mountpoint_ == "/" ? "" : mountpoint_, "/", relative);
 }
 
 std::string Client::ImagePath(std::string_view name) const {
   const size_t at = name.find('@');
-  if (at == name.npos) return PathOf(Text("volumes/", name));
-  return PathOf(Text("snapshots/", name.substr(0, at), "/", name.substr(at + 1)));
+  if (at == name.npos) return PathOf(StrCat("volumes/", name));
+  return PathOf(StrCat("snapshots/", name.substr(0, at), "/", name.substr(at + 1)));
 }
 
 Result<Reply> Client::Ask(std::string_view file, std::string_view line) const {
   const Waiting waiting(mountpoint_);
-  const Descriptor fd(::open(PathOf(Text("control/", file)).c_str(), O_RDWR | O_CLOEXEC));
+  const Descriptor fd(::open(PathOf(StrCat("control/", file)).c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.ok()) return OpenFailure(*this, file, errno);
-  const std::string request = Text(line, "\n");
+  const std::string request = StrCat(line, "\n");
   // One write is one request, and is not repeated: nobody knows what an interrupted one has done.
   const ssize_t wrote = ::write(fd.get(), request.data(), request.size());
   const int os_errno = errno;
   const std::string reply = ReadReply(fd.get());
-  if (wrote < 0) return ParseRefusal(reply, os_errno, Text(file, " ", line));
+  if (wrote < 0) return ParseRefusal(reply, os_errno, StrCat(file, " ", line));
   return ParseReply(reply);
 }
 
 Result<std::string> Client::ReadControl(std::string_view relative) const {
-  Result<std::string> text = ReadFile(PathOf(Text("control/", relative)));
+  Result<std::string> text = ReadFile(PathOf(StrCat("control/", relative)));
   if (text.ok()) return text;
   const int os_errno = text.error().os_errno;
   if (os_errno == ENOTCONN || os_errno == EACCES) return OpenFailure(*this, relative, os_errno);
@@ -106,23 +107,24 @@ Result<std::string> Client::ReadControl(std::string_view relative) const {
 }
 
 Result<std::string> Client::Field(std::string_view volume, std::string_view field) const {
-  VOLFS_ASSIGN(const std::string text, ReadControl(Text("volumes/", volume, "/", field)));
+  ASSIGN_OR_RETURN(const std::string text, ReadControl(StrCat("volumes/", volume, "/", field)));
   return text.substr(0, text.find('\n'));
 }
 
 Result<Fields> Client::Info(std::string_view volume) const {
-  VOLFS_TRY(CheckVolume(volume));
-  VOLFS_ASSIGN(const std::string text, ReadControl(Text("volumes/", volume, "/info.json")));
+  RETURN_IF_ERROR(CheckVolume(volume));
+  ASSIGN_OR_RETURN(const std::string text, ReadControl(StrCat("volumes/", volume, "/info.json")));
   Fields fields = ParseFlatJson(text);
   if (!fields.empty()) return fields;
-  return Error{Errc::kIo, Text(volume, ": its info.json cannot be understood: ", text)};
+  return Error{Errc::kIo, StrCat(volume, ": its info.json cannot be understood: ", text)};
 }
 
 Status Client::CheckVolume(std::string_view volume) const {
   const Result<std::string> id = Field(volume, "id");
   if (id.ok()) return OkStatus();
   if (id.error().os_errno != ENOENT) return id.error();
-  return Failure(ENOENT, Text(volume, ": no such volume; `volfs ls` shows those of ", mountpoint_));
+  return Failure(ENOENT,
+                 StrCat(volume, ": no such volume; `volfs ls` shows those of ", mountpoint_));
 }
 
 Result<uint64_t> Client::ImageSize(std::string_view name) const {

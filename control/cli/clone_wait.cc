@@ -8,7 +8,7 @@
 #include <csignal>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
@@ -74,7 +74,7 @@ void Wait(int fd, bool after_nothing) {
 
 // The status that the watch file gives once the clone is not `creating`.
 Result<std::string> AwaitStatus(const Client& client, const std::string& volume) {
-  const std::string path = client.PathOf(Text("control/watch/volumes/", volume));
+  const std::string path = client.PathOf(StrCat("control/watch/volumes/", volume));
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   if (!fd.ok()) return SystemFailure(path);
   ProgressLine progress;
@@ -97,9 +97,9 @@ Result<std::string> AwaitStatus(const Client& client, const std::string& volume)
 
 Error StillRunning(const Client& client, const std::string& volume) {
   return Error{Errc::kInterrupted,
-               Text(volume, ": goes on being copied in the background\n  see: volfs status ",
-                    volume, " --watch --mount ", client.mountpoint(), "\n  stop: volfs cancel ",
-                    volume, " --mount ", client.mountpoint())};
+               StrCat(volume, ": goes on being copied in the background\n  see: volfs status ",
+                      volume, " --watch --mount ", client.mountpoint(), "\n  stop: volfs cancel ",
+                      volume, " --mount ", client.mountpoint())};
 }
 
 }  // namespace
@@ -112,11 +112,11 @@ Status WaitForClone(const Client& client, const std::string& volume) {
   const std::string word = status.ok() ? status.value() : "deleted";
   if (word == "available" || word == "in-use") return OkStatus();
   if (word != "error")
-    return Error{Errc::kIo, Text(volume, ": was cancelled or deleted meanwhile")};
+    return Error{Errc::kIo, StrCat(volume, ": was cancelled or deleted meanwhile")};
   const Result<std::string> reason = client.Field(volume, "error");
-  return Error{Errc::kIo, Text(volume, ": ", reason.ok() ? reason.value() : "is in error",
-                               "\n  try again: echo \"", volume, " resume=1\" > ",
-                               client.PathOf("control/clone"))};
+  return Error{Errc::kIo, StrCat(volume, ": ", reason.ok() ? reason.value() : "is in error",
+                                 "\n  try again: echo \"", volume, " resume=1\" > ",
+                                 client.PathOf("control/clone"))};
 }
 
 }  // namespace volfs::cli

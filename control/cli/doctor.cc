@@ -11,7 +11,7 @@
 #include <cstring>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "blockstore/node/opener.h"
 #include "control/cli/client.h"
@@ -48,7 +48,7 @@ Finding ExamineFuse() {
 std::optional<std::string> FindProgram(const std::string& name) {
   const char* path = std::getenv("PATH");
   for (const std::string& folder : SplitAt(path == nullptr ? "" : path, ':')) {
-    std::string file = Text(folder, "/", name);
+    std::string file = StrCat(folder, "/", name);
     if (::access(file.c_str(), X_OK) == 0) return file;
   }
   return std::nullopt;
@@ -88,7 +88,7 @@ Finding ExamineLoop() {
 
 Finding ExamineMountHelper() {
   for (const char* file : {"/sbin/mount.volfs", "/usr/sbin/mount.volfs"}) {
-    if (::access(file, X_OK) == 0) return Ok("mount.volfs", Text("is ", file));
+    if (::access(file, X_OK) == 0) return Ok("mount.volfs", StrCat("is ", file));
   }
   return {Level::kNote, "mount.volfs", "is not in /sbin: fstab and mount -t volfs do not work",
           "ln -s \"$(command -v volfs)\" /sbin/mount.volfs"};
@@ -104,9 +104,9 @@ Finding DaemonFinding(const std::string& mountpoint, int os_errno) {
       return Ok(mountpoint, "answers");
     case ENOTCONN:
       return {Level::kProblem, mountpoint, kDeadMount,
-              Text("volfs mount NODE_DIR... ", mountpoint,
-                   " takes its place; all that fsync has acknowledged is there (volfs umount ",
-                   mountpoint, " only takes it away)")};
+              StrCat("volfs mount NODE_DIR... ", mountpoint,
+                     " takes its place; all that fsync has acknowledged is there (volfs umount ",
+                     mountpoint, " only takes it away)")};
     case EACCES:
       return {Level::kNote, mountpoint,
               "is private to another user (without allow_other, or with -o private)", ""};
@@ -129,7 +129,7 @@ std::optional<bool> CanPunch(const std::string& folder) {
 void ExamineSpace(const Client& client, const std::string& node, std::vector<Finding>& findings) {
   constexpr uint64_t kLeastPart = 20;  // one in 20: 5 per cent
   const auto read = [&](const char* field) {
-    const auto text = client.ReadControl(Text("nodes/", node, "/", field));
+    const auto text = client.ReadControl(StrCat("nodes/", node, "/", field));
     return text.ok() ? ParseNumber(SplitLines(text.value())[0]) : std::nullopt;
   };
   const auto size = read("size_bytes");
@@ -143,7 +143,7 @@ void ExamineSpace(const Client& client, const std::string& node, std::vector<Fin
 std::string ExamineNode(const Client& client, const std::string& node,
                         std::vector<Finding>& findings) {
   const auto read = [&](const char* field) {
-    const auto text = client.ReadControl(Text("nodes/", node, "/", field));
+    const auto text = client.ReadControl(StrCat("nodes/", node, "/", field));
     return text.ok() ? text.value().substr(0, text.value().find('\n')) : std::string();
   };
   const std::string state = read("state");
@@ -169,9 +169,9 @@ void ExaminePath(const std::string& subject, const std::string& path,
                  std::vector<Finding>& findings) {
   if (!path.empty() && CanPunch(path) == false) {
     findings.push_back({Level::kWarning, subject,
-                        Text("the filesystem of ", path,
-                             " cannot punch holes: discarded space is "
-                             "overwritten with zeros and not freed"),
+                        StrCat("the filesystem of ", path,
+                               " cannot punch holes: discarded space is "
+                               "overwritten with zeros and not freed"),
                         "put the node on ext4, XFS, btrfs or NFS 4.2"});
   }
 }
@@ -183,10 +183,10 @@ void ExamineVolumes(const Client& client, std::vector<Finding>& findings) {
     const std::vector<std::string_view> words = SplitWords(line);
     if (words.size() < 2 || words[1] != "error") continue;
     const Result<std::string> reason = client.Field(words[0], "error");
-    findings.push_back({Level::kProblem, Text("volume ", words[0]),
-                        reason.ok() ? reason.value() : "is in error",
-                        Text("echo \"", words[0], " resume=1\" > ", client.PathOf("control/clone"),
-                             " tries again; volfs cancel ", words[0], " gives the clone up")});
+    findings.push_back(
+        {Level::kProblem, StrCat("volume ", words[0]), reason.ok() ? reason.value() : "is in error",
+         StrCat("echo \"", words[0], " resume=1\" > ", client.PathOf("control/clone"),
+                " tries again; volfs cancel ", words[0], " gives the clone up")});
   }
 }
 
@@ -200,9 +200,9 @@ constexpr char kNodeRecord = 'N';  // in the place of a level: the name of a nod
 void Say(const Question::Say& say, const std::vector<Finding>& findings) {
   for (const Finding& finding : findings) {
     const auto level = static_cast<char>('0' + static_cast<int>(finding.level));
-    say(Text(std::string(1, level), finding.subject, std::string(1, kField), finding.says,
-             std::string(1, kField), finding.remedy, std::string(1, kField),
-             std::string(1, kRecord)));
+    say(StrCat(std::string(1, level), finding.subject, std::string(1, kField), finding.says,
+               std::string(1, kField), finding.remedy, std::string(1, kField),
+               std::string(1, kRecord)));
   }
 }
 
@@ -247,7 +247,7 @@ void AskDaemon(const std::string& mountpoint, const Question::Say& say) {
   const auto nodes = ListFolder(client.PathOf("control/nodes"));
   if (!nodes.ok()) return;
   for (const std::string& node : nodes.value()) {
-    say(Text(std::string(1, kNodeRecord), node, std::string(1, kRecord)));
+    say(StrCat(std::string(1, kNodeRecord), node, std::string(1, kRecord)));
   }
 }
 
@@ -256,8 +256,8 @@ Finding LoopFinding(const StaleLoop& loop, const std::vector<MountEntry>& mounts
   std::string remedy;
   for (const std::string& command : WayOut(loop, mounts)) remedy += command + "; ";
   return {Level::kProblem, loop.device.path(),
-          Text("is of ", loop.image, " of a mount whose daemon is gone: it answers with errors"),
-          Text(remedy, "and when the nodes are mounted again: volfs attach ", loop.image)};
+          StrCat("is of ", loop.image, " of a mount whose daemon is gone: it answers with errors"),
+          StrCat(remedy, "and when the nodes are mounted again: volfs attach ", loop.image)};
 }
 
 struct NodeQuestion {
@@ -302,9 +302,9 @@ std::vector<Finding> ExamineKnownNodes() {
     const auto silent = std::find(found.silent.begin(), found.silent.end(), path);
     if (silent == found.silent.end()) continue;
     findings.push_back(
-        {Level::kWarning, Text("node directory ", path),
+        {Level::kWarning, StrCat("node directory ", path),
          "was mounted here before, and does not answer now",
-         Text("look at its disk or server; if it is lost for good: volfs node forget ", uuid)});
+         StrCat("look at its disk or server; if it is lost for good: volfs node forget ", uuid)});
   }
   return findings;
 }

@@ -15,7 +15,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/image_loops.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
@@ -45,9 +45,9 @@ Result<Filesystem> OpenVisible(const FilesystemMounts& mounts) {
     return Filesystem{mount.mountpoint, std::move(fd)};
   }
   return Error{Errc::kDenied,
-               Text(mounts.front().mountpoint,
-                    ": cannot be opened, or is hidden by another mount, so it cannot "
-                    "be frozen; nothing was asked")};
+               StrCat(mounts.front().mountpoint,
+                      ": cannot be opened, or is hidden by another mount, so it cannot "
+                      "be frozen; nothing was asked")};
 }
 
 // The child. Nothing here may touch what is frozen, but by these descriptors.
@@ -68,7 +68,7 @@ class Keeper {
       if (::ioctl(one.fd.get(), FIFREEZE, 0) != 0) {
         const int os_errno = errno;
         Thaw();
-        return Say(Text(kFailed, " ", os_errno, " ", one.mountpoint));
+        return Say(StrCat(kFailed, " ", os_errno, " ", one.mountpoint));
       }
       ++frozen_;
     }
@@ -104,7 +104,7 @@ class Keeper {
     for (; frozen_ > 0; --frozen_) {
       const Filesystem& one = filesystems_[frozen_ - 1];
       if (::ioctl(one.fd.get(), FITHAW, 0) == 0 || errno == EINVAL) continue;
-      Say(Text(kFailed, " ", errno, " ", one.mountpoint));
+      Say(StrCat(kFailed, " ", errno, " ", one.mountpoint));
       all = false;
     }
     return all;
@@ -123,19 +123,19 @@ class Keeper {
 };
 
 Error FreezeFailure(int os_errno, const std::string& mountpoint) {
-  const std::string start = Text(mountpoint, ": cannot be frozen, nothing was asked: ");
+  const std::string start = StrCat(mountpoint, ": cannot be frozen, nothing was asked: ");
   if (os_errno == EPERM || os_errno == EACCES) {
     return Failure(os_errno, start + "only root may do that; run as root, or leave --freeze out");
   }
   if (os_errno == EBUSY) {
-    return Failure(os_errno, Text(start,
-                                  "it is frozen already, by another process; wait for that, or "
-                                  "run fsfreeze -u ",
-                                  mountpoint));
+    return Failure(os_errno, StrCat(start,
+                                    "it is frozen already, by another process; wait for that, or "
+                                    "run fsfreeze -u ",
+                                    mountpoint));
   }
   if (os_errno == EOPNOTSUPP || os_errno == ENOTTY) {
-    return Failure(EOPNOTSUPP, Text(start, "this filesystem has no freezing; unmount it, or run ",
-                                    "sync -f ", mountpoint, " and leave --freeze out"));
+    return Failure(EOPNOTSUPP, StrCat(start, "this filesystem has no freezing; unmount it, or run ",
+                                      "sync -f ", mountpoint, " and leave --freeze out"));
   }
   return Failure(os_errno, start + std::strerror(os_errno));
 }
@@ -172,7 +172,7 @@ Result<Freeze> Freeze::Begin(const std::vector<FilesystemMounts>& filesystems,
                              const std::string& image) {
   std::vector<Filesystem> open;
   for (const FilesystemMounts& mounts : filesystems) {
-    VOLFS_ASSIGN(Filesystem one, OpenVisible(mounts));
+    ASSIGN_OR_RETURN(Filesystem one, OpenVisible(mounts));
     open.push_back(std::move(one));
   }
   const Descriptor image_fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
@@ -224,9 +224,10 @@ Status Freeze::End() {
   }
   if (word == kThawed) return OkStatus();
   if (word == kLate) {
-    return Error{Errc::kIo, Text("it took more than ", kMostMs / 1000,
-                                 " s, so the filesystem was thawed before the instant was known to "
-                                 "be fixed")};
+    return Error{Errc::kIo,
+                 StrCat("it took more than ", kMostMs / 1000,
+                        " s, so the filesystem was thawed before the instant was known to "
+                        "be fixed")};
   }
   if (!word.starts_with(kFailed)) {
     return Error{Errc::kIo,
@@ -234,8 +235,8 @@ Status Freeze::End() {
                  "frozen; if so, run fsfreeze -u on its mountpoint"};
   }
   const auto [os_errno, mountpoint] = ReadFailed(word);
-  return Failure(os_errno, Text(mountpoint, ": cannot be thawed: ", std::strerror(os_errno),
-                                "; run fsfreeze -u ", mountpoint));
+  return Failure(os_errno, StrCat(mountpoint, ": cannot be thawed: ", std::strerror(os_errno),
+                                  "; run fsfreeze -u ", mountpoint));
 }
 
 }  // namespace volfs::cli

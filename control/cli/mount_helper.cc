@@ -2,7 +2,7 @@
 
 #include <filesystem>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/supervisor.h"
@@ -16,7 +16,7 @@ Status ParseLetters(const std::string& word, MountHelperCall& call) {
     if (letter == 'f') {
       call.fake = true;
     } else if (letter != 's' && letter != 'n' && letter != 'v' && letter != 'w' && letter != 'r') {
-      return UsageFailure(Text("-", letter, ": unknown option"));
+      return UsageFailure(StrCat("-", letter, ": unknown option"));
     }
     if (letter == 'r') call.arguments.options.emplace_back("ro");
   }
@@ -40,7 +40,7 @@ Result<MountHelperCall> ParseMountHelper(const std::vector<std::string>& words) 
       const std::vector<std::string> options = SplitAt(words[i], ',');
       call.arguments.options.insert(call.arguments.options.end(), options.begin(), options.end());
     } else if (word.starts_with('-') && word.size() > 1) {
-      VOLFS_TRY(ParseLetters(word, call));
+      RETURN_IF_ERROR(ParseLetters(word, call));
     } else {
       paths.push_back(word);
     }
@@ -54,7 +54,7 @@ Result<MountHelperCall> ParseMountHelper(const std::vector<std::string>& words) 
 std::vector<std::string> SplitNodeDirectories(const std::vector<std::string>& words) {
   std::vector<std::string> directories;
   for (const std::string& word : words) {
-    const Touching touching(Text("node directory ", word));
+    const Touching touching(StrCat("node directory ", word));
     std::error_code error;
     if (std::filesystem::exists(word, error)) {
       directories.push_back(word);

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/files.h"
 #include "control/text/size.h"
 
@@ -28,13 +28,13 @@ std::string Bar(double per_cent, size_t width) {
     bar += '>';
     bar.append(inner - filled - 1, ' ');
   }
-  return Text("[", bar, "]");
+  return StrCat("[", bar, "]");
 }
 
 }  // namespace
 
 Result<Progress> ReadProgress(const Client& client, std::string_view volume) {
-  VOLFS_ASSIGN(const Fields fields, client.Info(volume));
+  ASSIGN_OR_RETURN(const Fields fields, client.Info(volume));
   const auto number = [&fields](std::string_view field) {
     return ParseNumber(ValueOf(fields, field));
   };
@@ -68,20 +68,20 @@ std::string RenderProgress(std::string_view name, const Progress& progress, size
   std::string facts = FormatPerCent(progress.per_cent);
   if (progress.total_bytes > 0) {
     facts +=
-        Text("  ", FormatSize(progress.copied_bytes), " of ", FormatSize(progress.total_bytes));
+        StrCat("  ", FormatSize(progress.copied_bytes), " of ", FormatSize(progress.total_bytes));
   }
   if (!progress.error.empty()) {
-    facts += Text("  ", progress.error);
+    facts += StrCat("  ", progress.error);
   } else {
-    facts += Text("  ", FormatSize(progress.rate_bytes), "/s  eta ",
-                  progress.eta_seconds ? FormatSeconds(*progress.eta_seconds) : "unknown");
+    facts += StrCat("  ", FormatSize(progress.rate_bytes), "/s  eta ",
+                    progress.eta_seconds ? FormatSeconds(*progress.eta_seconds) : "unknown");
   }
   const size_t taken = name.size() + 1 + facts.size() + 1;
   if (taken + kLeastBar <= width) {
     const size_t bar = std::min(width - taken, kWidestBar);
-    return Text(name, " ", Bar(progress.per_cent, bar), " ", facts);
+    return StrCat(name, " ", Bar(progress.per_cent, bar), " ", facts);
   }
-  return Text(name, " ", facts).substr(0, width);
+  return StrCat(name, " ", facts).substr(0, width);
 }
 
 }  // namespace volfs::cli

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/host/mountinfo.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
@@ -35,7 +35,7 @@ Result<std::string> MountOption(const std::vector<MountEntry>& mounts, const std
   std::string path = AbsolutePath(option);
   const std::optional<MountEntry> mount = FindMount(mounts, path);
   if (mount) return mount->mountpoint;
-  return Failure(ENOENT, Text(option, ": no volfs is mounted here"));
+  return Failure(ENOENT, StrCat(option, ": no volfs is mounted here"));
 }
 
 Result<std::string> TheOnlyMount(const std::vector<MountEntry>& mounts) {
@@ -43,7 +43,7 @@ Result<std::string> TheOnlyMount(const std::vector<MountEntry>& mounts) {
   if (all.size() == 1) return all.front().mountpoint;
   if (all.empty()) return Failure(ENOENT, "no volfs is mounted; see `volfs mount --help`");
   std::string message = "several volfs are mounted; say which with --mount MNT";
-  for (const MountEntry& mount : all) message += Text("\n  ", mount.mountpoint);
+  for (const MountEntry& mount : all) message += StrCat("\n  ", mount.mountpoint);
   return UsageFailure(message);
 }
 
@@ -53,7 +53,7 @@ std::optional<std::string> ImageName(std::string_view relative) {
   const std::vector<std::string> parts = SplitAt(relative, '/');
   if (parts.size() == 2 && parts[0] == "volumes") return parts[1];
   if (parts.size() == 3 && parts[0] == "nodes") return parts[2];
-  if (parts.size() == 3 && parts[0] == "snapshots") return Text(parts[1], "@", parts[2]);
+  if (parts.size() == 3 && parts[0] == "snapshots") return StrCat(parts[1], "@", parts[2]);
   return std::nullopt;
 }
 
@@ -66,69 +66,71 @@ std::string AbsolutePath(const std::string& path) {
 }
 
 Result<std::string> Targets::NameFromPath(const std::string& argument) {
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   std::string path = AbsolutePath(argument);
   const std::optional<MountEntry> mount = FindMount(mounts, path);
-  if (!mount) return Failure(ENOENT, Text(argument, ": this path is not on a volfs"));
+  if (!mount) return Failure(ENOENT, StrCat(argument, ": this path is not on a volfs"));
   if (!mountpoint_.empty() && mountpoint_ != mount->mountpoint) {
-    return UsageFailure(
-        Text(argument, ": is on the mount ", mount->mountpoint, ", not on that of ", mountpoint_));
+    return UsageFailure(StrCat(argument, ": is on the mount ", mount->mountpoint,
+                               ", not on that of ", mountpoint_));
   }
   mountpoint_ = mount->mountpoint;
   std::optional<std::string> name = ImageName(path.substr(mountpoint_.size()));
-  if (!name) return UsageFailure(Text(argument, ": is not a volume's or snapshot's image"));
+  if (!name) return UsageFailure(StrCat(argument, ": is not a volume's or snapshot's image"));
   return *name;
 }
 
 Result<std::string> Targets::Image(const std::string& argument) {
   std::string name = argument;
   if (IsPath(argument)) {
-    VOLFS_ASSIGN(name, NameFromPath(argument));
+    ASSIGN_OR_RETURN(name, NameFromPath(argument));
   }
   const size_t at = name.find('@');
-  VOLFS_TRY(CheckName(std::string_view(name).substr(0, at), "volume"));
-  if (at != name.npos) VOLFS_TRY(CheckName(std::string_view(name).substr(at + 1), "snapshot"));
+  RETURN_IF_ERROR(CheckName(std::string_view(name).substr(0, at), "volume"));
+  if (at != name.npos)
+    RETURN_IF_ERROR(CheckName(std::string_view(name).substr(at + 1), "snapshot"));
   return name;
 }
 
 Result<std::string> Targets::Volume(const std::string& argument) {
-  VOLFS_ASSIGN(std::string name, Image(argument));
+  ASSIGN_OR_RETURN(std::string name, Image(argument));
   if (name.find('@') == name.npos) return name;
-  return UsageFailure(Text(name, ": is a snapshot; this command takes a volume"));
+  return UsageFailure(StrCat(name, ": is a snapshot; this command takes a volume"));
 }
 
 Result<std::string> Targets::NewVolume(const std::string& argument) {
   if (!IsPath(argument)) {
-    VOLFS_TRY(CheckName(argument, "volume"));
+    RETURN_IF_ERROR(CheckName(argument, "volume"));
     return argument;
   }
-  VOLFS_ASSIGN(std::string name, Volume(argument));
+  ASSIGN_OR_RETURN(std::string name, Volume(argument));
   const std::string folder = AbsolutePath(std::filesystem::path(argument).parent_path().string());
   if (folder.ends_with("/volumes")) return name;
-  return UsageFailure(Text(argument, ": give the new volume's name, and its node with --node"));
+  return UsageFailure(StrCat(argument, ": give the new volume's name, and its node with --node"));
 }
 
 Result<Client> Targets::Mount() {
   Result<Client> client = FindClient();
   // What follows is asked there.
   if (client.ok()) {
-    Touching::Note(Text("the daemon of ", client.value().mountpoint()), "`volfs doctor` says more");
+    Touching::Note(StrCat("the daemon of ", client.value().mountpoint()),
+                   "`volfs doctor` says more");
   }
   return client;
 }
 
 Result<Client> Targets::FindClient() {
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   if (!mount_option_.empty()) {
-    VOLFS_ASSIGN(const std::string mountpoint, MountOption(mounts, mount_option_));
+    ASSIGN_OR_RETURN(const std::string mountpoint, MountOption(mounts, mount_option_));
     if (!mountpoint_.empty() && mountpoint_ != mountpoint) {
-      return UsageFailure(Text("--mount says ", mountpoint, ", but a path is on ", mountpoint_));
+      return UsageFailure(StrCat("--mount says ", mountpoint, ", but a path is on ", mountpoint_));
     }
     return Client(mountpoint);
   }
   if (!mountpoint_.empty()) return Client(mountpoint_);
   if (const auto here = VolfsMountOf(mounts, AbsolutePath("."))) return Client(here->mountpoint);
-  VOLFS_ASSIGN(const std::string only, TheOnlyMount(mounts));
+  ASSIGN_OR_RETURN(const std::string only, TheOnlyMount(mounts));
   return Client(only);
 }
 

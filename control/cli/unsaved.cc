@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "blockstore/base/error.h"
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/output.h"
@@ -64,7 +64,7 @@ std::vector<std::string> AskUnsaved(const std::string& mountpoint) {
 
 int ExitStatusOf(int pid, int pidfd) {
   // Of one that nobody has waited for yet, the last field tells.
-  const Result<std::string> stat = ReadFile(Text("/proc/", pid, "/stat"));
+  const Result<std::string> stat = ReadFile(StrCat("/proc/", pid, "/stat"));
   if (stat.ok() && stat.value().find(") Z ") != std::string::npos) {
     std::string_view text = stat.value();
     while (text.ends_with('\n')) text.remove_suffix(1);

@@ -1,27 +1,27 @@
 #include "control/request/executor.h"
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
 
 std::string VolumeWords(const VolumeInfo& info) {
-  return Text("volume=", info.name, " status=", info.status, " size=", info.size_bytes,
-              " node=", info.node);
+  return StrCat("volume=", info.name, " status=", info.status, " size=", info.size_bytes,
+                " node=", info.node);
 }
 
 // Of what was done already: who deleted or renamed it meanwhile does not make that a failure.
 std::string WordsOf(Store& store, const std::string& volume) {
   const Result<VolumeInfo> info = store.Info(volume);
-  return info.ok() ? VolumeWords(info.value()) : Text("volume=", volume);
+  return info.ok() ? VolumeWords(info.value()) : StrCat("volume=", volume);
 }
 
 std::string SnapshotName(const std::string& volume, const std::string& snapshot) {
-  return Text(volume, '@', snapshot);
+  return StrCat(volume, '@', snapshot);
 }
 
 Result<std::string> Resume(Store& store, const Request& request, const Caller& caller) {
-  VOLFS_TRY(store.Resume(request.volume, caller));
+  RETURN_IF_ERROR(store.Resume(request.volume, caller));
   return WordsOf(store, request.volume);
 }
 
@@ -38,17 +38,18 @@ Result<std::string> Clone(Store& store, const Request& request, const Caller& ca
   clone.verify = request.verify;
   clone.token = request.token;
   clone.words = Canonical(request);
-  VOLFS_ASSIGN(const std::shared_ptr<Volume> volume, store.Clone(clone, caller));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Volume> volume, store.Clone(clone, caller));
   return VolumeWords(store.Info(*volume));
 }
 
 Result<std::string> Snapshot(Store& store, const Request& request, const Caller& caller) {
-  VOLFS_ASSIGN(const SnapshotInfo info, store.TakeSnapshot(request.volume, request.name, caller));
-  return Text("snapshot=", SnapshotName(info.volume, info.name), " size=", info.size_bytes);
+  ASSIGN_OR_RETURN(const SnapshotInfo info,
+                   store.TakeSnapshot(request.volume, request.name, caller));
+  return StrCat("snapshot=", SnapshotName(info.volume, info.name), " size=", info.size_bytes);
 }
 
 Result<std::string> Revert(Store& store, const Request& request, const Caller& caller) {
-  VOLFS_TRY(store.Revert(request.volume, request.snapshot, caller));
+  RETURN_IF_ERROR(store.Revert(request.volume, request.snapshot, caller));
   return WordsOf(store, request.volume);
 }
 
@@ -59,27 +60,27 @@ Result<std::string> Create(Store& store, const Request& request, const Caller& c
   create.type = request.type;
   create.node = request.node;
   create.native = request.native;
-  VOLFS_ASSIGN(const std::shared_ptr<Volume> volume, store.Create(create, caller));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Volume> volume, store.Create(create, caller));
   return VolumeWords(store.Info(*volume));
 }
 
 Result<std::string> Resize(Store& store, const Request& request, const Caller& caller) {
-  VOLFS_TRY(store.Resize(request.volume, request.size_bytes.value_or(0), caller));
+  RETURN_IF_ERROR(store.Resize(request.volume, request.size_bytes.value_or(0), caller));
   return WordsOf(store, request.volume);
 }
 
 Result<std::string> Delete(Store& store, const Request& request, const Caller& caller) {
   if (request.snapshot.empty()) {
-    VOLFS_TRY(store.Delete(request.volume, caller));
-    return Text("volume=", request.volume);
+    RETURN_IF_ERROR(store.Delete(request.volume, caller));
+    return StrCat("volume=", request.volume);
   }
-  VOLFS_TRY(store.DeleteSnapshot(request.volume, request.snapshot, caller));
-  return Text("snapshot=", SnapshotName(request.volume, request.snapshot));
+  RETURN_IF_ERROR(store.DeleteSnapshot(request.volume, request.snapshot, caller));
+  return StrCat("snapshot=", SnapshotName(request.volume, request.snapshot));
 }
 
 Result<std::string> Cancel(Store& store, const Request& request, const Caller& caller) {
-  VOLFS_TRY(store.Cancel(request.volume, caller));
-  return Text("volume=", request.volume);
+  RETURN_IF_ERROR(store.Cancel(request.volume, caller));
+  return StrCat("volume=", request.volume);
 }
 
 }  // namespace

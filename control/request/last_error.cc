@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "blockstore/base/log.h"
 #include "control/text/errno_name.h"
 #include "control/text/name.h"
 #include "control/text/time_text.h"
@@ -25,7 +24,7 @@ std::string Quoted(std::string_view object) {
 
 std::string What(std::string_view operation, std::string_view object) {
   if (object.empty()) return std::string(operation);
-  return volfs::Text(operation, ':', Quoted(object));
+  return volfs::StrCat(operation, ':', Quoted(object));
 }
 
 }  // namespace
@@ -33,8 +32,8 @@ std::string What(std::string_view operation, std::string_view object) {
 void LastError::Add(uint32_t uid, std::string_view operation, std::string_view object,
                     const Error& error) {
   std::string line =
-      volfs::Text(UtcMilliseconds(WallNow().count()), ' ', uid, ' ', What(operation, object), ' ',
-                  ErrcName(error.code), ' ', OneLine(error.message), '\n');
+      volfs::StrCat(UtcMilliseconds(WallNow().count()), ' ', uid, ' ', What(operation, object), ' ',
+                    ErrcName(error.code), ' ', OneLine(error.message), '\n');
   MutexLock lock(mu_);
   lines_.push_front({uid, std::move(line)});
   if (lines_.size() > kKept) lines_.pop_back();

@@ -8,6 +8,7 @@
 
 #include "blockstore/base/error.h"
 #include "blockstore/base/runtime.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/text/io.h"
 #include "control/text/name.h"
 #include "control/text/size.h"
@@ -133,10 +133,10 @@ std::optional<std::string> WrongBytes(std::string_view line) {
   }
   for (size_t i = 0; i < line.size();) {
     const size_t length = Utf8Length(line.substr(i));
-    if (length == 0) return Text("byte ", i + 1, " is not UTF-8; write names in ASCII");
+    if (length == 0) return StrCat("byte ", i + 1, " is not UTF-8; write names in ASCII");
     if (IsForbidden(line[i])) {
-      return Text("byte ", i + 1, " is the control character ", Printable(line.substr(i, 1)),
-                  "; separate words with blanks and end the line with LF");
+      return StrCat("byte ", i + 1, " is the control character ", Printable(line.substr(i, 1)),
+                    "; separate words with blanks and end the line with LF");
     }
     i += length;
   }
@@ -183,7 +183,7 @@ class Parser {
     return UsageLine(spec_.kind).substr(spec_.file.size() + 2);
   }
   [[nodiscard]] Error Invalid(std::string_view sentence) const {
-    return Error{Errc::kInvalid, Text(spec_.file, ": ", sentence)};
+    return Error{Errc::kInvalid, StrCat(spec_.file, ": ", sentence)};
   }
 
   const RequestSpec& spec_;
@@ -195,11 +195,11 @@ class Parser {
 
 Result<Request> Parser::Parse(std::string_view line) {
   if (const auto wrong = WrongBytes(line)) return Invalid(*wrong);
-  for (const std::string_view word : SplitWords(line)) VOLFS_TRY(TakeWord(word));
-  VOLFS_TRY(CheckWordCount());
-  VOLFS_TRY(CheckResume());
+  for (const std::string_view word : SplitWords(line)) RETURN_IF_ERROR(TakeWord(word));
+  RETURN_IF_ERROR(CheckWordCount());
+  RETURN_IF_ERROR(CheckResume());
   if (spec_.kind == RequestKind::kClone && !request_.resume && request_.name.empty()) {
-    VOLFS_TRY(TakeName(CloneName(request_.volume), "clone", request_.name));
+    RETURN_IF_ERROR(TakeName(CloneName(request_.volume), "clone", request_.name));
   }
   if (too_long_) return *too_long_;
   return std::move(request_);
@@ -208,11 +208,11 @@ Result<Request> Parser::Parse(std::string_view line) {
 Status Parser::TakeWord(std::string_view word) {
   if (word.find('=') != std::string_view::npos) return TakeKey(word);
   if (words_ >= WordCount(spec_)) {
-    return Invalid(Text("\"", Printable(word), "\" is a word too many; write ", Form()));
+    return Invalid(StrCat("\"", Printable(word), "\" is a word too many; write ", Form()));
   }
   if (!keys_.empty()) {
     return Invalid(
-        Text("\"", Printable(word), "\" stands after \"", keys_.back(), "=\"; write keys last"));
+        StrCat("\"", Printable(word), "\" stands after \"", keys_.back(), "=\"; write keys last"));
   }
   return TakePlace(spec_.words[words_++].role, word);
 }
@@ -222,12 +222,12 @@ Status Parser::TakePlace(WordRole role, std::string_view word) {
   switch (role) {
     case WordRole::kVolume:
       if (is_snapshot) {
-        return Invalid(Text("\"", Printable(word), "\" names a snapshot; give a volume"));
+        return Invalid(StrCat("\"", Printable(word), "\" names a snapshot; give a volume"));
       }
       return TakeName(word, "volume", request_.volume);
     case WordRole::kSnapshot:
       if (!is_snapshot) {
-        return Invalid(Text("\"", Printable(word), "\" is not a snapshot; write VOLUME@SNAP"));
+        return Invalid(StrCat("\"", Printable(word), "\" is not a snapshot; write VOLUME@SNAP"));
       }
       return TakeSource(word);
     case WordRole::kVolumeOrSnapshot:
@@ -242,7 +242,7 @@ Status Parser::TakePlace(WordRole role, std::string_view word) {
 
 Status Parser::TakeSource(std::string_view word) {
   const size_t at = word.find('@');
-  VOLFS_TRY(TakeName(word.substr(0, at), "volume", request_.volume));
+  RETURN_IF_ERROR(TakeName(word.substr(0, at), "volume", request_.volume));
   if (at == std::string_view::npos) return OkStatus();
   return TakeName(word.substr(at + 1), "snapshot", request_.snapshot);
 }
@@ -251,10 +251,10 @@ Status Parser::TakeKey(std::string_view word) {
   const size_t equals = word.find('=');
   const std::string_view key = word.substr(0, equals);
   const std::string_view value = word.substr(equals + 1);
-  VOLFS_TRY(CheckKey(key));
+  RETURN_IF_ERROR(CheckKey(key));
   keys_.push_back(key);
   if (value.empty()) {
-    return Invalid(Text("\"", key, "=\" has no value; write it right after the \"=\""));
+    return Invalid(StrCat("\"", key, "=\" has no value; write it right after the \"=\""));
   }
   return TakeValue(key, value);
 }
@@ -266,10 +266,10 @@ Status Parser::CheckKey(std::string_view key) {
         "clone the snapshot with node= instead");
   }
   if (!Takes(spec_, key)) {
-    return Invalid(Text("there is no key \"", Printable(key), "\" here; write ", Form()));
+    return Invalid(StrCat("there is no key \"", Printable(key), "\" here; write ", Form()));
   }
   if (std::find(keys_.begin(), keys_.end(), key) != keys_.end()) {
-    return Invalid(Text("\"", key, "=\" is there twice; write it once"));
+    return Invalid(StrCat("\"", key, "=\" is there twice; write it once"));
   }
   return OkStatus();
 }
@@ -287,7 +287,7 @@ Status Parser::TakeFlag(std::string_view key, std::string_view value) {
   const bool zero_too = key != "resume";
   if (value != "1" && !(zero_too && value == "0")) {
     return Invalid(
-        Text("\"", key, "=", Printable(value), "\": write ", key, "=", KeyOf(key).shown));
+        StrCat("\"", key, "=", Printable(value), "\": write ", key, "=", KeyOf(key).shown));
   }
   (key == "linked"   ? request_.linked
    : key == "verify" ? request_.verify
@@ -296,7 +296,7 @@ Status Parser::TakeFlag(std::string_view key, std::string_view value) {
 }
 
 Status Parser::TakeIo(std::string_view value) {
-  VOLFS_ASSIGN(request_.native, ParseIo(value));
+  ASSIGN_OR_RETURN(request_.native, ParseIo(value));
   return OkStatus();
 }
 
@@ -304,12 +304,12 @@ Status Parser::TakeToken(std::string_view value) {
   const bool is_graphic =
       std::all_of(value.begin(), value.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (!is_graphic) {
-    return Invalid(Text("id \"", Printable(value), "\": use printable ASCII only"));
+    return Invalid(StrCat("id \"", Printable(value), "\": use printable ASCII only"));
   }
   request_.token = value;
   if (value.size() <= kMaxTokenBytes) return OkStatus();
-  return Defer(Error{Errc::kNameTooLong, Text(spec_.file, ": the id has ", value.size(),
-                                              " bytes; give one of at most ", kMaxTokenBytes)});
+  return Defer(Error{Errc::kNameTooLong, StrCat(spec_.file, ": the id has ", value.size(),
+                                                " bytes; give one of at most ", kMaxTokenBytes)});
 }
 
 Status Parser::TakeName(std::string_view word, std::string_view what, std::string& name) {
@@ -318,7 +318,7 @@ Status Parser::TakeName(std::string_view word, std::string_view what, std::strin
 }
 
 Status Parser::TakeSize(std::string_view word) {
-  VOLFS_ASSIGN(const uint64_t size_bytes, ParseSize(word));
+  ASSIGN_OR_RETURN(const uint64_t size_bytes, ParseSize(word));
   request_.size_bytes = size_bytes;
   return OkStatus();
 }
@@ -330,7 +330,7 @@ Status Parser::CheckWordCount() {
   if (words_ >= least) return OkStatus();
   const std::string_view fault =
       words_ == 0 && keys_.empty() ? "the line is empty" : "a word is missing";
-  return Invalid(Text(fault, "; write ", Form()));
+  return Invalid(StrCat(fault, "; write ", Form()));
 }
 
 Status Parser::CheckResume() {
@@ -352,7 +352,7 @@ void AppendWord(std::string& line, std::string_view word) {
 }
 
 void AppendKey(std::string& line, std::string_view key, std::string_view value) {
-  if (!value.empty()) AppendWord(line, Text(key, '=', value));
+  if (!value.empty()) AppendWord(line, StrCat(key, '=', value));
 }
 
 }  // namespace
@@ -374,19 +374,19 @@ std::optional<RequestKind> RequestKindOf(std::string_view file) {
 
 std::string UsageLine(RequestKind kind) {
   const RequestSpec& spec = SpecOf(kind);
-  std::string line = Text(spec.file, ':');
+  std::string line = StrCat(spec.file, ':');
   for (const WordSpec& word : spec.words) {
-    AppendWord(line, word.optional ? Text('[', word.shown, ']') : Text(word.shown));
+    AppendWord(line, word.optional ? StrCat('[', word.shown, ']') : StrCat(word.shown));
   }
   std::string other_form;  // what a key that stands alone makes
   for (const std::string_view name : spec.keys) {
     if (name.empty()) continue;
     const KeySpec& key = KeyOf(name);
-    const std::string shown = Text(key.name, '=', key.shown);
+    const std::string shown = StrCat(key.name, '=', key.shown);
     if (key.alone) {
-      other_form = Text("| NAME ", shown);
+      other_form = StrCat("| NAME ", shown);
     } else {
-      AppendWord(line, Text('[', shown, ']'));
+      AppendWord(line, StrCat('[', shown, ']'));
     }
   }
   AppendWord(line, other_form);
@@ -400,37 +400,38 @@ std::string HelpText() {
       "A refusal is the error of that write; last_error and the reply, read from the same open\n"
       "file, say why. Keys come after the words, in any order.\n\n";
   for (const RequestSpec& spec : kTable) {
-    text += Text(UsageLine(spec.kind), "\n    ", spec.says, ".\n");
+    text += StrCat(UsageLine(spec.kind), "\n    ", spec.says, ".\n");
     if (spec.destructive) text += "    The line's LF must come in the same write.\n";
   }
   text += "\nKeys:\n";
   for (const KeySpec& key : kKeys) {
-    text += Text("  ", key.name, '=', key.shown, "\n    ", key.says, ".\n");
+    text += StrCat("  ", key.name, '=', key.shown, "\n    ", key.says, ".\n");
   }
-  text += Text("\nSRC is VOLUME or VOLUME@SNAP. SIZE is a number of bytes, or one with K M G T P\n",
-               "(powers of 1024) or KB MB GB TB PB (powers of 1000). Names have letters, digits,\n",
-               "\".\", \"_\" and \"-\", begin with a letter or digit, and have at most ",
-               kMaxNameBytes, " bytes; a\nrequest has at most ", kMaxRequestBytes, ".\n\n",
-               "The contents of a copy have the UUIDs of its source. Beside its source an XFS is\n"
-               "mounted with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by\n"
-               "vgimportclone, before they are used.\n");
+  text +=
+      StrCat("\nSRC is VOLUME or VOLUME@SNAP. SIZE is a number of bytes, or one with K M G T P\n",
+             "(powers of 1024) or KB MB GB TB PB (powers of 1000). Names have letters, digits,\n",
+             "\".\", \"_\" and \"-\", begin with a letter or digit, and have at most ",
+             kMaxNameBytes, " bytes; a\nrequest has at most ", kMaxRequestBytes, ".\n\n",
+             "The contents of a copy have the UUIDs of its source. Beside its source an XFS is\n"
+             "mounted with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by\n"
+             "vgimportclone, before they are used.\n");
   return text;
 }
 
 Result<Request> ParseRequest(RequestKind kind, std::string_view line) {
   const RequestSpec& spec = SpecOf(kind);
   if (line.size() >= kMaxRequestBytes) {
-    return Error{Errc::kTooBig, Text(spec.file, ": the request has more than ", kMaxRequestBytes,
-                                     " bytes with its LF; write one request per line")};
+    return Error{Errc::kTooBig, StrCat(spec.file, ": the request has more than ", kMaxRequestBytes,
+                                       " bytes with its LF; write one request per line")};
   }
   return Parser(spec).Parse(line);
 }
 
 std::string Canonical(const Request& request) {
   std::string line = request.volume;
-  if (!request.snapshot.empty()) line += Text('@', request.snapshot);
+  if (!request.snapshot.empty()) line += StrCat('@', request.snapshot);
   AppendWord(line, request.name);
-  const std::string size = request.size_bytes ? Text(*request.size_bytes) : "";
+  const std::string size = request.size_bytes ? StrCat(*request.size_bytes) : "";
   // The size is a word of its own where the table says so, else a key.
   if (Takes(SpecOf(request.kind), "size")) {
     AppendKey(line, "size", size);

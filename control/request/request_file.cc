@@ -3,7 +3,7 @@
 #include <cassert>
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/text/errno_name.h"
 #include "control/text/name.h"
 
@@ -13,11 +13,11 @@ namespace {
 constexpr size_t kShownLineBytes = 200;  // of a refused line, in last_error
 
 std::string OkReply(const std::string& words) {
-  return words.empty() ? "ok\n" : Text("ok ", OneLine(words), '\n');
+  return words.empty() ? "ok\n" : StrCat("ok ", OneLine(words), '\n');
 }
 
 std::string ErrorReply(const Error& error) {
-  return Text("error ", ErrcName(error.code), ' ', OneLine(error.message), '\n');
+  return StrCat("error ", ErrcName(error.code), ' ', OneLine(error.message), '\n');
 }
 
 }  // namespace
@@ -88,13 +88,13 @@ Status RequestFile::RunLine(const Line& line, const Executor& execute,
 }
 
 Result<std::string> RequestFile::Execute(const Line& line, const Executor& execute) const {
-  VOLFS_ASSIGN(const Request request, ParseRequest(kind_, line.text));
+  ASSIGN_OR_RETURN(const Request request, ParseRequest(kind_, line.text));
   const RequestSpec& spec = SpecOf(kind_);
   if (spec.destructive && !line.ended) {
     return Error{Errc::kInvalid,
-                 Text(spec.file,
-                      ": the line has no LF, so it may be half a name; write it whole, "
-                      "with its LF, in one write")};
+                 StrCat(spec.file,
+                        ": the line has no LF, so it may be half a name; write it whole, "
+                        "with its LF, in one write")};
   }
   return execute(request);
 }
@@ -138,10 +138,10 @@ void RequestFile::QueueLocked(std::string reply) {
 std::string RequestFile::Read(size_t max) {
   MutexLock lock(mu_);
   if (!written_ && !std::exchange(usage_told_, true)) {
-    QueueLocked(Text(UsageLine(kind_), '\n'));
+    QueueLocked(StrCat(UsageLine(kind_), '\n'));
   }
   if (lost_ > 0 && cursor_ == 0 && max > 0) {
-    replies_.push_front(Text("lost ", std::exchange(lost_, 0), '\n'));
+    replies_.push_front(StrCat("lost ", std::exchange(lost_, 0), '\n'));
   }
   if (replies_.empty()) return "";
   std::string bytes = replies_.front().substr(cursor_, max);

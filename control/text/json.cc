@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
 #include "blockstore/base/safe_text.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -28,7 +28,7 @@ struct ToPlainText {
   std::string operator()(uint64_t number) const { return std::to_string(number); }
   std::string operator()(Hundredths number) const {
     const uint64_t fraction = number.count % 100;
-    return Text(number.count / 100, fraction < 10 ? ".0" : ".", fraction);
+    return StrCat(number.count / 100, fraction < 10 ? ".0" : ".", fraction);
   }
   std::string operator()(const std::string& text) const { return text; }
 };

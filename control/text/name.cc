@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/safe_text.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -32,18 +32,19 @@ void AppendEscaped(std::string& out, char c) {
 
 Status CheckName(std::string_view name, std::string_view what) {
   if (name.empty()) {
-    return Error{Errc::kInvalid, Text(what,
-                                      " name is missing; give one of letters, digits, "
-                                      "\".\", \"_\" and \"-\"")};
+    return Error{Errc::kInvalid, StrCat(what,
+                                        " name is missing; give one of letters, digits, "
+                                        "\".\", \"_\" and \"-\"")};
   }
   if (!IsLetterOrDigit(name.front()) || !std::all_of(name.begin(), name.end(), MayFollow)) {
-    return Error{Errc::kInvalid, Text(what, " name \"", Printable(name),
-                                      "\": use only letters, digits, \".\", \"_\" and \"-\", and "
-                                      "begin with a letter or digit")};
+    return Error{Errc::kInvalid, StrCat(what, " name \"", Printable(name),
+                                        "\": use only letters, digits, \".\", \"_\" and \"-\", and "
+                                        "begin with a letter or digit")};
   }
   if (name.size() > kMaxNameBytes) {
-    return Error{Errc::kNameTooLong, Text(what, " name \"", Printable(name), "\" has ", name.size(),
-                                          " bytes; give one of at most ", kMaxNameBytes)};
+    return Error{Errc::kNameTooLong,
+                 StrCat(what, " name \"", Printable(name), "\" has ", name.size(),
+                        " bytes; give one of at most ", kMaxNameBytes)};
   }
   return OkStatus();
 }
@@ -53,10 +54,10 @@ std::string CloneName(std::string_view source_volume) {
   for (const std::string_view extension : kExtensions) {
     if (source_volume.size() > extension.size() && source_volume.ends_with(extension)) {
       source_volume.remove_suffix(extension.size());
-      return Text(source_volume, "-clone", extension);
+      return StrCat(source_volume, "-clone", extension);
     }
   }
-  return Text(source_volume, "-clone");
+  return StrCat(source_volume, "-clone");
 }
 
 std::string Printable(std::string_view text, size_t limit) {

@@ -3,7 +3,7 @@
 #include <array>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/text/name.h"
 
 namespace volfs {
@@ -49,14 +49,14 @@ std::optional<uint64_t> MulAdd(uint64_t a, uint64_t b, uint64_t c) {
 }
 
 Error Malformed(std::string_view text) {
-  return Error{Errc::kInvalid, Text("size \"", Printable(text),
-                                    "\": write digits, and after them nothing (bytes), one of "
-                                    "K M G T P (powers of 1024) or of KB MB GB TB PB (of 1000)")};
+  return Error{Errc::kInvalid, StrCat("size \"", Printable(text),
+                                      "\": write digits, and after them nothing (bytes), one of "
+                                      "K M G T P (powers of 1024) or of KB MB GB TB PB (of 1000)")};
 }
 
 Error TooLarge(std::string_view text) {
-  return Error{Errc::kInvalid, Text("size \"", Printable(text), "\": more than 2^63-1 bytes (",
-                                    kMaxParsedSize, "); write a smaller one")};
+  return Error{Errc::kInvalid, StrCat("size \"", Printable(text), "\": more than 2^63-1 bytes (",
+                                      kMaxParsedSize, "); write a smaller one")};
 }
 
 }  // namespace
@@ -81,18 +81,18 @@ std::string FormatSize(uint64_t size_bytes) {
   constexpr std::string_view kUnits = "KMGTP";
   size_t power = 0;
   while (power < kUnits.size() && (size_bytes >> (10 * power)) >= 1024) ++power;
-  if (power == 0) return Text(size_bytes);
+  if (power == 0) return StrCat(size_bytes);
 
   const uint64_t unit = uint64_t{1} << (10 * power);
   const uint64_t rest = size_bytes % unit;
-  if (rest == 0) return Text(size_bytes / unit, kUnits[power - 1]);
+  if (rest == 0) return StrCat(size_bytes / unit, kUnits[power - 1]);
 
   uint64_t tenths = size_bytes / unit * 10 + (rest * 10 + unit / 2) / unit;
   if (tenths >= 10240 && power < kUnits.size()) {  // rounded up to the next unit: 1.0M, not 1024.0K
     ++power;
     tenths = 10;
   }
-  return Text(tenths / 10, '.', tenths % 10, kUnits[power - 1]);
+  return StrCat(tenths / 10, '.', tenths % 10, kUnits[power - 1]);
 }
 
 }  // namespace volfs

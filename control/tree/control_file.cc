@@ -4,7 +4,6 @@
 #include <optional>
 #include <utility>
 
-#include "blockstore/base/log.h"
 #include "control/request/executor.h"
 #include "control/request/request_file.h"
 #include "control/text/io.h"
@@ -171,7 +170,7 @@ std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_p
                                               HeldTexts::Text text) {
   const std::string name = clone->name();
   const auto set = [&state, clone = std::move(clone)](std::string_view value) -> Status {
-    VOLFS_ASSIGN(const uint64_t rate, ParseLimit(Limit::kCopyRate, value));
+    ASSIGN_OR_RETURN(const uint64_t rate, ParseLimit(Limit::kCopyRate, value));
     return state.store.SetCopyRate(*clone, rate);
   };
   return std::make_unique<LimitFile>(state, LimitFile::What{LimitName(Limit::kCopyRate), name, set},
@@ -182,7 +181,7 @@ std::unique_ptr<ControlFile> OpenIoFile(ControlState& state, std::shared_ptr<Vol
                                         HeldTexts::Text text) {
   const std::string name = volume->name();
   const auto set = [&state, volume = std::move(volume)](std::string_view value) -> Status {
-    VOLFS_ASSIGN(const bool native, ParseIo(value));
+    ASSIGN_OR_RETURN(const bool native, ParseIo(value));
     return state.store.SetNative(*volume, native);
   };
   return std::make_unique<LimitFile>(state, LimitFile::What{"io", name, set}, std::move(text));

@@ -4,8 +4,8 @@
 #include <utility>
 #include <variant>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
+#include "blockstore/base/str_cat.h"
 #include "control/text/name.h"
 #include "control/tree/control_file.h"
 #include "control/tree/control_view.h"
@@ -35,7 +35,7 @@ struct NodePlace {
 using Place = std::variant<const FixedEntry*, VolumePlace, NodePlace>;
 
 Error NotFound(std::string_view what) {
-  return Error{Errc::kNotFound, Text("control: there is no ", what)};
+  return Error{Errc::kNotFound, StrCat("control: there is no ", what)};
 }
 
 bool KnowsVolumeFacet(uint64_t facet) {
@@ -175,7 +175,7 @@ Result<Place> ControlTree::Impl::Find(uint64_t ino) {
 }
 
 Result<Place> ControlTree::Impl::FindIn(uint64_t parent, std::string_view name) {
-  VOLFS_ASSIGN(const Place folder, Find(parent));
+  ASSIGN_OR_RETURN(const Place folder, Find(parent));
   if (const auto* volume = std::get_if<VolumePlace>(&folder)) return FindInVolume(*volume, name);
   if (const auto* node = std::get_if<NodePlace>(&folder)) return FindInNode(*node, name);
   return FindInFixed(parent, name);
@@ -280,13 +280,14 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place,
   ControlView view(state_);
   const uint32_t user = caller.uid;
   if (const auto* node = std::get_if<NodePlace>(&place)) {
-    VOLFS_ASSIGN(HeldTexts::Text text, state_.texts.Hold(user, InoOf(*node), TextOf(*node, view)));
+    ASSIGN_OR_RETURN(HeldTexts::Text text,
+                     state_.texts.Hold(user, InoOf(*node), TextOf(*node, view)));
     return OpenTextFile(std::move(text));
   }
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
     if (volume->facet == kVolumeWatch) return OpenVolumeWatch(state_, volume->volume->id());
-    VOLFS_ASSIGN(HeldTexts::Text text,
-                 state_.texts.Hold(user, InoOf(*volume), TextOf(*volume, view)));
+    ASSIGN_OR_RETURN(HeldTexts::Text text,
+                     state_.texts.Hold(user, InoOf(*volume), TextOf(*volume, view)));
     return OpenVolumeFile(*volume, std::move(text));
   }
   return OpenFixed(*std::get<const FixedEntry*>(place), caller);
@@ -306,8 +307,8 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenFixed(const FixedEnt
   }
   if (entry.kind == FixedKind::kEvents) return OpenEventsFile(state_);
   ControlView view(state_, &caller);
-  VOLFS_ASSIGN(HeldTexts::Text text,
-               state_.texts.Hold(caller.uid, entry.ino, FixedText(entry, view)));
+  ASSIGN_OR_RETURN(HeldTexts::Text text,
+                   state_.texts.Hold(caller.uid, entry.ino, FixedText(entry, view)));
   switch (entry.kind) {
     case FixedKind::kCopyRate:
       return OpenLimitFile(state_, Limit::kCopyRate, std::move(text));
@@ -337,7 +338,7 @@ HeldTexts& ControlTree::texts() { return impl_->state().texts; }
 
 Result<ControlEntry> ControlTree::Lookup(uint64_t parent, std::string_view name) {
   return OrNoMemory([&]() -> Result<ControlEntry> {
-    VOLFS_ASSIGN(const Place place, impl_->FindIn(parent, name));
+    ASSIGN_OR_RETURN(const Place place, impl_->FindIn(parent, name));
     ControlView view(impl_->state());
     return std::visit(Describe{view}, place);
   });
@@ -345,7 +346,7 @@ Result<ControlEntry> ControlTree::Lookup(uint64_t parent, std::string_view name)
 
 Result<ControlEntry> ControlTree::Stat(uint64_t ino) {
   return OrNoMemory([&]() -> Result<ControlEntry> {
-    VOLFS_ASSIGN(const Place place, impl_->Find(ino));
+    ASSIGN_OR_RETURN(const Place place, impl_->Find(ino));
     ControlView view(impl_->state());
     return std::visit(Describe{view}, place);
   });
@@ -353,7 +354,7 @@ Result<ControlEntry> ControlTree::Stat(uint64_t ino) {
 
 Result<std::vector<ControlEntry>> ControlTree::List(uint64_t ino) {
   return OrNoMemory([&]() -> Result<std::vector<ControlEntry>> {
-    VOLFS_ASSIGN(const Place folder, impl_->Find(ino));
+    ASSIGN_OR_RETURN(const Place folder, impl_->Find(ino));
     if (!Impl::Folder(folder)) return Error{Errc::kInvalid, "control: this is no folder"};
     ControlView view(impl_->state());
     std::vector<ControlEntry> entries;
@@ -371,7 +372,7 @@ bool ControlTree::Owns(uint64_t ino) const {
 
 Result<std::unique_ptr<ControlFile>> ControlTree::Open(uint64_t ino, bool for_write,
                                                        const Caller& caller) {
-  VOLFS_ASSIGN(const Place place, impl_->Find(ino));
+  ASSIGN_OR_RETURN(const Place place, impl_->Find(ino));
   if (Impl::Folder(place)) return Error{Errc::kInvalid, "control: this is a folder"};
   if (for_write && !Impl::Writable(place)) {
     const Error error{Errc::kProtected,

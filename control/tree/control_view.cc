@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 
@@ -30,7 +31,7 @@ void ControlState::RecordRefusal(uint32_t uid, std::string_view operation, std::
   last_error.Add(uid, operation, object, error);
   counters.CountRefusal(error.code);
   if (error.code == Errc::kIo || error.code == Errc::kCorrupt) {
-    LogError(Text(operation, object.empty() ? "" : " ", object, ": ", error.message));
+    LogError(StrCat(operation, object.empty() ? "" : " ", object, ": ", error.message));
   }
 }
 

@@ -3,7 +3,7 @@
 #include <array>
 #include <cassert>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/request/request.h"
 #include "control/text/name.h"
 #include "control/tree/status.h"
@@ -31,7 +31,7 @@ std::string Metrics(ControlView& view) {
 std::string Config(ControlView& view) {
   std::string text;
   for (const auto& [key, value] : view.state().config.options) {
-    text += Text(OneLine(key), '=', OneLine(value), '\n');
+    text += StrCat(OneLine(key), '=', OneLine(value), '\n');
   }
   return text;
 }

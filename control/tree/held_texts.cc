@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 
@@ -61,10 +61,11 @@ Status HeldTexts::Table::CheckLocked(uint32_t user, size_t bytes) const {
   const bool too_much = held != 0 && held + bytes > kMostOfUser;
   const bool all_too_much = !Free(user) && of_others != 0 && of_others + bytes > kMostOfAll;
   if (!too_much && !all_too_much) return OkStatus();
-  return Error{Errc::kNoMemory,
-               volfs::Text("control: user ", user, " holds ", held, " bytes of ",
-                           too_much ? "" : "the most that all users may hold of ",
-                           "different texts open; close files of control/ and directories first")};
+  return Error{
+      Errc::kNoMemory,
+      volfs::StrCat("control: user ", user, " holds ", held, " bytes of ",
+                    too_much ? "" : "the most that all users may hold of ",
+                    "different texts open; close files of control/ and directories first")};
 }
 
 HeldTexts::HeldTexts(uint32_t owner) : table_(std::make_shared<Table>(owner)) {}
@@ -77,7 +78,7 @@ Result<HeldTexts::Text> HeldTexts::Hold(uint32_t user, uint64_t file, std::strin
   MutexLock lock(table_->mu);
   if (const auto it = table_->last.find(file); it != table_->last.end()) last = it->second.lock();
   if (last != nullptr && last->text == fresh->text) return Text(last, &last->text);
-  VOLFS_TRY(table_->CheckLocked(user, fresh->text.size()));
+  RETURN_IF_ERROR(table_->CheckLocked(user, fresh->text.size()));
   table_->last[file] = fresh;
   table_->AddLocked(user, fresh->text.size());
   fresh->counted = true;

@@ -1,6 +1,7 @@
 #include "control/tree/limits.h"
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/sync/throttle.h"
 #include "control/text/name.h"
 #include "control/text/size.h"
@@ -14,9 +15,9 @@ Result<uint64_t> ParseRate(std::string_view value) {
   if (value == "max") return Throttle::kUnlimited;
   const Result<uint64_t> size = ParseSize(value);
   if (size.ok()) return size.value();
-  return Error{Errc::kInvalid, Text("copy_rate: ", Printable(value),
-                                    " is no rate; write bytes a second (10M), max for no limit, "
-                                    "or 0 to pause")};
+  return Error{Errc::kInvalid, StrCat("copy_rate: ", Printable(value),
+                                      " is no rate; write bytes a second (10M), max for no limit, "
+                                      "or 0 to pause")};
 }
 
 Result<uint64_t> ParseJobs(std::string_view value) {
@@ -25,8 +26,8 @@ Result<uint64_t> ParseJobs(std::string_view value) {
   if (digits && number.ok() && number.value() >= 1 && number.value() <= kMaxCopyJobs) {
     return number.value();
   }
-  return Error{Errc::kInvalid, Text("copy_jobs: ", Printable(value),
-                                    " is no number of clones from 1 to ", kMaxCopyJobs)};
+  return Error{Errc::kInvalid, StrCat("copy_jobs: ", Printable(value),
+                                      " is no number of clones from 1 to ", kMaxCopyJobs)};
 }
 
 std::string RateText(uint64_t rate) {
@@ -71,7 +72,7 @@ uint64_t FirstNumber(Limit limit, Store& store, const Limits::Options& options) 
     if (value.empty()) continue;
     const Result<uint64_t> number = ParseLimit(limit, value);
     if (number.ok()) return number.value();
-    LogWarning(Text(number.error().message, "; passed over"));
+    LogWarning(StrCat(number.error().message, "; passed over"));
   }
   return SpecOf(limit).standard;
 }
@@ -102,9 +103,9 @@ uint64_t Limits::Number(Limit limit) const {
 }
 
 Status Limits::Set(Limit limit, std::string_view value) {
-  VOLFS_ASSIGN(const uint64_t asked, ParseLimit(limit, value));
+  ASSIGN_OR_RETURN(const uint64_t asked, ParseLimit(limit, value));
   const std::string key(LimitName(limit));
-  VOLFS_TRY(store_.SetSetting(key, LimitText(limit, asked)));
+  RETURN_IF_ERROR(store_.SetSetting(key, LimitText(limit, asked)));
   MutexLock lock(mu_);
   // What is remembered, not what was asked: of two who come at once the last one must win in both.
   const Result<uint64_t> remembered = ParseLimit(limit, store_.Setting(key));

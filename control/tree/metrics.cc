@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/sync/throttle.h"
 #include "control/text/errno_name.h"
 #include "control/tree/fields.h"
@@ -33,14 +33,15 @@ class Writer {
  public:
   void Begin(std::string_view name, std::string_view type, std::string_view help) {
     name_ = name;
-    text_ += Text("# HELP ", name, ' ', help, "\n# TYPE ", name, ' ', type, '\n');
+    text_ += StrCat("# HELP ", name, ' ', help, "\n# TYPE ", name, ' ', type, '\n');
   }
   void Sample(const Labels& labels, std::string_view value) {
     text_ += name_;
     for (size_t i = 0; i < labels.size(); ++i) {
-      text_ += Text(i == 0 ? "{" : ",", labels[i].first, "=\"", LabelValue(labels[i].second), '"');
+      text_ +=
+          StrCat(i == 0 ? "{" : ",", labels[i].first, "=\"", LabelValue(labels[i].second), '"');
     }
-    text_ += Text(labels.empty() ? " " : "} ", value, '\n');
+    text_ += StrCat(labels.empty() ? " " : "} ", value, '\n');
   }
   void Sample(const Labels& labels, uint64_t value) { Sample(labels, std::to_string(value)); }
   std::string Take() { return std::move(text_); }
@@ -53,7 +54,7 @@ class Writer {
 // A share of 1, to the hundredth of a per cent.
 std::string Ratio(Hundredths percent) {
   const std::string digits = std::to_string(10'000 + percent.count % 10'000).substr(1);
-  return Text(percent.count / 10'000, '.', digits);
+  return StrCat(percent.count / 10'000, '.', digits);
 }
 
 template <typename Info>
@@ -170,7 +171,7 @@ void WriteGlobals(Writer& out, const MetricsInput& input) {
   out.Begin("volfs_start_time_seconds", "gauge", "When the mount began, since 1970.");
   out.Sample({}, static_cast<uint64_t>(input.started_ns / 1'000'000'000));
   out.Begin("volfs_copy_rate_limit_bytes_per_second", "gauge", "The limit of all copying.");
-  out.Sample({}, input.copy_rate == Throttle::kUnlimited ? "+Inf" : Text(input.copy_rate));
+  out.Sample({}, input.copy_rate == Throttle::kUnlimited ? "+Inf" : StrCat(input.copy_rate));
   out.Begin("volfs_copy_jobs_limit", "gauge", "How many clones are copied at once.");
   out.Sample({}, input.copy_jobs);
 }

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <tuple>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/tree/fields.h"
 
 namespace volfs {
@@ -34,8 +34,8 @@ std::string StatusText(const std::vector<VolumeInfo>& volumes) {
     text += volume.name;
     for (const VolumeField* field : fields) {
       const std::string value = PlainText(field->value(volume));
-      AppendText(text, ' ');
-      AppendText(text, value.empty() ? "-" : value);
+      AppendPiece(text, ' ');
+      AppendPiece(text, value.empty() ? "-" : value);
     }
     text += '\n';
   }
@@ -65,7 +65,7 @@ std::string TypesText(const std::vector<NodeInfo>& nodes) {
   std::string text;
   for (const auto& [type, names] : offers) {
     const auto& [name, least, greatest] = type;
-    text += Text(name, ' ', names, ' ', least, ' ', greatest, '\n');
+    text += StrCat(name, ' ', names, ' ', least, ' ', greatest, '\n');
   }
   return text;
 }

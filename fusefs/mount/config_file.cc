@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/types_option.h"
 #include "fusefs/mount/options.h"
 
@@ -15,14 +15,14 @@ namespace {
 // "key=value" for a value, "key" for true, "" for false.
 Result<std::string> OptionOf(std::string_view key, const toml::node& value) {
   if (const auto* flag = value.as_boolean()) return flag->get() ? std::string(key) : std::string();
-  if (const auto* number = value.as_integer()) return Text(key, "=", number->get());
-  if (const auto* text = value.as_string()) return Text(key, "=", text->get());
-  return Error{Errc::kInvalid, Text(key, ": a text, a whole number, true or false is expected")};
+  if (const auto* number = value.as_integer()) return StrCat(key, "=", number->get());
+  if (const auto* text = value.as_string()) return StrCat(key, "=", text->get());
+  return Error{Errc::kInvalid, StrCat(key, ": a text, a whole number, true or false is expected")};
 }
 
 Status CheckOption(std::string_view key, const std::string& word) {
   if (word.find(',') != std::string::npos) {
-    return Error{Errc::kInvalid, Text(key, ": a comma has no place in an option")};
+    return Error{Errc::kInvalid, StrCat(key, ": a comma has no place in an option")};
   }
   // `flag = false` says nothing, but only of a flag that there is.
   const Result<MountOptions> options = ParseOptions({word.empty() ? std::string(key) : word});
@@ -31,14 +31,15 @@ Status CheckOption(std::string_view key, const std::string& word) {
 
 // `false` and "" of an option that exists say nothing.
 Status AddOption(std::string_view key, const toml::node& value, ConfigFile& config) {
-  VOLFS_ASSIGN(std::string word, OptionOf(key, value));
-  VOLFS_TRY(CheckOption(key, word));
+  ASSIGN_OR_RETURN(std::string word, OptionOf(key, value));
+  RETURN_IF_ERROR(CheckOption(key, word));
   if (!word.empty()) config.options.push_back(std::move(word));
   return OkStatus();
 }
 
 Result<std::vector<std::string>> TextsOf(std::string_view key, const toml::node& value) {
-  const Error wrong{Errc::kInvalid, Text(key, ": texts in brackets are expected: [\"...\", ...]")};
+  const Error wrong{Errc::kInvalid,
+                    StrCat(key, ": texts in brackets are expected: [\"...\", ...]")};
   const auto* array = value.as_array();
   if (array == nullptr) return wrong;
   std::vector<std::string> texts;
@@ -51,7 +52,7 @@ Result<std::vector<std::string>> TextsOf(std::string_view key, const toml::node&
 }
 
 Status AddNodes(const toml::node& value, const std::filesystem::path& folder, ConfigFile& config) {
-  VOLFS_ASSIGN(const auto texts, TextsOf("nodes", value));
+  ASSIGN_OR_RETURN(const auto texts, TextsOf("nodes", value));
   for (const std::string& text : texts) {
     config.nodes.push_back((folder / text).lexically_normal().string());
   }
@@ -59,17 +60,17 @@ Status AddNodes(const toml::node& value, const std::filesystem::path& folder, Co
 }
 
 Status AddTypes(const toml::node& value, ConfigFile& config) {
-  VOLFS_ASSIGN(const auto texts, TextsOf("types", value));
+  ASSIGN_OR_RETURN(const auto texts, TextsOf("types", value));
   std::string joined;
-  for (const std::string& text : texts) joined += Text(joined.empty() ? "" : ",", text);
-  VOLFS_ASSIGN(config.types, cli::ParseTypes(joined));
+  for (const std::string& text : texts) joined += StrCat(joined.empty() ? "" : ",", text);
+  ASSIGN_OR_RETURN(config.types, cli::ParseTypes(joined));
   return OkStatus();
 }
 
 // What makes no sense is told here, where the line is known.
 Error At(const std::string& path, const toml::key& key, const Error& error) {
-  return {error.code, Text("configuration file ", path, ", line ", key.source().begin.line, ": ",
-                           error.message)};
+  return {error.code, StrCat("configuration file ", path, ", line ", key.source().begin.line, ": ",
+                             error.message)};
 }
 
 Status AddLimits(const toml::node& value, const std::string& path, ConfigFile& config) {
@@ -78,9 +79,9 @@ Status AddLimits(const toml::node& value, const std::string& path, ConfigFile& c
   for (auto&& [key, limit] : *limits) {
     const bool known = key.str() == "copy_rate" || key.str() == "copy_jobs";
     const Status added = known ? AddOption(key.str(), limit, config)
-                               : Error{Errc::kInvalid, Text("limits.", key.str(),
-                                                            ": unknown; there are copy_rate and "
-                                                            "copy_jobs")};
+                               : Error{Errc::kInvalid, StrCat("limits.", key.str(),
+                                                              ": unknown; there are copy_rate and "
+                                                              "copy_jobs")};
     if (!added.ok()) return At(path, key, added.error());
   }
   return OkStatus();
@@ -91,7 +92,7 @@ Result<ConfigFile> ConfigOf(const toml::table& table, const std::string& path) {
   ConfigFile config;
   for (auto&& [key, value] : table) {
     if (key.str() == "limits" && value.is_table()) {
-      VOLFS_TRY(AddLimits(value, path, config));  // names the line of the limit
+      RETURN_IF_ERROR(AddLimits(value, path, config));  // names the line of the limit
       continue;
     }
     const Status added = key.str() == "nodes"    ? AddNodes(value, folder, config)
@@ -108,13 +109,13 @@ Result<ConfigFile> ConfigOf(const toml::table& table, const std::string& path) {
 Result<ConfigFile> ReadConfigFile(const std::string& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
-    return Error{Errc::kNotFound, Text("configuration file ", path, ": no such file")};
+    return Error{Errc::kNotFound, StrCat("configuration file ", path, ": no such file")};
   }
   try {
     return ConfigOf(toml::parse_file(path), path);
   } catch (const toml::parse_error& wrong) {
-    return Error{Errc::kInvalid, Text("configuration file ", path, ", line ",
-                                      wrong.source().begin.line, ": ", wrong.description())};
+    return Error{Errc::kInvalid, StrCat("configuration file ", path, ", line ",
+                                        wrong.source().begin.line, ": ", wrong.description())};
   }
 }
 

@@ -18,6 +18,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/output.h"
 #include "control/cli/process/supervisor.h"
 #include "fusefs/mount/crash_report.h"
@@ -33,7 +34,7 @@ constexpr rlim_t kFiles = 1U << 20;
 constexpr const char* kOomScore = "-900";
 
 void LogRefused(const char* what) {
-  LogInfo(Text("not granted: ", what, ": ", std::strerror(errno)));
+  LogInfo(StrCat("not granted: ", what, ": ", std::strerror(errno)));
 }
 
 void ReplaceStdio(bool keep_stderr) {
@@ -72,13 +73,13 @@ int RunChild(int pipe_fd, const std::string& log_file,
 int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
-    cli::PrintNote(Text("volfs mount: pipe: ", std::strerror(errno)));
+    cli::PrintNote(StrCat("volfs mount: pipe: ", std::strerror(errno)));
     return 1;
   }
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child < 0) {
-    cli::PrintNote(Text("volfs mount: fork: ", std::strerror(errno)));
+    cli::PrintNote(StrCat("volfs mount: fork: ", std::strerror(errno)));
     return 1;
   }
   if (child == 0) {
@@ -148,8 +149,8 @@ void Raise(const Inherited& inherited) {
   const rlimit allowed{now.rlim_max, now.rlim_max};
   (void)::setrlimit(inherited.resource, &allowed);
   if (now.rlim_max >= inherited.enough) return;
-  LogWarning(Text("there is a limit on ", inherited.what, " that could not be raised: ",
-                  now.rlim_max, "; requests that need more will be refused"));
+  LogWarning(StrCat("there is a limit on ", inherited.what, " that could not be raised: ",
+                    now.rlim_max, "; requests that need more will be refused"));
 }
 
 // A limit that is met is the errno of the call that met it.

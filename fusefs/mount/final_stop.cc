@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 
@@ -47,7 +48,7 @@ void FinalStop::Work() {
           "order: the data of the others is made durable, and the process exits");
       if (store_ != nullptr) {
         for (const std::string& what : store_->CommitAll()) {
-          LogError(Text("ending: not durable: ", what));
+          LogError(StrCat("ending: not durable: ", what));
         }
       }
       ::_exit(1);

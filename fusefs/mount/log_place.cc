@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <set>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/host/state_folder.h"
 
 namespace volfs {
@@ -43,7 +43,7 @@ std::string LogFileFor(const std::string& mountpoint) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return {};
-  return Text(folder, "/", EscapePath(mountpoint), kLogSuffix);
+  return StrCat(folder, "/", EscapePath(mountpoint), kLogSuffix);
 }
 
 namespace {

@@ -17,6 +17,7 @@
 #include "blockstore/base/log.h"
 #include "blockstore/base/log_limiter.h"
 #include "blockstore/base/memory.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/node_lock.h"
 #include "blockstore/node/opener.h"
 #include "blockstore/store/store.h"
@@ -85,8 +86,8 @@ std::vector<std::string> LookAtKnownNodes(const Plan& plan) {
   }
   cli::PathsFound found = cli::LookAtPaths(paths, kLimit);
   for (const std::string& path : found.silent) {
-    cli::PrintNote(Text("volfs: warning: node directory ", path,
-                        ", which was mounted here before, does not answer; going on without it"));
+    cli::PrintNote(StrCat("volfs: warning: node directory ", path,
+                          ", which was mounted here before, does not answer; going on without it"));
   }
   return std::move(found.gone);
 }
@@ -97,31 +98,31 @@ Error WhoServes(const Plan& plan) {
   for (const std::string& path : plan.node_paths) {
     const Result<DirectoryKind> kind = ClassifyDirectory(path);
     if (!kind.ok() || kind.value() != DirectoryKind::kNode) continue;
-    const cli::Touching touching(Text("node directory ", path));
+    const cli::Touching touching(StrCat("node directory ", path));
     const auto lock = NodeLock::Take(path, AccessOf(plan.options));
     if (!lock.ok()) return lock.error();
   }
-  return Error{Errc::kBusy, Text("mountpoint ", plan.mountpoint.path,
-                                 ": volfs is mounted there already; `volfs umount` it first")};
+  return Error{Errc::kBusy, StrCat("mountpoint ", plan.mountpoint.path,
+                                   ": volfs is mounted there already; `volfs umount` it first")};
 }
 
 Result<Plan> MakePlan(const MountArguments& arguments) {
   Plan plan;
   ConfigFile config;
   if (!arguments.config_file.empty()) {
-    VOLFS_ASSIGN(config, ReadConfigFile(arguments.config_file));
+    ASSIGN_OR_RETURN(config, ReadConfigFile(arguments.config_file));
   }
   // The command line wins.
   std::vector<std::string> words = config.options;
   words.insert(words.end(), arguments.options.begin(), arguments.options.end());
-  VOLFS_ASSIGN(plan.options, ParseOptions(words));
+  ASSIGN_OR_RETURN(plan.options, ParseOptions(words));
   const std::vector<std::string>& nodes = arguments.nodes.empty() ? config.nodes : arguments.nodes;
   if (nodes.empty()) {
-    return Error{Errc::kInvalid, Text("configuration file ", arguments.config_file,
-                                      ": it has no `nodes`, and the command line names none")};
+    return Error{Errc::kInvalid, StrCat("configuration file ", arguments.config_file,
+                                        ": it has no `nodes`, and the command line names none")};
   }
   plan.new_types = config.types;
-  VOLFS_ASSIGN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, nodes));
+  ASSIGN_OR_RETURN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, nodes));
   cli::Touching::Note("");
   for (const std::string& node : nodes) {
     plan.node_paths.push_back(std::filesystem::absolute(node).lexically_normal().string());
@@ -147,13 +148,13 @@ std::vector<std::string> MountpointsOfVolfs() {
 
 // Touches what a mount would, and changes nothing.
 Status Probe(const MountArguments& arguments) {
-  VOLFS_ASSIGN(const Plan plan, MakePlan(arguments));
+  ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments));
   for (const std::string& path : plan.node_paths) {
-    VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(path));
+    ASSIGN_OR_RETURN(const DirectoryKind kind, ClassifyDirectory(path));
     if (kind != DirectoryKind::kNode) continue;
     LockWait not_at_all;
     not_at_all.most = {};
-    VOLFS_TRY(NodeLock::Take(path, AccessOf(plan.options), not_at_all));
+    RETURN_IF_ERROR(NodeLock::Take(path, AccessOf(plan.options), not_at_all));
   }
   return OkStatus();
 }
@@ -183,7 +184,7 @@ std::string AbsentNodes(const Nodes& nodes) {
   std::map<std::string, std::string> absent;  // UUID -> what is to be said of it
   for (const auto& node : nodes) {
     for (const PeerRecord& peer : node->contents().peers) {
-      absent.emplace(peer.uuid, Text("node ", peer.name, " (", peer.path, ")"));
+      absent.emplace(peer.uuid, StrCat("node ", peer.name, " (", peer.path, ")"));
     }
   }
   for (const auto& node : nodes) absent.erase(node->uuid());
@@ -196,9 +197,9 @@ std::string AbsentNodes(const Nodes& nodes) {
   }
   std::string line;
   for (const auto& [uuid, text] : absent) {
-    line += Text(line.empty() ? "" : "; ", text, " is not mounted");
+    line += StrCat(line.empty() ? "" : "; ", text, " is not mounted");
     const auto clones = needed_by.find(uuid);
-    if (clones != needed_by.end()) line += Text(", but needed by the clones", clones->second);
+    if (clones != needed_by.end()) line += StrCat(", but needed by the clones", clones->second);
   }
   return line;
 }
@@ -223,20 +224,20 @@ ControlConfig ConfigOf(const Plan& plan, const Nodes& nodes) {
 // The lock on every node proves that the daemon of a dead mount is gone.
 Status TakeDeadMountAway(const Plan& plan, StartReport& report) {
   if (plan.mountpoint.state != MountpointState::kDead) return OkStatus();
-  VOLFS_TRY(UnmountLazily(plan.mountpoint.path));
-  VOLFS_ASSIGN(const Mountpoint now, CheckMountpoint(plan.mountpoint.path, plan.node_paths));
+  RETURN_IF_ERROR(UnmountLazily(plan.mountpoint.path));
+  ASSIGN_OR_RETURN(const Mountpoint now, CheckMountpoint(plan.mountpoint.path, plan.node_paths));
   if (now.state != MountpointState::kFree) {
-    return Error{Errc::kBusy, Text("mountpoint ", now.path,
-                                   ": more than one mount lies on it; "
-                                   "`volfs umount` it first")};
+    return Error{Errc::kBusy, StrCat("mountpoint ", now.path,
+                                     ": more than one mount lies on it; "
+                                     "`volfs umount` it first")};
   }
-  report.Warn(Text(now.path, " was a mount whose daemon had died; it was taken away"));
+  report.Warn(StrCat(now.path, " was a mount whose daemon had died; it was taken away"));
   return OkStatus();
 }
 
 std::string ReadyText(const std::string& nodes, const std::string& mountpoint, size_t volumes) {
-  return Text("mounted ", nodes, " on ", mountpoint, " (", volumes,
-              volumes == 1 ? " volume)" : " volumes)");
+  return StrCat("mounted ", nodes, " on ", mountpoint, " (", volumes,
+                volumes == 1 ? " volume)" : " volumes)");
 }
 
 // Those that all lanes together may hold, and as many as one for what is about no node: no node has
@@ -275,26 +276,26 @@ Status CheckThreads(size_t nodes) {
   if (CanStartThreads(count)) return OkStatus();
   return Error{
       Errc::kNoMemory,
-      Text("a mount of ", nodes, nodes == 1 ? " node" : " nodes", " needs ", count,
-           " threads at its start, which it cannot have: raise the limit (ulimit -u or -v, "
-           "pids.max of the control group, TasksMax= of the service) or end something")};
+      StrCat("a mount of ", nodes, nodes == 1 ? " node" : " nodes", " needs ", count,
+             " threads at its start, which it cannot have: raise the limit (ulimit -u or -v, "
+             "pids.max of the control group, TasksMax= of the service) or end something")};
 }
 
 Status ServeUntilStopped(const std::string& mountpoint, Filesystem& fs, Session& session,
                          FinalStop& final_stop) {
-  VOLFS_ASSIGN(const std::unique_ptr<Stopper> stopper, Stopper::Start(fs, session, mountpoint));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Stopper> stopper, Stopper::Start(fs, session, mountpoint));
   final_stop.Follow(&session);
   return session.Serve();
 }
 
 Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
-  VOLFS_ASSIGN(std::unique_ptr<Session> session,
-               Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
-                                   .allow_other = plan.allow_other,
-                                   .read_only = plan.options.read_only,
-                                   .synchronous = plan.options.synchronous,
-                                   .kernel = plan.options.kernel,
-                                   .most_threads = ThreadsFor(plan.node_paths.size())}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
+                   Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
+                                       .allow_other = plan.allow_other,
+                                       .read_only = plan.options.read_only,
+                                       .synchronous = plan.options.synchronous,
+                                       .kernel = plan.options.kernel,
+                                       .most_threads = ThreadsFor(plan.node_paths.size())}));
   const MountedNodes mounted(fs.store, plan.mountpoint.path);
   fs.invalidator.Start(session->raw());
   fs.mapped_pages.Start(session->raw());
@@ -321,15 +322,15 @@ Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
     cli::Touching::Note(what);
     if (syncs && !for_syncs) for_syncs.emplace(cli::Waiting::For::kSync);
   };
-  VOLFS_ASSIGN(Nodes nodes, OpenNodes(plan.node_paths, options));
+  ASSIGN_OR_RETURN(Nodes nodes, OpenNodes(plan.node_paths, options));
   const std::string absent = AbsentNodes(nodes);
   if (!absent.empty()) report.Warn(absent);
   return nodes;
 }
 
 Status Run(const Plan& plan, StartReport& report) {
-  VOLFS_ASSIGN(Nodes nodes, OpenPlanned(plan, report));
-  VOLFS_TRY(TakeDeadMountAway(plan, report));
+  ASSIGN_OR_RETURN(Nodes nodes, OpenPlanned(plan, report));
+  RETURN_IF_ERROR(TakeDeadMountAway(plan, report));
   const std::string names = NamesOf(nodes, ", ", &Node::name);
   ControlConfig config = ConfigOf(plan, nodes);
   FilesystemOptions options{config.uid, config.gid, config.control_gid};
@@ -344,9 +345,9 @@ Status Run(const Plan& plan, StartReport& report) {
   store_options.native = plan.options.native;
   store_options.open_files = MostLayerFiles(nodes.size());
   const cli::Waiting for_syncs(cli::Waiting::For::kSync);
-  cli::Touching::Note(Text("a node (", names, ")"));
-  VOLFS_ASSIGN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), store_options));
-  cli::Touching::Note(Text("the kernel, asked to mount on ", plan.mountpoint.path, ","));
+  cli::Touching::Note(StrCat("a node (", names, ")"));
+  ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), store_options));
+  cli::Touching::Note(StrCat("the kernel, asked to mount on ", plan.mountpoint.path, ","));
   auto control = std::make_unique<ControlTree>(*store, std::move(config));
   Filesystem fs(*store, *control, options);
   fs.on_ready = [&] {
@@ -374,7 +375,7 @@ int RunAndReport(const Plan& plan, StartReport& report) {
   Status status = MemoryToSpare() ? CheckThreads(plan.node_paths.size()) : NoMemory();
   if (status.ok()) status = Run(plan, report);
   if (status.ok()) {
-    LogInfo(Text("unmounted ", plan.mountpoint.path));
+    LogInfo(StrCat("unmounted ", plan.mountpoint.path));
     return 0;
   }
   const int exit_code = cli::ExitCodeOf(status.error().code);
@@ -390,13 +391,13 @@ int Mount(const MountArguments& arguments) {
         (void)Probe(arguments);
         return std::string();
       })) {
-    cli::PrintNote(Text("volfs mount: a node directory or the mountpoint does not answer (",
-                        cli::kPatienceSeconds, " s)"));
+    cli::PrintNote(StrCat("volfs mount: a node directory or the mountpoint does not answer (",
+                          cli::kPatienceSeconds, " s)"));
     return cli::kExitNodeNotThere;
   }
   Result<Plan> plan = MakePlan(arguments);
   if (!plan.ok()) {
-    cli::PrintNote(Text("volfs mount: ", plan.error().message));
+    cli::PrintNote(StrCat("volfs mount: ", plan.error().message));
     return cli::ExitCodeOf(plan.error().code);
   }
   plan.value().gone = LookAtKnownNodes(plan.value());

@@ -14,7 +14,7 @@
 #include <fstream>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/opener.h"
 #include "control/cli/host/mountinfo.h"
 #include "control/cli/process/supervisor.h"
@@ -29,7 +29,7 @@ using cli::MountEntry;
 constexpr const char* kForgot = "did you forget the mountpoint?";
 
 Error Refuse(Errc code, const std::string& path, const std::string& why) {
-  return Error{code, Text("mountpoint ", path, ": ", why)};
+  return Error{code, StrCat("mountpoint ", path, ": ", why)};
 }
 
 // Of a dead mount nothing can be asked, so only what leads to it is resolved.
@@ -54,14 +54,14 @@ std::optional<MountEntry> MountOn(const std::vector<MountEntry>& mounts, const s
 }
 
 Status CheckEmpty(const std::string& path) {
-  VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(path));
+  ASSIGN_OR_RETURN(const DirectoryKind kind, ClassifyDirectory(path));
   switch (kind) {
     case DirectoryKind::kEmpty:
       return OkStatus();
     case DirectoryKind::kNode:
-      return Refuse(Errc::kInvalid, path, Text("it is a node; ", kForgot));
+      return Refuse(Errc::kInvalid, path, StrCat("it is a node; ", kForgot));
     default:
-      return Refuse(Errc::kInvalid, path, Text("it is not empty; ", kForgot));
+      return Refuse(Errc::kInvalid, path, StrCat("it is not empty; ", kForgot));
   }
 }
 
@@ -84,9 +84,9 @@ Result<MountpointState> StateOf(const std::string& path, const std::vector<Mount
     return Refuse(code, path, std::strerror(errno));
   }
   if (!S_ISDIR(st.st_mode)) {
-    return Refuse(Errc::kInvalid, path, Text("it is not a directory; ", kForgot));
+    return Refuse(Errc::kInvalid, path, StrCat("it is not a directory; ", kForgot));
   }
-  VOLFS_TRY(CheckEmpty(path));
+  RETURN_IF_ERROR(CheckEmpty(path));
   return MountpointState::kFree;
 }
 
@@ -105,7 +105,7 @@ std::string BackingFileOf(const std::string& source) {
 }
 
 std::optional<MountEntry> MountOfDevice(const std::vector<MountEntry>& mounts, dev_t device) {
-  const std::string wanted = Text(major(device), ":", minor(device));
+  const std::string wanted = StrCat(major(device), ":", minor(device));
   for (const MountEntry& mount : mounts) {
     if (mount.device == wanted) return mount;
   }
@@ -117,18 +117,18 @@ Status CheckNode(const std::string& given, const std::string& mountpoint,
   std::error_code error;
   const std::string node = stdfs::canonical(given, error).string();
   if (error && error.value() != ENOTCONN) {
-    return Error{Errc::kNodeDown, Text("node directory ", given, ": ", error.message())};
+    return Error{Errc::kNodeDown, StrCat("node directory ", given, ": ", error.message())};
   }
   if (error || (node != mountpoint && IsAtOrBelow(node, mountpoint))) {
-    return Error{Errc::kInvalid, Text("node directory ", given, " lies on the mountpoint ",
-                                      mountpoint, "; use a directory elsewhere")};
+    return Error{Errc::kInvalid, StrCat("node directory ", given, " lies on the mountpoint ",
+                                        mountpoint, "; use a directory elsewhere")};
   }
   if (node == mountpoint) {
-    return Refuse(Errc::kInvalid, mountpoint, Text("it is a node of this mount; ", kForgot));
+    return Refuse(Errc::kInvalid, mountpoint, StrCat("it is a node of this mount; ", kForgot));
   }
   if (IsAtOrBelow(mountpoint, node)) {
     return Refuse(Errc::kInvalid, mountpoint,
-                  Text("it lies in the node directory ", node, "; use one elsewhere"));
+                  StrCat("it lies in the node directory ", node, "; use one elsewhere"));
   }
   struct stat st {};
   if (::stat(node.c_str(), &st) != 0) return OkStatus();  // who opens it will say why
@@ -136,8 +136,8 @@ Status CheckNode(const std::string& given, const std::string& mountpoint,
   const std::string backing = mount ? BackingFileOf(mount->source) : std::string();
   if (!backing.empty() && IsAtOrBelow(backing, mountpoint)) {
     return Error{Errc::kInvalid,
-                 Text("node directory ", node, " is on the loop device ", mount->source, " over ",
-                      backing, ", an image of this mount; use a directory elsewhere")};
+                 StrCat("node directory ", node, " is on the loop device ", mount->source, " over ",
+                        backing, ", an image of this mount; use a directory elsewhere")};
   }
   return OkStatus();
 }
@@ -161,22 +161,22 @@ Status Unmount(const std::string& mountpoint, int flags, const char* fusermount_
   const int why = errno;
   if (why == EPERM && RunFusermount(fusermount_how, mountpoint)) return OkStatus();
   const Errc code = why == EBUSY || why == EPERM ? Errc::kBusy : Errc::kIo;
-  return Error{code, Text("cannot unmount ", mountpoint, ": ", std::strerror(why)), why};
+  return Error{code, StrCat("cannot unmount ", mountpoint, ": ", std::strerror(why)), why};
 }
 
 }  // namespace
 
 Result<Mountpoint> CheckMountpoint(const std::string& mountpoint,
                                    const std::vector<std::string>& nodes) {
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, cli::ReadMountInfo());
-  cli::Touching::Note(Text("mountpoint ", mountpoint));
-  VOLFS_ASSIGN(const std::string path, Resolve(mountpoint));
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, cli::ReadMountInfo());
+  cli::Touching::Note(StrCat("mountpoint ", mountpoint));
+  ASSIGN_OR_RETURN(const std::string path, Resolve(mountpoint));
   for (const std::string& node : nodes) {
-    cli::Touching::Note(Text("node directory ", node));
-    VOLFS_TRY(CheckNode(node, path, mounts));
+    cli::Touching::Note(StrCat("node directory ", node));
+    RETURN_IF_ERROR(CheckNode(node, path, mounts));
   }
-  cli::Touching::Note(Text("mountpoint ", mountpoint));
-  VOLFS_ASSIGN(const MountpointState state, StateOf(path, mounts));
+  cli::Touching::Note(StrCat("mountpoint ", mountpoint));
+  ASSIGN_OR_RETURN(const MountpointState state, StateOf(path, mounts));
   return Mountpoint{path, state};
 }
 

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <string_view>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/clone/hydrator.h"
 #include "control/text/io.h"
 #include "control/text/size.h"
@@ -39,7 +39,7 @@ bool ForOthers(std::string_view word) {
 }
 
 Error BadOption(std::string_view word, std::string_view why) {
-  return Error{Errc::kInvalid, Text("mount option ", word, ": ", why)};
+  return Error{Errc::kInvalid, StrCat("mount option ", word, ": ", why)};
 }
 
 Result<uint32_t> ParseNumber(std::string_view word, std::string_view value) {
@@ -60,17 +60,17 @@ Status SetFlag(std::string_view word, bool& flag, MountOptions& options) {
 Status SetValue(std::string_view word, std::string_view key, std::string_view value,
                 MountOptions& options) {
   if (key == "control_gid") {
-    VOLFS_ASSIGN(options.control_gid, ParseNumber(word, value));
+    ASSIGN_OR_RETURN(options.control_gid, ParseNumber(word, value));
   } else if (key == "copy_rate") {
     if (value != "max" && !ParseSize(value).ok()) {
       return BadOption(word, "bytes a second are expected (10M), `max`, or 0 to pause");
     }
     options.copy_rate = value;
   } else if (key == "copy_jobs") {
-    VOLFS_ASSIGN(const uint32_t jobs, ParseNumber(word, value));
+    ASSIGN_OR_RETURN(const uint32_t jobs, ParseNumber(word, value));
     if (jobs == 0) return BadOption(word, "at least 1 is expected; copy_rate=0 pauses copying");
     if (jobs > Hydrator::kMaxJobs) {
-      return BadOption(word, Text("at most ", Hydrator::kMaxJobs, " are expected"));
+      return BadOption(word, StrCat("at most ", Hydrator::kMaxJobs, " are expected"));
     }
     options.copy_jobs = value;
   } else if (key == "io") {
@@ -86,7 +86,7 @@ Status SetValue(std::string_view word, std::string_view key, std::string_view va
     options.accept.emplace_back(value);
     return OkStatus();
   } else if (key == "node_timeout") {
-    VOLFS_ASSIGN(const uint32_t seconds, ParseNumber(word, value));
+    ASSIGN_OR_RETURN(const uint32_t seconds, ParseNumber(word, value));
     if (seconds == 0) return BadOption(word, "at least 1 second is expected");
     options.node_timeout = std::chrono::seconds(seconds);
   } else {
@@ -132,7 +132,7 @@ Result<MountOptions> ParseOptions(const std::vector<std::string>& words) {
     while (!rest.empty()) {
       const std::string_view word = rest.substr(0, rest.find(','));
       rest.remove_prefix(std::min(rest.size(), word.size() + 1));
-      if (!word.empty()) VOLFS_TRY(ParseOne(word, options));
+      if (!word.empty()) RETURN_IF_ERROR(ParseOne(word, options));
     }
   }
   return options;

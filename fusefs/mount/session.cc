@@ -14,6 +14,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
+#include "blockstore/base/str_cat.h"
 #include "fusefs/ops/operations.h"
 #include "fusefs/serve/reply.h"
 
@@ -45,7 +46,7 @@ void OnFuseLog(fuse_log_level level, const char* format, va_list arguments) try 
   std::string line = text.data();
   while (!line.empty() && line.back() == '\n') line.pop_back();
   if (line.empty()) return;
-  if (level <= FUSE_LOG_WARNING) LogWarning(Text("libfuse: ", line));
+  if (level <= FUSE_LOG_WARNING) LogWarning(StrCat("libfuse: ", line));
   MutexLock lock(last_words_mu);
   last_words = std::move(line);
 } catch (const std::bad_alloc&) {  // NOLINT: as said
@@ -206,12 +207,12 @@ Result<std::unique_ptr<Session>> Session::Mount(Filesystem& fs, const SessionOpt
   fuse_set_log_func(OnFuseLog);
   fuse_session* const raw = NewSession(fs, options);
   if (raw == nullptr) {
-    return Error{Errc::kInvalid, Text("cannot make a FUSE session: ", LastWords())};
+    return Error{Errc::kInvalid, StrCat("cannot make a FUSE session: ", LastWords())};
   }
   if (fuse_session_mount(raw, options.mountpoint.c_str()) != 0) {
     fuse_session_destroy(raw);
-    return Error{Errc::kIo, Text("cannot mount on ", options.mountpoint, ": ", LastWords(),
-                                 "; `volfs doctor` looks for the cause")};
+    return Error{Errc::kIo, StrCat("cannot mount on ", options.mountpoint, ": ", LastWords(),
+                                   "; `volfs doctor` looks for the cause")};
   }
   fs.backings.SetDevice(fuse_session_fd(raw));
   return std::unique_ptr<Session>(new Session(raw, options.most_threads));
@@ -248,7 +249,7 @@ Status Session::Serve() {
   if (result >= 0) return OkStatus();
   // -1 is no errno: a thread was not to be had, and libfuse has said so.
   const std::string why = result == -1 ? LastWords() : std::strerror(-result);
-  return Error{Errc::kIo, Text("the FUSE session ended: ", why), -result};
+  return Error{Errc::kIo, StrCat("the FUSE session ended: ", why), -result};
 }
 
 bool Session::Over() const { return fuse_session_exited(session_) != 0; }

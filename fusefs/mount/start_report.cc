@@ -7,17 +7,18 @@
 #include <cstdlib>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/output.h"
 
 namespace volfs {
 namespace {
 
-void PrintWarning(const std::string& text) { cli::PrintNote(Text("volfs: warning: ", text)); }
+void PrintWarning(const std::string& text) { cli::PrintNote(StrCat("volfs: warning: ", text)); }
 
-void PrintFailure(const std::string& text) { cli::PrintNote(Text("volfs mount: ", text)); }
+void PrintFailure(const std::string& text) { cli::PrintNote(StrCat("volfs mount: ", text)); }
 
 void PrintReady(const std::string& text) {
-  cli::Print(Text("volfs: ", text, "\n"));
+  cli::Print(StrCat("volfs: ", text, "\n"));
   (void)cli::FlushOutput();
 }
 
@@ -44,20 +45,20 @@ StartReport::~StartReport() { Close(); }
 
 void StartReport::Warn(const std::string& text) {
   LogWarning(text);
-  Send(Text("W", text));
+  Send(StrCat("W", text));
 }
 
 void StartReport::Ready(const std::string& text) {
   LogInfo(text);
   if (foreground_) PrintReady(text);
-  Send(Text("R", text));
+  Send(StrCat("R", text));
   Close();
 }
 
 void StartReport::Fail(int exit_code, const std::string& text) {
   if (foreground_) return PrintFailure(text);
   LogError(text);
-  Send(Text("F", exit_code, " ", text));
+  Send(StrCat("F", exit_code, " ", text));
   Close();
 }
 

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "fusefs/mount/mountpoint.h"
 
 namespace volfs {
@@ -30,8 +31,8 @@ sigset_t StopSignals() {
 Error NoDescriptor(const char* what) {
   const int os_errno = errno;
   return Error{Errc::kIo,
-               Text("no file descriptor for ", what, ": ", std::strerror(os_errno),
-                    "; raise the limit of open files or end something"),
+               StrCat("no file descriptor for ", what, ": ", std::strerror(os_errno),
+                      "; raise the limit of open files or end something"),
                os_errno};
 }
 
@@ -101,7 +102,7 @@ void Stopper::TryUnmount() {
   unmounted_ = status.ok();
   if (status.ok() || told_busy_) return;
   told_busy_ = true;
-  LogInfo(Text(status.error().message, "; going on until it is left, or until the next SIGTERM"));
+  LogInfo(StrCat(status.error().message, "; going on until it is left, or until the next SIGTERM"));
 }
 
 }  // namespace volfs

@@ -1,6 +1,6 @@
 #include <cerrno>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
 #include "fusefs/ops/stat_of.h"
@@ -38,7 +38,7 @@ void ApplyAttributes(Attributes& attributes, const struct stat& wanted, int whic
 Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
                     const struct stat& wanted, int which, const SizeChange& how) {
   if ((which & FUSE_SET_ATTR_SIZE) != 0) {
-    VOLFS_TRY(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), how));
+    RETURN_IF_ERROR(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), how));
   }
   if ((which & (kWhoAndHow | kTimes)) == 0) return OkStatus();
   volume->ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
@@ -61,7 +61,7 @@ void SetVolumeAttr(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard,
   const StatResult after = StatVolume(fs, *volume);
   if (!guard.Finish()) return;
   if (!changed.ok()) {
-    return ReplyRefusal(req, Text(VerbOf(which), " volumes/", volume->name()), changed.error());
+    return ReplyRefusal(req, StrCat(VerbOf(which), " volumes/", volume->name()), changed.error());
   }
   ReplyStat(req, after);
 }

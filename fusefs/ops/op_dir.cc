@@ -55,7 +55,7 @@ void ListFixed(Filesystem& fs, uint64_t ino, Entries& entries) {
 }
 
 Status ListControl(Filesystem& fs, uint64_t ino, Entries& entries) {
-  VOLFS_ASSIGN(const std::vector<ControlEntry> found, fs.control.List(ino));
+  ASSIGN_OR_RETURN(const std::vector<ControlEntry> found, fs.control.List(ino));
   for (const ControlEntry& entry : found) {
     entries.push_back({entry.ino, entry.name, entry.directory ? uint32_t{S_IFDIR} : S_IFREG});
   }
@@ -66,7 +66,7 @@ Result<Entries> List(Filesystem& fs, uint64_t ino) {
   Entries entries{{ino, ".", S_IFDIR}, {ParentOf(fs, ino), "..", S_IFDIR}};
   switch (KindOf(fs, ino)) {
     case InodeKind::kControl:
-      VOLFS_TRY(ListControl(fs, ino, entries));
+      RETURN_IF_ERROR(ListControl(fs, ino, entries));
       break;
     case InodeKind::kSnapshotFolder:
       for (const SnapshotInfo& snapshot : fs.store.Snapshots(inode::IdOf(ino))) {
@@ -106,7 +106,7 @@ std::vector<char> Fill(fuse_req_t req, const Listing& listing, size_t first, siz
 
 Result<HeldTexts::Text> TakeListing(Filesystem& fs, uint32_t user, uint64_t ino) {
   return OrNoMemory([&]() -> Result<HeldTexts::Text> {
-    VOLFS_ASSIGN(const Entries entries, List(fs, ino));
+    ASSIGN_OR_RETURN(const Entries entries, List(fs, ino));
     return fs.control.texts().Hold(user, ino, Listing::Pack(entries));
   });
 }
@@ -117,8 +117,8 @@ Result<HeldTexts::Text> ListingFor(fuse_req_t req, DirectoryHandle& handle, off_
     MutexLock lock(handle.mu);
     if (handle.listing != nullptr) return handle.listing;
   }
-  VOLFS_ASSIGN(HeldTexts::Text listing,
-               TakeListing(FilesystemOf(req), fuse_req_ctx(req)->uid, handle.ino));
+  ASSIGN_OR_RETURN(HeldTexts::Text listing,
+                   TakeListing(FilesystemOf(req), fuse_req_ctx(req)->uid, handle.ino));
   const HeldTexts::Text taken = listing;
   MutexLock lock(handle.mu);
   handle.listing.swap(listing);  // the old one goes when the lock is free

@@ -9,8 +9,8 @@
 #include <span>
 #include <utility>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
+#include "blockstore/base/str_cat.h"
 #include "fusefs/ops/on_node.h"
 #include "fusefs/ops/operations.h"
 #include "fusefs/serve/reply.h"
@@ -26,8 +26,8 @@ const FrozenImage& ImageOf(Handle& handle) {
 
 std::string Operation(const char* what, const Volume& volume, uint64_t offset_bytes,
                       uint64_t length_bytes) {
-  return Text(what, " volumes/", volume.name(), " bytes ", offset_bytes, " to ",
-              offset_bytes + length_bytes);
+  return StrCat(what, " volumes/", volume.name(), " bytes ", offset_bytes, " to ",
+                offset_bytes + length_bytes);
 }
 
 // One a thread, as large as the largest request so far; page-aligned, so that the node's filesystem
@@ -76,7 +76,7 @@ void ReadVolume(fuse_req_t req, Watchdog::Guard& guard, Volume& volume, size_t s
                 uint64_t offset_bytes) {
   const std::span<std::byte> buffer = BufferOfThread(size);
   const auto read = [&]() -> Result<size_t> {
-    VOLFS_TRY(guard.Admit());
+    RETURN_IF_ERROR(guard.Admit());
     if (buffer.size() < size) return NoMemory();
     return volume.ReadAt(buffer, offset_bytes);
   }();
@@ -100,7 +100,7 @@ void ReadSnapshot(fuse_req_t req, Watchdog::Guard& guard, const SnapshotHandle& 
   if (!guard.Finish()) return;
   if (!read.ok() && read.error().code == Errc::kNoMemory) return ReplyError(req, read.error());
   if (!read.ok()) {
-    const std::string path = Text("read snapshots/", handle.info.volume, "/", handle.info.name);
+    const std::string path = StrCat("read snapshots/", handle.info.volume, "/", handle.info.name);
     return ReplyRefusal(req, path, read.error());
   }
   ReplyBytes(req, buffer);
@@ -108,7 +108,7 @@ void ReadSnapshot(fuse_req_t req, Watchdog::Guard& guard, const SnapshotHandle& 
 
 // KEEP_SIZE alone: the blocks are there when they are written.
 Status ZeroRange(Volume& volume, const ByteRange& range, bool keep_size) {
-  if (!keep_size) VOLFS_TRY(volume.Grow(range.end()));
+  if (!keep_size) RETURN_IF_ERROR(volume.Grow(range.end()));
   return volume.Discard(range);
 }
 
@@ -125,7 +125,7 @@ Status Allocate(Volume& volume, int mode, const ByteRange& range) {
     case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
       return ZeroRange(volume, range, /*keep_size=*/true);
     default:
-      return Error{Errc::kNotSupported, Text("fallocate mode ", mode, " is not supported")};
+      return Error{Errc::kNotSupported, StrCat("fallocate mode ", mode, " is not supported")};
   }
 }
 
@@ -135,7 +135,7 @@ Result<uint64_t> SeekInSnapshot(const FrozenImage& image, uint64_t offset_bytes,
   DataCursor cursor(whence == SEEK_DATA ? DataCursor::Wanted::kStart : DataCursor::Wanted::kRange);
   uint64_t at = offset_bytes;
   while (at < image.size_bytes()) {
-    VOLFS_ASSIGN(const std::optional<ByteRange> data, image.NextData(at, cursor));
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, image.NextData(at, cursor));
     if (whence == SEEK_DATA) {
       if (!data || data->offset_bytes >= image.size_bytes()) return none;
       return std::max(data->offset_bytes, offset_bytes);
@@ -208,7 +208,7 @@ Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, 
     if (!fs.store.MayShare(*handle.volume, target)) {
       return Error{Errc::kWrongRegion, "no block can be shared"};
     }
-    VOLFS_ASSIGN(handle.instant, fs.store.PinInstant(handle.volume));
+    ASSIGN_OR_RETURN(handle.instant, fs.store.PinInstant(handle.volume));
   }
   return handle.instant;
 }
@@ -227,14 +227,14 @@ Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, Byte
       range.end() < static_cast<VolumeHandle&>(source).volume->size_bytes()) {
     return apart;
   }
-  VOLFS_ASSIGN(const std::shared_ptr<OpenSnapshot> instant, InstantOf(fs, source, *volume));
+  ASSIGN_OR_RETURN(const std::shared_ptr<OpenSnapshot> instant, InstantOf(fs, source, *volume));
   const uint64_t size = instant->image().size_bytes();
   if (range.offset_bytes >= size) return apart;
   range.length_bytes = std::min(range.length_bytes, size - range.offset_bytes);
   // Whole blocks, or what is left of the source: the kernel asks again for the rest of a block.
   if (range.end() < size) range.length_bytes -= range.length_bytes % kDefaultBlockSize;
   if (range.length_bytes == 0) return apart;
-  VOLFS_TRY(fs.store.Share(instant, volume, range));
+  RETURN_IF_ERROR(fs.store.Share(instant, volume, range));
   return range.length_bytes;
 }
 
@@ -273,10 +273,10 @@ void DoCopy(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, Handle& in, 
     });
   }
   const auto shared = [&]() -> Result<uint64_t> {
-    VOLFS_TRY(admitted);
-    VOLFS_ASSIGN(const uint64_t bytes, ShareRange(fs, in, out, range));
+    RETURN_IF_ERROR(admitted);
+    ASSIGN_OR_RETURN(const uint64_t bytes, ShareRange(fs, in, out, range));
     const auto& target = static_cast<VolumeHandle&>(out);
-    VOLFS_TRY(target.volume->Conclude(fs.DurabilityOf(&target)));
+    RETURN_IF_ERROR(target.volume->Conclude(fs.DurabilityOf(&target)));
     return bytes;
   }();
   if (!guard.Finish()) return;
@@ -376,7 +376,7 @@ void Fsync(fuse_req_t req, fuse_ino_t /*ino*/, int /*data_only*/, fuse_file_info
     if (synced.ok()) synced = handle->volume->Sync();
     if (!guard.Finish()) return;
     if (!synced.ok()) {
-      return ReplyRefusal(req, Text("fsync volumes/", handle->volume->name()), synced.error());
+      return ReplyRefusal(req, StrCat("fsync volumes/", handle->volume->name()), synced.error());
     }
     fuse_reply_err(req, 0);
   });
@@ -418,7 +418,7 @@ void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_fi
   const auto offset_bytes = static_cast<uint64_t>(offset);
   OnNode(req, "lseek", handle, kNoId, [=, &handle, open = *fi](Watchdog::Guard& guard) {
     const auto found = [&]() -> Result<uint64_t> {
-      VOLFS_TRY(guard.Admit());
+      RETURN_IF_ERROR(guard.Admit());
       return Seek(handle, offset_bytes, whence);
     }();
     VolumeHandle* const volume = VolumeOf(&open);

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/text/name.h"
 #include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
@@ -20,13 +20,13 @@ Caller Unquestioned() { return Caller{}; }
 
 // As a user would write it, below the mount.
 std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
-  if (const Node* node = FindNode(fs, parent)) return Text("nodes/", node->name(), "/", name);
+  if (const Node* node = FindNode(fs, parent)) return StrCat("nodes/", node->name(), "/", name);
   if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
     const auto folder = FindSnapshotFolder(fs, parent);
-    if (folder) return Text("snapshots/", folder->name, "/", name);
+    if (folder) return StrCat("snapshots/", folder->name, "/", name);
   }
   const char* folder = parent == inode::kVolumes ? "volumes/" : "";
-  return Text(KindOf(fs, parent) == InodeKind::kControl ? "control/" : folder, name);
+  return StrCat(KindOf(fs, parent) == InodeKind::kControl ? "control/" : folder, name);
 }
 
 Watch WatchOf(Filesystem& fs, fuse_req_t req, const char* what, uint64_t parent) {
@@ -43,7 +43,7 @@ struct CreateCall {
 };
 
 Result<std::shared_ptr<Volume>> CreateVolume(Filesystem& fs, const CreateCall& call) {
-  VOLFS_TRY(CheckName(call.name, "volume"));
+  RETURN_IF_ERROR(CheckName(call.name, "volume"));
   CreateRequest request;
   request.name = call.name;
   request.mode = call.mode & 0777;  // the kernel has taken the umask off
@@ -62,9 +62,9 @@ Result<std::shared_ptr<Volume>> UseExisting(Filesystem& fs, const CreateCall& ca
   const bool empties = (fi.flags & O_TRUNC) != 0;
   if (!Allowed(call.caller, volume->attributes(), right) ||
       (empties && !Allowed(call.caller, volume->attributes(), Right::kWrite))) {
-    return Error{Errc::kDenied, Text(call.name, ": you may not open it")};
+    return Error{Errc::kDenied, StrCat(call.name, ": you may not open it")};
   }
-  if (empties) VOLFS_TRY(ChangeSize(fs, *volume, 0, SizeChangeOf(fs, nullptr)));
+  if (empties) RETURN_IF_ERROR(ChangeSize(fs, *volume, 0, SizeChangeOf(fs, nullptr)));
   return volume;
 }
 
@@ -86,7 +86,7 @@ void DoCreate(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const Crea
     return;
   }
   if (!opened.ok()) {
-    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), opened.error());
+    return ReplyRefusal(req, StrCat("create ", PathOf(fs, call.parent, call.name)), opened.error());
   }
   Volume& volume = *static_cast<VolumeHandle*>(opened.value())->volume;
   const fuse_entry_param entry = EntryOf(StatVolume(fs, volume));
@@ -97,7 +97,7 @@ void DoMknod(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const Creat
   const auto volume = CreateVolume(fs, call);
   if (!guard.Finish()) return;
   if (!volume.ok()) {
-    return ReplyRefusal(req, Text("create ", PathOf(fs, call.parent, call.name)), volume.error());
+    return ReplyRefusal(req, StrCat("create ", PathOf(fs, call.parent, call.name)), volume.error());
   }
   const fuse_entry_param entry = EntryOf(StatVolume(fs, *volume.value()));
   fuse_reply_entry(req, &entry);
@@ -107,7 +107,7 @@ void DoMknod(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const Creat
 
 Status DeleteSnapshotFile(Filesystem& fs, uint64_t parent, const std::string& name) {
   const auto folder = FindSnapshotFolder(fs, parent);
-  if (!folder) return Error{Errc::kNotFound, Text("no snapshot ", name)};
+  if (!folder) return Error{Errc::kNotFound, StrCat("no snapshot ", name)};
   return fs.store.DeleteSnapshot(folder->name, name, Unquestioned());
 }
 
@@ -115,7 +115,7 @@ Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
   if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
     return DeleteSnapshotFile(fs, parent, name);
   }
-  VOLFS_TRY(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
+  RETURN_IF_ERROR(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
   // Waits a moment for who has closed it just now: close(2) returns before its release reaches us.
   return fs.store.Delete(name, Unquestioned());
 }
@@ -137,27 +137,27 @@ Status CheckRename(Filesystem& fs, const RenameCall& call) {
                  "only volumes can be renamed, within volumes/ and nodes/NODE/, and snapshots, "
                  "within their folder"};
   }
-  VOLFS_TRY(LookUp(fs, call.parent, call.name));
+  RETURN_IF_ERROR(LookUp(fs, call.parent, call.name));
   const std::shared_ptr<Volume> volume = fs.store.Find(call.name);
   const Node* target = FindNode(fs, call.new_parent);
   if (volume != nullptr && target != nullptr && &volume->node() != target) {
     return Error{Errc::kProtected,
-                 Text(call.name, " is on node ", volume->node().name(),
-                      ": renaming cannot carry it to node ", target->name(),
-                      "; clone it with node=", target->name(), " and delete it afterwards")};
+                 StrCat(call.name, " is on node ", volume->node().name(),
+                        ": renaming cannot carry it to node ", target->name(),
+                        "; clone it with node=", target->name(), " and delete it afterwards")};
   }
-  VOLFS_TRY(CheckName(call.new_name, "volume"));
+  RETURN_IF_ERROR(CheckName(call.new_name, "volume"));
   if (fs.store.Find(call.new_name) != nullptr) {
     return Error{Errc::kExists,
-                 Text(call.new_name, " exists, and renaming never replaces a volume")};
+                 StrCat(call.new_name, " exists, and renaming never replaces a volume")};
   }
   return OkStatus();
 }
 
 Status RenameSnapshotFile(Filesystem& fs, const RenameCall& call) {
-  VOLFS_TRY(CheckName(call.new_name, "snapshot"));
+  RETURN_IF_ERROR(CheckName(call.new_name, "snapshot"));
   const auto folder = FindSnapshotFolder(fs, call.parent);
-  if (!folder) return Error{Errc::kNotFound, Text("no snapshot ", call.name)};
+  if (!folder) return Error{Errc::kNotFound, StrCat("no snapshot ", call.name)};
   return fs.store.RenameSnapshot(folder->name, call.name, call.new_name);
 }
 
@@ -168,7 +168,7 @@ Status RenameFile(Filesystem& fs, const RenameCall& call) {
   if (call.parent == call.new_parent && KindOf(fs, call.parent) == InodeKind::kSnapshotFolder) {
     return RenameSnapshotFile(fs, call);
   }
-  VOLFS_TRY(CheckRename(fs, call));
+  RETURN_IF_ERROR(CheckRename(fs, call));
   return fs.store.Rename(call.name, call.new_name);
 }
 
@@ -180,8 +180,8 @@ void DoRename(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const Rena
     return;
   }
   ReplyRefusal(req,
-               Text("rename ", PathOf(fs, call.parent, call.name), " to ",
-                    PathOf(fs, call.new_parent, call.new_name)),
+               StrCat("rename ", PathOf(fs, call.parent, call.name), " to ",
+                      PathOf(fs, call.new_parent, call.new_name)),
                status.error());
 }
 
@@ -238,7 +238,7 @@ void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
            const Status deleted = DeleteFile(fs, parent, name);
            if (!guard.Finish()) return;
            if (deleted.ok()) return ReplyStatus(req, deleted);
-           ReplyRefusal(req, Text("rm ", PathOf(fs, parent, name)), deleted.error());
+           ReplyRefusal(req, StrCat("rm ", PathOf(fs, parent, name)), deleted.error());
          });
 }
 

@@ -2,7 +2,7 @@
 #include <memory>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
 #include "fusefs/ops/stat_of.h"
@@ -13,7 +13,7 @@ namespace {
 
 void ReplyOpen(fuse_req_t req, const Result<Handle*>& opened, const std::string& path,
                const fuse_file_info& fi) {
-  if (!opened.ok()) return ReplyRefusal(req, Text("open ", path), opened.error());
+  if (!opened.ok()) return ReplyRefusal(req, StrCat("open ", path), opened.error());
   Filesystem& fs = FilesystemOf(req);
   std::shared_ptr<Volume> volume;  // after the reply the handle may be gone
   uint64_t cache_epoch = 0;
@@ -42,11 +42,11 @@ void OpenImage(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
   if (fs.closing) return ReplyClosing(req);
   if (std::shared_ptr<Volume> volume = FindVolume(fs, ino)) {
-    const std::string path = Text("volumes/", volume->name());
+    const std::string path = StrCat("volumes/", volume->name());
     return OpenFile(req, *fi, path, [&] { return OpenVolume(fs, std::move(volume), *fi); });
   }
   if (const std::optional<SnapshotInfo> info = FindSnapshot(fs, ino)) {
-    const std::string path = Text("snapshots/", info->volume, "/", info->name);
+    const std::string path = StrCat("snapshots/", info->volume, "/", info->name);
     return OpenFile(req, *fi, path, [&] { return OpenSnapshotFile(fs, *info, *fi); });
   }
   fuse_reply_err(req, ENOENT);

@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -58,7 +58,7 @@ bool ForWrite(const fuse_file_info& fi) {
 Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi,
                            bool creates) {
   const auto access = ForWrite(fi) ? Volume::Access::kWrite : Volume::Access::kRead;
-  VOLFS_TRY(volume->AddOpen(access, creates));
+  RETURN_IF_ERROR(volume->AddOpen(access, creates));
   // Read before the table is asked: an EndNative after this makes it old. The invalidator tells the
   // kernel of a revert too, but perhaps after this open.
   const uint64_t epoch = volume->cache_epoch();
@@ -87,23 +87,23 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
 
 Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi) {
   if (ForWrite(fi)) {
-    return Error{Errc::kReadOnly, Text("snapshot ", info.volume, "@", info.name,
-                                       " cannot be written; make a volume of it with `volfs "
-                                       "restore`")};
+    return Error{Errc::kReadOnly, StrCat("snapshot ", info.volume, "@", info.name,
+                                         " cannot be written; make a volume of it with `volfs "
+                                         "restore`")};
   }
-  VOLFS_ASSIGN(std::shared_ptr<OpenSnapshot> open, fs.store.OpenSnapshotImage(info.id));
+  ASSIGN_OR_RETURN(std::shared_ptr<OpenSnapshot> open, fs.store.OpenSnapshotImage(info.id));
   auto handle = std::make_unique<SnapshotHandle>(info, std::move(open));
   handle->node = handle->open->layer()->node();
   // `open` keeps the layer, and folding and freeing off its file, for as long as the handle lives.
   const BackingTable::Image image{handle->ino, handle->node,
                                   [raw = handle->open->image().RawLayer()]() -> Result<Descriptor> {
                                     if (raw == nullptr) return Descriptor();
-                                    VOLFS_ASSIGN(Layer::Lent lent,
-                                                 raw->Lend(OpenFiles::For::kRead));
+                                    ASSIGN_OR_RETURN(Layer::Lent lent,
+                                                     raw->Lend(OpenFiles::For::kRead));
                                     return std::move(lent.file);
                                   },
                                   [] {}};
-  VOLFS_ASSIGN(const int backing, fs.backings.Add(image));
+  ASSIGN_OR_RETURN(const int backing, fs.backings.Add(image));
   return Add(fs, std::move(handle), fi, true, backing);
 }
 
@@ -111,7 +111,7 @@ Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, const Siz
   volume.FollowFile();
   // The size may be there already and not be durable: Conclude is for that, too.
   if (size_bytes == volume.size_bytes()) return volume.Conclude(how.durability);
-  if (!how.open) VOLFS_TRY(volume.AddOpen(Volume::Access::kWrite));
+  if (!how.open) RETURN_IF_ERROR(volume.AddOpen(Volume::Access::kWrite));
   const bool shrinks = size_bytes < volume.size_bytes();
   Status changed = shrinks ? fs.store.Shrink(volume, size_bytes, how.cut) : volume.Grow(size_bytes);
   if (changed.ok()) changed = volume.Conclude(how.durability);

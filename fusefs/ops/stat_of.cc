@@ -136,7 +136,7 @@ Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
     case InodeKind::kFixed:
       return StatDirectory(fs, ino, kFixedLifetime);
     case InodeKind::kControl: {
-      VOLFS_ASSIGN(const ControlEntry entry, fs.control.Stat(ino));
+      ASSIGN_OR_RETURN(const ControlEntry entry, fs.control.Stat(ino));
       return StatControl(entry);
     }
     case InodeKind::kImage:
@@ -250,7 +250,7 @@ Node* FindNodeByName(Filesystem& fs, std::string_view name) {
 Result<StatResult> LookUp(Filesystem& fs, uint64_t parent, const std::string& name) {
   switch (KindOf(fs, parent)) {
     case InodeKind::kControl: {
-      VOLFS_ASSIGN(const ControlEntry entry, fs.control.Lookup(parent, name));
+      ASSIGN_OR_RETURN(const ControlEntry entry, fs.control.Lookup(parent, name));
       return StatControl(entry);
     }
     case InodeKind::kSnapshotFolder:

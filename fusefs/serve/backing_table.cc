@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -61,7 +62,7 @@ bool BackingTable::MayServe(const Node* node) {
 
 Result<BackingTable::Entry> BackingTable::Register(const Image& image) {
   if (!MayServe(image.node)) return Entry{};
-  VOLFS_ASSIGN(Descriptor file, image.begin());
+  ASSIGN_OR_RETURN(Descriptor file, image.begin());
   if (!file.ok()) return Entry{};
   const Others others = OthersOf(file);
   if (others == Others::kNone) {
@@ -73,9 +74,9 @@ Result<BackingTable::Entry> BackingTable::Register(const Image& image) {
   const int os_errno = errno;
   image.end();
   if (others == Others::kSome || !IsLasting(os_errno)) return Entry{};
-  LogInfo(Text("the kernel does not serve the files of node ", image.node->name(), " by itself (",
-               std::strerror(os_errno),
-               "): it wants root, and a node that is on no FUSE, overlay or network filesystem"));
+  LogInfo(StrCat("the kernel does not serve the files of node ", image.node->name(), " by itself (",
+                 std::strerror(os_errno),
+                 "): it wants root, and a node that is on no FUSE, overlay or network filesystem"));
   MutexLock lock(mu_);
   refused_.insert(image.node);
   return Entry{};
@@ -97,7 +98,7 @@ Result<int> BackingTable::Add(const Image& image) {
     }
   }
   Release(old);
-  VOLFS_ASSIGN(Entry mine, Register(image));
+  ASSIGN_OR_RETURN(Entry mine, Register(image));
   int decided = kNone;
   {
     MutexLock lock(mu_);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "fusefs/serve/reply.h"
 
 namespace volfs {
@@ -83,7 +84,7 @@ void Filesystem::CloseVolume(const VolumeHandle& handle) {
   names.Submit([volume = handle.volume] {
     const Status status = volume->SyncAttributes();
     if (!status.ok()) {
-      LogWarning(Text("times of ", volume->name(), " were not saved: ", status.error().message));
+      LogWarning(StrCat("times of ", volume->name(), " were not saved: ", status.error().message));
     }
   });
 }

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
+#include "blockstore/base/str_cat.h"
 #include "fusefs/serve/errno_map.h"
 
 namespace volfs {
@@ -17,11 +17,12 @@ std::string OperationOf(const Watch& watch) {
   const auto* const handle = static_cast<const Handle*>(watch.handle);
   if (handle == nullptr) return watch.what;
   if (handle->kind == Handle::Kind::kVolume) {
-    return Text(watch.what, " volumes/", static_cast<const VolumeHandle*>(handle)->volume->name());
+    return StrCat(watch.what, " volumes/",
+                  static_cast<const VolumeHandle*>(handle)->volume->name());
   }
   if (handle->kind == Handle::Kind::kSnapshot) {
     const SnapshotInfo& info = static_cast<const SnapshotHandle*>(handle)->info;
-    return Text(watch.what, " snapshots/", info.volume, "/", info.name);
+    return StrCat(watch.what, " snapshots/", info.volume, "/", info.name);
   }
   return watch.what;
 }

@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -19,7 +19,7 @@ std::string Report(const std::vector<std::string>& unsaved) {
     text += "\n" + line;
     ++told;
   }
-  if (told < unsaved.size()) text += Text("\nand ", unsaved.size() - told, " more");
+  if (told < unsaved.size()) text += StrCat("\nand ", unsaved.size() - told, " more");
   return text;
 }
 
@@ -58,7 +58,7 @@ std::optional<std::string> UnmountCheck::TakeResultLocked() {
 std::string UnmountCheck::SilentNodes() const {
   std::string lines;
   for (const auto& node : store_.nodes()) {
-    if (!node->CheckAnswers().ok()) lines += Text("\nnode ", node->name(), ": ", node->State());
+    if (!node->CheckAnswers().ok()) lines += StrCat("\nnode ", node->name(), ": ", node->State());
   }
   return lines;
 }

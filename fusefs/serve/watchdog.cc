@@ -5,6 +5,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -81,8 +82,8 @@ Status Watchdog::Guard::Admit() {
   const bool trouble = watchdog_.stuck_nodes_.load(std::memory_order_relaxed) != 0;
   if (const Watched* stuck = named && trouble ? watchdog_.StuckOf(watch_) : nullptr) {
     return Error{Errc::kIo,
-                 Text("node ", stuck->name, " does not answer: ", stuck->calls->Trouble(),
-                      "; its volumes can be used again when it has")};
+                 StrCat("node ", stuck->name, " does not answer: ", stuck->calls->Trouble(),
+                        "; its volumes can be used again when it has")};
   }
   if (watch_.changes == kNoId || watchdog_.changes_given_up_ == 0) return OkStatus();
   return watchdog_.AwaitEarlierWrites(slot_, watch_.changes);
@@ -180,10 +181,10 @@ void Watchdog::LookAtNodes(Nanoseconds now) {
     watched.stuck = stuck;
     stuck_nodes_ += stuck ? 1 : -1;
     if (stuck) {
-      LogError(Text("node ", watched.name, " does not answer: ", watched.calls->Trouble(),
-                    "; reads, writes and requests for it are refused until it has"));
+      LogError(StrCat("node ", watched.name, " does not answer: ", watched.calls->Trouble(),
+                      "; reads, writes and requests for it are refused until it has"));
     } else {
-      LogInfo(Text("node ", watched.name, " answers again"));
+      LogInfo(StrCat("node ", watched.name, " answers again"));
     }
   }
 }
@@ -208,12 +209,12 @@ void Watchdog::LookAt(Slot& slot, Nanoseconds now) {
   const bool due = waited > limit_ || (queued && named);
   const Watched* const stuck = due ? StuckOf(slot.watch) : nullptr;
   if (stuck != nullptr) {
-    GiveUp(slot, {Errc::kIo, Text("given up after ", Seconds(waited), " s, as node ", stuck->name,
-                                  " does not answer: ", stuck->calls->Trouble(),
-                                  "; it may still take effect")});
+    GiveUp(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited), " s, as node ", stuck->name,
+                                    " does not answer: ", stuck->calls->Trouble(),
+                                    "; it may still take effect")});
   } else if (waited > limit_ * NodeCalls::kLongFactor) {
-    GiveUp(slot, {Errc::kIo, Text("given up after ", Seconds(waited),
-                                  " s without an answer; it may still take effect")});
+    GiveUp(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited),
+                                    " s without an answer; it may still take effect")});
   } else if ((queued || waited > kPatience) && hooks_.interrupted(slot.watch.request)) {
     GiveUp(slot, {Errc::kInterrupted, "interrupted; it may still take effect"});
   } else {

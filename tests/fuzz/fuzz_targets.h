@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "blockstore/base/str_cat.h"
+
 // The fuzz targets: each takes any bytes, and aborts if something is not as it must be. libFuzzer
 // calls them (lib_fuzzer.cc, scripts/fuzz); corpus_test.cc replays corpus/NAME in every build.
 namespace volfs::fuzz {
@@ -31,7 +33,7 @@ class Decisions {
   // Less than `bound`, which is not 0 and at most 65536.
   size_t Below(size_t bound);
   // As many bytes as the next one says, or `most`.
-  std::string Text(size_t most);
+  std::string Text(size_t max);
 
  private:
   Input rest_;

@@ -13,7 +13,7 @@
 #include <limits>
 #include <set>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/check/check.h"
 #include "blockstore/io/posix_node.h"
 #include "blockstore/node/opener.h"
@@ -407,7 +407,7 @@ Seen Mount(const Touched& touched, bool fold) {
     if (is_doubtful(node)) seen.why = store.Nodes()[static_cast<size_t>(node)].state;
   }
   for (const auto& [image, shown] : seen.images) {
-    if (shown.refused) seen.why = Text(image, ": ", shown.error);
+    if (shown.refused) seen.why = StrCat(image, ": ", shown.error);
   }
   return seen;
 }
@@ -466,7 +466,7 @@ void CheckUntouched(const Seen& seen, const Touched& touched) {
     const auto found = seen.images.find(image);
     Require(found != seen.images.end(), "what was not changed is listed: " + image);
     Require(found->second.refused || found->second == expected,
-            Text("what was not changed reads right: ", image, " ", found->second.error));
+            StrCat("what was not changed reads right: ", image, " ", found->second.error));
   }
 }
 
@@ -517,12 +517,12 @@ bool CheckFindsDamage() {
 
 void CheckSecond(const Seen& first, const Seen& second) {
   Require(first.error.empty() == second.error.empty(),
-          Text("the second mount ends as the first: ", first.error, second.error));
+          StrCat("the second mount ends as the first: ", first.error, second.error));
   for (const auto& [image, shown] : first.images) {
     const auto found = second.images.find(image);
     Require(found != second.images.end(), "the second mount lists the same: " + image);
     Require(found->second.refused == shown.refused,
-            Text("the second mount refuses the same: ", image, " ", shown.error));
+            StrCat("the second mount refuses the same: ", image, " ", shown.error));
     if (shown.error.empty()) {
       Require(found->second == shown, "the second mount shows the same: " + image);
     }

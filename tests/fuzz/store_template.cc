@@ -170,7 +170,7 @@ Result<std::unique_ptr<Store>> StoreTemplate::Open(bool fold, bool hydrate) cons
   NodeOpenOptions options;
   options.may_init = false;
   options.registry.clear();
-  VOLFS_ASSIGN(auto nodes, OpenNodes({NodePath(0), NodePath(1)}, options));
+  ASSIGN_OR_RETURN(auto nodes, OpenNodes({NodePath(0), NodePath(1)}, options));
   StoreOptions store;
   store.hydrate = hydrate;
   store.fold = fold;

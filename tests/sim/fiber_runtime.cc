@@ -7,7 +7,7 @@
 #include <cassert>
 #include <cstdlib>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -109,9 +109,9 @@ bool FiberRuntime::Run(std::function<void()> body) {
 }
 
 std::string FiberRuntime::DescribeStuck() const {
-  std::string text = Text("at ", now_.count(), " ns, nobody can go on:");
+  std::string text = StrCat("at ", now_.count(), " ns, nobody can go on:");
   for (const auto& fiber : fibers_) {
-    if (!fiber->over) text += Text(' ', fiber->name, '#', fiber->id);
+    if (!fiber->over) text += StrCat(' ', fiber->name, '#', fiber->id);
   }
   return text;
 }

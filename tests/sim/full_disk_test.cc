@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/ballast.h"
 #include "blockstore/catalog/format.h"
 #include "tests/sim/node.h"
@@ -35,7 +35,7 @@ void Remount(Simulation& world, uint64_t round) {
 TEST(FullDiskTest, StaysFullForThousandsOfOperations) {
   uint64_t operations = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) {
-    SCOPED_TRACE(Text("seed ", seed));
+    SCOPED_TRACE(StrCat("seed ", seed));
     Trace trace;
     Simulation world(seed, trace);
     world.Run([&] {
@@ -101,7 +101,7 @@ TEST(FullDiskTest, TheMakingOfANodeCutAnywhereIsFinishedByTheNext) {
       bool finished = false;
       uint64_t call = 0;
       for (; !finished; ++call) {
-        SCOPED_TRACE(Text("call ", call, ", keep ", keep, ordered ? ", ordered" : ""));
+        SCOPED_TRACE(StrCat("call ", call, ", keep ", keep, ordered ? ", ordered" : ""));
         CutTheMaking(call, {.ordered = ordered, .keep = static_cast<LossModel::Keep>(keep)},
                      &finished);
         if (HasFailure()) return;

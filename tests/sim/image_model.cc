@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::sim {
 namespace {
@@ -58,7 +58,7 @@ std::string DescribeContent(std::span<const std::byte> bytes) {
     uint64_t number = 0;
     std::memcpy(&where, &bytes[at + 8], 8);
     std::memcpy(&number, &bytes[at + 16], 8);
-    return Text("write ", number, " of volume #", where >> 32, " sector ", where & 0xffffffff);
+    return StrCat("write ", number, " of volume #", where >> 32, " sector ", where & 0xffffffff);
   }
   const bool zeros =
       std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
@@ -193,9 +193,9 @@ std::optional<std::string> ImageModel::CheckPrefixRule(const ContentPool& pool,
     for (uint32_t n = sector.settled + 1; n <= sector.newest(); ++n) {
       const Version& later = sector.versions[n];
       if (later.acked == 0 || later.acked >= newest_issue) continue;
-      return Text("prefix rule: it holds a write issued at ", newest_issue, ", but of sector ", s,
-                  " not the one acknowledged at ", later.acked, " (",
-                  DescribeContent(pool.Get(later.content)), ")");
+      return StrCat("prefix rule: it holds a write issued at ", newest_issue, ", but of sector ", s,
+                    " not the one acknowledged at ", later.acked, " (",
+                    DescribeContent(pool.Get(later.content)), ")");
     }
   }
   return std::nullopt;
@@ -205,7 +205,7 @@ std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const
                                               bool durable) {
   const uint64_t least = undecided_ ? least_size_ : size_;
   if (bytes.size() < least || bytes.size() > most_size_) {
-    return Text("its size is ", bytes.size(), ", right is ", least, " to ", most_size_);
+    return StrCat("its size is ", bytes.size(), ", right is ", least, " to ", most_size_);
   }
   const bool was_instant = std::exchange(instant_, false);
   sectors_.resize(SectorsOf(bytes.size()));
@@ -220,10 +220,10 @@ std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const
       if (right) sector.settled = n;
     }
     if (!right) {
-      std::string text = Text("sector ", s, " holds ", DescribeContent(part), ", right is");
+      std::string text = StrCat("sector ", s, " holds ", DescribeContent(part), ", right is");
       for (uint32_t n = sector.settled; n <= sector.newest(); ++n) {
-        text += Text(n == sector.settled ? " " : " or ",
-                     DescribeContent(pool.Get(sector.versions[n].content)));
+        text += StrCat(n == sector.settled ? " " : " or ",
+                       DescribeContent(pool.Get(sector.versions[n].content)));
       }
       return text;
     }
@@ -272,9 +272,9 @@ std::optional<std::string> ImageModel::CheckRead(const ContentPool& pool, const 
                           part.data(), part.size()) == 0;
     }
     if (right) continue;
-    return Text("a read of sector ", s, " shows ", DescribeContent(part), ", right is ",
-                DescribeContent(pool.Get(sector.versions.back().content)), " or one of ",
-                sector.newest() - oldest, " before it");
+    return StrCat("a read of sector ", s, " shows ", DescribeContent(part), ", right is ",
+                  DescribeContent(pool.Get(sector.versions.back().content)), " or one of ",
+                  sector.newest() - oldest, " before it");
   }
   return std::nullopt;
 }

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::sim {
 
@@ -30,13 +30,13 @@ Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& nam
   trace_.Note(number << 8 | static_cast<uint64_t>(disk) << 4 | static_cast<uint64_t>(call));
   trace_.Note(offset_bytes * 31 + length_bytes);
   if (trace_.printing()) {
-    trace_.Line(Text("  call ", number, " disk ", disk, ' ', NameOf(call), ' ', name, ' ',
-                     offset_bytes, '+', length_bytes));
+    trace_.Line(StrCat("  call ", number, " disk ", disk, ' ', NameOf(call), ' ', name, ' ',
+                       offset_bytes, '+', length_bytes));
   }
   if (number >= plan_.fill_at) {
     plan_.fill_at = kNever;
     disks_[static_cast<size_t>(plan_.fill_disk)].Fill(plan_.room_bytes);
-    if (trace_.printing()) trace_.Line(Text("  *** disk ", plan_.fill_disk, " is full"));
+    if (trace_.printing()) trace_.Line(StrCat("  *** disk ", plan_.fill_disk, " is full"));
   }
   if (number == plan_.away_at) MoveAway(plan_.away_disk);
   if (call == Call::kSync) ++syncs_;
@@ -60,7 +60,7 @@ Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& nam
     return Verdict::kGoOn;
   }
   faulted_ = true;
-  if (trace_.printing()) trace_.Line(Text("  *** fault ", NameOf(plan_.fault)));
+  if (trace_.printing()) trace_.Line(StrCat("  *** fault ", NameOf(plan_.fault)));
   switch (plan_.fault) {
     case Fault::kIo:
       return Verdict::kIo;
@@ -90,14 +90,14 @@ void Machine::Flip(int index, const std::string& name, uint64_t bit) {
   if (file == nullptr) return;
   disk(index).SyncFile(*file);
   file->Flip(bit);
-  if (trace_.printing()) trace_.Line(Text("  *** bit ", bit, " of ", name, " changes"));
+  if (trace_.printing()) trace_.Line(StrCat("  *** bit ", bit, " of ", name, " changes"));
 }
 
 void Machine::MoveAway(int index) {
   before_away_ = disk(index);
   away_disk_ = index;
   faulted_ = true;
-  trace_.Line(Text("  *** the directory of disk ", index, " is moved away"));
+  trace_.Line(StrCat("  *** the directory of disk ", index, " is moved away"));
 }
 
 void Machine::Boot(const LossModel& model, bool all) {

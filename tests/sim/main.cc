@@ -7,6 +7,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/sabotage.h"
+#include "blockstore/base/str_cat.h"
 #include "tests/sim/short_runs.h"
 #include "tests/sim/simulation.h"
 #include "tests/sim/vfs.h"
@@ -75,7 +76,7 @@ uint64_t RunList(const Options& options) {
       "listed", 0, seeds.size(), 0,
       [&](uint64_t n, Sums& s, std::vector<std::string>& wrong) {
         DoSeed(seeds[n], options, s, wrong);
-        for (std::string& text : wrong) text.insert(0, Text("seed ", seeds[n], ": "));
+        for (std::string& text : wrong) text.insert(0, StrCat("seed ", seeds[n], ": "));
       },
       sums);
   std::printf("listed=%zu violations=%llu\n", seeds.size(), static_cast<unsigned long long>(bad));
@@ -90,7 +91,7 @@ uint64_t RunShort(const Options& options) {
     uint64_t wrong_ones = 0;
     for (int length = 1; length <= static_cast<int>(most); ++length) {
       wrong_ones += RunWorkers(
-          Text(label, ' ', length), 0, SequenceCount(length), 0,
+          StrCat(label, ' ', length), 0, SequenceCount(length), 0,
           [&](uint64_t number, Sums& s, std::vector<std::string>& wrong) {
             ShortRuns result;
             run(length, number, result);
@@ -187,7 +188,7 @@ int RunSabotage(const Options& options) {
         const bool stale = replayed && caught == 0;
         if (caught == 0) caught = FindFirst(1, kMostSeeds, work, what);
         if (caught == 0) {
-          wrong.push_back(Text(bug.name, " is not caught within ", kMostSeeds, " seeds"));
+          wrong.push_back(StrCat(bug.name, " is not caught within ", kMostSeeds, " seeds"));
           return;
         }
         std::printf("%-22s %6llu  %s%s\n", bug.name, static_cast<unsigned long long>(caught),

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "tests/sim/vfs.h"
 
 namespace volfs::sim {
@@ -12,8 +12,9 @@ constexpr uint64_t kDiskBytes = uint64_t{1} << 30;
 
 Error Failed(Machine::Verdict verdict, std::string_view call, const std::string& name) {
   const bool no_room = verdict != Machine::Verdict::kIo;
-  return Error{no_room ? Errc::kNoSpace : Errc::kIo,
-               Text(call, " ", name, no_room ? ": no space (simulated)" : ": failed (simulated)")};
+  return Error{
+      no_room ? Errc::kNoSpace : Errc::kIo,
+      StrCat(call, " ", name, no_room ? ": no space (simulated)" : ": failed (simulated)")};
 }
 
 uint64_t AllocatedBytesOf(const DiskFile& file) {
@@ -28,7 +29,7 @@ class SimFile final : public NodeFile {
       : machine_(machine), disk_(disk), name_(std::move(name)), file_(std::move(file)) {}
 
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) override {
-    VOLFS_TRY(Before(Call::kRead, offset_bytes, out.size()));
+    RETURN_IF_ERROR(Before(Call::kRead, offset_bytes, out.size()));
     const auto& bytes = file_->now().bytes;
     const uint64_t there = offset_bytes >= bytes.size() ? 0 : bytes.size() - offset_bytes;
     const uint64_t got = std::min<uint64_t>(out.size(), there);
@@ -67,8 +68,8 @@ class SimFile final : public NodeFile {
     if (from == nullptr || from->disk_ != disk_) return false;
     const auto& bytes = from->file_->now().bytes;
     if (range.end() > bytes.size()) return false;
-    VOLFS_TRY(WriteAt(std::span(bytes).subspan(range.offset_bytes, range.length_bytes),
-                      range.offset_bytes));
+    RETURN_IF_ERROR(WriteAt(std::span(bytes).subspan(range.offset_bytes, range.length_bytes),
+                            range.offset_bytes));
     return true;
   }
 
@@ -83,30 +84,30 @@ class SimFile final : public NodeFile {
   }
 
   Status Punch(const ByteRange& range) override {
-    VOLFS_TRY(Before(Call::kPunch, range.offset_bytes, range.length_bytes));
+    RETURN_IF_ERROR(Before(Call::kPunch, range.offset_bytes, range.length_bytes));
     if (range.offset_bytes >= file_->now().bytes.size()) return OkStatus();
     file_->Punch(disk().NextSeq(), range.offset_bytes, range.length_bytes);
     return OkStatus();
   }
 
   Status SetSize(uint64_t size_bytes) override {
-    VOLFS_TRY(Before(Call::kSetSize, size_bytes, 0));
+    RETURN_IF_ERROR(Before(Call::kSetSize, size_bytes, 0));
     file_->SetSize(disk().NextSeq(), size_bytes);
     return OkStatus();
   }
 
   Result<uint64_t> Size() override {
-    VOLFS_TRY(Before(Call::kLook, 0, 0));
+    RETURN_IF_ERROR(Before(Call::kLook, 0, 0));
     return uint64_t{file_->now().bytes.size()};
   }
 
   Result<uint64_t> AllocatedBytes() override {
-    VOLFS_TRY(Before(Call::kLook, 0, 0));
+    RETURN_IF_ERROR(Before(Call::kLook, 0, 0));
     return AllocatedBytesOf(*file_);
   }
 
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override {
-    VOLFS_TRY(Before(Call::kLook, offset_bytes, 0));
+    RETURN_IF_ERROR(Before(Call::kLook, offset_bytes, 0));
     const auto& allocated = file_->now().allocated;
     uint64_t first = offset_bytes / kSectorBytes;
     while (first < allocated.size() && !allocated[first]) ++first;
@@ -142,36 +143,36 @@ class SimNode final : public NodeDirectory {
   SimNode(Machine& machine, int disk)
       : machine_(machine),
         disk_(disk),
-        path_(Text("node", static_cast<char>('a' + disk))),
+        path_(StrCat("node", static_cast<char>('a' + disk))),
         catalog_path_(CatalogPath(disk)) {}
 
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
-    VOLFS_TRY(Before(mode == OpenMode::kCreateNew ? Call::kOpen : Call::kLook, name));
+    RETURN_IF_ERROR(Before(mode == OpenMode::kCreateNew ? Call::kOpen : Call::kLook, name));
     std::shared_ptr<DiskFile> file = disk().Find(name);
     if (mode == OpenMode::kCreateNew) {
-      if (file != nullptr) return Error{Errc::kExists, Text("open ", name, ": it is there")};
+      if (file != nullptr) return Error{Errc::kExists, StrCat("open ", name, ": it is there")};
       file = disk().Create(name);
     }
-    if (file == nullptr) return Error{Errc::kNotFound, Text("open ", name, ": no such file")};
+    if (file == nullptr) return Error{Errc::kNotFound, StrCat("open ", name, ": no such file")};
     return std::unique_ptr<NodeFile>(std::make_unique<SimFile>(machine_, disk_, name, file));
   }
 
   Status Remove(const std::string& name) override {
-    VOLFS_TRY(Before(Call::kRemove, name));
-    if (disk().Find(name) == nullptr) return Error{Errc::kNotFound, Text("unlink ", name)};
+    RETURN_IF_ERROR(Before(Call::kRemove, name));
+    if (disk().Find(name) == nullptr) return Error{Errc::kNotFound, StrCat("unlink ", name)};
     disk().Remove(name);
     return OkStatus();
   }
 
   Status SyncNames() override {
-    VOLFS_TRY(Before(Call::kSyncNames, "."));
+    RETURN_IF_ERROR(Before(Call::kSyncNames, "."));
     disk().SyncNames("layers/");
     disk().SyncNames("");
     return OkStatus();
   }
 
   Result<std::vector<std::string>> ListLayers() override {
-    VOLFS_TRY(Before(Call::kList, "layers"));
+    RETURN_IF_ERROR(Before(Call::kList, "layers"));
     std::vector<std::string> names;
     for (const auto& [name, file] : disk().names()) {
       if (name.starts_with("layers/")) names.push_back(name.substr(7));
@@ -180,21 +181,21 @@ class SimNode final : public NodeDirectory {
   }
 
   Result<SpaceInfo> Space() override {
-    VOLFS_TRY(Before(Call::kLook, "statfs"));
+    RETURN_IF_ERROR(Before(Call::kLook, "statfs"));
     return SpaceInfo{kDiskBytes, disk().FreeBytes()};
   }
 
   Result<uint64_t> AllocatedBytes(const std::string& name) override {
-    VOLFS_TRY(Before(Call::kLook, name));
+    RETURN_IF_ERROR(Before(Call::kLook, name));
     const std::shared_ptr<DiskFile> file = disk().Find(name);
-    if (file == nullptr) return Error{Errc::kNotFound, Text("stat ", name, ": no such file")};
+    if (file == nullptr) return Error{Errc::kNotFound, StrCat("stat ", name, ": no such file")};
     return AllocatedBytesOf(*file);
   }
 
   // No call to the disk: what is asked of is the path.
   Status CheckPresent() override {
     if (!machine_.away(disk_)) return OkStatus();
-    return Error{Errc::kIo, Text("node directory ", path_, " is gone: it was moved away")};
+    return Error{Errc::kIo, StrCat("node directory ", path_, " is gone: it was moved away")};
   }
 
   std::string catalog_path() const override { return catalog_path_; }

@@ -4,7 +4,7 @@
 #include <set>
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::sim {
 namespace {
@@ -15,14 +15,14 @@ bool Mounted(unsigned disks, int disk) { return (disks >> disk & 1) != 0; }
 
 Result<std::vector<std::byte>> ReadAll(Volume& volume) {
   std::vector<std::byte> bytes(volume.size_bytes());
-  VOLFS_ASSIGN(const size_t got, volume.ReadAt(bytes, 0));
+  ASSIGN_OR_RETURN(const size_t got, volume.ReadAt(bytes, 0));
   bytes.resize(got);
   return bytes;
 }
 
 Result<std::vector<std::byte>> ReadAll(const FrozenImage& image) {
   std::vector<std::byte> bytes(image.size_bytes());
-  VOLFS_TRY(image.ReadAt(bytes, 0));
+  RETURN_IF_ERROR(image.ReadAt(bytes, 0));
   return bytes;
 }
 
@@ -104,7 +104,7 @@ void Oracle::CompareNames(Store& store, unsigned disks, std::vector<std::string>
     });
     if (found == observed.end()) {
       if (model->existence == Existence::kYes) {
-        violations.push_back(Text("volume ", model->name, " (#", model->key, ") is gone"));
+        violations.push_back(StrCat("volume ", model->name, " (#", model->key, ") is gone"));
       }
       model->existence = Existence::kNo;
       continue;
@@ -112,11 +112,11 @@ void Oracle::CompareNames(Store& store, unsigned disks, std::vector<std::string>
     volfs::Volume& volume = **found;
     const std::string name = volume.name();
     if (name != model->name && (model->new_name.empty() || name != model->new_name)) {
-      violations.push_back(Text("volume #", model->key, " is named ", name, ", right is ",
-                                model->name, ' ', model->new_name));
+      violations.push_back(StrCat("volume #", model->key, " is named ", name, ", right is ",
+                                  model->name, ' ', model->new_name));
     }
     if (volume.node().name() != std::string(1, static_cast<char>('a' + model->disk))) {
-      violations.push_back(Text("volume ", name, " is on node ", volume.node().name()));
+      violations.push_back(StrCat("volume ", name, " is on node ", volume.node().name()));
     }
     model->name = name;
     model->new_name.clear();
@@ -127,26 +127,26 @@ void Oracle::CompareNames(Store& store, unsigned disks, std::vector<std::string>
     const VolumeInfo info = store.Info(volume);
     const bool source_there = model->source_disk < 0 || Mounted(disks, model->source_disk);
     if (info.progress.creating) {
-      if (model->whole) violations.push_back(Text(name, " was whole and is creating again"));
+      if (model->whole) violations.push_back(StrCat(name, " was whole and is creating again"));
       if (info.progress.copied_bytes < model->copied) {
-        violations.push_back(Text(name, " (", info.status, ") of ", info.source,
-                                  ": progress went back from ", model->copied, " to ",
-                                  info.progress.copied_bytes, " bytes"));
+        violations.push_back(StrCat(name, " (", info.status, ") of ", info.source,
+                                    ": progress went back from ", model->copied, " to ",
+                                    info.progress.copied_bytes, " bytes"));
       }
       model->copied = std::max(model->copied, info.progress.copied_bytes);
       if (info.progress.percent() >= 100) {
-        violations.push_back(Text(name, ": 100 per cent, but still creating"));
+        violations.push_back(StrCat(name, ": 100 per cent, but still creating"));
       }
     } else {
       model->whole = true;
     }
     if (info.status == "error" && (source_there || model->whole) && !model->failed && !damaged_) {
-      violations.push_back(Text(name, " is in error: ", info.error));
+      violations.push_back(StrCat(name, " is in error: ", info.error));
     }
   }
   for (const auto& volume : observed) {
     if (claimed.contains(volume->id())) continue;
-    violations.push_back(Text("volume ", volume->name(), " should not be there"));
+    violations.push_back(StrCat("volume ", volume->name(), " should not be there"));
   }
 }
 
@@ -162,7 +162,7 @@ void Oracle::CompareImages(Store& store, unsigned disks, bool durable,
           !model->whole && !Mounted(disks, model->source_disk) && bytes.error().code == Errc::kIo;
       model->decided = false;  // nobody may use it before it could be looked at
       if (!excused && !Excused(bytes.error())) {
-        violations.push_back(Text("reading ", model->name, ": ", bytes.error().message));
+        violations.push_back(StrCat("reading ", model->name, ": ", bytes.error().message));
       }
       continue;
     }
@@ -175,7 +175,7 @@ void Oracle::CompareImages(Store& store, unsigned disks, bool durable,
       }
     }
     if (auto wrong = model->image.Decide(pool_, bytes.value(), durable)) {
-      violations.push_back(Text("volume ", model->name, " (#", model->key, "): ", *wrong));
+      violations.push_back(StrCat("volume ", model->name, " (#", model->key, "): ", *wrong));
     }
     model->decided = true;
   }
@@ -194,10 +194,10 @@ void Oracle::CompareSnapshots(Store& store, unsigned disks, std::vector<std::str
       return info.volume_id == volume.id && info.name == snapshot->name &&
              !claimed.contains(info.id);
     });
-    const std::string name = Text(volume.name, '@', snapshot->name);
+    const std::string name = StrCat(volume.name, '@', snapshot->name);
     if (found == observed.end()) {
       if (snapshot->existence == Existence::kYes) {
-        violations.push_back(Text("snapshot ", name, " is gone"));
+        violations.push_back(StrCat("snapshot ", name, " is gone"));
       }
       snapshot->existence = Existence::kNo;
       continue;
@@ -207,22 +207,22 @@ void Oracle::CompareSnapshots(Store& store, unsigned disks, std::vector<std::str
     const auto open = store.OpenSnapshotImage(found->id);
     if (!open.ok()) {
       if (Excused(open.error())) continue;
-      violations.push_back(Text("opening ", name, ": ", open.error().message));
+      violations.push_back(StrCat("opening ", name, ": ", open.error().message));
       continue;
     }
     const auto bytes = ReadAll(open.value()->image());
     if (!bytes.ok()) {
-      violations.push_back(Text("reading ", name, ": ", bytes.error().message));
+      violations.push_back(StrCat("reading ", name, ": ", bytes.error().message));
       continue;
     }
     if (auto wrong = snapshot->image.Decide(pool_, bytes.value(), true)) {
-      violations.push_back(Text("snapshot ", name, ": ", *wrong));
+      violations.push_back(StrCat("snapshot ", name, ": ", *wrong));
     }
     snapshot->decided = true;
   }
   for (const SnapshotInfo& info : observed) {
     if (claimed.contains(info.id)) continue;
-    violations.push_back(Text("snapshot ", info.volume, '@', info.name, " should not be there"));
+    violations.push_back(StrCat("snapshot ", info.volume, '@', info.name, " should not be there"));
   }
 }
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <map>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/opener.h"
 #include "control/tree/control_tree.h"
 #include "tests/sim/node.h"
@@ -36,11 +36,11 @@ class HookedFile final : public ForwardingFile {
   HookedFile(std::unique_ptr<NodeFile> file, std::string name, const Hook& hook)
       : ForwardingFile(std::move(file)), name_(std::move(name)), hook_(hook) {}
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) override {
-    VOLFS_TRY(hook_(Call::kRead, name_, {offset_bytes, out.size()}));
+    RETURN_IF_ERROR(hook_(Call::kRead, name_, {offset_bytes, out.size()}));
     return file_->ReadAt(out, offset_bytes);
   }
   Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) override {
-    VOLFS_TRY(hook_(Call::kWrite, name_, {offset_bytes, data.size()}));
+    RETURN_IF_ERROR(hook_(Call::kWrite, name_, {offset_bytes, data.size()}));
     return file_->WriteAt(data, offset_bytes);
   }
 
@@ -55,7 +55,7 @@ class HookedNode final : public ForwardingNode {
   HookedNode(std::unique_ptr<NodeDirectory> node, const Hook& hook, const char* vfs)
       : ForwardingNode(std::move(node)), hook_(hook), vfs_(vfs) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
-    VOLFS_ASSIGN(auto file, node_->Open(name, mode));
+    ASSIGN_OR_RETURN(auto file, node_->Open(name, mode));
     return std::unique_ptr<NodeFile>(std::make_unique<HookedFile>(std::move(file), name, hook_));
   }
   const char* sqlite_vfs() const override { return vfs_; }
@@ -71,11 +71,11 @@ Result<std::unique_ptr<Store>> OpenHooked(Machine& machine, const std::array<Hoo
   std::vector<std::unique_ptr<Node>> nodes;
   for (int disk = 0; disk < kDisks; ++disk) {
     const Hook& hook = hooks[static_cast<size_t>(disk)];
-    VOLFS_ASSIGN(auto node,
-                 Node::Open(std::make_unique<HookedNode>(OpenSimNode(machine, disk), hook, vfs)));
+    ASSIGN_OR_RETURN(
+        auto node, Node::Open(std::make_unique<HookedNode>(OpenSimNode(machine, disk), hook, vfs)));
     nodes.push_back(std::move(node));
   }
-  VOLFS_TRY(JoinNodes(nodes));
+  RETURN_IF_ERROR(JoinNodes(nodes));
   StoreOptions options;
   options.copy_rate = kCopyNothing;
   options.copy_piece_bytes = 4 * kBlockBytes;
@@ -104,7 +104,7 @@ struct BadRange {
       return OkStatus();
     }
     ++hits;
-    return Error{Errc::kIo, Text(NameOf(call), ' ', name, ": Input/output error (simulated)")};
+    return Error{Errc::kIo, StrCat(NameOf(call), ' ', name, ": Input/output error (simulated)")};
   }
 };
 
@@ -174,7 +174,7 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
 // Copiers of peers that met a read error went on for ever, or failed the volume that they served.
 TEST(RegressionTest, R7_TheCopierMeetsAnErrorSaysSoAndTheVolumeIsServed) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
-    SCOPED_TRACE(Text("seed ", seed));
+    SCOPED_TRACE(StrCat("seed ", seed));
     const bool reading = seed % 2 == 0;
     Trace trace;
     Simulation world(seed, trace);
@@ -278,7 +278,7 @@ void PlayInRoom(uint64_t seed, const std::function<void(Simulation&, Store&, Roo
     const auto fine = [](Call, const std::string&, const ByteRange&) { return OkStatus(); };
     const auto roomy = [&](Call call, const std::string& name, const ByteRange& range) -> Status {
       if (call != Call::kWrite || room.Take(name, range)) return OkStatus();
-      return Error{Errc::kNoSpace, Text("pwrite ", name, ": no space (simulated)")};
+      return Error{Errc::kNoSpace, StrCat("pwrite ", name, ": no space (simulated)")};
     };
     const std::array<Hook, kDisks> hooks = {roomy, fine};
     auto store = OpenHooked(world.machine(), hooks, kRoomVfsName);
@@ -300,7 +300,7 @@ TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
   InstallRoomVfs();
   int refusals = 0;
   for (uint64_t sectors = 0; sectors < 80; ++sectors) {
-    SCOPED_TRACE(Text("room for ", sectors, " sectors"));
+    SCOPED_TRACE(StrCat("room for ", sectors, " sectors"));
     PlayInRoom(sectors + 1, [&](Simulation& world, Store& store, Room& room) {
       std::vector<std::string> complaints;
       Workload clients(world.machine(), world.oracle(), store, kBothNodes, sectors, complaints);
@@ -349,7 +349,7 @@ TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
 TEST(RegressionTest, R8_ASyncThatWasRefusedForWantOfSpaceSucceedsLater) {
   InstallRoomVfs();
   for (uint64_t seed = 1; seed <= 50; ++seed) {
-    SCOPED_TRACE(Text("seed ", seed));
+    SCOPED_TRACE(StrCat("seed ", seed));
     PlayInRoom(seed, [&](Simulation& world, Store& store, Room& room) {
       std::vector<std::string>& violations = world.findings().violations;
       Workload clients(world.machine(), world.oracle(), store, kBothNodes, seed, violations);
@@ -418,8 +418,9 @@ bool FailSync(Simulation& world, VolumeModel& model, uint64_t which) {
   const Status again = volume->Sync();
   EXPECT_FALSE(again.ok()) << "the second fsync acknowledges";
   if (again.ok()) return true;
-  control.RecordRefusal(Caller{}, Text("fsync volumes/", model.name), again.error());
-  EXPECT_THAT(ReadControl(control, {"last_error"}), HasSubstr(Text(" fsync:volumes/", model.name)));
+  control.RecordRefusal(Caller{}, StrCat("fsync volumes/", model.name), again.error());
+  EXPECT_THAT(ReadControl(control, {"last_error"}),
+              HasSubstr(StrCat(" fsync:volumes/", model.name)));
   EXPECT_THAT(ReadControl(control, {"last_error"}), HasSubstr("read-only until the next mount"));
   EXPECT_EQ(InfoOf(world.store(), model).status, "error");
   EXPECT_NE(InfoOf(world.store(), model).error, "");
@@ -445,7 +446,7 @@ TEST(RegressionTest, R10_AFailedFsyncIsNotFollowedByOneThatSucceeds) {
     for (uint64_t which = 0; any; ++which) {
       any = false;
       for (uint64_t seed = 1; seed <= 20; ++seed) {
-        SCOPED_TRACE(Text(of_clone ? "clone" : "source", ", sync ", which, ", seed ", seed));
+        SCOPED_TRACE(StrCat(of_clone ? "clone" : "source", ", sync ", which, ", seed ", seed));
         Trace trace;
         Simulation world(seed, trace);
         world.Run([&] {

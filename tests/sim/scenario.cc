@@ -3,7 +3,7 @@
 #include <array>
 #include <memory>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::sim {
 namespace {
@@ -84,14 +84,14 @@ std::vector<std::string> RecoverFrom(const StoppedWorld& stopped, uint64_t seed,
 
 void Complain(std::vector<std::string>& all, const std::string& where,
               const std::vector<std::string>& violations) {
-  for (const std::string& violation : violations) all.push_back(Text(where, ": ", violation));
+  for (const std::string& violation : violations) all.push_back(StrCat(where, ": ", violation));
 }
 
 }  // namespace
 
 std::vector<std::string> PlayOnce(const Scenario& scenario, Remains remains) {
   std::vector<std::string> complaints;
-  const std::string where = Text("seed ", scenario.seed);
+  const std::string where = StrCat("seed ", scenario.seed);
   StoppedWorld end;
   {
     Trace trace;
@@ -105,7 +105,7 @@ std::vector<std::string> PlayOnce(const Scenario& scenario, Remains remains) {
     Complain(complaints, where, world.findings().violations);
   }
   if (complaints.empty()) {
-    Complain(complaints, Text(where, ", keeping ", NameOf(remains)),
+    Complain(complaints, StrCat(where, ", keeping ", NameOf(remains)),
              RecoverFrom(end, scenario.seed, remains));
   }
   return complaints;
@@ -114,7 +114,7 @@ std::vector<std::string> PlayOnce(const Scenario& scenario, Remains remains) {
 std::vector<std::string> CutEverywhere(const Scenario& scenario, std::span<const Remains> remains) {
   std::vector<std::string> complaints;
   std::vector<StoppedWorld> moments;
-  const std::string where = Text("seed ", scenario.seed);
+  const std::string where = StrCat("seed ", scenario.seed);
   {
     Trace trace;
     Simulation world(scenario.seed, trace);
@@ -130,7 +130,7 @@ std::vector<std::string> CutEverywhere(const Scenario& scenario, std::span<const
   for (size_t call = 0; call < moments.size(); ++call) {
     for (const Remains what : remains) {
       if (complaints.size() >= kMostComplaints) return complaints;
-      Complain(complaints, Text(where, " cut at call ", call, " keeping ", NameOf(what)),
+      Complain(complaints, StrCat(where, " cut at call ", call, " keeping ", NameOf(what)),
                RecoverFrom(moments[call], scenario.seed, what));
     }
   }

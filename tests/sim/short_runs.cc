@@ -3,7 +3,7 @@
 #include <array>
 #include <functional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::sim {
 namespace {
@@ -137,7 +137,7 @@ void Play(Simulation& world, const std::vector<size_t>& sequence) {
 
 void Add(ShortRuns& result, Simulation& world, const std::string& where) {
   for (const std::string& violation : world.findings().violations) {
-    result.violations.push_back(Text(where, ": ", violation));
+    result.violations.push_back(StrCat(where, ": ", violation));
   }
 }
 
@@ -201,7 +201,7 @@ void CutEverywhere(int length, uint64_t number, ShortRuns& result) {
     for (const Keep keep : {Keep::kNothing, Keep::kEverything, Keep::kAllButOne, Keep::kTorn}) {
       const LossModel loss{.ordered = (call + static_cast<size_t>(keep)) % 2 == 0, .keep = keep};
       RecoverFrom(moments[call].disks, *moments[call].oracle, loss,
-                  Text(name, " cut at call ", call, " keeping ", static_cast<int>(keep)), result);
+                  StrCat(name, " cut at call ", call, " keeping ", static_cast<int>(keep)), result);
     }
   }
 }
@@ -230,7 +230,7 @@ void FaultEverywhere(int length, uint64_t number, ShortRuns& result) {
       });
       ++result.recoveries;
       Add(result, world,
-          Text(name, " with fault ", NameOf(static_cast<Fault>(fault)), " at call ", call));
+          StrCat(name, " with fault ", NameOf(static_cast<Fault>(fault)), " at call ", call));
       if (!struck) break;
     }
   }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/format.h"
 #include "blockstore/check/check.h"
 #include "blockstore/node/opener.h"
@@ -63,7 +63,7 @@ void Simulation::SetDisks(const std::array<Disk, kDisks>& disks) {
 }
 
 void Simulation::Violation(std::string text) {
-  machine_.trace().Line(Text("VIOLATION ", text));
+  machine_.trace().Line(StrCat("VIOLATION ", text));
   findings_.violations.push_back(std::move(text));
 }
 
@@ -86,11 +86,11 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   std::vector<std::unique_ptr<Node>> nodes;
   for (int disk = 0; disk < kDisks; ++disk) {
     if ((mask >> disk & 1) == 0) continue;
-    VOLFS_ASSIGN(auto node, Node::Open(OpenSimNode(machine_, disk)));
+    ASSIGN_OR_RETURN(auto node, Node::Open(OpenSimNode(machine_, disk)));
     nodes.push_back(std::move(node));
   }
   if (check) Check(nodes, false);
-  VOLFS_TRY(JoinNodes(nodes));
+  RETURN_IF_ERROR(JoinNodes(nodes));
   StoreOptions options;
   options.copy_rate = copy_rate;
   options.copy_piece_bytes = 4 * kBlockBytes;
@@ -101,18 +101,18 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   options.commit_idle = seed_ % 3 == 0 ? IdleCommitter::kIdle : kForever;
   // Mostly at the background's next round, which is in the middle of everything.
   options.map_idle = std::chrono::seconds(seed_ % 4 == 0 ? 2 : 0);
-  VOLFS_ASSIGN(store_, Store::Open(std::move(nodes), options));
+  ASSIGN_OR_RETURN(store_, Store::Open(std::move(nodes), options));
   mounted_ = mask;
   return OkStatus();
 }
 
 bool Simulation::Mount(unsigned mask, uint64_t copy_rate) {
-  machine_.trace().Line(Text("mount ", mask));
+  machine_.trace().Line(StrCat("mount ", mask));
   const Status mounted = TryMount(mask, copy_rate, true);
   if (!mounted.ok()) {
     lossy_ = true;
     if (!machine_.power_off() && !machine_.faulted()) {
-      Violation(Text("mounting fails: ", mounted.error().message));
+      Violation(StrCat("mounting fails: ", mounted.error().message));
     }
     return false;
   }
@@ -145,7 +145,7 @@ void Simulation::CheckLogs() {
     if (log == nullptr) continue;
     const uint64_t bytes = log->now().bytes.size();
     if (bytes <= catalog::kLogMostBytes + kOneCommit) continue;
-    Violation(Text("the log of node ", static_cast<char>('a' + disk), " has ", bytes, " bytes"));
+    Violation(StrCat("the log of node ", static_cast<char>('a' + disk), " has ", bytes, " bytes"));
   }
 }
 
@@ -169,7 +169,7 @@ void Simulation::Check(const std::vector<std::unique_ptr<Node>>& open, bool sett
   const auto found = CheckNodes(nodes, {.verify_catalogs = false});
   if (!found.ok()) {
     if (!machine_.power_off() && !machine_.faulted()) {
-      Violation(Text("check: ", found.error().message));
+      Violation(StrCat("check: ", found.error().message));
     }
     return;
   }
@@ -179,7 +179,7 @@ void Simulation::Check(const std::vector<std::unique_ptr<Node>>& open, bool sett
     // What a child has hidden since the last deletion is freed with the next one, or by folding.
     if (finding.kind == Finding::Kind::kUnreachedBlocks) continue;
     if (settled || finding.weight == Finding::Weight::kDamage) {
-      Violation(Text("check: ", KindWord(finding.kind), ": ", finding.text));
+      Violation(StrCat("check: ", KindWord(finding.kind), ": ", finding.text));
     }
   }
 }
@@ -322,7 +322,7 @@ bool Recover(Simulation& world, const Plan& plan, unsigned mask, Random& random)
 void MountAlone(Simulation& world, uint64_t times) {
   for (uint64_t i = 0; i < times; ++i) {
     const Status mounted = world.TryMount(1U << 1, 0, false);
-    if (!mounted.ok()) world.Violation(Text("node b alone: ", mounted.error().message));
+    if (!mounted.ok()) world.Violation(StrCat("node b alone: ", mounted.error().message));
     world.Unmount();
   }
 }
@@ -339,12 +339,12 @@ void TryOlderCopy(Simulation& world, const Disk& older, Random& random) {
     world.Violation("an older copy of node b was mounted");
   } else if (mounted.error().message.find("older copy of node b") == std::string::npos &&
              mounted.error().message.find("two copies of node b") == std::string::npos) {
-    world.Violation(Text("an older copy of node b is refused as ", mounted.error().message));
+    world.Violation(StrCat("an older copy of node b is refused as ", mounted.error().message));
   }
   if (mounted.ok()) return;
   world.machine().disk(1) = newest;
   mounted = world.TryMount(kBoth, 0, false);
-  if (!mounted.ok()) world.Violation(Text("the newest node b: ", mounted.error().message));
+  if (!mounted.ok()) world.Violation(StrCat("the newest node b: ", mounted.error().message));
 }
 
 // A bit of a catalog that has changed is told as corrupt by the mount, when it is read, or at least
@@ -375,7 +375,7 @@ void LiveWithFlip(Simulation& world, const Plan& plan, Random& random) {
   // Its version may have changed, too.
   const Errc code = mounted.error().code;
   if (code != Errc::kCorrupt && code != Errc::kNotSupported) {
-    world.Violation(Text("a changed bit of ", name, " is told as ", mounted.error().message));
+    world.Violation(StrCat("a changed bit of ", name, " is told as ", mounted.error().message));
   }
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/request/executor.h"
 
 namespace volfs::sim {
@@ -61,7 +61,7 @@ Workload::Workload(Machine& machine, Oracle& oracle, Store& store, unsigned disk
       violations_(violations) {}
 
 void Workload::Violation(std::string text) {
-  machine_.trace().Line(Text("VIOLATION ", text));
+  machine_.trace().Line(StrCat("VIOLATION ", text));
   violations_.push_back(std::move(text));
 }
 
@@ -69,24 +69,24 @@ void Workload::Note(const std::string& what) {
   ++operations_;
   machine_.trace().Note(operations_ << 32 | what.size());
   if (machine_.trace().printing()) {
-    machine_.trace().Line(Text("op ", operations_, " tick ", oracle_.tick(), ' ', what));
+    machine_.trace().Line(StrCat("op ", operations_, " tick ", oracle_.tick(), ' ', what));
   }
 }
 
 void Workload::Check(const Error& error, const std::string& what, bool excused) {
-  if (machine_.trace().printing()) machine_.trace().Line(Text("   ", what, ": ", error.message));
+  if (machine_.trace().printing()) machine_.trace().Line(StrCat("   ", what, ": ", error.message));
   // The hold of a clone that could not be made stays while the clone's node is away.
   const bool held = error.code == Errc::kBusy && disks_ != (1u << kDisks) - 1;
   const bool slow = error.code == Errc::kBusy && machine_.runtime().pauses() &&
                     error.message.find("in flight did not end") != std::string::npos;
   const bool lacks_room = error.code == Errc::kNoSpace && MayLackRoom(what);
   if (excused || held || slow || lacks_room || Troubled()) return;
-  Violation(Text(what, " failed: ", error.message));
+  Violation(StrCat(what, " failed: ", error.message));
 }
 
 Result<std::string> Workload::Ask(RequestKind kind, const std::string& line) {
-  Note(Text(SpecOf(kind).file, ' ', line));
-  VOLFS_ASSIGN(const Request request, ParseRequest(kind, line));
+  Note(StrCat(SpecOf(kind).file, ' ', line));
+  ASSIGN_OR_RETURN(const Request request, ParseRequest(kind, line));
   return ExecuteRequest(store_, request, Caller{});
 }
 
@@ -118,7 +118,7 @@ SnapshotModel* Workload::PickSnapshot() {
 std::string Workload::FreshName(const char* stem) {
   // Few names, so that they are used again.
   for (uint64_t n = random_.Below(6);; ++n) {
-    std::string name = Text(stem, n);
+    std::string name = StrCat(stem, n);
     if (!oracle_.MayBeTaken(name)) return name;
   }
 }
@@ -168,8 +168,8 @@ VolumeModel& Workload::Make(int disk, uint64_t size_bytes) {
   model.image.SizeIsDurable();
   Growth growth(*this, disk);
   const auto reply =
-      Ask(RequestKind::kCreate, Text(model.name, ' ', size_bytes, " node=", NodeName(disk)));
-  Answered(reply, model.existence, Text("create ", model.name), false);
+      Ask(RequestKind::kCreate, StrCat(model.name, ' ', size_bytes, " node=", NodeName(disk)));
+  Answered(reply, model.existence, StrCat("create ", model.name), false);
   if (!reply.ok()) return model;
   growth.Succeeded(model.name);
   model.id = store_.Find(model.name)->id();
@@ -181,7 +181,7 @@ bool Workload::Write(VolumeModel& model, uint64_t offset_bytes, uint64_t length_
   const User user(model.users);
   const std::shared_ptr<Volume> volume = store_.Find(model.id);
   if (const Status open = volume->AddOpen(Volume::Access::kWrite); !open.ok()) {
-    Check(open.error(), Text("opening ", model.name), model.failed);
+    Check(open.error(), StrCat("opening ", model.name), model.failed);
     return true;
   }
   const bool done = WriteOpen(*volume, model, offset_bytes, length_bytes);
@@ -196,7 +196,7 @@ bool Workload::WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_byt
   const uint64_t end = offset_bytes + length_bytes;
   const bool grows = end > image.size();
   if (!image.Writable(offset_bytes, length_bytes) || (grows && model.growing)) return false;
-  Note(Text("write ", model.name, ' ', offset_bytes, '+', length_bytes));
+  Note(StrCat("write ", model.name, ' ', offset_bytes, '+', length_bytes));
   std::vector<std::byte> data;
   for (uint64_t s = offset_bytes / kSectorBytes; s * kSectorBytes < end; ++s) {
     const auto content = MakeContent(model.key, s, oracle_.tick());
@@ -214,7 +214,7 @@ bool Workload::WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_byt
   if (grows) model.growing = false;
   if (done.ok()) Acknowledged(model, offset_bytes, length_bytes, durability);
   if (!done.ok())
-    Check(done.error(), Text("writing ", model.name), model.failed || SourceAway(model));
+    Check(done.error(), StrCat("writing ", model.name), model.failed || SourceAway(model));
   return true;
 }
 
@@ -225,7 +225,7 @@ bool Workload::Discard(VolumeModel& model, uint64_t offset_bytes, uint64_t lengt
   if (offset_bytes >= image.size() || model.growing) return false;
   length_bytes = std::min(length_bytes, image.size() - offset_bytes);
   if (!image.Writable(offset_bytes, length_bytes)) return false;
-  Note(Text("discard ", model.name, ' ', offset_bytes, '+', length_bytes));
+  Note(StrCat("discard ", model.name, ' ', offset_bytes, '+', length_bytes));
   image.BeginWrite(oracle_.pool(), offset_bytes, length_bytes, {}, oracle_.Tick());
   const auto durability = DrawDurability();
   Status done = volume->Discard({offset_bytes, length_bytes});
@@ -233,31 +233,31 @@ bool Workload::Discard(VolumeModel& model, uint64_t offset_bytes, uint64_t lengt
   image.EndWrite(offset_bytes, length_bytes, done.ok(), oracle_.Tick());
   if (done.ok()) Acknowledged(model, offset_bytes, length_bytes, durability);
   if (!done.ok())
-    Check(done.error(), Text("discarding ", model.name), model.failed || SourceAway(model));
+    Check(done.error(), StrCat("discarding ", model.name), model.failed || SourceAway(model));
   return true;
 }
 
 bool Workload::Read(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes) {
   const User user(model.users);
-  Note(Text("read ", model.name, ' ', offset_bytes, '+', length_bytes));
+  Note(StrCat("read ", model.name, ' ', offset_bytes, '+', length_bytes));
   const std::shared_ptr<Volume> volume = store_.Find(model.id);
   const ImageModel::Mark mark = model.image.Now();
   std::vector<std::byte> bytes(length_bytes);
   const Result<size_t> got = volume->ReadAt(bytes, offset_bytes);
   oracle_.Tick();
   if (!got.ok()) {
-    Check(got.error(), Text("reading ", model.name), SourceAway(model));
+    Check(got.error(), StrCat("reading ", model.name), SourceAway(model));
     return true;
   }
   const uint64_t due =
       mark.size > offset_bytes ? std::min(length_bytes, mark.size - offset_bytes) : 0;
   if (got.value() < due) {
-    Violation(Text("a read of ", model.name, " at ", offset_bytes, " gives ", got.value(),
-                   " bytes of ", due));
+    Violation(StrCat("a read of ", model.name, " at ", offset_bytes, " gives ", got.value(),
+                     " bytes of ", due));
   }
   bytes.resize(got.value());
   if (auto wrong = model.image.CheckRead(oracle_.pool(), mark, offset_bytes, bytes)) {
-    Violation(Text("volume ", model.name, " (#", model.key, "): ", *wrong));
+    Violation(StrCat("volume ", model.name, " (#", model.key, "): ", *wrong));
   }
   return true;
 }
@@ -267,19 +267,19 @@ void Workload::Settle(VolumeModel& model) {
   if (model.users > 0 || model.exclusive) return;
   model.exclusive = true;
   const std::shared_ptr<Volume> volume = store_.Find(model.id);
-  Note(Text("settle ", model.name));
+  Note(StrCat("settle ", model.name));
   const auto bytes = ReadAll(*volume);
   model.exclusive = false;
   if (!bytes.ok()) {
-    Check(bytes.error(), Text("reading ", model.name), SourceAway(model));
+    Check(bytes.error(), StrCat("reading ", model.name), SourceAway(model));
   } else if (auto wrong = model.image.Decide(oracle_.pool(), bytes.value(), false)) {
-    Violation(Text("volume ", model.name, " (#", model.key, "): ", *wrong));
+    Violation(StrCat("volume ", model.name, " (#", model.key, "): ", *wrong));
   }
 }
 
 bool Workload::Sync(VolumeModel& model) {
   const User user(model.users);
-  Note(Text("fsync ", model.name));
+  Note(StrCat("fsync ", model.name));
   const std::shared_ptr<Volume> volume = store_.Find(model.id);
   const bool had_failed = model.failed;
   const ImageModel::Mark mark = model.image.Now();
@@ -287,14 +287,14 @@ bool Workload::Sync(VolumeModel& model) {
   oracle_.Tick();
   if (done.ok()) {
     model.image.Synced(mark);
-    if (had_failed) Violation(Text("fsync of ", model.name, " succeeds after one that failed"));
+    if (had_failed) Violation(StrCat("fsync of ", model.name, " succeeds after one that failed"));
     return true;
   }
-  Check(done.error(), Text("fsync of ", model.name), had_failed);
+  Check(done.error(), StrCat("fsync of ", model.name), had_failed);
   if (done.error().code == Errc::kIo) {
     model.failed = true;
     if (volume->failure().empty() && !volume->node().catalog().fenced()) {
-      Violation(Text("fsync of ", model.name, " failed, but the volume does not say so"));
+      Violation(StrCat("fsync of ", model.name, " failed, but the volume does not say so"));
     }
   }
   return true;
@@ -306,14 +306,14 @@ bool Workload::Resize(VolumeModel& model, uint64_t size_bytes) {
   const User request(model.requests);
   model.growing = true;
   model.image.BeginGrow(size_bytes);
-  const auto reply = Ask(RequestKind::kResize, Text(model.name, ' ', size_bytes));
+  const auto reply = Ask(RequestKind::kResize, StrCat(model.name, ' ', size_bytes));
   oracle_.Tick();
   model.growing = false;
   if (reply.ok()) {
     model.image.Grow(size_bytes);
     model.image.SizeIsDurable();
   } else {
-    Check(reply.error(), Text("resize ", model.name), model.failed);
+    Check(reply.error(), StrCat("resize ", model.name), model.failed);
   }
   return true;
 }
@@ -324,11 +324,11 @@ bool Workload::Rename(VolumeModel& model) {
   model.new_name = FreshName("r");
   // Others go on writing to it, but ask nothing by its name meanwhile.
   const User user(model.users);
-  Note(Text("rename ", from, ' ', model.new_name));
+  Note(StrCat("rename ", from, ' ', model.new_name));
   const Status done = store_.Rename(from, model.new_name);
   oracle_.Tick();
   if (!done.ok()) {
-    Check(done.error(), Text("rename ", from), model.failed || model.users > 1);
+    Check(done.error(), StrCat("rename ", from), model.failed || model.users > 1);
     if (!LeavesOpen(done.error())) model.new_name.clear();
     return true;
   }
@@ -351,11 +351,11 @@ void Workload::Replaced(const Status& done, VolumeModel& model, ImageModel image
 bool Workload::Shrink(VolumeModel& model, uint64_t size_bytes) {
   if (model.users > 0 || !model.image.Settled() || size_bytes >= model.image.size()) return false;
   model.exclusive = true;
-  Note(Text("shrink ", model.name, ' ', size_bytes));
+  Note(StrCat("shrink ", model.name, ' ', size_bytes));
   const std::shared_ptr<Volume> volume = store_.Find(model.id);
   const bool busy = !model.whole;
   const Status done = store_.Shrink(*volume, size_bytes);
-  if (!done.ok()) Check(done.error(), Text("shrink ", model.name), model.failed || busy);
+  if (!done.ok()) Check(done.error(), StrCat("shrink ", model.name), model.failed || busy);
   Replaced(done, model, model.image.CutAt(oracle_.pool(), size_bytes));
   return true;
 }
@@ -366,11 +366,11 @@ bool Workload::Revert(SnapshotModel& model) {
   volume.exclusive = true;
   const User user(model.users);
   const bool busy = SourceBusy(volume);
-  const std::string name = Text(volume.name, '@', model.name);
+  const std::string name = StrCat(volume.name, '@', model.name);
   const auto reply = Ask(RequestKind::kRevert, name);
   const Status done = reply.ok() ? OkStatus() : Status(reply.error());
   if (!done.ok()) {
-    Check(done.error(), Text("revert ", name), busy || SourceBusy(volume) || volume.failed);
+    Check(done.error(), StrCat("revert ", name), busy || SourceBusy(volume) || volume.failed);
   }
   Replaced(done, volume, model.image);
   return true;
@@ -383,13 +383,13 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
   if (target.existence != Existence::kYes) return true;
   const User target_user(target.users);
   ImageModel instant;
-  Note(Text("copy ", model.name, ' ', target.name));
+  Note(StrCat("copy ", model.name, ' ', target.name));
   const ImageModel::Mark mark = model.image.Now();
   const Claim claim(model.claims);
   const auto pinned = store_.PinInstant(store_.Find(model.id));
   oracle_.Tick();
   if (!pinned.ok()) {
-    Check(pinned.error(), Text("copying ", model.name),
+    Check(pinned.error(), StrCat("copying ", model.name),
           busy || !claim.alone() || SourceBusy(model) || model.failed);
     return true;
   }
@@ -397,11 +397,11 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
   instant = model.image.Instant(mark);
   const auto bytes = ReadAll(pinned.value()->image());
   if (!bytes.ok()) {
-    Check(bytes.error(), Text("reading an instant of ", model.name), false);
+    Check(bytes.error(), StrCat("reading an instant of ", model.name), false);
     return true;
   }
   if (auto wrong = instant.Decide(oracle_.pool(), bytes.value(), true)) {
-    Violation(Text("an instant of ", model.name, ": ", *wrong));
+    Violation(StrCat("an instant of ", model.name, ": ", *wrong));
     return true;
   }
   const std::span<const std::byte> all(bytes.value());
@@ -446,7 +446,7 @@ void Workload::CopyPiece(const std::shared_ptr<OpenSnapshot>& source, VolumeMode
   target.image.EndWrite(offset_bytes, bytes.size(), done.ok(), oracle_.Tick());
   if (grows) target.growing = false;
   if (done.ok()) Acknowledged(target, offset_bytes, bytes.size(), durability);
-  if (!done.ok()) Check(done.error(), Text("copying to ", target.name), target.failed);
+  if (!done.ok()) Check(done.error(), StrCat("copying to ", target.name), target.failed);
 }
 
 bool Workload::Delete(VolumeModel& model, bool cancel) {
@@ -460,7 +460,7 @@ bool Workload::Delete(VolumeModel& model, bool cancel) {
   } else {
     const bool finished = cancel && reply.error().code == Errc::kInvalid;
     const bool busy = reply.error().code == Errc::kBusy && SourceBusy(model);
-    Check(reply.error(), Text("delete ", model.name), finished || busy || model.failed);
+    Check(reply.error(), StrCat("delete ", model.name), finished || busy || model.failed);
     // What is open now may not be used before the next recovery.
     if (LeavesOpen(reply.error())) return true;
     model.existence = Existence::kYes;
@@ -473,7 +473,7 @@ bool Workload::Delete(VolumeModel& model, bool cancel) {
 // --------------------------------------------------------------------------
 
 bool Workload::TakeSnapshot(VolumeModel& model) {
-  const std::string name = Text("s", random_.Below(4));
+  const std::string name = StrCat("s", random_.Below(4));
   for (const auto& other : oracle_.snapshots()) {
     if (other->volume == model.key && other->name == name && other->existence != Existence::kNo) {
       return false;
@@ -488,12 +488,12 @@ bool Workload::TakeSnapshot(VolumeModel& model) {
   const bool busy = SourceBusy(model);
   const Claim claim(model.claims);
   Growth growth(*this, model.disk);
-  const auto reply = Ask(RequestKind::kSnapshot, Text(model.name, ' ', name));
-  Answered(reply, snapshot.existence, Text("snapshot ", model.name),
+  const auto reply = Ask(RequestKind::kSnapshot, StrCat(model.name, ' ', name));
+  Answered(reply, snapshot.existence, StrCat("snapshot ", model.name),
            busy || !claim.alone() || SourceBusy(model) || model.failed);
   snapshot.image = model.image.Instant(mark);
   if (reply.ok()) {
-    growth.Succeeded(Text(model.name, '@', name));
+    growth.Succeeded(StrCat(model.name, '@', name));
     model.image.Synced(mark);
     ReadSnapshot(snapshot);
   }
@@ -503,22 +503,22 @@ bool Workload::TakeSnapshot(VolumeModel& model) {
 bool Workload::ReadSnapshot(SnapshotModel& model) {
   const User user(model.users);
   const VolumeModel& volume = *oracle_.Volume(model.volume);
-  const std::string name = Text(volume.name, '@', model.name);
-  Note(Text("read ", name));
+  const std::string name = StrCat(volume.name, '@', model.name);
+  Note(StrCat("read ", name));
   for (const auto& info : store_.Snapshots(volume.id)) {
     if (info.name != model.name || info.volume_id != volume.id) continue;
     const auto open = store_.OpenSnapshotImage(info.id);
     const auto bytes = open.ok() ? ReadAll(open.value()->image()) : open.error();
     if (!bytes.ok()) {
-      Check(bytes.error(), Text("reading ", name), false);
+      Check(bytes.error(), StrCat("reading ", name), false);
     } else if (auto wrong = model.image.Decide(oracle_.pool(), bytes.value(), true)) {
-      Violation(Text("snapshot ", name, ": ", *wrong));
+      Violation(StrCat("snapshot ", name, ": ", *wrong));
     } else {
       model.decided = true;
     }
     return true;
   }
-  if (!Troubled()) Violation(Text("snapshot ", name, " is not listed"));
+  if (!Troubled()) Violation(StrCat("snapshot ", name, " is not listed"));
   return true;
 }
 
@@ -529,7 +529,7 @@ bool Workload::DeleteSnapshot(SnapshotModel& model) {
   const User request(volume.requests);
   model.deleting = true;
   model.existence = Existence::kMaybe;
-  const std::string name = Text(volume.name, '@', model.name);
+  const std::string name = StrCat(volume.name, '@', model.name);
   const auto reply = Ask(RequestKind::kDelete, name);
   oracle_.Tick();
   if (reply.ok()) {
@@ -537,7 +537,7 @@ bool Workload::DeleteSnapshot(SnapshotModel& model) {
     return true;
   }
   const bool needed = reply.error().code == Errc::kBusy && IsCopied(volume.key, model.key);
-  Check(reply.error(), Text("delete ", name), needed);
+  Check(reply.error(), StrCat("delete ", name), needed);
   if (LeavesOpen(reply.error())) return true;
   model.existence = Existence::kYes;
   model.deleting = false;
@@ -567,14 +567,14 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   const bool busy = SourceBusy(model);
   const Claim claim(model.claims);
   if (place == Place::kOther) machine_.CloneBegins(disk);
-  std::string line = Text(model.name, ' ', clone.name);
-  if (size_bytes > model.image.size()) line += Text(" size=", size_bytes);
+  std::string line = StrCat(model.name, ' ', clone.name);
+  if (size_bytes > model.image.size()) line += StrCat(" size=", size_bytes);
   line += PlaceKeys(place, disk);
   const auto reply = Ask(RequestKind::kClone, line);
   // It may have grown since we chose a size.
   const bool too_small =
       !reply.ok() && reply.error().code == Errc::kRange && size_bytes < model.image.most_size();
-  Answered(reply, clone.existence, Text("clone ", line),
+  Answered(reply, clone.existence, StrCat("clone ", line),
            busy || !claim.alone() || SourceBusy(model) || model.failed || too_small);
   clone.image = model.image.Instant(mark);
   clone.image.ExtendTo(size_bytes);
@@ -584,7 +584,7 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   if (rival != nullptr && rival->existence == Existence::kYes) {
     const auto info = store_.Info(rival->name);
     if (info.ok() && info.value().status == "creating") {
-      Violation(Text("two clones of ", model.name, " are copied at once"));
+      Violation(StrCat("two clones of ", model.name, " are copied at once"));
     }
   }
   DecideClone(clone);
@@ -593,17 +593,17 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
 
 std::string Workload::PlaceKeys(Place place, int disk) {
   if (place == Place::kLinked) return " linked=1";
-  return Text(" node=", NodeName(disk), random_.OneIn(4) ? " verify=1" : "");
+  return StrCat(" node=", NodeName(disk), random_.OneIn(4) ? " verify=1" : "");
 }
 
 void Workload::DecideClone(VolumeModel& clone) {
   const auto bytes = ReadAll(*store_.Find(clone.id));
   if (!bytes.ok()) {
-    Check(bytes.error(), Text("reading ", clone.name), false);
+    Check(bytes.error(), StrCat("reading ", clone.name), false);
     return;
   }
   if (auto wrong = clone.image.Decide(oracle_.pool(), bytes.value(), true)) {
-    Violation(Text("clone ", clone.name, " (#", clone.key, "): ", *wrong));
+    Violation(StrCat("clone ", clone.name, " (#", clone.key, "): ", *wrong));
     return;
   }
   clone.decided = true;
@@ -615,7 +615,7 @@ bool Workload::Restore(SnapshotModel& model, Place place) {
   if (!Mounted(disk)) return false;
   const User user(model.users);
   const User request(volume.requests);
-  const std::string source = Text(volume.name, '@', model.name);
+  const std::string source = StrCat(volume.name, '@', model.name);
   const bool was_copied = IsCopied(volume.key, model.key);
   VolumeModel& clone = oracle_.AddVolume(FreshName("c"), disk);
   clone.source = volume.key;
@@ -626,8 +626,8 @@ bool Workload::Restore(SnapshotModel& model, Place place) {
   oracle_.Tick();
   const Claim claim(model.claims);
   const auto reply =
-      Ask(RequestKind::kRestore, Text(source, ' ', clone.name, PlaceKeys(place, disk)));
-  Answered(reply, clone.existence, Text("restore ", source), was_copied || !claim.alone());
+      Ask(RequestKind::kRestore, StrCat(source, ' ', clone.name, PlaceKeys(place, disk)));
+  Answered(reply, clone.existence, StrCat("restore ", source), was_copied || !claim.alone());
   if (!reply.ok()) return true;
   clone.id = store_.Find(clone.name)->id();
   DecideClone(clone);
@@ -637,12 +637,12 @@ bool Workload::Restore(SnapshotModel& model, Place place) {
 bool Workload::Look(VolumeModel& model) {
   const User user(model.users);
   const User request(model.requests);
-  Note(Text("look ", model.name));
+  Note(StrCat("look ", model.name));
   const bool was_whole = model.whole;
   const uint64_t was_copied = model.copied;
   const auto info = store_.Info(model.name);
   if (!info.ok()) {
-    Check(info.error(), Text("status of ", model.name), false);
+    Check(info.error(), StrCat("status of ", model.name), false);
     return true;
   }
   const CloneProgress& progress = info.value().progress;
@@ -650,12 +650,12 @@ bool Workload::Look(VolumeModel& model) {
     model.whole = true;
     return true;
   }
-  if (was_whole) Violation(Text(model.name, " was whole and is creating"));
+  if (was_whole) Violation(StrCat(model.name, " was whole and is creating"));
   if (progress.copied_bytes < was_copied) {
-    Violation(
-        Text(model.name, ": progress went back from ", was_copied, " to ", progress.copied_bytes));
+    Violation(StrCat(model.name, ": progress went back from ", was_copied, " to ",
+                     progress.copied_bytes));
   }
-  if (progress.percent() >= 100) Violation(Text(model.name, ": 100 per cent, but creating"));
+  if (progress.percent() >= 100) Violation(StrCat(model.name, ": 100 per cent, but creating"));
   model.copied = std::max(model.copied, progress.copied_bytes);
   return true;
 }

@@ -1,5 +1,5 @@
 // What clients know of disks that are full.
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "tests/sim/workload.h"
 
 namespace volfs::sim {
@@ -36,7 +36,7 @@ Workload::Growth::Growth(Workload& workload, int disk)
 void Workload::Growth::Succeeded(const std::string& what) {
   const bool freed = workload_.machine_.frees() != frees_;
   if (!drained_ || freed || !workload_.Drained(disk_)) return;
-  workload_.Violation(Text(what, " was made out of the reserve of a full node"));
+  workload_.Violation(StrCat(what, " was made out of the reserve of a full node"));
 }
 
 void Workload::Empty(int disk) {

@@ -1,5 +1,5 @@
 // Calls of clients that are durable when they return.
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "tests/sim/workload.h"
 
 namespace volfs::sim {
@@ -17,7 +17,7 @@ Status Workload::Conclude(Volume& volume, VolumeModel& model, Volume::Durability
   const bool had_failed = model.failed;
   const Status done = volume.Conclude(durability);
   if (done.ok() && had_failed) {
-    Violation(Text("a synchronous call on ", model.name, " succeeds after a sync that failed"));
+    Violation(StrCat("a synchronous call on ", model.name, " succeeds after a sync that failed"));
   }
   if (!done.ok() && done.error().code == Errc::kIo) model.failed = true;
   return done;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <random>
 
+#include "blockstore/base/str_cat.h"
 #include "tests/support/mount_file.h"
 
 namespace volfs {

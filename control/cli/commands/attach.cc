@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/commands/commands.h"
@@ -29,16 +29,16 @@ namespace volfs::cli {
 namespace {
 
 Error AttachedAlready(const std::string& name, const std::string& device) {
-  return Failure(EBUSY, Text(name, ": is attached for writing as ", device,
-                             "; use that, or volfs detach ", name, " first"));
+  return Failure(EBUSY, StrCat(name, ": is attached for writing as ", device,
+                               "; use that, or volfs detach ", name, " first"));
 }
 
 Error OpenForWriting(const Client& client, const std::string& name) {
-  std::string message = Text(name, ": is open for writing; close it first, or attach with --ro");
+  std::string message = StrCat(name, ": is open for writing; close it first, or attach with --ro");
   const auto is_image = [&](std::string_view path) {
     return ImageBelow(client.mountpoint(), path) == name;
   };
-  for (const User& user : FindUsers(is_image)) message += Text("\n  ", UserText(user));
+  for (const User& user : FindUsers(is_image)) message += StrCat("\n  ", UserText(user));
   return Failure(EBUSY, message);
 }
 
@@ -51,7 +51,7 @@ Status CheckNoWriter(const Client& client, const std::string& name) {
     if (!device.read_only) return AttachedAlready(name, device.path());
   }
   for (int waited = 0;; waited += kStepMs) {
-    VOLFS_ASSIGN(const std::string status, client.Field(name, "status"));
+    ASSIGN_OR_RETURN(const std::string status, client.Field(name, "status"));
     if (status != "in-use") return OkStatus();
     if (waited >= kPatienceMs) return OpenForWriting(client, name);
     ::poll(nullptr, 0, kStepMs);
@@ -69,19 +69,19 @@ Status LockForWriting(const Client& client, const std::string& name, int fd) {
 }
 
 Error OpenFailure(const std::string& name, int os_errno) {
-  if (os_errno == ENOENT) return Failure(os_errno, Text(name, ": no such volume or snapshot"));
+  if (os_errno == ENOENT) return Failure(os_errno, StrCat(name, ": no such volume or snapshot"));
   if (os_errno == EROFS) {
-    return Failure(os_errno, Text(name, ": is read-only; attach it with --ro"));
+    return Failure(os_errno, StrCat(name, ": is read-only; attach it with --ro"));
   }
-  return Failure(os_errno, Text(name, ": ", std::strerror(os_errno)));
+  return Failure(os_errno, StrCat(name, ": ", std::strerror(os_errno)));
 }
 
 void WarnOfOddSize(const std::string& name, int fd) {
   constexpr off_t kSector = 512;
   struct stat info {};
   if (::fstat(fd, &info) != 0 || info.st_size % kSector == 0) return;
-  PrintNote(Text("volfs attach: ", name, ": its last ", info.st_size % kSector,
-                 " bytes are less than a sector, and not part of the device"));
+  PrintNote(StrCat("volfs attach: ", name, ": its last ", info.st_size % kSector,
+                   " bytes are less than a sector, and not part of the device"));
 }
 
 constexpr std::chrono::seconds kTwinPatience{2};
@@ -109,15 +109,15 @@ bool HasTwin(const Client& client, const std::string& name, const std::vector<Co
 Result<Attached> AttachImage(const Client& client, const std::string& name, bool read_only) {
   const bool snapshot = name.find('@') != name.npos;
   if (snapshot && !read_only) return OpenFailure(name, EROFS);
-  if (!snapshot) VOLFS_TRY(client.CheckVolume(name));
-  if (!read_only) VOLFS_TRY(CheckNoWriter(client, name));
+  if (!snapshot) RETURN_IF_ERROR(client.CheckVolume(name));
+  if (!read_only) RETURN_IF_ERROR(CheckNoWriter(client, name));
   const std::string path = client.ImagePath(name);
   const Waiting waiting(client.mountpoint());  // for its first blocks, where partitions are told
   const Descriptor fd(::open(path.c_str(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
   if (!fd.ok()) return OpenFailure(name, errno);
-  if (!read_only) VOLFS_TRY(LockForWriting(client, name, fd.get()));
+  if (!read_only) RETURN_IF_ERROR(LockForWriting(client, name, fd.get()));
   WarnOfOddSize(name, fd.get());
-  VOLFS_ASSIGN(const LoopDevice device, ConfigureLoop(fd.get(), {path, read_only}));
+  ASSIGN_OR_RETURN(const LoopDevice device, ConfigureLoop(fd.get(), {path, read_only}));
   // It is attached. To look into it, or into others, may take long, and is not worth it.
   const auto advice = AnswerWithin(kTwinPatience, [&]() -> std::string {
     const Descriptor image(::open(path.c_str(), O_RDONLY | O_CLOEXEC));  // the child has no other
@@ -131,7 +131,7 @@ Result<Attached> AttachImage(const Client& client, const std::string& name, bool
 
 // Left over from a mount whose daemon has died.
 Result<std::vector<LoopDevice>> StaleLoopsOf(const std::string& image) {
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   std::vector<LoopDevice> devices;
   for (const StaleLoop& stale : StaleLoops(mounts, {})) {
     if (stale.image == image) devices.push_back(stale.device);
@@ -142,29 +142,29 @@ Result<std::vector<LoopDevice>> StaleLoopsOf(const std::string& image) {
 // The device that `name` (a volume, a snapshot, /dev/loopN) means.
 Result<LoopDevice> AttachedDevice(const Common& common, const std::string& name) {
   if (const std::optional<int> number = LoopNumber(name); number && name.starts_with("/dev/")) {
-    VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+    ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
     for (const LoopDevice& device : ReadLoopDevices()) {
       if (device.number != *number) continue;
       if (VolfsMountOf(mounts, device.backing_file)) return device;
       for (const StaleLoop& stale : StaleLoops(mounts, {})) {
         if (stale.device.number == *number) return device;
       }
-      return UsageFailure(Text(name, ": is of ", device.backing_file,
-                               ", which is on no mounted volfs; see losetup -d"));
+      return UsageFailure(StrCat(name, ": is of ", device.backing_file,
+                                 ", which is on no mounted volfs; see losetup -d"));
     }
-    return Failure(ENOENT, Text(name, ": nothing is attached to it"));
+    return Failure(ENOENT, StrCat(name, ": nothing is attached to it"));
   }
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string image, targets.Image(name));
-  VOLFS_ASSIGN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const std::string image, targets.Image(name));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
   std::vector<LoopDevice> devices = LoopsOf(client, image);
   if (devices.empty()) {
-    VOLFS_ASSIGN(devices, StaleLoopsOf(image));
+    ASSIGN_OR_RETURN(devices, StaleLoopsOf(image));
   }
   if (devices.size() == 1) return devices.front();
-  if (devices.empty()) return Failure(ENOENT, Text(image, ": is not attached"));
-  std::string message = Text(image, ": is attached more than once; name the device");
-  for (const LoopDevice& device : devices) message += Text("\n  ", device.path());
+  if (devices.empty()) return Failure(ENOENT, StrCat(image, ": is not attached"));
+  std::string message = StrCat(image, ": is attached more than once; name the device");
+  for (const LoopDevice& device : devices) message += StrCat("\n  ", device.path());
   return UsageFailure(message);
 }
 
@@ -172,9 +172,9 @@ Result<LoopDevice> AttachedDevice(const Common& common, const std::string& name)
 
 Status Attach(const Common& common, const std::string& name, bool read_only) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string image, targets.Image(name));
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_ASSIGN(const Attached attached, AttachImage(client, image, read_only));
+  ASSIGN_OR_RETURN(const std::string image, targets.Image(name));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const Attached attached, AttachImage(client, image, read_only));
   const std::string device = attached.device.path();
   const std::string& advice = attached.advice;
   if (common.json) {
@@ -185,14 +185,14 @@ Status Attach(const Common& common, const std::string& name, bool read_only) {
     return OkStatus();
   }
   Print(device + "\n");
-  VOLFS_TRY(FlushOutput());
-  if (!advice.empty()) PrintNote(Text(image, " has UUIDs that are in use elsewhere:\n", advice));
+  RETURN_IF_ERROR(FlushOutput());
+  if (!advice.empty()) PrintNote(StrCat(image, " has UUIDs that are in use elsewhere:\n", advice));
   return OkStatus();
 }
 
 Status Detach(const Common& common, const std::string& name) {
-  VOLFS_ASSIGN(const LoopDevice device, AttachedDevice(common, name));
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  ASSIGN_OR_RETURN(const LoopDevice device, AttachedDevice(common, name));
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   const std::vector<std::string> holders = LoopHolders(device, mounts);
   if (holders.empty()) {
     const std::optional<MountEntry> mount = VolfsMountOf(mounts, device.backing_file);
@@ -200,12 +200,12 @@ Status Detach(const Common& common, const std::string& name) {
     const Waiting waiting(mount ? mount->mountpoint : "");  // for what it has not written yet
     Status cleared = ClearLoop(device);
     if (cleared.ok() || cleared.error().code != Errc::kBusy) return cleared;
-    return Failure(EBUSY, Text(device.path(),
-                               ": is in use by a process that cannot be seen from "
-                               "here (another mount namespace, a container?)"));
+    return Failure(EBUSY, StrCat(device.path(),
+                                 ": is in use by a process that cannot be seen from "
+                                 "here (another mount namespace, a container?)"));
   }
-  std::string message = Text(device.path(), ": is in use");
-  for (const std::string& holder : holders) message += Text("\n  ", holder);
+  std::string message = StrCat(device.path(), ": is in use");
+  for (const std::string& holder : holders) message += StrCat("\n  ", holder);
   return Failure(EBUSY, message);
 }
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/opener.h"
 #include "control/cli/commands/commands.h"
 #include "control/cli/mount_helper.h"
@@ -28,12 +28,12 @@ struct StoreToCheck {
 
 void NoteUnfinished(const std::string& path, StoreToCheck& store) {
   store.names.push_back(path);
-  store.findings.push_back({volfs::Finding::Kind::kNodeUnfinished, volfs::Finding::Weight::kTidy,
-                            path,
-                            Text(path,
-                                 ": the making of this node was cut off, so nothing is in it; the "
-                                 "next mount finishes it"),
-                            false});
+  store.findings.push_back(
+      {volfs::Finding::Kind::kNodeUnfinished, volfs::Finding::Weight::kTidy, path,
+       StrCat(path,
+              ": the making of this node was cut off, so nothing is in it; the "
+              "next mount finishes it"),
+       false});
 }
 
 // A node that is damaged, or was never finished, is a finding.
@@ -50,12 +50,13 @@ Status OpenToCheck(const std::string& path, NodeAccess access, StoreToCheck& sto
   }
   if (node.error().code != Errc::kCorrupt) return node.error();
   store.names.push_back(path);
-  store.findings.push_back({volfs::Finding::Kind::kCatalog, volfs::Finding::Weight::kDamage, path,
-                            Text(node.error().message,
-                                 "; restore the node's directory from a backup. What can be saved: "
-                                 "the files in layers/ of volumes without snapshots are raw "
-                                 "images"),
-                            false});
+  store.findings.push_back(
+      {volfs::Finding::Kind::kCatalog, volfs::Finding::Weight::kDamage, path,
+       StrCat(node.error().message,
+              "; restore the node's directory from a backup. What can be saved: "
+              "the files in layers/ of volumes without snapshots are raw "
+              "images"),
+       false});
   return OkStatus();
 }
 
@@ -69,8 +70,8 @@ std::string CheckText(const std::vector<volfs::Finding>& findings, const Surface
   std::string text;
   for (const volfs::Finding& finding : findings) {
     const std::string_view word = WordOf(finding);
-    text += Text(Painted(word, surface), std::string(kWidest + 2 - word.size(), ' '),
-                 Shown(finding.text, surface), "\n");
+    text += StrCat(Painted(word, surface), std::string(kWidest + 2 - word.size(), ' '),
+                   Shown(finding.text, surface), "\n");
   }
   return text;
 }
@@ -111,8 +112,8 @@ std::string LastLine(const StoreToCheck& store, const CheckCounts& counts, bool 
   std::string line;
   for (const std::string& name : store.names) line += (line.empty() ? "" : ", ") + name;
   if (counts.left == 0 && counts.mended == 0) return line + ": nothing is wrong";
-  line += Text(": ", counts.left, counts.left == 1 ? " problem" : " problems", ", ", counts.mended,
-               " repaired");
+  line += StrCat(": ", counts.left, counts.left == 1 ? " problem" : " problems", ", ",
+                 counts.mended, " repaired");
   if (counts.left > 0 && !repair) line += "; --repair mends those that can be mended";
   return line;
 }
@@ -126,28 +127,28 @@ Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
       NoteUnfinished(given, store);
       continue;
     }
-    VOLFS_ASSIGN(const std::string path, NodeDirectoryOf(given));
+    ASSIGN_OR_RETURN(const std::string path, NodeDirectoryOf(given));
     if (std::find(paths.begin(), paths.end(), path) != paths.end()) {
-      return UsageFailure(Text(given, ": is given twice"));
+      return UsageFailure(StrCat(given, ": is given twice"));
     }
     paths.push_back(path);
   }
   const NodeAccess access = options.repair ? NodeAccess::kReadWrite : NodeAccess::kReadOnly;
-  for (const std::string& path : paths) VOLFS_TRY(OpenToCheck(path, access, store));
+  for (const std::string& path : paths) RETURN_IF_ERROR(OpenToCheck(path, access, store));
   std::vector<Node*> nodes;
   for (const auto& node : store.nodes) nodes.push_back(node.get());
   const Waiting waiting(Waiting::For::kSync);
   CheckOptions how;
   // What a node says that cannot be read is not known: nothing can be called left over.
   how.repair = options.repair && CountFindings(store.findings).left == 0;
-  VOLFS_ASSIGN(const std::vector<volfs::Finding> found, CheckNodes(nodes, how));
+  ASSIGN_OR_RETURN(const std::vector<volfs::Finding> found, CheckNodes(nodes, how));
   store.findings.insert(store.findings.end(), found.begin(), found.end());
   const CheckCounts counts = CountFindings(store.findings);
   const Surface surface = SurfaceOf(STDOUT_FILENO);
   Print(Drawn{common.json ? CheckJson(store.findings)
                           : CheckText(store.findings, surface) +
                                 Shown(LastLine(store, counts, options.repair), surface) + "\n"});
-  VOLFS_TRY(FlushOutput());
+  RETURN_IF_ERROR(FlushOutput());
   int code = kFsckOk;
   if (counts.mended > 0) code |= kFsckCorrected;
   if (counts.left > 0) code |= kFsckLeft;

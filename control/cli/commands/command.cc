@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/commands/commands.h"
 #include "control/cli/mount_helper.h"
 #include "control/cli/process/bounded.h"
@@ -165,8 +165,8 @@ class Builder {
     if (!line_.mount.foreground) return OkStatus();
     const PathsFound found = LookAtPaths(line_.mount_paths, kLimit, kLimit);
     if (found.silent.empty()) return OkStatus();
-    return Error{Errc::kNodeDown, Text("node directory ", found.silent.front(),
-                                       " does not answer (", kPatienceSeconds, " s)")};
+    return Error{Errc::kNodeDown, StrCat("node directory ", found.silent.front(),
+                                         " does not answer (", kPatienceSeconds, " s)")};
   }
 
   void AddUnmount() {
@@ -416,10 +416,10 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRun
   } catch (const CLI::ParseError& error) {
     const std::string name = CommandName(app);
     if (name == "volfs" && argc > 1 && argv[1][0] != '-') {
-      return Report(name, UsageFailure(Text("there is no command ", OneLine(argv[1]),
-                                            "\n  see: volfs --help")));
+      return Report(name, UsageFailure(StrCat("there is no command ", OneLine(argv[1]),
+                                              "\n  see: volfs --help")));
     }
-    PrintError(name, UsageFailure(Text(OneLine(error.what()), "\n  see: ", name, " --help")));
+    PrintError(name, UsageFailure(StrCat(OneLine(error.what()), "\n  see: ", name, " --help")));
     return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
   }
   // A daemon in the foreground is what a user or systemd has started, and gets its signals.
@@ -437,7 +437,7 @@ std::string HelpBelow(const CLI::App& app, const std::string& parent) {
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     const std::string name =
         parent.empty() ? command->get_name() : parent + " " + command->get_name();
-    text += Text("volfs ", name, "\n", command->help(), "\n", HelpBelow(*command, name));
+    text += StrCat("volfs ", name, "\n", command->help(), "\n", HelpBelow(*command, name));
   }
   return text;
 }
@@ -462,7 +462,7 @@ std::string HelpOfAllCommands() {
   const MountFunction no_mount;
   Describe(app);
   Builder(app, line, no_mount).AddAll();
-  return Text(app.help(), "\n", HelpBelow(app, ""));
+  return StrCat(app.help(), "\n", HelpBelow(app, ""));
 }
 
 }  // namespace volfs

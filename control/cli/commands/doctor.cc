@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/client.h"
 #include "control/cli/commands/commands.h"
 #include "control/cli/host/mountinfo.h"
@@ -46,10 +46,10 @@ Drawn FindingsText(const std::vector<Finding>& findings) {
   for (const Finding& finding : findings) {
     const std::string_view word = Word(finding.level);
     constexpr size_t kWidest = std::string_view("problem").size();
-    text += Text(Painted(word, surface), std::string(kWidest + 2 - word.size(), ' '),
-                 Shown(finding.subject, surface), ": ", Shown(finding.says, surface), "\n");
+    text += StrCat(Painted(word, surface), std::string(kWidest + 2 - word.size(), ' '),
+                   Shown(finding.subject, surface), ": ", Shown(finding.says, surface), "\n");
     if (finding.remedy.empty()) continue;
-    text += Text(std::string(kWidest + 2, ' '), "-> ", Shown(finding.remedy, surface), "\n");
+    text += StrCat(std::string(kWidest + 2, ' '), "-> ", Shown(finding.remedy, surface), "\n");
   }
   return {text};
 }
@@ -58,10 +58,10 @@ Drawn FindingsText(const std::vector<Finding>& findings) {
 Result<std::vector<std::string>> MountsToExamine(const Common& common) {
   if (!common.mount.empty()) {
     Targets targets(common.mount);
-    VOLFS_ASSIGN(const Client client, targets.Mount());
+    ASSIGN_OR_RETURN(const Client client, targets.Mount());
     return std::vector<std::string>{client.mountpoint()};
   }
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   std::vector<std::string> paths;
   for (const MountEntry& mount : VolfsMounts(mounts)) paths.push_back(mount.mountpoint);
   return paths;
@@ -70,7 +70,7 @@ Result<std::vector<std::string>> MountsToExamine(const Common& common) {
 }  // namespace
 
 Status Doctor(const Common& common) {
-  VOLFS_ASSIGN(const std::vector<std::string> mounts, MountsToExamine(common));
+  ASSIGN_OR_RETURN(const std::vector<std::string> mounts, MountsToExamine(common));
   std::vector<Finding> findings = ExamineSystem();
   const std::vector<Finding> of_mounts = ExamineMounts(mounts);
   for (const auto& more : {of_mounts, ExamineLoops(of_mounts), ExamineKnownNodes()}) {

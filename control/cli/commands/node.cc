@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <map>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/opener.h"
 #include "control/cli/client.h"
 #include "control/cli/commands/commands.h"
@@ -32,26 +32,27 @@ Result<NodeView> ReadNode(const Client& client, const std::string& name) {
   NodeView node;
   node.name = name;
   const auto read = [&](std::string_view field, std::string& value) -> Status {
-    VOLFS_ASSIGN(value, client.ReadControl(Text("nodes/", name, "/", field)));
+    ASSIGN_OR_RETURN(value, client.ReadControl(StrCat("nodes/", name, "/", field)));
     value.erase(std::min(value.find('\n'), value.size()));
     return OkStatus();
   };
-  VOLFS_TRY(read("state", node.state));
-  VOLFS_TRY(read("region", node.region));
-  VOLFS_TRY(read("types", node.types));
-  VOLFS_TRY(read("size_bytes", node.size_bytes));
-  VOLFS_TRY(read("free_bytes", node.free_bytes));
-  VOLFS_TRY(read("uuid", node.uuid));
-  VOLFS_TRY(read("path", node.path));
+  RETURN_IF_ERROR(read("state", node.state));
+  RETURN_IF_ERROR(read("region", node.region));
+  RETURN_IF_ERROR(read("types", node.types));
+  RETURN_IF_ERROR(read("size_bytes", node.size_bytes));
+  RETURN_IF_ERROR(read("free_bytes", node.free_bytes));
+  RETURN_IF_ERROR(read("uuid", node.uuid));
+  RETURN_IF_ERROR(read("path", node.path));
   (void)read("filesystem", node.filesystem);  // an older daemon does not tell it
   return node;
 }
 
 Result<std::vector<NodeView>> ReadNodes(const Client& client) {
-  VOLFS_ASSIGN(const std::vector<std::string> names, ListFolder(client.PathOf("control/nodes")));
+  ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                   ListFolder(client.PathOf("control/nodes")));
   std::vector<NodeView> nodes;
   for (const std::string& name : names) {
-    VOLFS_ASSIGN(const NodeView node, ReadNode(client, name));
+    ASSIGN_OR_RETURN(const NodeView node, ReadNode(client, name));
     nodes.push_back(node);
   }
   return nodes;
@@ -96,15 +97,16 @@ void TellOfSharedRoom(const std::vector<NodeView>& nodes) {
     if (together.size() < 2) continue;
     std::string list;
     for (const std::string& name : together) list += (list.empty() ? "" : ", ") + name;
-    PrintNote(Text("volfs node ls: on one filesystem, whose room they share: ", list));
+    PrintNote(StrCat("volfs node ls: on one filesystem, whose room they share: ", list));
   }
 }
 
 // A node must not lie on the mount that it would serve, nor on a loop device over an image of it.
 Status CheckNotOnVolfs(const std::string& directory, const std::string& real) {
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   if (VolfsMountOf(mounts, real)) {
-    return UsageFailure(Text(directory, ": is on a mounted volfs; a node needs a disk of its own"));
+    return UsageFailure(
+        StrCat(directory, ": is on a mounted volfs; a node needs a disk of its own"));
   }
   const MountEntry* under = nullptr;
   for (const MountEntry& mount : mounts) {
@@ -114,23 +116,23 @@ Status CheckNotOnVolfs(const std::string& directory, const std::string& real) {
   for (const LoopDevice& device : ReadLoopDevices()) {
     if (under == nullptr || !IsDeviceOf(under->source, device)) continue;
     if (!VolfsMountOf(mounts, device.backing_file)) continue;
-    return UsageFailure(Text(directory, ": is on ", device.path(), ", an image of a volfs (",
-                             device.backing_file, "); a node needs a disk of its own"));
+    return UsageFailure(StrCat(directory, ": is on ", device.path(), ", an image of a volfs (",
+                               device.backing_file, "); a node needs a disk of its own"));
   }
   return OkStatus();
 }
 
 // What is there already is never made into something else.
 Status CheckFresh(const std::string& directory, const std::string& real) {
-  VOLFS_ASSIGN(const DirectoryKind kind, ClassifyDirectory(real));
+  ASSIGN_OR_RETURN(const DirectoryKind kind, ClassifyDirectory(real));
   if (kind == DirectoryKind::kNode) return Failure(EEXIST, directory + ": is a node already");
   if (kind == DirectoryKind::kOther) {
     return UsageFailure(directory + ": is not empty; a new node takes an empty directory");
   }
   for (const auto& [uuid, path] : ReadNodeRegistry(NodeRegistryFile())) {
     if (path != real || kind != DirectoryKind::kEmpty) continue;
-    return Failure(EEXIST, Text(directory, ": is empty, but was the node ", uuid, " here; mount ",
-                                "its disk. If that node is lost: volfs node forget ", uuid));
+    return Failure(EEXIST, StrCat(directory, ": is empty, but was the node ", uuid, " here; mount ",
+                                  "its disk. If that node is lost: volfs node forget ", uuid));
   }
   return OkStatus();
 }
@@ -139,14 +141,14 @@ Status CheckFresh(const std::string& directory, const std::string& real) {
 
 Status ListNodes(const Common& common) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_ASSIGN(const std::vector<NodeView> nodes, ReadNodes(client));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const std::vector<NodeView> nodes, ReadNodes(client));
   if (common.json) {
     Print(NodesJson(nodes));
     return OkStatus();
   }
   Print(NodesTable(nodes));
-  VOLFS_TRY(FlushOutput());
+  RETURN_IF_ERROR(FlushOutput());
   TellOfSharedRoom(nodes);
   return OkStatus();
 }
@@ -155,20 +157,21 @@ Status InitNodeDirectory(const NodeInitOptions& options) {
   NodeRecord record;
   record.name = options.name;
   record.region = options.region;
-  if (!options.name.empty()) VOLFS_TRY(CheckName(options.name, "node"));
-  if (!options.region.empty()) VOLFS_TRY(CheckName(options.region, "region"));
-  VOLFS_ASSIGN(record.types, ParseTypes(options.types));
+  if (!options.name.empty()) RETURN_IF_ERROR(CheckName(options.name, "node"));
+  if (!options.region.empty()) RETURN_IF_ERROR(CheckName(options.region, "region"));
+  ASSIGN_OR_RETURN(record.types, ParseTypes(options.types));
 
-  const Touching touching(Text("node directory ", options.directory));
+  const Touching touching(StrCat("node directory ", options.directory));
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(options.directory, error);
   if (error) {
-    return Failure(error.value(),
-                   Text(options.directory, ": ", error.message(),
-                        error.value() == ENOENT ? "; make it with mkdir, or mount its disk" : ""));
+    return Failure(
+        error.value(),
+        StrCat(options.directory, ": ", error.message(),
+               error.value() == ENOENT ? "; make it with mkdir, or mount its disk" : ""));
   }
-  VOLFS_TRY(CheckNotOnVolfs(options.directory, real.string()));
-  VOLFS_TRY(CheckFresh(options.directory, real.string()));
+  RETURN_IF_ERROR(CheckNotOnVolfs(options.directory, real.string()));
+  RETURN_IF_ERROR(CheckFresh(options.directory, real.string()));
   const Waiting waiting(Waiting::For::kSync);
   return InitNode(real.string(), std::move(record));
 }

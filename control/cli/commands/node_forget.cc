@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/node/forget.h"
 #include "blockstore/node/opener.h"
 #include "control/cli/commands/commands.h"
@@ -30,16 +30,16 @@ class Forgetting {
 
   Status Run() {
     for (const std::string& given : SplitNodeDirectories(options_.directories)) {
-      VOLFS_ASSIGN(const std::string path, NodeDirectoryOf(given));
-      VOLFS_TRY(Open(path));
+      ASSIGN_OR_RETURN(const std::string path, NodeDirectoryOf(given));
+      RETURN_IF_ERROR(Open(path));
     }
     const auto listed = ReadNodeRegistry(registry_);
     std::vector<std::string> listed_paths;
     for (const auto& [uuid, path] : listed) listed_paths.push_back(path);
     FindSilent(listed_paths);
-    for (const auto& [uuid, path] : listed) VOLFS_TRY(OpenListed(uuid, path));
-    VOLFS_TRY(LookWherePeersSawIt());
-    VOLFS_TRY(CheckKnown());
+    for (const auto& [uuid, path] : listed) RETURN_IF_ERROR(OpenListed(uuid, path));
+    RETURN_IF_ERROR(LookWherePeersSawIt());
+    RETURN_IF_ERROR(CheckKnown());
     return Forget();
   }
 
@@ -60,11 +60,12 @@ class Forgetting {
       return error;
     }
     if (node.value()->uuid() == options_.uuid) {
-      return Error{Errc::kProtected,
-                   Text(path, ": is that node, ", node.value()->name(),
-                        ", and it can be opened; only a node that is lost for good is forgotten "
-                        "(`volfs rm` deletes volumes, and a directory that is no longer wanted can "
-                        "be removed first)")};
+      return Error{
+          Errc::kProtected,
+          StrCat(path, ": is that node, ", node.value()->name(),
+                 ", and it can be opened; only a node that is lost for good is forgotten "
+                 "(`volfs rm` deletes volumes, and a directory that is no longer wanted can "
+                 "be removed first)")};
     }
     nodes_.push_back(std::move(node.value()));
     return OkStatus();
@@ -83,7 +84,7 @@ class Forgetting {
 
   [[nodiscard]] Result<std::string> ListedDirectory(const std::string& path) const {
     if (!IsSilent(path)) return NodeDirectoryOf(path);
-    return Error{Errc::kNodeDown, Text(path, ": does not answer")};
+    return Error{Errc::kNodeDown, StrCat(path, ": does not answer")};
   }
 
   // One that cannot be looked at is no reason to leave the others as they are, but for one that is
@@ -98,10 +99,10 @@ class Forgetting {
     }
     if (uuid == options_.uuid) return OkStatus();
     PrintNote(
-        Text("volfs node forget: warning: node ", uuid,
-             " cannot be asked: ", path.ok() ? opened.error().message : path.error().message,
-             "\n  if it was mounted with the lost one: mount its disk, and run this again with "
-             "its directory"));
+        StrCat("volfs node forget: warning: node ", uuid,
+               " cannot be asked: ", path.ok() ? opened.error().message : path.error().message,
+               "\n  if it was mounted with the lost one: mount its disk, and run this again with "
+               "its directory"));
     return OkStatus();
   }
 
@@ -131,13 +132,13 @@ class Forgetting {
       if (TracesOf(*node, options_.uuid).known) return OkStatus();
       for (const PeerRecord& peer : node->contents().peers) {
         if (IsOpenUuid(peer.uuid) || known.find(peer.uuid) != std::string::npos) continue;
-        known += Text("\n  ", peer.uuid, "  ", peer.name, " (last at ", peer.path, ")");
+        known += StrCat("\n  ", peer.uuid, "  ", peer.name, " (last at ", peer.path, ")");
       }
     }
     if (in_registry_) return OkStatus();
     return Error{Errc::kNotFound,
-                 Text(Printable(options_.uuid), ": no node that could be asked knows it",
-                      known.empty() ? "" : "; nodes that are known, but not there:", known)};
+                 StrCat(Printable(options_.uuid), ": no node that could be asked knows it",
+                        known.empty() ? "" : "; nodes that are known, but not there:", known)};
   }
 
   [[nodiscard]] bool IsOpenUuid(const std::string& uuid) const {
@@ -151,7 +152,7 @@ class Forgetting {
     for (const auto& node : nodes_) {
       const NodeTraces traces = TracesOf(*node, options_.uuid);
       if (!traces.known) continue;
-      VOLFS_TRY(ForgetNode(*node, options_.uuid));
+      RETURN_IF_ERROR(ForgetNode(*node, options_.uuid));
       Tell(node->name(), traces);
     }
     return in_registry_ ? ForgetInRegistry(registry_, options_.uuid) : OkStatus();
@@ -164,13 +165,14 @@ class Forgetting {
   }
 
   void Tell(const std::string& node, const NodeTraces& traces) const {
-    std::string text = Text("node ", node, ": forgot node ",
-                            traces.name.empty() ? options_.uuid : traces.name, "\n");
+    std::string text = StrCat("node ", node, ": forgot node ",
+                              traces.name.empty() ? options_.uuid : traces.name, "\n");
     if (!traces.held.empty()) {
-      text += Text("  released the holds of its clones: ", Joined(traces.held), "\n");
+      text += StrCat("  released the holds of its clones: ", Joined(traces.held), "\n");
     }
     if (!traces.needing.empty()) {
-      text += Text("  clones here that need it, and stay in error: ", Joined(traces.needing), "\n");
+      text +=
+          StrCat("  clones here that need it, and stay in error: ", Joined(traces.needing), "\n");
     }
     Print(text);
   }

@@ -3,7 +3,7 @@
 #include <set>
 #include <string_view>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/commands/commands.h"
 #include "control/cli/offline_node.h"
 #include "control/cli/process/failure.h"
@@ -15,20 +15,20 @@ namespace volfs::cli {
 namespace {
 
 Status SetName(const std::string& value, NodeRecord& record) {
-  VOLFS_TRY(CheckName(value, "node"));
+  RETURN_IF_ERROR(CheckName(value, "node"));
   record.name = value;
   return OkStatus();
 }
 
 Status SetRegion(const std::string& value, NodeRecord& record) {
-  VOLFS_TRY(CheckName(value, "region"));
+  RETURN_IF_ERROR(CheckName(value, "region"));
   record.region = value;
   return OkStatus();
 }
 
 // Volumes of a type that goes keep it and keep working; there are no new ones (trap T16).
 Status SetTypes(const std::string& value, NodeRecord& record) {
-  VOLFS_ASSIGN(record.types, ParseTypes(value));
+  ASSIGN_OR_RETURN(record.types, ParseTypes(value));
   return OkStatus();
 }
 
@@ -45,11 +45,12 @@ Status Assign(const std::string& assignment, NodeRecord& record) {
   const auto* const known = std::find_if(kNodeKeys.begin(), kNodeKeys.end(),
                                          [&](const NodeKey& one) { return one.name == key; });
   if (equals == std::string::npos || known == kNodeKeys.end()) {
-    return UsageFailure(Text(Printable(assignment),
-                             ": name each change as KEY=VALUE; the keys are name, region, types"));
+    return UsageFailure(
+        StrCat(Printable(assignment),
+               ": name each change as KEY=VALUE; the keys are name, region, types"));
   }
   const std::string value = assignment.substr(equals + 1);
-  if (value.empty()) return UsageFailure(Text(key, "=: a value is missing"));
+  if (value.empty()) return UsageFailure(StrCat(key, "=: a value is missing"));
   return known->set(value, record);
 }
 
@@ -57,9 +58,9 @@ Status Assign(const std::string& assignment, NodeRecord& record) {
 Status AssignAll(const std::vector<std::string>& assignments, NodeRecord& record) {
   std::set<std::string> keys;
   for (const std::string& assignment : assignments) {
-    VOLFS_TRY(Assign(assignment, record));
+    RETURN_IF_ERROR(Assign(assignment, record));
     const std::string key = assignment.substr(0, assignment.find('='));
-    if (!keys.insert(key).second) return UsageFailure(Text(key, ": is given twice"));
+    if (!keys.insert(key).second) return UsageFailure(StrCat(key, ": is given twice"));
   }
   return OkStatus();
 }
@@ -68,8 +69,9 @@ Status AssignAll(const std::vector<std::string>& assignments, NodeRecord& record
 Status CheckNameAmongPeers(const std::string& name, const std::vector<PeerRecord>& peers) {
   for (const PeerRecord& peer : peers) {
     if (peer.name != name) continue;
-    return Error{Errc::kExists, Text(name, ": is the name of a node that this one was mounted with",
-                                     " (last at ", peer.path, "); choose another")};
+    return Error{Errc::kExists,
+                 StrCat(name, ": is the name of a node that this one was mounted with",
+                        " (last at ", peer.path, "); choose another")};
   }
   return OkStatus();
 }
@@ -81,13 +83,13 @@ Status SetNode(const NodeSetOptions& options) {
     return UsageFailure("name each change as KEY=VALUE; the keys are name, region, types");
   }
   NodeRecord scratch;  // what is malformed is told before the node is touched
-  VOLFS_TRY(AssignAll(options.assignments, scratch));
-  VOLFS_ASSIGN(const std::string path, NodeDirectoryOf(options.directory));
-  VOLFS_ASSIGN(const std::unique_ptr<Node> node, OpenOffline(path));
+  RETURN_IF_ERROR(AssignAll(options.assignments, scratch));
+  ASSIGN_OR_RETURN(const std::string path, NodeDirectoryOf(options.directory));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, OpenOffline(path));
   NodeRecord record = node->record();
-  VOLFS_TRY(AssignAll(options.assignments, record));
+  RETURN_IF_ERROR(AssignAll(options.assignments, record));
   if (record.name != node->name()) {
-    VOLFS_TRY(CheckNameAmongPeers(record.name, node->contents().peers));
+    RETURN_IF_ERROR(CheckNameAmongPeers(record.name, node->contents().peers));
   }
   const Waiting waiting(Waiting::For::kSync);
   return node->catalog().Commit({PutNode{record}});

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/clone_wait.h"
@@ -34,16 +34,16 @@ Result<std::string> Keys(const std::string& size, const std::string& type,
                          const std::string& node) {
   std::string keys;
   if (!size.empty()) {
-    VOLFS_ASSIGN(const uint64_t bytes, ParseSize(size));
-    keys += Text(" size=", bytes);
+    ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize(size));
+    keys += StrCat(" size=", bytes);
   }
   if (!type.empty()) {
-    VOLFS_TRY(CheckName(type, "type"));
-    keys += Text(" type=", type);
+    RETURN_IF_ERROR(CheckName(type, "type"));
+    keys += StrCat(" type=", type);
   }
   if (!node.empty()) {
-    VOLFS_TRY(CheckName(node, "node"));
-    keys += Text(" node=", node);
+    RETURN_IF_ERROR(CheckName(node, "node"));
+    keys += StrCat(" node=", node);
   }
   return keys;
 }
@@ -64,7 +64,7 @@ void PrintMade(const Common& common, const Reply& reply) {
     Print(JsonLine(ReplyObject(reply)));
     return;
   }
-  std::string line = Text(reply.Get("volume"), reply.Get("snapshot"));
+  std::string line = StrCat(reply.Get("volume"), reply.Get("snapshot"));
   if (const auto status = reply.Get("status"); !status.empty()) line += ": " + status;
   if (const auto size = ParseNumber(reply.Get("size"))) line += ", " + FormatSize(*size);
   if (const auto node = reply.Get("node"); !node.empty()) line += ", on node " + node;
@@ -72,14 +72,14 @@ void PrintMade(const Common& common, const Reply& reply) {
 }
 
 void TellHowToGrow(const Client& client, const std::string& volume) {
-  PrintNote(Text(volume,
-                 " is larger than its source. To grow its contents:\n"
-                 "  a filesystem without partitions:  volfs attach ",
-                 volume, " --mount ", client.mountpoint(),
-                 "; then resize2fs\n"
-                 "      /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize "
-                 "max\n"
-                 "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted"));
+  PrintNote(StrCat(volume,
+                   " is larger than its source. To grow its contents:\n"
+                   "  a filesystem without partitions:  volfs attach ",
+                   volume, " --mount ", client.mountpoint(),
+                   "; then resize2fs\n"
+                   "      /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize "
+                   "max\n"
+                   "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted"));
 }
 
 struct Look {
@@ -94,7 +94,7 @@ Look LookInto(const Client& client, const std::string& volume) {
   const auto said = AnswerWithin(kLookPatience, [&]() -> std::string {
     const Descriptor fd(::open(client.ImagePath(volume).c_str(), O_RDONLY | O_CLOEXEC));
     const std::vector<Contents> contents = fd.ok() ? ContentsOf(fd.get()) : std::vector<Contents>();
-    return Text(ContentsText(contents), "\n", AdviceFor(contents, "/dev/loopN", false));
+    return StrCat(ContentsText(contents), "\n", AdviceFor(contents, "/dev/loopN", false));
   });
   const std::string text = said.value_or("\n");
   const size_t end = std::min(text.find('\n'), text.size() - 1);
@@ -117,7 +117,7 @@ void PrintCopied(const Common& common, const Client& client, const Reply& reply)
   (void)FlushOutput();
   const std::string advice = LookInto(client, volume).advice;
   if (advice.empty()) return;
-  PrintNote(Text(
+  PrintNote(StrCat(
       volume,
       " has the UUIDs of its source, too. Where both are used (/dev/loopN is as `volfs attach ",
       volume, "` tells):\n", advice));
@@ -126,14 +126,14 @@ void PrintCopied(const Common& common, const Client& client, const Reply& reply)
 // What the filesystem in the source is while it is asked. Its warnings come before it is frozen:
 // they may be on their way into a file on it.
 Result<std::optional<Freeze>> FreezeSource(const Client& client, const std::string& source) {
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   const std::vector<FilesystemMounts> filesystems = FilesystemsOf(client, source, mounts);
   if (filesystems.empty()) {
-    PrintNote(Text("volfs clone: ", source,
-                   ": no filesystem is mounted from it here, so none is frozen"));
+    PrintNote(StrCat("volfs clone: ", source,
+                     ": no filesystem is mounted from it here, so none is frozen"));
     return std::optional<Freeze>();
   }
-  VOLFS_ASSIGN(Freeze freeze, Freeze::Begin(filesystems, client.ImagePath(source)));
+  ASSIGN_OR_RETURN(Freeze freeze, Freeze::Begin(filesystems, client.ImagePath(source)));
   return std::optional<Freeze>(std::move(freeze));
 }
 
@@ -144,7 +144,7 @@ Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
                         Status& unclean) {
   if (!options.freeze) return client.Ask(file, line);
   const Waiting waiting(client.mountpoint());  // for what the filesystem has to write out
-  VOLFS_ASSIGN(std::optional<Freeze> freeze, FreezeSource(client, source));
+  ASSIGN_OR_RETURN(std::optional<Freeze> freeze, FreezeSource(client, source));
   Result<Reply> reply = client.Ask(file, line);
   if (freeze) unclean = freeze->End();
   if (!reply.ok() && !unclean.ok()) PrintError("volfs clone", unclean.error());
@@ -154,27 +154,28 @@ Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
 // What `clone` and `restore` have in common: `file` is asked for `words` and the options' keys.
 Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& options,
                 const std::string& file, const std::string& words) {
-  VOLFS_ASSIGN(std::string keys, Keys(options.size, options.type, options.node));
+  ASSIGN_OR_RETURN(std::string keys, Keys(options.size, options.type, options.node));
   if (options.linked) keys += " linked=1";
   if (options.verify) keys += " verify=1";
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const std::string source, targets.Image(options.source));
   const Result<uint64_t> source_size = client.ImageSize(source);  // a refusal tells what is wrong
 
   Status unclean = OkStatus();
-  VOLFS_ASSIGN(const Reply reply, AskFrozen(client, options, source, file, words + keys, unclean));
+  ASSIGN_OR_RETURN(const Reply reply,
+                   AskFrozen(client, options, source, file, words + keys, unclean));
   PrintCopied(common, client, reply);
-  VOLFS_TRY(FlushOutput());
+  RETURN_IF_ERROR(FlushOutput());
   const std::string volume = reply.Get("volume");
   if (!unclean.ok()) {
     return Error{unclean.error().code,
-                 Text(volume,
-                      ": was made, but its filesystem may not be clean, as if the power had "
-                      "gone: ",
-                      unclean.error().message)};
+                 StrCat(volume,
+                        ": was made, but its filesystem may not be clean, as if the power had "
+                        "gone: ",
+                        unclean.error().message)};
   }
   const std::optional<uint64_t> size = ParseNumber(reply.Get("size"));
-  if (options.wait) VOLFS_TRY(WaitForClone(client, volume));
+  if (options.wait) RETURN_IF_ERROR(WaitForClone(client, volume));
   const bool larger = source_size.ok() && size && *size > source_size.value();
   if (larger && !common.json) TellHowToGrow(client, volume);
   return OkStatus();
@@ -188,7 +189,7 @@ std::optional<std::string> LastError(const Client& client, std::string_view path
   if (!text.ok() || errno_name == nullptr) return std::nullopt;
   const std::vector<std::string_view> lines = SplitLines(text.value());
   if (lines.empty()) return std::nullopt;
-  const std::string mark = Text(" ", errno_name, " ");
+  const std::string mark = StrCat(" ", errno_name, " ");
   const size_t at = lines.front().find(mark);
   if (at == std::string_view::npos) return std::nullopt;
   if (lines.front().substr(0, at).find(path) == std::string_view::npos) return std::nullopt;
@@ -201,17 +202,17 @@ bool IsSnapshot(const std::string& name) { return name.find('@') != std::string:
 Result<std::string> SnapshotTarget(Targets& targets, const std::string& from,
                                    const std::string& to) {
   const std::string volume = from.substr(0, from.find('@'));
-  VOLFS_ASSIGN(const std::string name, targets.Image(to));
-  if (!IsSnapshot(name)) return Text(volume, "@", name);
+  ASSIGN_OR_RETURN(const std::string name, targets.Image(to));
+  if (!IsSnapshot(name)) return StrCat(volume, "@", name);
   if (name.substr(0, name.find('@')) == volume) return name;
-  return UsageFailure(Text(to, ": a snapshot stays with its volume, ", volume));
+  return UsageFailure(StrCat(to, ": a snapshot stays with its volume, ", volume));
 }
 
 Status RemoveOne(const Common& common, const std::string& argument) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string name, targets.Image(argument));
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_TRY(client.Ask("delete", name));
+  ASSIGN_OR_RETURN(const std::string name, targets.Image(argument));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  RETURN_IF_ERROR(client.Ask("delete", name));
   return OkStatus();
 }
 
@@ -219,27 +220,27 @@ Status RemoveOne(const Common& common, const std::string& argument) {
 
 Status Create(const Common& common, const CreateOptions& options) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
-  VOLFS_ASSIGN(const uint64_t size, ParseSize(options.size));
-  VOLFS_ASSIGN(std::string keys, Keys("", options.type, options.node));
+  ASSIGN_OR_RETURN(const std::string name, targets.NewVolume(options.name));
+  ASSIGN_OR_RETURN(const uint64_t size, ParseSize(options.size));
+  ASSIGN_OR_RETURN(std::string keys, Keys("", options.type, options.node));
   if (!options.io.empty()) {
-    VOLFS_ASSIGN(const bool native, ParseIo(options.io));
-    keys += Text(" io=", IoText(native));
+    ASSIGN_OR_RETURN(const bool native, ParseIo(options.io));
+    keys += StrCat(" io=", IoText(native));
   }
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_ASSIGN(const Reply reply, client.Ask("create", Text(name, " ", size, keys)));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const Reply reply, client.Ask("create", StrCat(name, " ", size, keys)));
   PrintMade(common, reply);
   return OkStatus();
 }
 
 Status Clone(const Common& common, const CloneOptions& options) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(std::string words, targets.Image(options.source));
+  ASSIGN_OR_RETURN(std::string words, targets.Image(options.source));
   if (options.freeze && IsSnapshot(words)) {
-    return UsageFailure(Text(words, ": a snapshot does not change; there is nothing to freeze"));
+    return UsageFailure(StrCat(words, ": a snapshot does not change; there is nothing to freeze"));
   }
   if (!options.name.empty()) {
-    VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
+    ASSIGN_OR_RETURN(const std::string name, targets.NewVolume(options.name));
     words += " " + name;
   }
   return MakeFrom(common, targets, options, "clone", words);
@@ -247,55 +248,55 @@ Status Clone(const Common& common, const CloneOptions& options) {
 
 Status Restore(const Common& common, const CloneOptions& options) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string source, targets.Image(options.source));
+  ASSIGN_OR_RETURN(const std::string source, targets.Image(options.source));
   if (!IsSnapshot(source)) {
     return UsageFailure(
-        Text(source, ": name a snapshot, VOLUME@SNAP; `volfs clone` copies volumes"));
+        StrCat(source, ": name a snapshot, VOLUME@SNAP; `volfs clone` copies volumes"));
   }
-  VOLFS_ASSIGN(const std::string name, targets.NewVolume(options.name));
-  return MakeFrom(common, targets, options, "restore", Text(source, " ", name));
+  ASSIGN_OR_RETURN(const std::string name, targets.NewVolume(options.name));
+  return MakeFrom(common, targets, options, "restore", StrCat(source, " ", name));
 }
 
 Status Revert(const Common& common, const std::string& snapshot) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string source, targets.Image(snapshot));
+  ASSIGN_OR_RETURN(const std::string source, targets.Image(snapshot));
   if (!IsSnapshot(source)) {
-    return UsageFailure(Text(source, ": name the snapshot to go back to, VOLUME@SNAP"));
+    return UsageFailure(StrCat(source, ": name the snapshot to go back to, VOLUME@SNAP"));
   }
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_TRY(client.Ask("revert", source));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  RETURN_IF_ERROR(client.Ask("revert", source));
   return OkStatus();
 }
 
 Status Snapshot(const Common& common, const std::string& source, const std::string& name) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string volume, targets.Volume(source));
-  VOLFS_TRY(CheckName(name, "snapshot"));
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_ASSIGN(const Reply reply, client.Ask("snapshot", Text(volume, " ", name)));
+  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(source));
+  RETURN_IF_ERROR(CheckName(name, "snapshot"));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const Reply reply, client.Ask("snapshot", StrCat(volume, " ", name)));
   PrintMade(common, reply);
   return OkStatus();
 }
 
 Status Resize(const Common& common, const std::string& name, const std::string& size) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
-  VOLFS_ASSIGN(const uint64_t bytes, ParseSize(size));
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_TRY(client.Ask("resize", Text(volume, " ", bytes)));
+  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(name));
+  ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize(size));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  RETURN_IF_ERROR(client.Ask("resize", StrCat(volume, " ", bytes)));
   return OkStatus();
 }
 
 Status Move(const Common& common, const std::string& from, const std::string& to) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string source, targets.Image(from));
+  ASSIGN_OR_RETURN(const std::string source, targets.Image(from));
   std::string target;
   if (IsSnapshot(source)) {
-    VOLFS_ASSIGN(target, SnapshotTarget(targets, source, to));
+    ASSIGN_OR_RETURN(target, SnapshotTarget(targets, source, to));
   } else {
-    VOLFS_ASSIGN(target, targets.Volume(to));
+    ASSIGN_OR_RETURN(target, targets.Volume(to));
   }
-  VOLFS_ASSIGN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
   const std::string old_path = client.ImagePath(source);
   const std::string new_path = client.ImagePath(target);
   const Waiting waiting(client.mountpoint());
@@ -309,14 +310,14 @@ Status Move(const Common& common, const std::string& from, const std::string& to
   if (auto sentence = LastError(client, below, os_errno)) return Failure(os_errno, *sentence);
   if (os_errno == ENOENT) return Failure(os_errno, subject + ": no such volume or snapshot");
   if (os_errno == EEXIST) return Failure(os_errno, subject + ": exists already");
-  return Failure(os_errno, Text(subject, ": ", std::strerror(os_errno)));
+  return Failure(os_errno, StrCat(subject, ": ", std::strerror(os_errno)));
 }
 
 Status Cancel(const Common& common, const std::string& name) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_TRY(client.Ask("cancel", volume));
+  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(name));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  RETURN_IF_ERROR(client.Ask("cancel", volume));
   return OkStatus();
 }
 

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <functional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/commands/commands.h"
@@ -41,7 +41,7 @@ Drawn WithLineFeed(std::string text) {
 }
 
 Result<std::vector<Row>> ReadStatusRows(const Client& client) {
-  VOLFS_ASSIGN(const std::string text, client.ReadControl("status"));
+  ASSIGN_OR_RETURN(const std::string text, client.ReadControl("status"));
   std::vector<Row> rows;
   for (const std::string_view line : SplitLines(text)) {
     const std::vector<std::string_view> words = SplitWords(line);
@@ -56,14 +56,14 @@ Result<std::vector<Row>> ReadStatusRows(const Client& client) {
 Row Header() { return {"NAME", "STATUS", "SIZE", "NODE", "TYPE", "HYDRATED", "SOURCE"}; }
 
 Result<Drawn> DetailsTable(const Client& client) {
-  VOLFS_ASSIGN(std::vector<Row> rows, ReadStatusRows(client));
+  ASSIGN_OR_RETURN(std::vector<Row> rows, ReadStatusRows(client));
   rows.insert(rows.begin(), Header());
   return Table(rows, kStatus, SurfaceOf(STDOUT_FILENO));
 }
 
 // The same, and how the copying goes.
 Result<Drawn> StatusTable(const Client& client) {
-  VOLFS_ASSIGN(std::vector<Row> rows, ReadStatusRows(client));
+  ASSIGN_OR_RETURN(std::vector<Row> rows, ReadStatusRows(client));
   for (Row& row : rows) {
     const bool copying = row[kStatus] == "creating" || row[kStatus] == "error";
     const Result<Progress> progress =
@@ -91,27 +91,28 @@ bool IsAboutCopying(std::string_view field) {
 
 // The fields of one volume, a line each; those without a value are left out.
 Result<Drawn> VolumeText(const Client& client, const std::string& volume) {
-  VOLFS_ASSIGN(const Fields fields, client.Info(volume));
+  ASSIGN_OR_RETURN(const Fields fields, client.Info(volume));
   const bool whole = std::strtod(ValueOf(fields, "hydrated").c_str(), nullptr) >= 100;
   std::vector<Row> rows;
   for (const auto& [field, value] : fields) {
     if (value == "null" || (whole && IsAboutCopying(field))) continue;
     const bool is_size = field == "size" || field.ends_with("_bytes");
     const std::string size = SizeForPeople(value);
-    rows.push_back({field, is_size && size != value ? Text(size, " (", value, ")") : value});
+    rows.push_back({field, is_size && size != value ? StrCat(size, " (", value, ")") : value});
   }
   return Table(rows, 1, SurfaceOf(STDOUT_FILENO));
 }
 
 Result<Drawn> StatusText(const Client& client, const Common& common, const std::string& volume) {
   if (!volume.empty() && common.json) {
-    VOLFS_TRY(client.CheckVolume(volume));
-    VOLFS_ASSIGN(std::string text, client.ReadControl(Text("volumes/", volume, "/info.json")));
+    RETURN_IF_ERROR(client.CheckVolume(volume));
+    ASSIGN_OR_RETURN(std::string text,
+                     client.ReadControl(StrCat("volumes/", volume, "/info.json")));
     return WithLineFeed(text);
   }
   if (!volume.empty()) return VolumeText(client, volume);
   if (!common.json) return StatusTable(client);
-  VOLFS_ASSIGN(std::string text, client.ReadControl("status.json"));
+  ASSIGN_OR_RETURN(std::string text, client.ReadControl("status.json"));
   return WithLineFeed(text);
 }
 
@@ -121,14 +122,14 @@ Status Watch(const std::function<Result<Drawn>()>& text) {
   const bool terminal = IsTerminal(STDOUT_FILENO);
   Drawn shown;
   for (;;) {
-    VOLFS_ASSIGN(const Drawn now, text());
+    ASSIGN_OR_RETURN(const Drawn now, text());
     if (terminal) {
       Print(Drawn{"\x1b[H\x1b[2J" + now.text});
     } else if (now != shown) {
       Print(now);
     }
     shown = now;
-    VOLFS_TRY(FlushOutput());
+    RETURN_IF_ERROR(FlushOutput());
     ::poll(nullptr, 0, kWatchMs);
   }
 }
@@ -169,9 +170,9 @@ std::string EventText(std::string_view line) {
   for (const auto& [key, value] : ParseFlatJson(line)) {
     if (value == "null" || key == "seq" || key == "id") continue;
     if (key == "time" || key == "event" || key == "volume") {
-      head += Text(head.empty() ? "" : "  ", value);
+      head += StrCat(head.empty() ? "" : "  ", value);
     } else {
-      tail += Text("  ", key, "=", value);
+      tail += StrCat("  ", key, "=", value);
     }
   }
   return head.empty() ? std::string(line) : head + tail;
@@ -179,7 +180,7 @@ std::string EventText(std::string_view line) {
 
 void PrintEvents(const Common& common, std::string_view lines) {
   for (const std::string_view line : SplitLines(lines)) {
-    Print(Text(common.json ? std::string(line) : EventText(line), "\n"));
+    Print(StrCat(common.json ? std::string(line) : EventText(line), "\n"));
   }
 }
 
@@ -187,15 +188,15 @@ void PrintEvents(const Common& common, std::string_view lines) {
 
 Status List(const Common& common, bool details) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
   if (common.json) {
-    VOLFS_ASSIGN(const Drawn text, StatusText(client, common, ""));
+    ASSIGN_OR_RETURN(const Drawn text, StatusText(client, common, ""));
     Print(text);
   } else if (details) {
-    VOLFS_ASSIGN(const Drawn text, DetailsTable(client));
+    ASSIGN_OR_RETURN(const Drawn text, DetailsTable(client));
     Print(text);
   } else {
-    VOLFS_ASSIGN(const std::vector<Row> rows, ReadStatusRows(client));
+    ASSIGN_OR_RETURN(const std::vector<Row> rows, ReadStatusRows(client));
     for (const Row& row : rows) Print(row[kName] + "\n");
   }
   return OkStatus();
@@ -205,29 +206,29 @@ Status ShowStatus(const Common& common, const StatusOptions& options) {
   Targets targets(common.mount);
   std::string volume;
   if (!options.name.empty()) {
-    VOLFS_ASSIGN(volume, targets.Volume(options.name));
+    ASSIGN_OR_RETURN(volume, targets.Volume(options.name));
   }
-  VOLFS_ASSIGN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
   const auto text = [&] { return StatusText(client, common, volume); };
   if (options.watch) return Watch(text);
-  VOLFS_ASSIGN(const Drawn now, text());
+  ASSIGN_OR_RETURN(const Drawn now, text());
   Print(now);
   return OkStatus();
 }
 
 Status ShowMap(const Common& common, const std::string& name) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const std::string volume, targets.Volume(name));
-  VOLFS_ASSIGN(const Client client, targets.Mount());
-  VOLFS_TRY(client.CheckVolume(volume));
-  VOLFS_ASSIGN(const std::string text, client.ReadControl(Text("volumes/", volume, "/map")));
+  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(name));
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
+  RETURN_IF_ERROR(client.CheckVolume(volume));
+  ASSIGN_OR_RETURN(const std::string text, client.ReadControl(StrCat("volumes/", volume, "/map")));
   Print(common.json ? Drawn{MapJson(text)} : MapTable(text));
   return OkStatus();
 }
 
 Status ShowEvents(const Common& common) {
   Targets targets(common.mount);
-  VOLFS_ASSIGN(const Client client, targets.Mount());
+  ASSIGN_OR_RETURN(const Client client, targets.Mount());
   const std::string path = client.PathOf("control/watch/events");
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.ok()) return SystemFailure(path);
@@ -243,7 +244,7 @@ Status ShowEvents(const Common& common) {
     const size_t whole = pending.rfind('\n') + 1;  // 0 if there is none
     PrintEvents(common, std::string_view(pending).substr(0, whole));
     pending.erase(0, whole);
-    VOLFS_TRY(FlushOutput());
+    RETURN_IF_ERROR(FlushOutput());
   }
 }
 

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/commands/commands.h"
 #include "control/cli/host/loop.h"
@@ -43,9 +43,9 @@ Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::str
   }
   if (found != nullptr && found->type == kVolfsType) return *found;
   if (found != nullptr) {
-    return UsageFailure(Text(argument, ": is a mount of type ", found->type, ", not of volfs"));
+    return UsageFailure(StrCat(argument, ": is a mount of type ", found->type, ", not of volfs"));
   }
-  return Failure(ENOENT, Text(argument, ": no volfs is mounted here"));
+  return Failure(ENOENT, StrCat(argument, ": no volfs is mounted here"));
 }
 
 // Who keeps the mount from being given up, a line each.
@@ -54,7 +54,7 @@ std::vector<std::string> UsersOf(const MountEntry& mount, const std::vector<Moun
   std::vector<std::string> lines;
   for (const LoopDevice& device : ReadLoopDevices()) {
     if (!IsAtOrBelow(device.backing_file, mount.mountpoint)) continue;
-    std::string line = Text("loop", device.number, ": ", device.backing_file);
+    std::string line = StrCat("loop", device.number, ": ", device.backing_file);
     for (const std::string& holder : LoopHolders(device, mounts)) line += ", " + holder;
     lines.push_back(line);
   }
@@ -73,8 +73,8 @@ std::vector<std::string> UsersOf(const MountEntry& mount, const std::vector<Moun
 Status CheckUnused(const MountEntry& mount, const std::vector<MountEntry>& mounts, int daemon_pid) {
   const std::vector<std::string> lines = UsersOf(mount, mounts, daemon_pid);
   if (lines.empty()) return OkStatus();
-  std::string message = Text(mount.mountpoint, ": is in use; end this first");
-  for (const std::string& line : lines) message += Text("\n  ", line);
+  std::string message = StrCat(mount.mountpoint, ": is in use; end this first");
+  for (const std::string& line : lines) message += StrCat("\n  ", line);
   return Failure(EBUSY, message);
 }
 
@@ -87,12 +87,12 @@ Status UnmountByHelper(const std::string& mountpoint, Way way) {
   pid_t pid = 0;
   const int failed =
       ::posix_spawnp(&pid, argv[0], nullptr, nullptr, const_cast<char* const*>(argv), environ);
-  if (failed != 0) return Failure(failed, Text("fusermount3: ", std::strerror(failed)));
+  if (failed != 0) return Failure(failed, StrCat("fusermount3: ", std::strerror(failed)));
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OkStatus();
-  return Error{Errc::kIo, Text("fusermount3 -u ", mountpoint, " failed")};
+  return Error{Errc::kIo, StrCat("fusermount3 -u ", mountpoint, " failed")};
 }
 
 Status UnmountNow(const std::string& mountpoint, Way way) {
@@ -109,9 +109,9 @@ Status UnmountNow(const std::string& mountpoint, Way way) {
     if (errno != EBUSY) return SystemFailure(mountpoint);
     ::poll(nullptr, 0, kStepMs);
   }
-  return Failure(EBUSY, Text(mountpoint,
-                             ": is in use by a process that cannot be seen from here "
-                             "(an NFS export, another mount namespace?)"));
+  return Failure(EBUSY, StrCat(mountpoint,
+                               ": is in use by a process that cannot be seen from here "
+                               "(an NFS export, another mount namespace?)"));
 }
 
 struct Daemon {
@@ -147,8 +147,8 @@ Status AwaitEnd(const Daemon& daemon, bool force) {
   if (!daemon.pidfd.ok()) return OkStatus();
   pollfd ended{daemon.pidfd.get(), POLLIN, 0};
   if (::poll(&ended, 1, kQuietMs) == 0) {
-    PrintNote(Text("volfs umount: ", force ? "not waiting any longer for" : "waiting for",
-                   " the daemon (pid ", daemon.pid, ") to commit and end"));
+    PrintNote(StrCat("volfs umount: ", force ? "not waiting any longer for" : "waiting for",
+                     " the daemon (pid ", daemon.pid, ") to commit and end"));
     if (force) return OkStatus();
     while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
     }
@@ -167,18 +167,19 @@ Status CheckSaved(const std::string& mountpoint, bool force) {
   std::string lines;
   bool silent = false;
   for (const std::string& line : unsaved) {
-    lines += Text("\n  ", Printable(line, kMostOfALine));
+    lines += StrCat("\n  ", Printable(line, kMostOfALine));
     silent = silent || line.find(": does not answer") != std::string::npos;
   }
   if (force) {
-    PrintNote(Text("volfs umount: ", mountpoint, ": not durable:", lines));
+    PrintNote(StrCat("volfs umount: ", mountpoint, ": not durable:", lines));
     return OkStatus();
   }
-  return Error{silent ? Errc::kNodeDown : Errc::kIo,
-               Text(mountpoint,
-                    ": not all that was written is durable, so it stays mounted; end the cause and "
-                    "try again, or give that up with --force",
-                    lines)};
+  return Error{
+      silent ? Errc::kNodeDown : Errc::kIo,
+      StrCat(mountpoint,
+             ": not all that was written is durable, so it stays mounted; end the cause and "
+             "try again, or give that up with --force",
+             lines)};
 }
 
 // Another place where the same filesystem is mounted: the daemon lives on for it.
@@ -193,16 +194,16 @@ bool IsMountedElsewhere(const MountEntry& mount, const std::vector<MountEntry>& 
 // behind of it is told.
 Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& mounts) {
   const std::vector<StaleLoop> stale = StaleLoops(mounts, {mount.mountpoint});
-  VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kDead));
-  PrintNote(
-      Text("volfs umount: ", mount.mountpoint, " was dead, its daemon is gone; it was taken away"));
+  RETURN_IF_ERROR(UnmountNow(mount.mountpoint, Way::kDead));
+  PrintNote(StrCat("volfs umount: ", mount.mountpoint,
+                   " was dead, its daemon is gone; it was taken away"));
   for (const StaleLoop& loop : stale) {
     std::string way;
     for (const std::string& command : WayOut(loop, mounts)) {
       way += (way.empty() ? "" : " && ") + command;
     }
     PrintNote(
-        Text("  ", loop.device.path(), ", of ", loop.image, ", is of no use any more: ", way));
+        StrCat("  ", loop.device.path(), ", of ", loop.image, ", is of no use any more: ", way));
   }
   return OkStatus();
 }
@@ -210,19 +211,19 @@ Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& moun
 }  // namespace
 
 Status Unmount(const std::string& mountpoint, bool force) {
-  VOLFS_ASSIGN(const std::vector<MountEntry> mounts, ReadMountInfo());
-  Touching::Note(Text("the way to ", mountpoint));
-  VOLFS_ASSIGN(const MountEntry mount, MountAt(mounts, mountpoint));
+  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
+  Touching::Note(StrCat("the way to ", mountpoint));
+  ASSIGN_OR_RETURN(const MountEntry mount, MountAt(mounts, mountpoint));
   if (::chdir("/") != 0) return SystemFailure("/");  // our own working directory is no user of it
-  const Touching touching(Text("the daemon of ", mount.mountpoint),
+  const Touching touching(StrCat("the daemon of ", mount.mountpoint),
                           "`volfs doctor` says more; kill -9 of the daemon, then `volfs umount`, "
                           "gives up changes that it has not committed");
   const Daemon daemon = FindDaemon(mount.mountpoint);
   if (daemon.dead) return TakeDeadAway(mount, mounts);
-  VOLFS_TRY(CheckUnused(mount, mounts, daemon.pid));
-  VOLFS_TRY(CheckSaved(mount.mountpoint, force));
+  RETURN_IF_ERROR(CheckUnused(mount, mounts, daemon.pid));
+  RETURN_IF_ERROR(CheckSaved(mount.mountpoint, force));
   const Waiting waiting(Waiting::For::kEver);
-  VOLFS_TRY(UnmountNow(mount.mountpoint, Way::kWhenUnused));
+  RETURN_IF_ERROR(UnmountNow(mount.mountpoint, Way::kWhenUnused));
   return IsMountedElsewhere(mount, mounts) ? OkStatus() : AwaitEnd(daemon, force);
 }
 

@@ -6,7 +6,7 @@
 #include <array>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::cli {
 namespace {
@@ -172,28 +172,29 @@ std::string Advice(ContentsKind kind, std::string_view device, bool read_only) {
   switch (kind) {
     case kXfs:
       if (read_only) {
-        return Text("XFS: beside its source: mount -o ro,norecovery,nouuid ", device, " DIR");
+        return StrCat("XFS: beside its source: mount -o ro,norecovery,nouuid ", device, " DIR");
       }
-      return Text("XFS: beside its source: mount -o nouuid ", device,
-                  " DIR\n    for a UUID of its own, after that mount is unmounted: xfs_admin -U "
-                  "generate ",
-                  device);
+      return StrCat("XFS: beside its source: mount -o nouuid ", device,
+                    " DIR\n    for a UUID of its own, after that mount is unmounted: xfs_admin -U "
+                    "generate ",
+                    device);
     case kBtrfs:
       if (read_only) {
-        return Text("btrfs: never mount ", device,
-                    " while its source is mounted: the kernel may take both for one. Clone it, and "
-                    "btrfstune -u the clone");
+        return StrCat(
+            "btrfs: never mount ", device,
+            " while its source is mounted: the kernel may take both for one. Clone it, and "
+            "btrfstune -u the clone");
       }
-      return Text(
+      return StrCat(
           "btrfs: before it is mounted beside its source, which the kernel may take for the "
           "same and destroy: btrfstune -u ",
           device);
     case kLvm:
-      return Text(
+      return StrCat(
           "LVM: give its volume group UUIDs and a name of its own: vgimportclone -n NEW_VG ",
           device);
     case kMdRaid:
-      return Text(
+      return StrCat(
           "MD RAID: beside its source it is taken for a member of the same array: mdadm "
           "--assemble --update=uuid /dev/mdN ",
           device);
@@ -229,8 +230,8 @@ bool AreTwins(const std::vector<Contents>& one, const std::vector<Contents>& oth
 std::string ContentsText(const std::vector<Contents>& contents) {
   std::string text;
   for (const Contents& one : contents) {
-    text += Text(text.empty() ? "" : ",", Word(one.kind));
-    if (one.partition != 0) text += Text("@p", one.partition);
+    text += StrCat(text.empty() ? "" : ",", Word(one.kind));
+    if (one.partition != 0) text += StrCat("@p", one.partition);
   }
   return text;
 }
@@ -240,9 +241,9 @@ std::string AdviceFor(const std::vector<Contents>& contents, std::string_view de
   std::string text;
   for (const Contents& one : contents) {
     const std::string place =
-        one.partition == 0 ? std::string(device) : Text(device, "p", one.partition);
+        one.partition == 0 ? std::string(device) : StrCat(device, "p", one.partition);
     const std::string advice = Advice(one.kind, place, read_only);
-    if (!advice.empty()) text += Text(text.empty() ? "" : "\n", "  ", advice);
+    if (!advice.empty()) text += StrCat(text.empty() ? "" : "\n", "  ", advice);
   }
   return text;
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/host/users.h"
 #include "control/cli/process/files.h"
 
@@ -35,19 +35,19 @@ void AddDeviceNumbers(const std::string& folder, std::set<std::string>& numbers)
   if (!number || !numbers.insert(*number).second) return;
   if (const auto holders = ListFolder(folder + "/holders"); holders.ok()) {
     for (const std::string& name : holders.value()) {
-      AddDeviceNumbers(Text(folder, "/holders/", name), numbers);
+      AddDeviceNumbers(StrCat(folder, "/holders/", name), numbers);
     }
   }
   const auto names = ListFolder(folder);
   if (!names.ok()) return;
   for (const std::string& name : names.value()) {
-    if (name.starts_with(kLoop)) AddDeviceNumbers(Text(folder, "/", name), numbers);
+    if (name.starts_with(kLoop)) AddDeviceNumbers(StrCat(folder, "/", name), numbers);
   }
 }
 
 }  // namespace
 
-std::string LoopDevice::path() const { return Text("/dev/loop", number); }
+std::string LoopDevice::path() const { return StrCat("/dev/loop", number); }
 
 std::vector<LoopDevice> ReadLoopDevices(const std::string& sys_block) {
   constexpr std::string_view kDeleted = " (deleted)";
@@ -57,7 +57,7 @@ std::vector<LoopDevice> ReadLoopDevices(const std::string& sys_block) {
   for (const std::string& name : names.value()) {
     const std::optional<int> number = LoopNumber(name);
     if (!number) continue;
-    const std::string folder = Text(sys_block, "/", name);
+    const std::string folder = StrCat(sys_block, "/", name);
     std::optional<std::string> file = ReadValue(folder + "/loop/backing_file");
     if (!file || file->empty()) continue;
     if (file->ends_with(kDeleted)) file->erase(file->size() - kDeleted.size());
@@ -91,18 +91,18 @@ std::vector<std::string> LoopHolders(const LoopDevice& device,
   for (const MountEntry& mount : mounts) {
     if (IsDeviceOf(mount.source, device)) holders.push_back("mounted on " + mount.mountpoint);
   }
-  const std::string name = Text(kLoop, device.number);
-  const std::string folder = Text(sys_block, "/", name);
+  const std::string name = StrCat(kLoop, device.number);
+  const std::string folder = StrCat(sys_block, "/", name);
   AddBlockHolders(folder, holders);
   if (const auto parts = ListFolder(folder); parts.ok()) {
     for (const std::string& part : parts.value()) {
-      if (part.starts_with(name + "p")) AddBlockHolders(Text(folder, "/", part), holders);
+      if (part.starts_with(name + "p")) AddBlockHolders(StrCat(folder, "/", part), holders);
     }
   }
   AddSwap(device, holders);
   const auto is_device = [&device](std::string_view path) { return IsDeviceOf(path, device); };
   for (const User& user : FindUsers(is_device)) {
-    holders.push_back(Text(user.pid, " ", user.command, " (", user.path, ")"));
+    holders.push_back(StrCat(user.pid, " ", user.command, " (", user.path, ")"));
   }
   return holders;
 }
@@ -110,7 +110,7 @@ std::vector<std::string> LoopHolders(const LoopDevice& device,
 std::vector<MountEntry> MountsOn(const LoopDevice& device, const std::vector<MountEntry>& mounts,
                                  const std::string& sys_block) {
   std::set<std::string> numbers;
-  AddDeviceNumbers(Text(sys_block, "/", kLoop, device.number), numbers);
+  AddDeviceNumbers(StrCat(sys_block, "/", kLoop, device.number), numbers);
   std::vector<MountEntry> found;
   for (const MountEntry& mount : mounts) {
     const bool own_number = mount.device.starts_with("0:");

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/host/loop.h"
 #include "control/cli/process/failure.h"
@@ -61,7 +61,7 @@ bool IsOrphaned(const LoopDevice& device, const std::vector<MountEntry>& mounts)
   const std::optional<loop_info64> info = StatusOf(device);
   if (!info) return errno == ENOTCONN || errno == ECONNABORTED;  // of the file, asked by the driver
   if (major(info->lo_device) != 0) return false;
-  const std::string filesystem = Text("0:", minor(info->lo_device));
+  const std::string filesystem = StrCat("0:", minor(info->lo_device));
   return std::none_of(mounts.begin(), mounts.end(),
                       [&](const MountEntry& mount) { return mount.device == filesystem; });
 }
@@ -73,8 +73,8 @@ Result<int> FreeLoop() {
   const Descriptor control(::open(kControl, O_RDWR | O_CLOEXEC));
   if (!control.ok()) {
     const int os_errno = errno;
-    return Failure(os_errno, Text(kControl, ": ", std::strerror(os_errno),
-                                  os_errno == EACCES ? "; run as root" : "; `modprobe loop`?"));
+    return Failure(os_errno, StrCat(kControl, ": ", std::strerror(os_errno),
+                                    os_errno == EACCES ? "; run as root" : "; `modprobe loop`?"));
   }
   const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
   if (number < 0) return SystemFailure("no free loop device");
@@ -96,7 +96,7 @@ loop_config Config(int image_fd, const LoopOptions& options) {
 }
 
 bool IsAttached(const LoopDevice& device) {
-  const auto file = ReadValue(Text("/sys/block/loop", device.number, "/loop/backing_file"));
+  const auto file = ReadValue(StrCat("/sys/block/loop", device.number, "/loop/backing_file"));
   return file.has_value() && *file != "";
 }
 
@@ -106,12 +106,12 @@ Result<LoopDevice> ConfigureLoop(int image_fd, const LoopOptions& options) {
   constexpr int kAttempts = 32;  // somebody else may take the free one first
   const loop_config config = Config(image_fd, options);
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    VOLFS_ASSIGN(const int number, FreeLoop());
+    ASSIGN_OR_RETURN(const int number, FreeLoop());
     const LoopDevice device{number, options.path, options.read_only};
     const Descriptor loop = OpenLoop(device.path(), number, options.read_only ? O_RDONLY : O_RDWR);
     if (!loop.ok()) return SystemFailure(device.path());
     if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return device;
-    if (errno != EBUSY) return SystemFailure(Text(device.path(), ": attaching ", options.path));
+    if (errno != EBUSY) return SystemFailure(StrCat(device.path(), ": attaching ", options.path));
     SleepMs(10);
   }
   return Failure(EBUSY, "every free loop device was taken by another process first; try again");
@@ -135,7 +135,7 @@ Status ClearLoop(const LoopDevice& device) {
     if (!IsAttached(device)) return OkStatus();
     SleepMs(kStepMs);
   }
-  return Failure(EBUSY, Text(device.path(), ": is given up as soon as its last user closes it"));
+  return Failure(EBUSY, StrCat(device.path(), ": is given up as soon as its last user closes it"));
 }
 
 }  // namespace volfs::cli

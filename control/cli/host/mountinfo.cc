@@ -61,7 +61,7 @@ std::vector<MountEntry> ParseMountInfo(std::string_view text) {
 }
 
 Result<std::vector<MountEntry>> ReadMountInfo() {
-  VOLFS_ASSIGN(const std::string text, ReadFile("/proc/self/mountinfo"));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/self/mountinfo"));
   return ParseMountInfo(text);
 }
 

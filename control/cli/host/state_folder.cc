@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs::cli {
 namespace {
@@ -21,20 +21,20 @@ std::string Environment(const char* name) {
 std::string StateFolder() {
   if (::geteuid() == 0) return kRootState;
   const std::string state = Environment("XDG_STATE_HOME");
-  if (state.starts_with('/')) return Text(state, "/volfs");
+  if (state.starts_with('/')) return StrCat(state, "/volfs");
   const std::string home = Environment("HOME");
-  return home.starts_with('/') ? Text(home, "/.local/state/volfs") : std::string();
+  return home.starts_with('/') ? StrCat(home, "/.local/state/volfs") : std::string();
 }
 
 std::string NodeRegistryFile() {
   const std::string folder = StateFolder();
-  return folder.empty() ? folder : Text(folder, "/nodes");
+  return folder.empty() ? folder : StrCat(folder, "/nodes");
 }
 
 std::string NodeLockFolder() {
   if (::geteuid() == 0) return "/run/volfs/nodes";
   const std::string runtime = Environment("XDG_RUNTIME_DIR");
-  return runtime.starts_with('/') ? Text(runtime, "/volfs/nodes") : std::string();
+  return runtime.starts_with('/') ? StrCat(runtime, "/volfs/nodes") : std::string();
 }
 
 }  // namespace volfs::cli

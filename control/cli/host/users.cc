@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/files.h"
 #include "control/text/name.h"
 
@@ -16,7 +16,7 @@ namespace {
 class Process {
  public:
   Process(const PathPredicate& matches, const std::string& proc, const std::string& pid)
-      : matches_(matches), folder_(Text(proc, "/", pid)), pid_(std::stoi(pid)) {}
+      : matches_(matches), folder_(StrCat(proc, "/", pid)), pid_(std::stoi(pid)) {}
 
   std::vector<User> Users() {
     AddOpenFiles();
@@ -40,14 +40,14 @@ class Process {
   }
 
   void AddLink(const char* link, const char* how) {
-    if (const auto path = ReadLink(Text(folder_, "/", link))) Add(*path, how);
+    if (const auto path = ReadLink(StrCat(folder_, "/", link))) Add(*path, how);
   }
 
   void AddOpenFiles() {
     const auto names = ListFolder(folder_ + "/fd");
     if (!names.ok()) return;
     for (const std::string& name : names.value()) {
-      if (const auto path = ReadLink(Text(folder_, "/fd/", name))) Add(*path, "open");
+      if (const auto path = ReadLink(StrCat(folder_, "/fd/", name))) Add(*path, "open");
     }
   }
 
@@ -91,7 +91,7 @@ std::vector<User> FindUsers(const PathPredicate& matches, const std::string& pro
 }
 
 std::string UserText(const User& user) {
-  return Text(user.pid, " ", OneLine(user.command), ": ", user.how, " ", OneLine(user.path));
+  return StrCat(user.pid, " ", OneLine(user.command), ": ", user.how, " ", OneLine(user.path));
 }
 
 }  // namespace volfs::cli

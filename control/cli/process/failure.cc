@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/output.h"
 
 namespace volfs::cli {
@@ -68,7 +68,7 @@ Error Failure(int os_errno, std::string message) {
 
 Error SystemFailure(std::string_view what) {
   const int os_errno = errno;
-  return Failure(os_errno, Text(what, ": ", std::strerror(os_errno)));
+  return Failure(os_errno, StrCat(what, ": ", std::strerror(os_errno)));
 }
 
 Error UsageFailure(std::string message) { return Error{Errc::kInvalid, std::move(message)}; }
@@ -79,13 +79,13 @@ std::string ErrorText(const Error& error) {
   const char* name = error.os_errno == 0 ? nullptr : strerrorname_np(error.os_errno);
   if (name == nullptr) return error.message;
   const size_t first_line = std::min(error.message.find("\n  "), error.message.size());
-  return Text(error.message.substr(0, first_line), " (", name, ")",
-              error.message.substr(first_line));
+  return StrCat(error.message.substr(0, first_line), " (", name, ")",
+                error.message.substr(first_line));
 }
 
 void PrintError(std::string_view command, const Error& error) {
   if (error.message.empty()) return;
-  PrintNote(Text(command, ": ", ErrorText(error)));
+  PrintNote(StrCat(command, ": ", ErrorText(error)));
 }
 
 }  // namespace volfs::cli

@@ -8,8 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "blockstore/base/log.h"
 #include "blockstore/base/safe_text.h"
+#include "blockstore/base/str_cat.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/supervisor.h"
 
@@ -60,7 +60,7 @@ std::string Shown(std::string_view text, const Surface& surface) {
 std::string Painted(std::string_view word, const Surface& surface) {
   for (const Colour& known : kColours) {
     if (surface.colour && word == known.word) {
-      return Text("\x1b[", known.code, "m", word, "\x1b[0m");
+      return StrCat("\x1b[", known.code, "m", word, "\x1b[0m");
     }
   }
   return Shown(word, surface);

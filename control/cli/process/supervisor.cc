@@ -19,7 +19,7 @@
 #include <cstring>
 #include <optional>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
@@ -65,7 +65,7 @@ struct Steps {
 };
 
 std::optional<Steps> StepsOf(pid_t pid) {
-  const std::string folder = Text("/proc/", pid, "/task/", pid);
+  const std::string folder = StrCat("/proc/", pid, "/task/", pid);
   const Result<std::string> stat = ReadFile(folder + "/stat");
   const Result<std::string> status = ReadFile(folder + "/status");
   if (!stat.ok() || !status.ok()) return std::nullopt;
@@ -77,9 +77,9 @@ std::optional<Steps> StepsOf(pid_t pid) {
   constexpr size_t kUser = 11;  // proc(5), counted from the state
   if (words.size() <= kUser + 1) return std::nullopt;
   steps.state = words[0][0];
-  steps.counters = Text(words[kUser], " ", words[kUser + 1]);
+  steps.counters = StrCat(words[kUser], " ", words[kUser + 1]);
   for (const std::string_view line : SplitLines(status.value())) {
-    if (line.find("ctxt_switches") != line.npos) steps.counters += Text(" ", line);
+    if (line.find("ctxt_switches") != line.npos) steps.counters += StrCat(" ", line);
   }
   return steps;
 }
@@ -176,8 +176,8 @@ std::string SlowNode(std::string_view line) {
   if (quote == line.npos) return "";
   const uint64_t seconds = ParseNumber(line.substr(quote + 3)).value_or(0);
   if (seconds < kSlowSeconds) return "";
-  return Text("node ", line.substr(0, quote), " does not answer: a call has not returned for ",
-              seconds, " s");
+  return StrCat("node ", line.substr(0, quote), " does not answer: a call has not returned for ",
+                seconds, " s");
 }
 
 // What is wrong with a mount: with its daemon, or with a node of its; empty: nothing. The metrics
@@ -188,9 +188,9 @@ std::string TroubleOf(const std::string& mountpoint) {
     const auto names = ListFolder(nodes);
     if (!names.ok()) return;
     for (const std::string& name : names.value()) {
-      const auto state = ReadValue(Text(nodes, "/", name, "/state"));
+      const auto state = ReadValue(StrCat(nodes, "/", name, "/state"));
       if (!state) return;
-      if (state->starts_with("does not answer")) return say(Text("node ", name, " ", *state));
+      if (state->starts_with("does not answer")) return say(StrCat("node ", name, " ", *state));
     }
     say("\n");  // the daemon answers
     const auto metrics = ReadFile(mountpoint + "/control/metrics");
@@ -201,7 +201,7 @@ std::string TroubleOf(const std::string& mountpoint) {
   });
   constexpr auto kLimit = std::chrono::milliseconds(1500);
   const auto answer = question.Await(Question::Clock::now() + kLimit);
-  if (answer.said.empty()) return Text("the daemon of ", mountpoint, " does not answer");
+  if (answer.said.empty()) return StrCat("the daemon of ", mountpoint, " does not answer");
   return answer.said.substr(answer.said.starts_with('\n') ? 1 : 0);
 }
 
@@ -261,18 +261,18 @@ class Watcher {
     }
     const int limit = page->limit_ticks;
     if (limit == kForever || stalled_ < limit) return "";
-    return Text(page->what[0] == '\0' ? "a call of the kernel" : page->what.data(),
-                " does not answer");
+    return StrCat(page->what[0] == '\0' ? "a call of the kernel" : page->what.data(),
+                  " does not answer");
   }
 
   int GiveUp(const std::string& trouble) {
     for (Relay* const relay : relays_) relay->CopyRest();
     std::string text =
-        Text(page->name.data(), ": ", trouble, " (", stalled_ * kTickMs / 1000, " s)");
+        StrCat(page->name.data(), ": ", trouble, " (", stalled_ * kTickMs / 1000, " s)");
     if (page->mountpoint[0] != '\0') {
       text += "; the request may still be carried out when it does: see `volfs status`";
     } else if (page->remedy[0] != '\0') {
-      text += Text("; ", page->remedy.data());
+      text += StrCat("; ", page->remedy.data());
     }
     PrintNote(text);
     ::kill(page->worker, SIGKILL);

@@ -80,9 +80,9 @@ class CatalogFixture : public testing::Test {
   }
   // What Open, or else Load, or the presence of kLayerId, or Verify says.
   Status OpenAndLoad() {
-    VOLFS_ASSIGN(const auto opened, Catalog::Open(*node_));
-    VOLFS_TRY(opened->Load());
-    VOLFS_TRY(opened->LoadPresence(kLayerId, [](const PresenceRun&) {}));
+    ASSIGN_OR_RETURN(const auto opened, Catalog::Open(*node_));
+    RETURN_IF_ERROR(opened->Load());
+    RETURN_IF_ERROR(opened->LoadPresence(kLayerId, [](const PresenceRun&) {}));
     return opened->Verify();
   }
   // Runs `sql` on the database as anybody could while the node is not mounted.

@@ -37,7 +37,7 @@ class LyingNode final : public ForwardingNode {
   LyingNode(std::unique_ptr<NodeDirectory> node, const std::atomic<bool>& lies)
       : ForwardingNode(std::move(node)), lies_(lies) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
-    VOLFS_ASSIGN(auto file, node_->Open(name, mode));
+    ASSIGN_OR_RETURN(auto file, node_->Open(name, mode));
     return std::unique_ptr<NodeFile>(std::make_unique<LyingFile>(std::move(file), lies_));
   }
 

@@ -144,7 +144,7 @@ class UnsyncableNode final : public ForwardingNode {
   UnsyncableNode(std::unique_ptr<NodeDirectory> node, Disk& disk)
       : ForwardingNode(std::move(node)), disk_(disk) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
-    VOLFS_ASSIGN(auto file, node_->Open(name, mode));
+    ASSIGN_OR_RETURN(auto file, node_->Open(name, mode));
     return std::unique_ptr<NodeFile>(
         std::make_unique<UnsyncableFile>(std::move(file), name, disk_));
   }

@@ -44,8 +44,8 @@ class ReadOnlyNodeTest : public testing::Test {
   Result<std::unique_ptr<Store>> OpenCopies(NodeAccess access) {
     std::vector<std::unique_ptr<Node>> nodes;
     for (const char* const name : {"a", "b"}) {
-      VOLFS_ASSIGN(auto directory, OpenNodeDirectory(copies_ / name, access));
-      VOLFS_ASSIGN(auto node, Node::Open(std::move(directory)));
+      ASSIGN_OR_RETURN(auto directory, OpenNodeDirectory(copies_ / name, access));
+      ASSIGN_OR_RETURN(auto node, Node::Open(std::move(directory)));
       nodes.push_back(std::move(node));
     }
     return Store::Open(std::move(nodes), {.read_only = access == NodeAccess::kReadOnly});

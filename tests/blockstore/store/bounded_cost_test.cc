@@ -57,7 +57,7 @@ class CountingNode final : public ForwardingNode {
   CountingNode(std::unique_ptr<NodeDirectory> node, Calls& calls)
       : ForwardingNode(std::move(node)), calls_(calls) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
-    VOLFS_ASSIGN(auto file, node_->Open(name, mode));
+    ASSIGN_OR_RETURN(auto file, node_->Open(name, mode));
     return std::unique_ptr<NodeFile>(std::make_unique<CountingFile>(std::move(file), calls_));
   }
 

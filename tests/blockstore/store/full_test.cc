@@ -25,7 +25,7 @@ class NodeThatMayBeFull final : public ForwardingNode {
   NodeThatMayBeFull(std::unique_ptr<NodeDirectory> node, const std::atomic<bool>& is_full)
       : ForwardingNode(std::move(node)), is_full_(is_full) {}
   Result<SpaceInfo> Space() override {
-    VOLFS_ASSIGN(SpaceInfo space, node_->Space());
+    ASSIGN_OR_RETURN(SpaceInfo space, node_->Space());
     if (is_full_) space.free_bytes = 0;
     return space;
   }

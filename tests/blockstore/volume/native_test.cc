@@ -44,7 +44,7 @@ class UnsharingNode final : public ForwardingNode {
   UnsharingNode(std::unique_ptr<NodeDirectory> node, Hook& before, const bool& look_fails)
       : ForwardingNode(std::move(node)), before_(before), look_fails_(look_fails) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
-    VOLFS_ASSIGN(auto file, node_->Open(name, mode));
+    ASSIGN_OR_RETURN(auto file, node_->Open(name, mode));
     return std::unique_ptr<NodeFile>(
         std::make_unique<UnsharingFile>(std::move(file), before_, look_fails_));
   }

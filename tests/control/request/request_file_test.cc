@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 
 namespace volfs {
 namespace {
@@ -193,7 +193,7 @@ TEST(RequestFileTest, LongLines) {
 TEST(RequestFileTest, TenThousandAtOnce) {
   Writer w(kClone);
   std::string bytes;
-  for (int i = 0; i < 10'000; ++i) bytes += Text("v", i, " c", i, '\n');
+  for (int i = 0; i < 10'000; ++i) bytes += StrCat("v", i, " c", i, '\n');
   EXPECT_EQ(w.Written(bytes), bytes.size());
   EXPECT_EQ(w.executed.size(), 10'000U);
 }
@@ -246,11 +246,11 @@ TEST(RequestFileTest, AReaderThatNeverReadsCostsABoundedQueue) {
   Writer w(kClone);
   constexpr size_t kLost = 5;
   for (size_t i = 0; i < RequestFile::kMaxReplies + kLost; ++i) {
-    EXPECT_GT(w.Written(Text("v c", i, '\n')), 0U);
+    EXPECT_GT(w.Written(StrCat("v c", i, '\n')), 0U);
   }
   EXPECT_EQ(w.Read(), "lost 5\n");
   for (size_t i = kLost; i < RequestFile::kMaxReplies + kLost; ++i) {
-    EXPECT_EQ(w.Read(), Text("ok volume=c", i, '\n'));
+    EXPECT_EQ(w.Read(), StrCat("ok volume=c", i, '\n'));
   }
   EXPECT_EQ(w.Read(), "");
 }
@@ -260,7 +260,7 @@ TEST(RequestFileTest, AReplyThatIsBeingReadIsNotDropped) {
   EXPECT_GT(w.Written("v first\n"), 0U);
   EXPECT_EQ(w.file.Read(3), "ok ");
   for (size_t i = 0; i < RequestFile::kMaxReplies + 1; ++i) {
-    EXPECT_GT(w.Written(Text("v c", i, '\n')), 0U);
+    EXPECT_GT(w.Written(StrCat("v c", i, '\n')), 0U);
   }
   EXPECT_EQ(w.Read(), "volume=first\n");
   EXPECT_EQ(w.Read(), "lost 2\n");

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
 #include "tests/support/store_fixture.h"
 
 namespace volfs {
@@ -34,10 +34,10 @@ class ControlTreeTest : public testing::Test {
 
   // A path below control/, as "volumes/db/size".
   Result<ControlEntry> Find(std::string_view path) {
-    VOLFS_ASSIGN(ControlEntry entry, tree->Stat(inode::kControl));
+    ASSIGN_OR_RETURN(ControlEntry entry, tree->Stat(inode::kControl));
     while (!path.empty()) {
       const size_t slash = path.find('/');
-      VOLFS_ASSIGN(entry, tree->Lookup(entry.ino, path.substr(0, slash)));
+      ASSIGN_OR_RETURN(entry, tree->Lookup(entry.ino, path.substr(0, slash)));
       path.remove_prefix(slash == path.npos ? path.size() : slash + 1);
     }
     return entry;
@@ -84,7 +84,7 @@ class ControlTreeTest : public testing::Test {
     const Result<std::vector<ControlEntry>> entries = tree->List(Find(path).value().ino);
     ASSERT_TRUE(entries.ok()) << path;
     for (const ControlEntry& entry : entries.value()) {
-      const std::string below = path.empty() ? entry.name : Text(path, "/", entry.name);
+      const std::string below = path.empty() ? entry.name : StrCat(path, "/", entry.name);
       visit(below, entry);
       if (entry.directory) Walk(below, visit);
     }
@@ -255,7 +255,7 @@ TEST_F(ControlTreeTest, ARequestIsAnsweredOnTheSameOpenFile) {
   EXPECT_EQ(create->Read(kWholeFile, 6).value(),
             "ok volume=db status=available size=1048576 node=a\n");
   EXPECT_EQ(create->Read(kWholeFile, 6).value(), "");
-  EXPECT_EQ(Cat("create"), Text("create: NAME SIZE [type=TYPE] [node=NODE] [io=native|daemon]\n"))
+  EXPECT_EQ(Cat("create"), StrCat("create: NAME SIZE [type=TYPE] [node=NODE] [io=native|daemon]\n"))
       << "somebody else's open file";
 }
 
