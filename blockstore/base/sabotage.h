@@ -55,13 +55,13 @@
   X(kShrinkUnmerged, "shrink-unmerged", "the block that a shrink cuts in two is left inherited") \
   X(kShareUnpinned, "share-unpinned", "what is shared is not kept until that is committed")      \
   X(kShareLeavesGap, "share-leaves-gap", "what lies before a shared range is shown, too")        \
-  X(kFoldUnsynced, "fold-unsynced", "a fold commits what it moved before that is synced")        \
-  X(kFoldTail, "fold-tail", "a fold leaves what was cut off in the layer that stays")            \
-  X(kFoldForgetsZeros, "fold-forgets-zeros", "a fold moves no zero blocks")                      \
-  X(kFoldInUse, "fold-in-use", "a fold moves blocks of an image that somebody has open")         \
-  X(kFoldOldMaps, "fold-old-maps", "a fold leaves the maps of the volumes as they were")         \
-  X(kFoldHeadWritten, "fold-head-written", "a head is folded while it is written")               \
-  X(kFoldKeepsSnapshot, "fold-keeps-snapshot", "a snapshot still names the layer that went")     \
+  X(kMergeUnsynced, "merge-unsynced", "a merge commits what it moved before that is synced")     \
+  X(kMergeTail, "merge-tail", "a merge leaves what was cut off in the layer that stays")         \
+  X(kMergeForgetsZeros, "merge-forgets-zeros", "a merge moves no zero blocks")                   \
+  X(kMergeInUse, "merge-in-use", "a merge moves blocks of an image that somebody has open")      \
+  X(kMergeOldMaps, "merge-old-maps", "a merge leaves the maps of the volumes as they were")      \
+  X(kMergeHeadWritten, "merge-head-written", "a head is merged while it is written")             \
+  X(kMergeKeepsSnapshot, "merge-keeps-snapshot", "a snapshot still names the layer that went")   \
   X(kCloseUnsynced, "close-unsynced", "a file is closed with writes that were not synced")       \
   X(kGiveBackPending, "give-back-pending", "a map is given back with blocks that no commit has") \
   X(kLogCutUnsynced, "log-cut-unsynced", "the log is cut before its empty header is synced")     \

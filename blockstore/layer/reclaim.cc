@@ -90,7 +90,7 @@ void Reclaimer::PointIsUse(Layer* layer) {
 Status Reclaimer::RemoveUse(Layer* layer) {
   const Id id = layer->id();  // as in RemovePoint
   {
-    // Both at once: a point that is no use any more would be moved by who folds.
+    // Both at once: a point that is no use any more would be moved by who merges.
     MutexLock lock(tree_mu_);
     Place& place = places_[layer];
     assert(place.uses > 0 && place.points >= place.uses);
@@ -107,7 +107,7 @@ Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
   return found == places_.end() ? Place{} : found->second;
 }
 
-// --- folding -------------------------------------------------------------------------------------
+// --- merging -------------------------------------------------------------------------------------
 
 std::vector<Reclaimer::Pair> Reclaimer::Pairs(const Node& node) const {
   std::vector<Pair> pairs;

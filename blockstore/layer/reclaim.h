@@ -28,7 +28,7 @@ namespace volfs {
 //
 // A *use* is a point of somebody whose map of blocks cannot be changed under him: a hold, an open
 // snapshot, a deleted volume that is still open. While a layer has one, nothing that is under it is
-// folded (fold.h).
+// merged (layer_merge.h).
 //
 // Order (map before freeing): the commit that makes blocks unreachable, then every request that
 // began before (the epoch), then the punch or the unlink. A crash in between leaves space that the
@@ -60,13 +60,14 @@ class Reclaimer {
   Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   Status RemoveUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
 
-  // --- folding: two layers become one (fold.h) ---------------------------------------------------
+  // --- merging: two layers become one (layer_merge.h)
+  // ---------------------------------------------------
 
   struct Pair {
     Id under = kNoId;  // has no point, and one child, on the same node:
     Id over = kNoId;
   };
-  // By the id of `under`. Whether they can be folded now is for the caller to find out.
+  // By the id of `under`. Whether they can be merged now is for the caller to find out.
   [[nodiscard]] std::vector<Pair> Pairs(const Node& node) const VOLFS_EXCLUDES(tree_mu_);
   [[nodiscard]] bool IsPair(const Layer* under, const Layer* over) const VOLFS_EXCLUDES(tree_mu_);
   // The layer and all that lie over it, no layer before its parent.
@@ -75,7 +76,7 @@ class Reclaimer {
   [[nodiscard]] std::vector<Layer*> Children(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
   // It, or a layer over it.
   [[nodiscard]] bool InUse(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
-  // Grows with every change of the tree that can make a pair, or let one be folded.
+  // Grows with every change of the tree that can make a pair, or let one be merged.
   [[nodiscard]] uint64_t version() const VOLFS_EXCLUDES(tree_mu_);
   // Runs `work` while nothing is reclaimed on the node.
   Status Alone(const Node& node, const std::function<Status()>& work);

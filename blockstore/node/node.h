@@ -55,9 +55,9 @@ class Node {
   // those that a clone holds; who takes such a hold away waits for the readers of the clone's node.
   [[nodiscard]] Epoch& epoch() { return epoch_; }
   // Passed by who uses layers of this node, or a map of their blocks, that no point keeps: a
-  // request that has found a snapshot's layer, who loads a map from the catalog. Folding closes it
-  // while it changes which layer a block is in (fold.h), and does not insist: nobody is kept from
-  // passing, and it from closing, for longer than kShapePatience.
+  // request that has found a snapshot's layer, who loads a map from the catalog. Merging closes it
+  // while it changes which layer a block is in (layer_merge.h), and does not insist: nobody is kept
+  // from passing, and it from closing, for longer than kShapePatience.
   Gate& shape() { return shape_; }
   static constexpr Nanoseconds kShapePatience = std::chrono::milliseconds(20);
   Foreground& foreground() { return foreground_; }

@@ -361,7 +361,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     if (has_snapshots) ghosts_[volume->id()] = ghost;
   }
   reclaimer_->PointIsUse(volume->head());
-  stay.Leave();  // nothing of it is folded any more; and who folds holds up who reclaims
+  stay.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
   volume->FinishDelete([this, held, raw = volume.get()] {
     Status freed = reclaimer_->RemoveUse(raw->head());
     if (freed.ok() && held != nullptr) {
@@ -382,7 +382,7 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
                              const Caller& caller) {
   ASSIGN_OR_RETURN(const Id layer, DropSnapshot(volume_name, name, caller));
   // It is deleted, whatever comes of its space; and nobody waits for us while we wait for who
-  // folds.
+  // merges.
   if (const Status freed = reclaimer_->Reclaim(layer); !freed.ok()) {
     LogWarning(StrCat(volume_name, "@", name,
                       ": its space is freed at the next mount: ", freed.error().message));

@@ -6,7 +6,7 @@
 #include "blockstore/base/log.h"
 #include "blockstore/base/str_cat.h"
 #include "blockstore/layer/map_loader.h"
-#include "blockstore/store/folder.h"
+#include "blockstore/store/layer_merger.h"
 #include "blockstore/store/recovery.h"
 
 namespace volfs {
@@ -68,7 +68,7 @@ void Store::Start() {
   for (const auto& node : nodes_) {
     maintainers_.emplace_back("maintain", [this, &node = *node] { Maintain(node); });
     if (options_.read_only) continue;
-    if (options_.fold) folders_.push_back(std::make_unique<Folder>(*this, *node));
+    if (options_.merge) mergers_.push_back(std::make_unique<LayerMerger>(*this, *node));
     if (options_.commit_idle == kForever) continue;
     idle_committers_.push_back(std::make_unique<IdleCommitter>(*node, options_.commit_idle,
                                                                [this](Id id) { return Find(id); }));
@@ -117,7 +117,7 @@ Store::~Store() { (void)Close(); }
 
 Status Store::Close() {
   if (std::exchange(closed_, true)) return OkStatus();
-  folders_.clear();
+  mergers_.clear();
   idle_committers_.clear();
   hydrator_->Stop();
   {

@@ -132,7 +132,7 @@ struct StoreEvent {
   std::string error{};  // and of a `status` that is error: why
 };
 
-class Folder;
+class LayerMerger;
 
 // A snapshot that somebody has open: keeps its layers, also when it is deleted meanwhile.
 class OpenSnapshot {
@@ -165,10 +165,10 @@ struct StoreOptions {
   uint64_t copy_piece_bytes = uint64_t{1} << 20;
   bool allow_shrink = false;  // may volumes be made smaller?
   bool native = false;        // do new volumes have io=native?
-  bool fold = true;           // false: layers stay as they are (tests)
-  // What one commit of folding moves; the sixteenth part of it while writers wait. A multiple of
+  bool merge = true;          // false: layers stay as they are (tests)
+  // What one commit of merging moves; the sixteenth part of it while writers wait. A multiple of
   // 16 blocks.
-  uint64_t fold_slice_bytes = uint64_t{16} << 20;
+  uint64_t merge_slice_bytes = uint64_t{16} << 20;
   // What is not synced of a volume is committed when it was not written for so long
   // (idle_committer.h); kForever: only by age and amount.
   Nanoseconds commit_idle = IdleCommitter::kIdle;
@@ -312,7 +312,7 @@ class Store {
   class Reservation;
   struct ClonePlan;
   friend class Recovery;
-  friend class Folder;
+  friend class LayerMerger;
 
   Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& options);
   void Start();
@@ -435,7 +435,7 @@ class Store {
   LayerTable layers_;
   std::unique_ptr<Reclaimer> reclaimer_;
   std::unique_ptr<Hydrator> hydrator_;
-  std::vector<std::unique_ptr<Folder>> folders_;                 // one a node
+  std::vector<std::unique_ptr<LayerMerger>> mergers_;            // one a node
   std::vector<std::unique_ptr<IdleCommitter>> idle_committers_;  // one a node
 
   Mutex naming_mu_;    // one change of a volume's name (rename, delete) at a time; held over I/O

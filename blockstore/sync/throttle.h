@@ -7,7 +7,7 @@
 
 namespace volfs {
 
-// A limit on bytes per second that several jobs share (hydration, folding): a token bucket.
+// A limit on bytes per second that several jobs share (hydration, merging): a token bucket.
 //
 // Units: bytes. A request passes when everything that was asked for before it, and the request
 // itself, is paid for; requests pass in the order in which they came. Nothing passes on credit: the

@@ -7,7 +7,7 @@
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
 #include "blockstore/base/zeros.h"
-#include "blockstore/layer/fold.h"
+#include "blockstore/layer/layer_merge.h"
 #include "blockstore/volume/volume.h"
 
 namespace volfs {
@@ -170,41 +170,41 @@ void Volume::Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
   }
 }
 
-Status Volume::SinkHead(Fold& fold, const std::function<Result<bool>()>& small) {
+Status Volume::SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small) {
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(CheckWritable());
     RETURN_IF_ERROR(
         CommitBatch({}));  // with writers running: little is left for those whom it holds up
     ASSIGN_OR_RETURN(const bool still_small, small());
     if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
-    const bool closes = !Sabotaged(Sabotage::kFoldHeadWritten);
+    const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);
     if (closes) RETURN_IF_ERROR(CloseGate(Node::kShapePatience));
-    const Status done = SinkHeadClosed(fold, small);
+    const Status done = SinkHeadClosed(merge, small);
     if (closes) gate_.Open();
     return done;
   });
 }
 
-Status Volume::SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small) {
+Status Volume::SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool>()>& small) {
   RETURN_IF_ERROR(CommitBatch({}));
   ASSIGN_OR_RETURN(const bool still_small, small());
   if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
   if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
-  assert(head() == fold.from() && unrecorded_.empty());
-  RETURN_IF_ERROR(fold.Find());
-  Layer* const under = fold.to();
-  if (const Status copied = fold.CopyAll(); !copied.ok()) {
-    fold.Abandon();
+  assert(head() == merge.from() && unrecorded_.empty());
+  RETURN_IF_ERROR(merge.Find());
+  Layer* const under = merge.to();
+  if (const Status copied = merge.CopyAll(); !copied.ok()) {
+    merge.Abandon();
     return copied;
   }
-  CatalogChange change = fold.Change();
+  CatalogChange change = merge.Change();
   VolumeRecord next = record();
   next.head = under->id();
   change.emplace_back(PutVolume{next});
-  change.emplace_back(DeleteLayer{fold.from()->id()});
+  change.emplace_back(DeleteLayer{merge.from()->id()});
   if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
     if (!RefusedCleanly(done.error())) return Fail(done.error());
-    fold.Abandon();
+    merge.Abandon();
     return done;
   }
   {
@@ -212,9 +212,9 @@ Status Volume::SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& s
     record_.head = next.head;
     committed_ = std::move(next);
   }
-  fold.Settle();
-  for (const PresenceRun& run : fold.slice().moved) {
-    Redirect({run.first, run.count}, fold.from()->ref(), fold.RefOf(run));
+  merge.Settle();
+  for (const PresenceRun& run : merge.slice().moved) {
+    Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
   }
   WriterLock lock(map_mu_);
   head_ = under;

@@ -25,7 +25,7 @@
 
 namespace volfs {
 
-class Fold;
+class LayerMerge;
 
 // What all volumes of one store share.
 struct VolumeContext {
@@ -265,16 +265,16 @@ class Volume {
   // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
   // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
   Result<bool> PunchGarbage(Id layer) VOLFS_EXCLUDES(map_mu_);
-  // Folding (fold.h), with Node::shape() closed:
+  // Merging (layer_merge.h), with Node::shape() closed:
   // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
   void Redirect(const BlockRange& range, LayerRef from, LayerRef to) VOLFS_EXCLUDES(map_mu_);
   // Runs `work` while no batch is made.
   Status WithoutBatches(const std::function<Status()>& work) { return slot_.RunAlone(work); }
-  // The layer under the head takes its place, with what the head has: `fold` is of the two. Nobody
+  // The layer under the head takes its place, with what the head has: `merge` is of the two. Nobody
   // writes meanwhile. An error leaves all as it was; kBusy as TakeInstant, but after
   // Node::kShapePatience.
   // `small` is asked whether that is still so little that they can wait for it; else kBusy.
-  Status SinkHead(Fold& fold, const std::function<Result<bool>()>& small);
+  Status SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small);
   // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.
   [[nodiscard]] bool Recorded();
 
@@ -334,7 +334,7 @@ class Volume {
   // Is everything from `offset_bytes` on a hole? In the block that `offset_bytes` lies in, zeros
   // count as one: a hole is not told from them there.
   Result<bool> HoldsNothing(uint64_t offset_bytes);
-  Status SinkHeadClosed(Fold& fold, const std::function<Result<bool>()>& small);
+  Status SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool>()>& small);
   void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);

@@ -25,7 +25,7 @@ class Sequence {
  public:
   explicit Sequence(Input input) : in_(input) {
     hydrate_ = in_.Below(4) == 0;
-    fold_ = in_.Below(2) == 0;
+    merge_ = in_.Below(2) == 0;
     Template().Restore();
     Open();
   }
@@ -40,7 +40,7 @@ class Sequence {
 
  private:
   void Open() {
-    auto opened = Template().Open(fold_, hydrate_);
+    auto opened = Template().Open(merge_, hydrate_);
     Require(opened.ok(), "the store can be opened");
     store_ = std::move(opened.value());
   }
@@ -259,7 +259,7 @@ class Sequence {
       nodes.push_back(node.get());
       Require(node->trusted(), "a store that was only used is trusted");
     }
-    if (hydrate_ || fold_) return;  // what works in the background is between two commits
+    if (hydrate_ || merge_) return;  // what works in the background is between two commits
     const auto found = CheckNodes(nodes, {});
     Require(found.ok(), "the check can be done");
     for (const Finding& finding : found.value()) {
@@ -269,7 +269,7 @@ class Sequence {
 
   Decisions in_;
   bool hydrate_ = false;
-  bool fold_ = false;
+  bool merge_ = false;
   std::unique_ptr<Store> store_;
   std::map<std::string, Bytes> volumes_;
   std::map<std::string, Bytes> snapshots_;  // by "volume@snapshot"

@@ -371,9 +371,9 @@ void WriteTheSame(Volume& volume, const Shown& shown) {
 std::map<std::string, std::set<uint64_t>> Dependences();
 bool IsTouched(const Touched& touched, const std::string& image);
 
-Seen Mount(const Touched& touched, bool fold) {
+Seen Mount(const Touched& touched, bool merge) {
   Seen seen;
-  const auto opened = Template().Open(fold);
+  const auto opened = Template().Open(merge);
   if (!opened.ok()) {
     seen.error = opened.error().message;
     return seen;
@@ -535,10 +535,10 @@ void store(Input input) {
   (void)Expected();
   Template().Restore();
   Decisions decisions(input);
-  const bool fold = decisions.Below(4) == 0;
+  const bool merge = decisions.Below(4) == 0;
   const Touched touched = Changer(decisions).Change();
   const Files before[] = {FilesOf(Template().NodePath(0)), FilesOf(Template().NodePath(1))};
-  const Seen first = Mount(touched, fold);
+  const Seen first = Mount(touched, merge);
   CheckUntouched(first, touched);
   for (const int node : {0, 1}) {
     if (first.doubtful[node]) CheckNothingFreed(before[node], node);

@@ -166,14 +166,14 @@ void StoreTemplate::Restore() {
   for (const auto& [path, bytes] : files_) Write(path, bytes);
 }
 
-Result<std::unique_ptr<Store>> StoreTemplate::Open(bool fold, bool hydrate) const {
+Result<std::unique_ptr<Store>> StoreTemplate::Open(bool merge, bool hydrate) const {
   NodeOpenOptions options;
   options.may_init = false;
   options.registry.clear();
   ASSIGN_OR_RETURN(auto nodes, OpenNodes({NodePath(0), NodePath(1)}, options));
   StoreOptions store;
   store.hydrate = hydrate;
-  store.fold = fold;
+  store.merge = merge;
   store.allow_shrink = true;
   return Store::Open(std::move(nodes), store);
 }

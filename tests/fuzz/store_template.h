@@ -23,7 +23,7 @@ using Files = std::map<std::string, FileBytes>;  // by path
 // each input. All ids in it are the same in every process, so that an input means the same, too.
 class StoreTemplate {
  public:
-  // `fill` makes what is in it, through the store's own methods; nothing is copied or folded
+  // `fill` makes what is in it, through the store's own methods; nothing is copied or merged
   // meanwhile.
   explicit StoreTemplate(const std::function<void(Store&)>& fill);
 
@@ -33,7 +33,7 @@ class StoreTemplate {
   [[nodiscard]] const RowTables& tables(int node) const { return tables_[node]; }
 
   // As a mount opens it.
-  Result<std::unique_ptr<Store>> Open(bool fold, bool hydrate = false) const;
+  Result<std::unique_ptr<Store>> Open(bool merge, bool hydrate = false) const;
 
  private:
   void NumberIds();

@@ -95,7 +95,7 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   options.copy_rate = copy_rate;
   options.copy_piece_bytes = 4 * kBlockBytes;
   options.allow_shrink = true;
-  options.fold_slice_bytes = 16 * kBlockBytes;
+  options.merge_slice_bytes = 16 * kBlockBytes;
   options.open_files = 3;  // fewer than there are layers
   // Mostly never, so that what is not synced stays so for as long as it may.
   options.commit_idle = seed_ % 3 == 0 ? IdleCommitter::kIdle : kForever;
@@ -176,7 +176,7 @@ void Simulation::Check(const std::vector<std::unique_ptr<Node>>& open, bool sett
   if (machine_.power_off() || machine_.faulted()) return;  // what it saw is not what there is
   for (const Finding& finding : found.value()) {
     if (finding.kind == Finding::Kind::kNodeAbsent) continue;
-    // What a child has hidden since the last deletion is freed with the next one, or by folding.
+    // What a child has hidden since the last deletion is freed with the next one, or by merging.
     if (finding.kind == Finding::Kind::kUnreachedBlocks) continue;
     if (settled || finding.weight == Finding::Weight::kDamage) {
       Violation(StrCat("check: ", KindWord(finding.kind), ": ", finding.text));

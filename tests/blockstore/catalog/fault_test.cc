@@ -409,7 +409,7 @@ TEST_F(CatalogFaultTest, ARefusedCommitIsTheVolumesTrouble) {
   std::vector<std::unique_ptr<Node>> nodes;
   nodes.push_back(std::move(opened.value()));
   StoreOptions options;
-  options.fold = false;
+  options.merge = false;
   auto made = Store::Open(std::move(nodes), options);
   ASSERT_TRUE(made.ok()) << made.error().message;
   Store& store = *made.value();

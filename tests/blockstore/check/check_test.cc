@@ -88,7 +88,7 @@ TEST_F(CheckTest, AgreesWithTheReclaimer) {
   std::mt19937 random(7);
   size_t tidied = 0;
   StoreOptions options;
-  options.fold = false;  // which would free what is looked for
+  options.merge = false;  // which would free what is looked for
   for (int round = 0; round < 6; ++round) {
     fixture_.Reopen(options);
     Store& store = fixture_.store();

@@ -23,7 +23,7 @@ constexpr int kVolumes = 20;
 StoreOptions Few() {
   StoreOptions options;
   options.open_files = kMost;
-  options.fold = false;
+  options.merge = false;
   return options;
 }
 

@@ -141,7 +141,7 @@ TEST_F(BoundedCostTest, CopyingAsksOnceForEachRangeOfData) {
 // Nor for each of the thousand extents of the map that are in one range of data.
 TEST_F(BoundedCostTest, CopyingAFragmentedVolumeAsksOnceForEachRangeOfData) {
   fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
-  OpenCounted({.fold = false});
+  OpenCounted({.merge = false});
   Snapshot("s");
   WriteEveryEighth(*Find("db"), 32 * kMiB);
   CloneAndWait("x");
@@ -169,7 +169,7 @@ TEST_F(BoundedCostTest, WhatReadersWantFirstIsNotWalked) {
 
 TEST_F(BoundedCostTest, SeekingInAFragmentedVolumeAsksOnceForEachRangeOfData) {
   fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
-  OpenCounted({.fold = false});
+  OpenCounted({.merge = false});
   Snapshot("s");
   const auto db = Find("db");
   WriteEveryEighth(*db, 32 * kMiB);
@@ -180,10 +180,10 @@ TEST_F(BoundedCostTest, SeekingInAFragmentedVolumeAsksOnceForEachRangeOfData) {
   EXPECT_EQ(calls_.ranges, 0U) << "where data begins is told without a walk";
 }
 
-// A slice of folding goes on where the last one ended, within one answer of the host.
-TEST_F(BoundedCostTest, FoldingUpAsksOnceForEachRangeOfData) {
+// A slice of merging goes on where the last one ended, within one answer of the host.
+TEST_F(BoundedCostTest, MergingUpAsksOnceForEachRangeOfData) {
   fixture_.MakeVolume("db", 80 * kMiB, 24 * kMiB);
-  OpenCounted({.fold_slice_bytes = kMiB});
+  OpenCounted({.merge_slice_bytes = kMiB});
   Snapshot("s");
   const auto db = Find("db");
   Write(*db, 32 * kMiB, 48 * kMiB, 0x21);  // more than what lies under it
@@ -198,7 +198,7 @@ TEST_F(BoundedCostTest, FoldingUpAsksOnceForEachRangeOfData) {
 
 // 8 TiB that were discarded are one row and one slice: not a commit for each 4 GiB, nor an entry
 // for each 16 MiB.
-TEST_F(BoundedCostTest, AHugeDiscardIsFoldedInAFewCommits) {
+TEST_F(BoundedCostTest, AHugeDiscardIsMergedInAFewCommits) {
   fixture_.MakeVolume("db", kMiB);
   OpenCounted();
   const auto db = Find("db");
@@ -275,7 +275,7 @@ TEST_F(BoundedCostTest, ASnapshotIsTakenWhileALongDiscardGoesOn) {
 TEST_F(BoundedCostTest, ManyHiddenBlocksAreFreedInSeveralCommits) {
   constexpr uint64_t kRuns = PresenceChunk::kChunkBlocks / 2 + 50;  // every second block
   fixture_.MakeVolume("db", kRuns * 2 * kCostBlock);
-  OpenCounted({.fold = false});
+  OpenCounted({.merge = false});
   const auto db = Find("db");
   const auto write_all = [&](uint8_t with) {
     for (uint64_t i = 0; i < kRuns; ++i) Write(*db, i * 2 * kCostBlock, kCostBlock, with);

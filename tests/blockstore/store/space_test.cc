@@ -56,8 +56,8 @@ class StoreSpaceTest : public testing::Test {
     EXPECT_EQ(before - TakenOn("a"), told);
   }
 
-  // Folding would move what is counted.
-  StoreFixture fixture_{StoreOptions{.fold = false}};
+  // Merging would move what is counted.
+  StoreFixture fixture_{StoreOptions{.merge = false}};
 };
 
 TEST_F(StoreSpaceTest, AVolumeByItselfIsAllItsOwn) {
@@ -87,7 +87,7 @@ TEST_F(StoreSpaceTest, OfASnapshotThatIsGoneTheyAreItsOwnAgain) {
   ExpectAbout(InfoOf("db").exclusive_bytes, 2 * kSpaceMiB);
   ASSERT_TRUE(fixture_.store().DeleteSnapshot("db", "s", Caller{}).ok());
   ExpectAbout(InfoOf("db").exclusive_bytes, 5 * kSpaceMiB);
-  fixture_.Reopen(StoreOptions{.fold = false});
+  fixture_.Reopen(StoreOptions{.merge = false});
   ExpectAbout(InfoOf("db").exclusive_bytes, 5 * kSpaceMiB);
   ExpectDeletingFrees("db");
 }

@@ -38,7 +38,7 @@ class VolumeMapTest : public ::testing::Test {
     return bytes;
   }
 
-  StoreFixture fixture_{StoreOptions{.fold = false}};
+  StoreFixture fixture_{StoreOptions{.merge = false}};
   std::shared_ptr<Volume> db_;
 };
 
@@ -192,13 +192,13 @@ TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
   open.RemoveOpen(Volume::Access::kRead);
 }
 
-// With the shape closed no map can be loaded: who folds must not need to.
-TEST(VolumeMapsTest, AreGivenBackWhileTheirLayersAreFolded) {
+// With the shape closed no map can be loaded: who merges must not need to.
+TEST(VolumeMapsTest, AreGivenBackWhileTheirLayersAreMerged) {
   StoreFixture fixture;
   const auto db = fixture.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   Bytes expected = Pattern(4 * kMiB);
   const auto flat = [&] {
-    const Epoch::Reader reader = db->node().epoch().Enter();  // folding takes heads away
+    const Epoch::Reader reader = db->node().epoch().Enter();  // merging takes heads away
     return db->head()->flat();
   };
   for (int round = 0; round < 8; ++round) {

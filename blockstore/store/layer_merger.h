@@ -8,16 +8,16 @@
 #include <vector>
 
 #include "blockstore/base/runtime.h"
-#include "blockstore/layer/fold.h"
+#include "blockstore/layer/layer_merge.h"
 #include "blockstore/layer/reclaim.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
 
-// Folds the layers of one node in the background (fold.h), so that a chain does not grow for ever:
-// after its snapshots and clones are gone, a volume is one raw file again.
+// Merges the layers of one node in the background (layer_merge.h), so that a chain does not grow
+// for ever: after its snapshots and clones are gone, a volume is one raw file again.
 //
-// Two frozen layers are folded a slice at a time. A head is written, so what it has is frozen first
+// Two frozen layers are merged a slice at a time. A head is written, so what it has is frozen first
 // (as for a snapshot, which nobody gets), unless it has so little that it can be moved while
 // writers wait. A volume that is written faster than that is left alone for longer and longer.
 //
@@ -25,16 +25,16 @@ namespace volfs {
 // commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the limits
 // of hydration, gives way to people as that does (foreground.h; not where many layers with little
 // in them wait, as those are in the way themselves), and copies nothing while copying is paused. Of
-// layers that somebody uses (reclaim.h) nothing is folded until he has left.
+// layers that somebody uses (reclaim.h) nothing is merged until he has left.
 //
 // Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
 // Reclaimer's > a volume's slot > shape (closed, for kShapePatience at most) > Store::mu_.
-class Folder {
+class LayerMerger {
  public:
-  Folder(Store& store, Node& node);
-  ~Folder();  // after the slice that is at work
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
+  LayerMerger(Store& store, Node& node);
+  ~LayerMerger();  // after the slice that is at work
+  LayerMerger(const LayerMerger&) = delete;
+  LayerMerger& operator=(const LayerMerger&) = delete;
 
  private:
   using Pair = Reclaimer::Pair;
@@ -45,20 +45,20 @@ class Folder {
   };
 
   void Work();
-  bool FoldAll();  // false: some pair cannot be folded now
+  bool MergeAll();  // false: some pair cannot be merged now
   // kBusy: not now.
-  Status FoldPair(const Pair& pair);
-  Status FoldFrozen(const Pair& pair);
+  Status MergePair(const Pair& pair);
+  Status MergeFrozen(const Pair& pair);
   [[nodiscard]] uint64_t SliceBytes() const;
-  Status FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes);
-  Status MergeDown(Fold& fold);
-  Status MergeUp(Fold& fold);
-  Status FoldHead(const Pair& pair, Volume& volume);
+  Status MergeSlice(LayerMerge& merge, uint64_t most_bytes, uint64_t* moved_bytes);
+  Status MergeDown(LayerMerge& merge);
+  Status MergeUp(LayerMerge& merge);
+  Status MergeHead(const Pair& pair, Volume& volume);
   Result<bool> IsSmall(Id head, uint64_t pending_blocks);
   Status SinkHead(const Pair& pair, Volume& volume);
   Status FreezeHead(const Pair& pair, Volume& volume);
 
-  // Inside Reclaimer::Alone: the layers of a pair that can be folded.
+  // Inside Reclaimer::Alone: the layers of a pair that can be merged.
   struct Layers {
     Layer* under;
     Layer* over;

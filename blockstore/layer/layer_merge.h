@@ -34,7 +34,7 @@ namespace volfs {
 //
 // Requires: nobody writes the two layers, nothing is reclaimed (Reclaimer::Alone), from Find to the
 // last punch. Thread-safety: none.
-class Fold {
+class LayerMerge {
  public:
   enum class Direction { kDown, kUp };
   // What was copied, and what it is in to(): kHere or kZero.
@@ -43,7 +43,7 @@ class Fold {
     uint64_t bytes = 0;  // copied
   };
 
-  Fold(Layer* under, Layer* over, Direction direction, uint32_t block_size)
+  LayerMerge(Layer* under, Layer* over, Direction direction, uint32_t block_size)
       : under_(under), over_(over), direction_(direction), block_size_(block_size) {}
 
   [[nodiscard]] Layer* under() const { return under_; }
@@ -67,7 +67,7 @@ class Fold {
   [[nodiscard]] CatalogChange Change() const;
   // That commit is durable: the layers know it.
   void Settle();
-  // Nothing of it is in the catalog: what was copied is freed. The fold is of no use any more.
+  // Nothing of it is in the catalog: what was copied is freed. The merge is of no use any more.
   void Abandon();
 
  private:

@@ -1,4 +1,4 @@
-#include "blockstore/store/folder.h"
+#include "blockstore/store/layer_merger.h"
 
 #include <algorithm>
 #include <unordered_set>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr Nanoseconds kMergeTick = std::chrono::milliseconds(200);
 // With more pairs than that all who open, freeze or delete are slowed down by the chains' length
-// more than by folding: snapshots come and go faster than they are folded at leisure. What is soon
+// more than by merging: snapshots come and go faster than they are merged at leisure. What is soon
 // done does not give way then. Without this, 1,000 snapshots made and deleted in a loop took 279 s
 // and had chains of 460 layers; with it 6 s and 64.
 constexpr size_t kBehind = 8;
@@ -31,11 +31,11 @@ Error Busy(const std::string& why) { return Error{Errc::kBusy, why}; }
 
 }  // namespace
 
-Folder::Folder(Store& store, Node& node) : store_(store), node_(node) {
-  thread_ = Thread("fold", [this] { Work(); });
+LayerMerger::LayerMerger(Store& store, Node& node) : store_(store), node_(node) {
+  thread_ = Thread("merge", [this] { Work(); });
 }
 
-Folder::~Folder() {
+LayerMerger::~LayerMerger() {
   stopping_.store(true);
   store_.hydrator_->throttle().Interrupt();
   {
@@ -45,13 +45,13 @@ Folder::~Folder() {
   thread_.Join();
 }
 
-void Folder::Work() {
+void LayerMerger::Work() {
   uint64_t seen = 0;
   for (bool all = false; !stopping_.load();) {
     const uint64_t version = store_.reclaimer_->version();
     if (version != seen || !all) {
       seen = version;
-      all = FoldAll();
+      all = MergeAll();
     }
     MutexLock lock(mu_);
     const Nanoseconds deadline = MonotonicNow() + (behind_ ? kTickBehind : kMergeTick);
@@ -59,7 +59,7 @@ void Folder::Work() {
   }
 }
 
-bool Folder::FoldAll() {
+bool LayerMerger::MergeAll() {
   if (!node_.trusted()) return true;
   {
     // What a crash left is freed first: it is looked for where the catalog says nothing is.
@@ -86,7 +86,7 @@ bool Folder::FoldAll() {
       continue;
     }
     if (store_.hydrator_->throttle().rate() == 0) return false;
-    const Status done = FoldPair(pair);
+    const Status done = MergePair(pair);
     if (done.ok()) continue;
     if (Passes(done.error().code)) {
       all = false;
@@ -101,12 +101,12 @@ bool Folder::FoldAll() {
   return all;
 }
 
-bool Folder::Passes(Errc code) {
+bool LayerMerger::Passes(Errc code) {
   return code == Errc::kBusy || code == Errc::kNoSpace || code == Errc::kQuota ||
          code == Errc::kNoMemory || code == Errc::kNoFiles;
 }
 
-Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
+Result<LayerMerger::Layers> LayerMerger::CheckPair(const Pair& pair) {
   const Layers layers{store_.layers_.Find(pair.under), store_.layers_.Find(pair.over)};
   const Error busy = Busy("the tree has changed");
   if (layers.under == nullptr || layers.over == nullptr) return busy;
@@ -122,11 +122,11 @@ Result<Folder::Layers> Folder::CheckPair(const Pair& pair) {
   }
   // Moving takes room before it gives some; what is left is for commits.
   RETURN_IF_ERROR(node->catalog().CheckReserve());
-  if (store_.reclaimer_->InUse(layers.over) && !Sabotaged(Sabotage::kFoldInUse)) return busy;
+  if (store_.reclaimer_->InUse(layers.over) && !Sabotaged(Sabotage::kMergeInUse)) return busy;
   return layers;
 }
 
-Folder::Users Folder::UsersOf(const std::vector<const Layer*>& subtree) {
+LayerMerger::Users LayerMerger::UsersOf(const std::vector<const Layer*>& subtree) {
   const std::unordered_set<const Layer*> layers(subtree.begin(), subtree.end());
   Users users;
   for (const auto& volume : store_.Volumes()) {
@@ -138,11 +138,11 @@ Folder::Users Folder::UsersOf(const std::vector<const Layer*>& subtree) {
   return users;
 }
 
-Status Folder::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
+Status LayerMerger::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
   Gate& shape = node_.shape();
   if (!shape.Close(MonotonicNow() + Node::kShapePatience)) return Busy("requests are at work");
   Status done = Busy("somebody reads it");
-  if (!store_.reclaimer_->InUse(over) || Sabotaged(Sabotage::kFoldInUse)) {
+  if (!store_.reclaimer_->InUse(over) || Sabotaged(Sabotage::kMergeInUse)) {
     const auto subtree = store_.reclaimer_->Subtree(over);
     done = change(UsersOf(subtree));
     if (done.ok()) ForgetImages(subtree);
@@ -151,7 +151,7 @@ Status Folder::Reshape(const Layer* over, const std::function<Status(const Users
   return done;
 }
 
-void Folder::ForgetImages(const std::vector<const Layer*>& of) {
+void LayerMerger::ForgetImages(const std::vector<const Layer*>& of) {
   std::unordered_set<Id> ids;
   for (const Layer* const layer : of) ids.insert(layer->id());
   MutexLock lock(store_.mu_);
@@ -160,7 +160,7 @@ void Folder::ForgetImages(const std::vector<const Layer*>& of) {
   }
 }
 
-Result<Folder::Users> Folder::FindUsers(const Pair& pair) {
+Result<LayerMerger::Users> LayerMerger::FindUsers(const Pair& pair) {
   Users users;
   const Status found = store_.reclaimer_->Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
@@ -173,21 +173,21 @@ Result<Folder::Users> Folder::FindUsers(const Pair& pair) {
   return users;
 }
 
-Status Folder::FoldPair(const Pair& pair) {
+Status LayerMerger::MergePair(const Pair& pair) {
   ASSIGN_OR_RETURN(const Users users, FindUsers(pair));
-  if (users.head != nullptr) return FoldHead(pair, *users.head);
+  if (users.head != nullptr) return MergeHead(pair, *users.head);
   // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
   // it could not be committed yet.
   for (const auto& volume : users.volumes) {
     if (!volume->Recorded()) return Busy("a commit is outstanding");
   }
-  return FoldFrozen(pair);
+  return MergeFrozen(pair);
 }
 
 // --- two frozen layers ---------------------------------------------------------------------------
 
-Status Folder::FoldFrozen(const Pair& pair) {
-  std::unique_ptr<Fold> fold;
+Status LayerMerger::MergeFrozen(const Pair& pair) {
+  std::unique_ptr<LayerMerge> merge;
   bool gives_way = true;
   Throttle& throttle = store_.hydrator_->throttle();
   Id childless = kNoId;
@@ -205,22 +205,22 @@ Status Folder::FoldFrozen(const Pair& pair) {
     uint64_t moved_bytes = 0;
     const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
       ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-      if (fold == nullptr) {
+      if (merge == nullptr) {
         ASSIGN_OR_RETURN(const uint64_t under_bytes, layers.under->AllocatedBytes());
         ASSIGN_OR_RETURN(const uint64_t over_bytes, layers.over->AllocatedBytes());
         const bool up = layers.under->flat() && under_bytes < over_bytes;
         gives_way = !behind_ || (up ? under_bytes : over_bytes) > kSoonDoneBytes;
-        fold = std::make_unique<Fold>(layers.under, layers.over,
-                                      up ? Fold::Direction::kUp : Fold::Direction::kDown,
-                                      store_.block_size_);
-        RETURN_IF_ERROR(fold->Find());
+        merge = std::make_unique<LayerMerge>(
+            layers.under, layers.over,
+            up ? LayerMerge::Direction::kUp : LayerMerge::Direction::kDown, store_.block_size_);
+        RETURN_IF_ERROR(merge->Find());
       }
       // Who began when the places that are written to were still somebody's.
       node_.epoch().Synchronize();
-      if (fold->found_any()) return FoldSlice(*fold, most_bytes, &moved_bytes);
+      if (merge->found_any()) return MergeSlice(*merge, most_bytes, &moved_bytes);
       merged = true;
-      Layer* const stays = fold->from() == layers.over ? layers.under : layers.over;
-      RETURN_IF_ERROR(stays == layers.under ? MergeDown(*fold) : MergeUp(*fold));
+      Layer* const stays = merge->from() == layers.over ? layers.under : layers.over;
+      RETURN_IF_ERROR(stays == layers.under ? MergeDown(*merge) : MergeUp(*merge));
       if (store_.reclaimer_->Children(stays).empty()) childless = stays->id();
       return OkStatus();
     });
@@ -235,37 +235,37 @@ Status Folder::FoldFrozen(const Pair& pair) {
 
 // In whole blocks, as much as the limit of all copying grants in a second: a commit a second, or
 // less.
-uint64_t Folder::SliceBytes() const {
+uint64_t LayerMerger::SliceBytes() const {
   constexpr uint64_t kBursts = std::chrono::seconds(1) / Throttle::kBurst;
   const uint64_t burst = store_.hydrator_->throttle().burst_bytes();
-  const uint64_t bytes = std::min(store_.options_.fold_slice_bytes / kBursts, burst) * kBursts;
+  const uint64_t bytes = std::min(store_.options_.merge_slice_bytes / kBursts, burst) * kBursts;
   return std::max(bytes / store_.block_size_, uint64_t{1}) * store_.block_size_;
 }
 
-Status Folder::FoldSlice(Fold& fold, uint64_t most_bytes, uint64_t* moved_bytes) {
-  const Status copied = fold.Copy(most_bytes);
-  if (!copied.ok()) fold.Abandon();
+Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t most_bytes, uint64_t* moved_bytes) {
+  const Status copied = merge.Copy(most_bytes);
+  if (!copied.ok()) merge.Abandon();
   RETURN_IF_ERROR(copied);
-  const Fold::Slice& slice = fold.slice();
+  const LayerMerge::Slice& slice = merge.slice();
   *moved_bytes = slice.bytes;
-  const Status done = Reshape(fold.over(), [&](const Users& users) -> Status {
-    RETURN_IF_ERROR(fold.over()->node()->catalog().Commit(fold.Change()));
-    fold.Settle();
+  const Status done = Reshape(merge.over(), [&](const Users& users) -> Status {
+    RETURN_IF_ERROR(merge.over()->node()->catalog().Commit(merge.Change()));
+    merge.Settle();
     for (const auto& volume : users.volumes) {
-      if (Sabotaged(Sabotage::kFoldOldMaps)) break;
+      if (Sabotaged(Sabotage::kMergeOldMaps)) break;
       for (const PresenceRun& run : slice.moved) {
-        volume->Redirect({run.first, run.count}, fold.from()->ref(), fold.RefOf(run));
+        volume->Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
       }
     }
     return OkStatus();
   });
-  if (!done.ok() && RefusedCleanly(done.error())) fold.Abandon();
+  if (!done.ok() && RefusedCleanly(done.error())) merge.Abandon();
   RETURN_IF_ERROR(done);
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
-  store_.reclaimer_->NotePunched(fold.from()->id());
+  store_.reclaimer_->NotePunched(merge.from()->id());
   const uint64_t bs = store_.block_size_;
   for (const PresenceRun& run : slice.moved) {
-    RETURN_IF_ERROR(fold.from()->Punch({run.first * bs, run.count * bs}));
+    RETURN_IF_ERROR(merge.from()->Punch({run.first * bs, run.count * bs}));
   }
   return OkStatus();
 }
@@ -282,10 +282,10 @@ Status WithoutBatches(const std::vector<std::shared_ptr<Volume>>& volumes, size_
 }  // namespace
 
 // `over` has nothing left: those who named it name `under`.
-Status Folder::MergeDown(Fold& fold) {
-  Layer* const under = fold.under();
-  Layer* const over = fold.over();
-  RETURN_IF_ERROR(fold.Copy(0));
+Status LayerMerger::MergeDown(LayerMerge& merge) {
+  Layer* const under = merge.under();
+  Layer* const over = merge.over();
+  RETURN_IF_ERROR(merge.Copy(0));
   const std::vector<Layer*> children = store_.reclaimer_->Children(over);
   const auto heads_of = [&](const Volumes& volumes) {
     Volumes heads;
@@ -304,7 +304,7 @@ Status Folder::MergeDown(Fold& fold) {
       if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
         return busy;
       }
-      CatalogChange change = fold.Change();
+      CatalogChange change = merge.Change();
       std::vector<std::pair<Layer*, LayerRecord>> relinked;
       for (Layer* const child : children) {
         LayerRecord record = child->committed();
@@ -325,11 +325,11 @@ Status Folder::MergeDown(Fold& fold) {
         }
       }
       for (const SnapshotRecord& record : snapshots) {
-        if (!Sabotaged(Sabotage::kFoldKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
+        if (!Sabotaged(Sabotage::kMergeKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
       }
       change.emplace_back(DeleteLayer{over->id()});
       RETURN_IF_ERROR(over->node()->catalog().Commit(std::move(change)));
-      fold.Settle();
+      merge.Settle();
       for (const auto& [child, record] : relinked) child->Relink(record);
       {
         MutexLock lock(store_.mu_);
@@ -346,9 +346,9 @@ Status Folder::MergeDown(Fold& fold) {
 }
 
 // `over` hides all that `under` has: it needs nothing under it.
-Status Folder::MergeUp(Fold& fold) {
-  Layer* const under = fold.under();
-  Layer* const over = fold.over();
+Status LayerMerger::MergeUp(LayerMerge& merge) {
+  Layer* const under = merge.under();
+  Layer* const over = merge.over();
   RETURN_IF_ERROR(over->CreateFile());
   store_.reclaimer_->NotePunched(over->id());
   RETURN_IF_ERROR(store_.reclaimer_->PunchGarbageAlone(over));
@@ -371,16 +371,16 @@ Status Folder::MergeUp(Fold& fold) {
   return OkStatus();
 }
 
-void Folder::Remove(Layer* gone) {
+void LayerMerger::Remove(Layer* gone) {
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
   store_.reclaimer_->Discard(gone);
 }
 
 // --- a head --------------------------------------------------------------------------------------
 
-Status Folder::FoldHead(const Pair& pair, Volume& volume) {
+Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   // What was frozen to be moved on must not become a head again before it was.
-  if (overs_.contains(pair.under)) return Busy("what is under it is folded first");
+  if (overs_.contains(pair.under)) return Busy("what is under it is merged first");
   // Kept until the end: with the shape closed none can be loaded.
   ASSIGN_OR_RETURN(const MapUses::Use use, volume.UseMap());
   ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.PendingWork()));
@@ -399,8 +399,8 @@ Status Folder::FoldHead(const Pair& pair, Volume& volume) {
 }
 
 // What a head has, with so many blocks that wait for a commit: can it be moved while writers wait?
-Result<bool> Folder::IsSmall(Id head, uint64_t pending_blocks) {
-  const uint64_t small_bytes = store_.options_.fold_slice_bytes / kSinkPart;
+Result<bool> LayerMerger::IsSmall(Id head, uint64_t pending_blocks) {
+  const uint64_t small_bytes = store_.options_.merge_slice_bytes / kSinkPart;
   // A file that is large by far: what it has need not be counted, in which a head of terabytes
   // would be read from the catalog at each look. (The host may allocate more than was written.)
   {
@@ -419,15 +419,15 @@ Result<bool> Folder::IsSmall(Id head, uint64_t pending_blocks) {
   return bytes <= small_bytes;
 }
 
-Status Folder::SinkHead(const Pair& pair, Volume& volume) {
+Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
   RETURN_IF_ERROR(volume.Sync());  // as in FreezeHead
   return store_.reclaimer_->Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-    Fold fold(layers.under, layers.over, Fold::Direction::kDown, store_.block_size_);
+    LayerMerge merge(layers.under, layers.over, LayerMerge::Direction::kDown, store_.block_size_);
     node_.epoch().Synchronize();
     const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
-      RETURN_IF_ERROR(volume.SinkHead(fold, [&] { return IsSmall(layers.over->id(), 0); }));
+      RETURN_IF_ERROR(volume.SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
       store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
       return OkStatus();
     });
@@ -438,7 +438,7 @@ Status Folder::SinkHead(const Pair& pair, Volume& volume) {
 }
 
 // So that what it has can be moved: the next look finds two frozen layers.
-Status Folder::FreezeHead(const Pair& pair, Volume& volume) {
+Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
   RETURN_IF_ERROR(volume.Sync());  // before anybody has to wait for it
   Layer* frozen = nullptr;
   const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {

@@ -1,4 +1,4 @@
-#include "blockstore/layer/fold.h"
+#include "blockstore/layer/layer_merge.h"
 
 #include <algorithm>
 #include <optional>
@@ -20,7 +20,7 @@ constexpr uint64_t kSliceFreedBytes = uint64_t{1} << 30;
 
 }  // namespace
 
-Status Fold::Find() {
+Status LayerMerge::Find() {
   parts_.clear();
   next_ = 0;
   RETURN_IF_ERROR(direction_ == Direction::kDown ? FindDown() : FindUp());
@@ -28,7 +28,7 @@ Status Fold::Find() {
   return OkStatus();
 }
 
-void Fold::AddChunks(const BlockRange& blocks) {
+void LayerMerge::AddChunks(const BlockRange& blocks) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   uint64_t first = blocks.first / kChunk * kChunk;
   const uint64_t end = BlocksFor(blocks.end(), kChunk) * kChunk;
@@ -41,7 +41,7 @@ void Fold::AddChunks(const BlockRange& blocks) {
   }
 }
 
-Status Fold::FindDown() {
+Status LayerMerge::FindDown() {
   // Nothing past its end.
   const uint64_t end = BlocksFor(over_->record().size_bytes, block_size_);
   return over_->node()->catalog().LoadPresence(over_->id(), [&](const PresenceRun& run) {
@@ -49,7 +49,7 @@ Status Fold::FindDown() {
   });
 }
 
-Status Fold::FindUp() {
+Status LayerMerge::FindUp() {
   const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
   ASSIGN_OR_RETURN(const std::optional<uint64_t> data, under_->FirstData(0));
   if (!data || *data >= end_bytes) return OkStatus();
@@ -58,7 +58,7 @@ Status Fold::FindUp() {
   return OkStatus();
 }
 
-Status Fold::Copy(uint64_t most_bytes) {
+Status LayerMerge::Copy(uint64_t most_bytes) {
   slice_ = {};
   freed_bytes_ = 0;
   if (direction_ == Direction::kDown && !level_) RETURN_IF_ERROR(Level());
@@ -68,21 +68,21 @@ Status Fold::Copy(uint64_t most_bytes) {
     RETURN_IF_ERROR(direction_ == Direction::kDown ? MoveDown(most_bytes) : MoveUp(most_bytes));
     PassPart();
   }
-  return Sabotaged(Sabotage::kFoldUnsynced) ? OkStatus() : to()->SyncFile();
+  return Sabotaged(Sabotage::kMergeUnsynced) ? OkStatus() : to()->SyncFile();
 }
 
-bool Fold::Full(uint64_t most_bytes) const {
+bool LayerMerge::Full(uint64_t most_bytes) const {
   if (most_bytes == UINT64_MAX) return false;
   return slice_.bytes >= most_bytes || freed_bytes_ >= kSliceFreedBytes;
 }
 
-void Fold::PassPart() {
+void LayerMerge::PassPart() {
   if (at_ < parts_[next_].end()) return;
   ++next_;
   if (found_any()) at_ = parts_[next_].first;
 }
 
-void Fold::Abandon() {
+void LayerMerge::Abandon() {
   for (const PresenceRun& run : slice_.moved) {
     if (run.state != BlockState::kHere) continue;
     (void)to()->Punch({run.first * block_size_, run.count * block_size_});
@@ -94,7 +94,7 @@ void Fold::Abandon() {
 }
 
 // `under` gets the size of `over`, which then shows all of it: what it did not show is cut out.
-Status Fold::Level() {
+Status LayerMerge::Level() {
   if (found_any() && !under_->record().has_file) {
     // By itself: if the slice comes to nothing, its file is known all the same.
     RETURN_IF_ERROR(under_->CreateFile());
@@ -108,7 +108,7 @@ Status Fold::Level() {
   const uint64_t shown = BlocksFor(over.parent_bytes, block_size_);
   const uint64_t end = BlocksFor(over.size_bytes, block_size_);
   const uint64_t old_end = BlocksFor(under.size_bytes, block_size_);
-  if (!Sabotaged(Sabotage::kFoldTail)) {
+  if (!Sabotaged(Sabotage::kMergeTail)) {
     if (old_end > shown) {
       RETURN_IF_ERROR(under_->Punch({shown * block_size_, (old_end - shown) * block_size_}));
     }
@@ -120,7 +120,7 @@ Status Fold::Level() {
   return OkStatus();
 }
 
-Status Fold::MoveDown(uint64_t most_bytes) {
+Status LayerMerge::MoveDown(uint64_t most_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t size = BlocksFor(over_->record().size_bytes, block_size_);
   if (at_ >= size) {
@@ -148,7 +148,7 @@ Status Fold::MoveDown(uint64_t most_bytes) {
 }
 
 // What is left of `run` below `end`.
-Status Fold::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) {
+Status LayerMerge::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) {
   const uint64_t first = std::max(run.first, at_);
   const uint64_t last = std::min(run.end(), end);
   if (first >= last) return OkStatus();
@@ -161,7 +161,7 @@ Status Fold::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) 
   return OkStatus();
 }
 
-Status Fold::MoveUp(uint64_t most_bytes) {
+Status LayerMerge::MoveUp(uint64_t most_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
   ASSIGN_OR_RETURN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
@@ -179,7 +179,7 @@ Status Fold::MoveUp(uint64_t most_bytes) {
 }
 
 // The data of `under` from at_ to `end`, where `over`, whose chunk that is, does not hide it.
-Status Fold::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_bytes) {
+Status LayerMerge::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t base = at_ / kChunk * kChunk;
   while (at_ < end && !Full(most_bytes)) {
@@ -201,16 +201,16 @@ Status Fold::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_byt
 }
 
 // As much of `run` as the slice has room for.
-BlockRange Fold::Clip(const BlockRange& run, uint64_t most_bytes) const {
+BlockRange LayerMerge::Clip(const BlockRange& run, uint64_t most_bytes) const {
   return {run.first, std::min(run.count, BlocksFor(most_bytes - slice_.bytes, block_size_))};
 }
 
 // The first part of `zeros`, up to what one call of the host may free: what is in `under` there is
 // freed. Where it has nothing there is nothing to be done, however much that is.
-Status Fold::Hide(const BlockRange& zeros) {
+Status LayerMerge::Hide(const BlockRange& zeros) {
   static_assert(Layer::kPunchBytes >= PresenceChunk::kChunkBlocks * kDefaultBlockSize);
   at_ = zeros.end();
-  if (Sabotaged(Sabotage::kFoldForgetsZeros)) return OkStatus();
+  if (Sabotaged(Sabotage::kMergeForgetsZeros)) return OkStatus();
   ASSIGN_OR_RETURN(const std::optional<ByteRange> data,
                    covered_.NextData(*under_, zeros.first * block_size_));
   if (data && data->offset_bytes < zeros.end() * block_size_) {
@@ -224,7 +224,7 @@ Status Fold::Hide(const BlockRange& zeros) {
 }
 
 // Whole blocks, clipped to the end of the file that they are written to; shared where the host can.
-Status Fold::CopyRun(const BlockRange& run) {
+Status LayerMerge::CopyRun(const BlockRange& run) {
   buffer_.resize(kPieceBytes);
   const uint64_t to_bytes = over_->record().size_bytes;  // of both directions
   const ByteRange whole{run.first * block_size_,
@@ -252,7 +252,7 @@ Status Fold::CopyRun(const BlockRange& run) {
   return OkStatus();
 }
 
-void Fold::Note(const BlockRange& blocks, BlockState state) {
+void LayerMerge::Note(const BlockRange& blocks, BlockState state) {
   auto& moved = slice_.moved;
   if (!moved.empty() && moved.back().end() == blocks.first && moved.back().state == state) {
     moved.back().count += blocks.count;
@@ -261,20 +261,20 @@ void Fold::Note(const BlockRange& blocks, BlockState state) {
   }
 }
 
-LayerRecord Fold::UnderAfter() const {
+LayerRecord LayerMerge::UnderAfter() const {
   LayerRecord under = under_->record();
   under.size_bytes = over_->record().size_bytes;
   under.parent_bytes = std::min(under.parent_bytes, under.size_bytes);
   return under;
 }
 
-LayerRecord Fold::OverAfter() const {
+LayerRecord LayerMerge::OverAfter() const {
   LayerRecord over = over_->record();
   if (direction_ == Direction::kDown) over.parent_bytes = over.size_bytes;
   return over;
 }
 
-CatalogChange Fold::Change() const {
+CatalogChange LayerMerge::Change() const {
   CatalogChange change;
   PresenceRuns put;
   for (const PresenceRun& run : slice_.moved) put.Set({run.first, run.count}, run.state);
@@ -296,13 +296,13 @@ CatalogChange Fold::Change() const {
   return change;
 }
 
-void Fold::Settle() {
+void LayerMerge::Settle() {
   over_->Relink(OverAfter());
   tail_.Clear();
   if (direction_ == Direction::kUp) return;
   if (const Status cut = under_->Shrink(UnderAfter()); !cut.ok()) {
     // What is past its size is zeros (Level), and cut off when the file is opened next.
-    LogWarning(StrCat("a folded layer's file keeps its length: ", cut.error().message));
+    LogWarning(StrCat("a merged layer's file keeps its length: ", cut.error().message));
   }
 }
 

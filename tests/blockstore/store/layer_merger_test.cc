@@ -21,9 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using Bytes = std::vector<std::byte>;
-constexpr uint64_t kFoldBlock = kDefaultBlockSize;
+constexpr uint64_t kMergeBlock = kDefaultBlockSize;
 
-class FolderTest : public testing::Test {
+class LayerMergerTest : public testing::Test {
  protected:
   void Write(Volume& volume, uint64_t offset, uint64_t bytes, uint8_t with) {
     ASSERT_TRUE(volume.WriteAt(Bytes(bytes, std::byte{with}), offset).ok());
@@ -59,7 +59,7 @@ class FolderTest : public testing::Test {
     return layers;
   }
 
-  // Nothing is left to be folded: as many files, and so for a while.
+  // Nothing is left to be merged: as many files, and so for a while.
   [[nodiscard]] bool WaitForFiles(size_t count) const {
     const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(20);
     while (Files().size() != count && MonotonicNow() < deadline) {
@@ -107,11 +107,11 @@ class FolderTest : public testing::Test {
 };
 
 // Promise 7.4: one raw file, of exactly the volume's size, that any program can read.
-TEST_F(FolderTest, AVolumeWithoutSnapshotsIsOneRawFileAgain) {
+TEST_F(LayerMergerTest, AVolumeWithoutSnapshotsIsOneRawFileAgain) {
   const auto db = fixture_.MakeVolume("db", 5 * kMiB + 1000, 3 * kMiB);
   Snapshot("s");
   Write(*db, kMiB + 5, 300000, 1);
-  ASSERT_TRUE(db->Discard({2 * kMiB, 100 * kFoldBlock}).ok());
+  ASSERT_TRUE(db->Discard({2 * kMiB, 100 * kMergeBlock}).ok());
   ASSERT_TRUE(db->Grow(6 * kMiB + 77).ok());
   Write(*db, 5 * kMiB + 990, 100, 2);
   const Bytes then = ReadBack(*db);
@@ -132,7 +132,7 @@ TEST_F(FolderTest, AVolumeWithoutSnapshotsIsOneRawFileAgain) {
 }
 
 // What is moved is the smaller part: here what the snapshot had and the volume has not overwritten.
-TEST_F(FolderTest, TheSmallerLayerIsMovedIntoTheLarger) {
+TEST_F(LayerMergerTest, TheSmallerLayerIsMovedIntoTheLarger) {
   const auto db = fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
   Snapshot("s");
   Write(*db, 0, 31 * kMiB, 7);
@@ -151,15 +151,15 @@ TEST_F(FolderTest, TheSmallerLayerIsMovedIntoTheLarger) {
 }
 
 // Slices end in the middle of a run, at blocks that are zeros and cost nothing, and at holes.
-TEST_F(FolderTest, ManySmallSlicesMoveEverything) {
-  fixture_.Reopen({.fold_slice_bytes = 16 * kFoldBlock});
+TEST_F(LayerMergerTest, ManySmallSlicesMoveEverything) {
+  fixture_.Reopen({.merge_slice_bytes = 16 * kMergeBlock});
   const auto db = fixture_.MakeVolume("db", 3 * kMiB + 1000, 3 * kMiB);
   Snapshot("s");
-  for (uint64_t at = 0; at < kMiB; at += 25 * kFoldBlock) {
-    Write(*db, at, 7 * kFoldBlock, 0x11);
-    Write(*db, at + 7 * kFoldBlock, 9 * kFoldBlock, 0);
-    Write(*db, at + 16 * kFoldBlock, 3 * kFoldBlock + 5, 0x12);
-    ASSERT_TRUE(db->Discard({at + 20 * kFoldBlock, 3 * kFoldBlock}).ok());
+  for (uint64_t at = 0; at < kMiB; at += 25 * kMergeBlock) {
+    Write(*db, at, 7 * kMergeBlock, 0x11);
+    Write(*db, at + 7 * kMergeBlock, 9 * kMergeBlock, 0);
+    Write(*db, at + 16 * kMergeBlock, 3 * kMergeBlock + 5, 0x12);
+    ASSERT_TRUE(db->Discard({at + 20 * kMergeBlock, 3 * kMergeBlock}).ok());
   }
   ASSERT_TRUE(db->Sync().ok());
   const Bytes expected = ReadBack(*db);
@@ -172,7 +172,7 @@ TEST_F(FolderTest, ManySmallSlicesMoveEverything) {
 }
 
 // T32: make one, delete the oldest, for ever: the chain is as long as there are snapshots, and one.
-TEST_F(FolderTest, UnderRollingSnapshotsTheChainStaysShort) {
+TEST_F(LayerMergerTest, UnderRollingSnapshotsTheChainStaysShort) {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
   constexpr int kRounds = 40;
 #else
@@ -184,7 +184,7 @@ TEST_F(FolderTest, UnderRollingSnapshotsTheChainStaysShort) {
   std::vector<Bytes> kept;
   size_t longest = 0;
   for (int i = 0; i < kRounds; ++i) {
-    Write(*db, static_cast<uint64_t>(i * 37 % 1000) * kFoldBlock, 3 * kFoldBlock,
+    Write(*db, static_cast<uint64_t>(i * 37 % 1000) * kMergeBlock, 3 * kMergeBlock,
           static_cast<uint8_t>(i + 1));
     if (i >= kRounds - kKept) kept.push_back(ReadBack(*db));
     Snapshot("s" + std::to_string(i));
@@ -203,7 +203,7 @@ TEST_F(FolderTest, UnderRollingSnapshotsTheChainStaysShort) {
   ExpectClean();
 }
 
-TEST_F(FolderTest, ASnapshotInTheMiddleLeavesItsNeighboursAsTheyAre) {
+TEST_F(LayerMergerTest, ASnapshotInTheMiddleLeavesItsNeighboursAsTheyAre) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 2 * kMiB);
   const Bytes first = ReadBack(*db);
   Snapshot("s1");
@@ -213,7 +213,7 @@ TEST_F(FolderTest, ASnapshotInTheMiddleLeavesItsNeighboursAsTheyAre) {
   Write(*db, kMiB / 4, kMiB, 2);
   const Bytes third = ReadBack(*db);
   Snapshot("s3");
-  Write(*db, 3 * kMiB, kFoldBlock, 3);
+  Write(*db, 3 * kMiB, kMergeBlock, 3);
   const Bytes now = ReadBack(*db);
   DeleteSnapshot("s2");
   ASSERT_TRUE(WaitForFiles(3));
@@ -225,7 +225,7 @@ TEST_F(FolderTest, ASnapshotInTheMiddleLeavesItsNeighboursAsTheyAre) {
 }
 
 // Of volumes that share a layer only what no two of them need apart becomes one.
-TEST_F(FolderTest, LinkedClonesKeepWhatTheyShare) {
+TEST_F(LayerMergerTest, LinkedClonesKeepWhatTheyShare) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const CloneRequest request{.source = "db", .name = "x", .linked = true};
   ASSERT_TRUE(fixture_.store().Clone(request, Caller{}).ok());
@@ -245,7 +245,7 @@ TEST_F(FolderTest, LinkedClonesKeepWhatTheyShare) {
 }
 
 // The source of a clone that is whole, and the clone.
-TEST_F(FolderTest, AClonesSourceIsOneFileAgainWhenTheCloneIsWhole) {
+TEST_F(LayerMergerTest, AClonesSourceIsOneFileAgainWhenTheCloneIsWhole) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const Bytes before = ReadBack(*db);
   fixture_.store().hydrator().throttle().SetRate(0);
@@ -263,7 +263,7 @@ TEST_F(FolderTest, AClonesSourceIsOneFileAgainWhenTheCloneIsWhole) {
 }
 
 // Who reads a deleted snapshot reads it to the end.
-TEST_F(FolderTest, WaitsForWhoHasASnapshotOpen) {
+TEST_F(LayerMergerTest, WaitsForWhoHasASnapshotOpen) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const Bytes first = ReadBack(*db);
   Snapshot("s1");
@@ -288,15 +288,15 @@ TEST_F(FolderTest, WaitsForWhoHasASnapshotOpen) {
   ExpectClean();
 }
 
-TEST_F(FolderTest, WhatAShrinkCutOffDoesNotComeBack) {
+TEST_F(LayerMergerTest, WhatAShrinkCutOffDoesNotComeBack) {
   StoreOptions options;
   options.allow_shrink = true;
   fixture_.Reopen(options);
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   Snapshot("s1");
-  Write(*db, 0, kFoldBlock, 1);
+  Write(*db, 0, kMergeBlock, 1);
   Snapshot("s2");
-  Write(*db, kFoldBlock, kFoldBlock, 2);
+  Write(*db, kMergeBlock, kMergeBlock, 2);
   ASSERT_TRUE(fixture_.store().Shrink(*db, kMiB + 100).ok());
   ASSERT_TRUE(db->Grow(3 * kMiB).ok());
   ASSERT_TRUE(db->Sync().ok());
@@ -314,9 +314,9 @@ TEST_F(FolderTest, WhatAShrinkCutOffDoesNotComeBack) {
 }
 
 // More than can be moved while writers wait: what was written is frozen, then moved, and so on.
-TEST_F(FolderTest, AHeadIsFoldedUnderItsWriters) {
+TEST_F(LayerMergerTest, AHeadIsMergedUnderItsWriters) {
   StoreOptions options;
-  options.fold_slice_bytes = 64 * kFoldBlock;
+  options.merge_slice_bytes = 64 * kMergeBlock;
   fixture_.Reopen(options);
   const auto db = fixture_.MakeVolume("db", 8 * kMiB, 8 * kMiB);
   Snapshot("s");
@@ -326,7 +326,7 @@ TEST_F(FolderTest, AHeadIsFoldedUnderItsWriters) {
   Bytes model = ReadBack(*db);
   Thread writer("writer", [&] {
     for (uint32_t i = 0; !stop.load(); ++i) {
-      const uint64_t at = (i * 7919 % 1000) * kFoldBlock + i % 512;
+      const uint64_t at = (i * 7919 % 1000) * kMergeBlock + i % 512;
       const Bytes bytes(5000, std::byte{static_cast<uint8_t>(i)});
       EXPECT_TRUE(db->WriteAt(bytes, at).ok());
       std::copy(bytes.begin(), bytes.end(), model.begin() + static_cast<ptrdiff_t>(at));
@@ -349,7 +349,7 @@ TEST_F(FolderTest, AHeadIsFoldedUnderItsWriters) {
 }
 
 // limits/copy_rate 0 pauses it, as all copying.
-TEST_F(FolderTest, IsPausedWithAllCopying) {
+TEST_F(LayerMergerTest, IsPausedWithAllCopying) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   fixture_.store().hydrator().throttle().SetRate(0);
   Snapshot("s");
