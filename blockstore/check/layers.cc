@@ -8,7 +8,7 @@
 namespace volfs {
 namespace {
 
-constexpr size_t kLayerFolderLength = std::string_view("layers/").size();
+constexpr size_t kLayerDirectoryLength = std::string_view("layers/").size();
 
 bool IsLayerFile(const std::string& name) {
   return name.size() == 16 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -126,7 +126,7 @@ CheckPass::Repair CheckPass::RemoveFile(const Member& member, const std::string&
 
 Status CheckPass::CheckFile(LayerView& layer) {
   Member& member = *layer.member;
-  const bool exists = member.files.contains(layer.name.substr(kLayerFolderLength));
+  const bool exists = member.files.contains(layer.name.substr(kLayerDirectoryLength));
   if (!layer.record.has_file) {
     CheckUnrecordedFile(layer);
     return OkStatus();

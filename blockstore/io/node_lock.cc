@@ -187,12 +187,13 @@ std::string HolderOf(const std::string& file) {
 
 }  // namespace
 
-Result<std::unique_ptr<TwinLock>> TwinLock::Take(const std::string& folder, const std::string& uuid,
-                                                 const std::string& name, const std::string& path) {
-  if (folder.empty()) return std::unique_ptr<TwinLock>();
+Result<std::unique_ptr<TwinLock>> TwinLock::Take(const std::string& directory,
+                                                 const std::string& uuid, const std::string& name,
+                                                 const std::string& path) {
+  if (directory.empty()) return std::unique_ptr<TwinLock>();
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  const std::string file = StrCat(folder, "/", uuid);
+  std::filesystem::create_directories(directory, error);
+  const std::string file = StrCat(directory, "/", uuid);
   const int fd = OpenLocked(file);
   if (fd < 0 && errno == EWOULDBLOCK) {
     return Error{

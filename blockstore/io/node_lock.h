@@ -56,14 +56,16 @@ class NodeLock {
 // Keeps every other copy of a node off this machine while one is mounted: copies have one UUID, and
 // their layers and clones would be taken for each other's.
 //
-// A lock (flock) on the file UUID in a folder of the machine, which tells who has it and where; the
-// file goes with the lock. Copies on other machines are told by their lineage (lineage.h), later.
+// A lock (flock) on the file UUID in a directory of the machine, which tells who has it and where;
+// the file goes with the lock. Copies on other machines are told by their lineage (lineage.h),
+// later.
 class TwinLock {
  public:
-  // kLocked names the directory and the process that have it. None, and no error, if `folder` is
+  // kLocked names the directory and the process that have it. None, and no error, if `directory` is
   // empty or no such file can be made: the lock is one protection more, not the only one.
-  static Result<std::unique_ptr<TwinLock>> Take(const std::string& folder, const std::string& uuid,
-                                                const std::string& name, const std::string& path);
+  static Result<std::unique_ptr<TwinLock>> Take(const std::string& directory,
+                                                const std::string& uuid, const std::string& name,
+                                                const std::string& path);
   ~TwinLock();
   TwinLock(const TwinLock&) = delete;
   TwinLock& operator=(const TwinLock&) = delete;

@@ -279,10 +279,10 @@ std::pair<int, std::string> PosixNode::Place(const std::string& name) const {
 
 Result<uint64_t> PosixNode::AllocatedBytes(const std::string& name) {
   if (calls()->stuck()) return NotTried(*calls(), StrCat("stat ", name), display_path_);
-  const auto [folder, last] = Place(name);
+  const auto [directory, last] = Place(name);
   const Call call(*calls(), kLook);
   struct stat info {};
-  if (::fstatat(folder, last.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+  if (::fstatat(directory, last.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
     return SystemError(errno, StrCat("stat ", name), display_path_);
   }
   return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
@@ -290,9 +290,9 @@ Result<uint64_t> PosixNode::AllocatedBytes(const std::string& name) {
 
 Status PosixNode::Remove(const std::string& name) {
   // unlinkat follows no link in the last part.
-  const auto [folder, last] = Place(name);
+  const auto [directory, last] = Place(name);
   const Call call(*calls(), kFree);
-  if (::unlinkat(folder, last.c_str(), 0) != 0) {
+  if (::unlinkat(directory, last.c_str(), 0) != 0) {
     return SystemError(errno, StrCat("unlink ", name), display_path_);
   }
   NoteChange(name);

@@ -306,15 +306,15 @@ Result<std::vector<MapRange>> Store::Map(Volume& volume) {
   return ranges;
 }
 
-std::vector<Store::SnapshotFolder> Store::SnapshotFolders() {
+std::vector<Store::SnapshotDirectory> Store::SnapshotDirectories() {
   MutexLock lock(mu_);
-  std::map<std::string, Id> folders;
+  std::map<std::string, Id> directories;
   for (const auto& [volume, names] : snapshot_names_) {
     const std::string name = NameLocked(volume);
-    if (!names.empty() && !name.empty()) folders[name] = IdsLocked(name).front();
+    if (!names.empty() && !name.empty()) directories[name] = IdsLocked(name).front();
   }
-  std::vector<SnapshotFolder> by_name;
-  for (const auto& [name, id] : folders) by_name.push_back({id, name, AttributesLocked(id)});
+  std::vector<SnapshotDirectory> by_name;
+  for (const auto& [name, id] : directories) by_name.push_back({id, name, AttributesLocked(id)});
   return by_name;
 }
 

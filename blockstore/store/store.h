@@ -211,13 +211,13 @@ class Store {
   [[nodiscard]] std::vector<std::unique_ptr<Node>>& nodes() { return nodes_; }
 
   // Volumes that have snapshots (deleted ones whose snapshots live on included), by name; one
-  // folder for a name.
-  struct SnapshotFolder {
+  // directory for a name.
+  struct SnapshotDirectory {
     Id volume = kNoId;
     std::string name;
     Attributes attributes;  // the volume's: who may write it may delete its snapshots
   };
-  [[nodiscard]] std::vector<SnapshotFolder> SnapshotFolders() VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::vector<SnapshotDirectory> SnapshotDirectories() VOLFS_EXCLUDES(mu_);
   [[nodiscard]] std::vector<SnapshotInfo> Snapshots(Id volume) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] std::optional<SnapshotInfo> FindSnapshot(Id id) VOLFS_EXCLUDES(mu_);
   Result<std::shared_ptr<OpenSnapshot>> OpenSnapshotImage(Id id) VOLFS_EXCLUDES(mu_);
@@ -322,7 +322,7 @@ class Store {
   // Looking; under mu_.
   [[nodiscard]] bool NameTakenLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
   // The ids that share a name: of the volume, and of a deleted one whose snapshots live on (a
-  // restored volume has its own id). Their snapshots are in one folder, under names of their own
+  // restored volume has its own id). Their snapshots are in one directory, under names of their own
   // each.
   [[nodiscard]] std::vector<Id> IdsLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] std::string NameLocked(Id volume) const VOLFS_REQUIRES(mu_);

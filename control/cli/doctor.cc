@@ -16,7 +16,7 @@
 #include "blockstore/node/opener.h"
 #include "control/cli/client.h"
 #include "control/cli/host/mountinfo.h"
-#include "control/cli/host/state_folder.h"
+#include "control/cli/host/state_directory.h"
 #include "control/cli/image_loops.h"
 #include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
@@ -47,8 +47,8 @@ Finding ExamineFuse() {
 
 std::optional<std::string> FindProgram(const std::string& name) {
   const char* path = std::getenv("PATH");
-  for (const std::string& folder : SplitAt(path == nullptr ? "" : path, ':')) {
-    std::string file = StrCat(folder, "/", name);
+  for (const std::string& directory : SplitAt(path == nullptr ? "" : path, ':')) {
+    std::string file = StrCat(directory, "/", name);
     if (::access(file.c_str(), X_OK) == 0) return file;
   }
   return std::nullopt;
@@ -115,11 +115,11 @@ Finding DaemonFinding(const std::string& mountpoint, int os_errno) {
   }
 }
 
-// Whether the filesystem of `folder` gives space back when a file is punched; nothing if it cannot
-// be tried here (another machine's, not our right).
-std::optional<bool> CanPunch(const std::string& folder) {
+// Whether the filesystem of `directory` gives space back when a file is punched; nothing if it
+// cannot be tried here (another machine's, not our right).
+std::optional<bool> CanPunch(const std::string& directory) {
   constexpr off_t kBytes = 65536;
-  const Descriptor fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  const Descriptor fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!fd.ok()) return std::nullopt;
   const std::string data(kBytes, 'x');
   if (::write(fd.get(), data.data(), data.size()) != kBytes) return std::nullopt;
@@ -244,7 +244,7 @@ void AskDaemon(const std::string& mountpoint, const Question::Say& say) {
   std::vector<Finding> findings;
   ExamineVolumes(client, findings);
   Say(say, findings);
-  const auto nodes = ListFolder(client.PathOf("control/nodes"));
+  const auto nodes = ListDirectory(client.PathOf("control/nodes"));
   if (!nodes.ok()) return;
   for (const std::string& node : nodes.value()) {
     say(StrCat(std::string(1, kNodeRecord), node, std::string(1, kRecord)));

@@ -16,16 +16,16 @@ namespace {
 
 bool IsPath(std::string_view argument) { return argument.find('/') != argument.npos; }
 
-// The mount of a path as it stands, else of what its folder really is behind symbolic links;
+// The mount of a path as it stands, else of what its directory really is behind symbolic links;
 // `path` is then that.
 std::optional<MountEntry> FindMount(const std::vector<MountEntry>& mounts, std::string& path) {
   if (auto mount = VolfsMountOf(mounts, path)) return mount;
   const Touching touching(path);
   std::error_code error;
   const std::filesystem::path given(path);
-  const std::filesystem::path folder = std::filesystem::canonical(given.parent_path(), error);
+  const std::filesystem::path directory = std::filesystem::canonical(given.parent_path(), error);
   if (error) return std::nullopt;
-  std::string real = (folder / given.filename()).string();
+  std::string real = (directory / given.filename()).string();
   auto mount = VolfsMountOf(mounts, real);
   if (mount) path = real;
   return mount;
@@ -104,8 +104,9 @@ Result<std::string> Targets::NewVolume(const std::string& argument) {
     return argument;
   }
   ASSIGN_OR_RETURN(std::string name, Volume(argument));
-  const std::string folder = AbsolutePath(std::filesystem::path(argument).parent_path().string());
-  if (folder.ends_with("/volumes")) return name;
+  const std::string directory =
+      AbsolutePath(std::filesystem::path(argument).parent_path().string());
+  if (directory.ends_with("/volumes")) return name;
   return UsageFailure(StrCat(argument, ": give the new volume's name, and its node with --node"));
 }
 

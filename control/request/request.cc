@@ -395,7 +395,7 @@ std::string UsageLine(RequestKind kind) {
 
 std::string HelpText() {
   std::string text =
-      "A request is one line, written to the file of its name in this folder:\n"
+      "A request is one line, written to the file of its name in this directory:\n"
       "  echo db.img > control/clone\n"
       "A refusal is the error of that write; last_error and the reply, read from the same open\n"
       "file, say why. Keys come after the words, in any order.\n\n";

@@ -39,12 +39,12 @@ Error NotFound(std::string_view what) {
 }
 
 bool KnowsVolumeFacet(uint64_t facet) {
-  return facet == inode::kControlFolder || facet == kInfoJson || facet == kMap ||
+  return facet == inode::kControlDirectory || facet == kInfoJson || facet == kMap ||
          facet == kVolumeWatch || FindField(VolumeFields(), facet) != nullptr;
 }
 
 bool KnowsNodeFacet(uint64_t facet) {
-  return facet == inode::kControlFolder || FindField(NodeFields(), facet) != nullptr;
+  return facet == inode::kControlDirectory || FindField(NodeFields(), facet) != nullptr;
 }
 
 std::string NameOf(const VolumePlace& place) {
@@ -59,9 +59,9 @@ std::string NameOf(const NodePlace& place) {
   return field == nullptr ? place.node->name() : std::string(field->name);
 }
 
-// What a reader would get now; "" of folders.
+// What a reader would get now; "" of directories.
 std::string TextOf(const VolumePlace& place, ControlView& view) {
-  if (place.facet == inode::kControlFolder) return "";
+  if (place.facet == inode::kControlDirectory) return "";
   if (place.facet == kMap) return MapText(view.state().store, *place.volume);
   const VolumeInfo& info = view.Info(*place.volume);
   if (place.facet == kInfoJson) return InfoJson(info);
@@ -70,7 +70,7 @@ std::string TextOf(const VolumePlace& place, ControlView& view) {
 }
 
 std::string TextOf(const NodePlace& place, ControlView& view) {
-  if (place.facet == inode::kControlFolder) return "";
+  if (place.facet == inode::kControlDirectory) return "";
   return FieldText(*FindField(NodeFields(), place.facet), view.Info(*place.node));
 }
 
@@ -92,12 +92,12 @@ struct Describe {
   template <typename PlaceT>
   ControlEntry operator()(const PlaceT& place) const {
     const ControlConfig& config = view.state().config;
-    const bool folder = place.facet == inode::kControlFolder;
+    const bool directory = place.facet == inode::kControlDirectory;
     ControlEntry entry;
     entry.ino = InoOf(place);
     entry.name = NameOf(place);
-    entry.directory = folder;
-    entry.mode = folder ? 0555 : IsWritable(place) ? 0644 : 0444;
+    entry.directory = directory;
+    entry.mode = directory ? 0555 : IsWritable(place) ? 0644 : 0444;
     entry.uid = config.uid;
     entry.gid = config.gid;
     entry.size_bytes = TextOf(place, view).size();
@@ -124,7 +124,7 @@ class ControlTree::Impl {
 
   Result<Place> Find(uint64_t ino);
   Result<Place> FindIn(uint64_t parent, std::string_view name);
-  std::vector<Place> Children(const Place& folder);
+  std::vector<Place> Children(const Place& directory);
   Result<std::unique_ptr<ControlFile>> Open(const Place& place, const Caller& caller);
   static bool Writable(const Place& place);
   static bool Folder(const Place& place);
@@ -133,11 +133,11 @@ class ControlTree::Impl {
   Node* FindNode(Id id);
   Node* FindNode(std::string_view name);
   Result<Place> FindInFixed(uint64_t parent, std::string_view name);
-  static Result<Place> FindInVolume(const VolumePlace& folder, std::string_view name);
-  static Result<Place> FindInNode(const NodePlace& folder, std::string_view name);
-  std::vector<Place> ChildrenOfFixed(const FixedEntry& folder);
-  static std::vector<Place> ChildrenOfVolume(const VolumePlace& folder);
-  static std::vector<Place> ChildrenOfNode(const NodePlace& folder);
+  static Result<Place> FindInVolume(const VolumePlace& directory, std::string_view name);
+  static Result<Place> FindInNode(const NodePlace& directory, std::string_view name);
+  std::vector<Place> ChildrenOfFixed(const FixedEntry& directory);
+  static std::vector<Place> ChildrenOfVolume(const VolumePlace& directory);
+  static std::vector<Place> ChildrenOfNode(const NodePlace& directory);
   Result<std::unique_ptr<ControlFile>> OpenVolumeFile(const VolumePlace& place,
                                                       HeldTexts::Text text);
   Result<std::unique_ptr<ControlFile>> OpenFixed(const FixedEntry& entry, const Caller& caller);
@@ -175,91 +175,92 @@ Result<Place> ControlTree::Impl::Find(uint64_t ino) {
 }
 
 Result<Place> ControlTree::Impl::FindIn(uint64_t parent, std::string_view name) {
-  ASSIGN_OR_RETURN(const Place folder, Find(parent));
-  if (const auto* volume = std::get_if<VolumePlace>(&folder)) return FindInVolume(*volume, name);
-  if (const auto* node = std::get_if<NodePlace>(&folder)) return FindInNode(*node, name);
+  ASSIGN_OR_RETURN(const Place directory, Find(parent));
+  if (const auto* volume = std::get_if<VolumePlace>(&directory)) return FindInVolume(*volume, name);
+  if (const auto* node = std::get_if<NodePlace>(&directory)) return FindInNode(*node, name);
   return FindInFixed(parent, name);
 }
 
 Result<Place> ControlTree::Impl::FindInFixed(uint64_t parent, std::string_view name) {
   if (const FixedEntry* entry = FindFixed(parent, name)) return Place(entry);
   if (parent == inode::kControlNodes) {
-    if (Node* node = FindNode(name)) return Place(NodePlace{node, inode::kControlFolder});
+    if (Node* node = FindNode(name)) return Place(NodePlace{node, inode::kControlDirectory});
   } else if (parent == inode::kControlVolumes || parent == inode::kWatchVolumes) {
     const bool watch = parent == inode::kWatchVolumes;
     if (std::shared_ptr<Volume> volume = state_.store.Find(std::string(name))) {
-      return Place(VolumePlace{std::move(volume), watch ? kVolumeWatch : inode::kControlFolder});
+      return Place(VolumePlace{std::move(volume), watch ? kVolumeWatch : inode::kControlDirectory});
     }
   }
   return NotFound(Printable(name));
 }
 
-Result<Place> ControlTree::Impl::FindInVolume(const VolumePlace& folder, std::string_view name) {
-  if (folder.facet != inode::kControlFolder) return NotFound(Printable(name));
-  if (name == kInfoJsonName) return Place(VolumePlace{folder.volume, kInfoJson});
-  if (name == kMapName) return Place(VolumePlace{folder.volume, kMap});
+Result<Place> ControlTree::Impl::FindInVolume(const VolumePlace& directory, std::string_view name) {
+  if (directory.facet != inode::kControlDirectory) return NotFound(Printable(name));
+  if (name == kInfoJsonName) return Place(VolumePlace{directory.volume, kInfoJson});
+  if (name == kMapName) return Place(VolumePlace{directory.volume, kMap});
   const VolumeField* field = FindField(VolumeFields(), name);
   if (field == nullptr) return NotFound(Printable(name));
-  return Place(VolumePlace{folder.volume, field->facet});
+  return Place(VolumePlace{directory.volume, field->facet});
 }
 
-Result<Place> ControlTree::Impl::FindInNode(const NodePlace& folder, std::string_view name) {
+Result<Place> ControlTree::Impl::FindInNode(const NodePlace& directory, std::string_view name) {
   const NodeField* field =
-      folder.facet == inode::kControlFolder ? FindField(NodeFields(), name) : nullptr;
+      directory.facet == inode::kControlDirectory ? FindField(NodeFields(), name) : nullptr;
   if (field == nullptr) return NotFound(Printable(name));
-  return Place(NodePlace{folder.node, field->facet});
+  return Place(NodePlace{directory.node, field->facet});
 }
 
 // ---- listing
 
 bool ControlTree::Impl::Folder(const Place& place) {
   if (const auto* fixed = std::get_if<const FixedEntry*>(&place)) {
-    return (*fixed)->kind == FixedKind::kFolder;
+    return (*fixed)->kind == FixedKind::kDirectory;
   }
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
-    return volume->facet == inode::kControlFolder;
+    return volume->facet == inode::kControlDirectory;
   }
-  return std::get<NodePlace>(place).facet == inode::kControlFolder;
+  return std::get<NodePlace>(place).facet == inode::kControlDirectory;
 }
 
-std::vector<Place> ControlTree::Impl::Children(const Place& folder) {
-  if (const auto* volume = std::get_if<VolumePlace>(&folder)) return ChildrenOfVolume(*volume);
-  if (const auto* node = std::get_if<NodePlace>(&folder)) return ChildrenOfNode(*node);
-  return ChildrenOfFixed(*std::get<const FixedEntry*>(folder));
+std::vector<Place> ControlTree::Impl::Children(const Place& directory) {
+  if (const auto* volume = std::get_if<VolumePlace>(&directory)) return ChildrenOfVolume(*volume);
+  if (const auto* node = std::get_if<NodePlace>(&directory)) return ChildrenOfNode(*node);
+  return ChildrenOfFixed(*std::get<const FixedEntry*>(directory));
 }
 
 // The volumes below watch/ are not listed, as nothing that blocks is.
-std::vector<Place> ControlTree::Impl::ChildrenOfFixed(const FixedEntry& folder) {
+std::vector<Place> ControlTree::Impl::ChildrenOfFixed(const FixedEntry& directory) {
   std::vector<Place> places;
   for (const FixedEntry& entry : FixedEntries()) {
-    if (entry.parent == folder.ino && entry.listing == Listing::kShown) places.emplace_back(&entry);
+    if (entry.parent == directory.ino && entry.listing == Listing::kShown)
+      places.emplace_back(&entry);
   }
-  if (folder.ino == inode::kControlNodes) {
+  if (directory.ino == inode::kControlNodes) {
     for (const std::unique_ptr<Node>& node : state_.store.nodes()) {
-      places.emplace_back(NodePlace{node.get(), inode::kControlFolder});
+      places.emplace_back(NodePlace{node.get(), inode::kControlDirectory});
     }
-  } else if (folder.ino == inode::kControlVolumes) {
+  } else if (directory.ino == inode::kControlVolumes) {
     for (std::shared_ptr<Volume>& volume : state_.store.Volumes()) {
-      places.emplace_back(VolumePlace{std::move(volume), inode::kControlFolder});
+      places.emplace_back(VolumePlace{std::move(volume), inode::kControlDirectory});
     }
   }
   return places;
 }
 
-std::vector<Place> ControlTree::Impl::ChildrenOfVolume(const VolumePlace& folder) {
+std::vector<Place> ControlTree::Impl::ChildrenOfVolume(const VolumePlace& directory) {
   std::vector<Place> places;
   for (const VolumeField& field : VolumeFields()) {
-    places.emplace_back(VolumePlace{folder.volume, field.facet});
+    places.emplace_back(VolumePlace{directory.volume, field.facet});
   }
-  places.emplace_back(VolumePlace{folder.volume, kInfoJson});
-  places.emplace_back(VolumePlace{folder.volume, kMap});
+  places.emplace_back(VolumePlace{directory.volume, kInfoJson});
+  places.emplace_back(VolumePlace{directory.volume, kMap});
   return places;
 }
 
-std::vector<Place> ControlTree::Impl::ChildrenOfNode(const NodePlace& folder) {
+std::vector<Place> ControlTree::Impl::ChildrenOfNode(const NodePlace& directory) {
   std::vector<Place> places;
   for (const NodeField& field : NodeFields()) {
-    places.emplace_back(NodePlace{folder.node, field.facet});
+    places.emplace_back(NodePlace{directory.node, field.facet});
   }
   return places;
 }
@@ -354,11 +355,11 @@ Result<ControlEntry> ControlTree::Stat(uint64_t ino) {
 
 Result<std::vector<ControlEntry>> ControlTree::List(uint64_t ino) {
   return OrNoMemory([&]() -> Result<std::vector<ControlEntry>> {
-    ASSIGN_OR_RETURN(const Place folder, impl_->Find(ino));
-    if (!Impl::Folder(folder)) return Error{Errc::kInvalid, "control: this is no folder"};
+    ASSIGN_OR_RETURN(const Place directory, impl_->Find(ino));
+    if (!Impl::Folder(directory)) return Error{Errc::kInvalid, "control: this is no directory"};
     ControlView view(impl_->state());
     std::vector<ControlEntry> entries;
-    for (const Place& place : impl_->Children(folder)) {
+    for (const Place& place : impl_->Children(directory)) {
       entries.push_back(std::visit(Describe{view}, place));
     }
     return entries;
@@ -367,13 +368,13 @@ Result<std::vector<ControlEntry>> ControlTree::List(uint64_t ino) {
 
 bool ControlTree::Owns(uint64_t ino) const {
   if (FindFixed(ino) != nullptr) return true;
-  return inode::IdOf(ino) != kNoId && inode::FacetOf(ino) >= inode::kControlFolder;
+  return inode::IdOf(ino) != kNoId && inode::FacetOf(ino) >= inode::kControlDirectory;
 }
 
 Result<std::unique_ptr<ControlFile>> ControlTree::Open(uint64_t ino, bool for_write,
                                                        const Caller& caller) {
   ASSIGN_OR_RETURN(const Place place, impl_->Find(ino));
-  if (Impl::Folder(place)) return Error{Errc::kInvalid, "control: this is a folder"};
+  if (Impl::Folder(place)) return Error{Errc::kInvalid, "control: this is a directory"};
   if (for_write && !Impl::Writable(place)) {
     const Error error{Errc::kProtected,
                       "this control file is only read; control/help tells which take requests"};

@@ -35,13 +35,14 @@ inline constexpr uint64_t kVolumes = 2;
 inline constexpr uint64_t kSnapshots = 3;
 inline constexpr uint64_t kNodes = 4;
 inline constexpr uint64_t kControl = 5;
-inline constexpr uint64_t kControlFirst = 16;  // fixed files and folders below control/: 16..255
+inline constexpr uint64_t kControlFirst =
+    16;  // fixed files and directories below control/: 16..255
 // Facets.
-inline constexpr uint64_t kImage = 0;           // of a volume or snapshot id
-inline constexpr uint64_t kSnapshotFolder = 1;  // snapshots/VOLUME, of the volume's id
-inline constexpr uint64_t kNodeFolder = 2;      // nodes/NODE, of the node's id
-inline constexpr uint64_t kControlFolder = 16;  // control/volumes/NAME, control/nodes/NODE
-inline constexpr uint64_t kControlFile = 17;    // the first file in it; the others follow
+inline constexpr uint64_t kImage = 0;              // of a volume or snapshot id
+inline constexpr uint64_t kSnapshotDirectory = 1;  // snapshots/VOLUME, of the volume's id
+inline constexpr uint64_t kNodeDirectory = 2;      // nodes/NODE, of the node's id
+inline constexpr uint64_t kControlDirectory = 16;  // control/volumes/NAME, control/nodes/NODE
+inline constexpr uint64_t kControlFile = 17;       // the first file in it; the others follow
 inline constexpr uint64_t kFacetMask = (uint64_t{1} << kIdFacetBits) - 1;
 inline constexpr Id IdOf(uint64_t ino) { return ino & ~kFacetMask; }
 inline constexpr uint64_t FacetOf(uint64_t ino) { return ino & kFacetMask; }

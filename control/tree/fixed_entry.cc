@@ -45,18 +45,18 @@ std::string CopyJobs(ControlView& view) {
 }
 
 std::string WatchHelp(ControlView&) {
-  return "The files that wait are in this folder. They open by name, but are not listed.\n"
+  return "The files that wait are in this directory. They open by name, but are not listed.\n"
          "events        one JSON object per line for each event from the open on\n"
          "volumes/NAME  waits until the volume is not `creating`, then reads as its status;\n"
          "              `deleted` if it is gone by then\n";
 }
 
 using enum FixedKind;
-constexpr uint64_t kLimitsFolder = 48;
-constexpr uint64_t kWatchFolder = 80;
+constexpr uint64_t kLimitsDirectory = 48;
+constexpr uint64_t kWatchDirectory = 80;
 
 constexpr std::array kEntries = {
-    FixedEntry{inode::kControl, inode::kRoot, "control", kFolder},
+    FixedEntry{inode::kControl, inode::kRoot, "control", kDirectory},
     FixedEntry{16, inode::kControl, "help", kText, Help},
     FixedEntry{17, inode::kControl, "clone", kRequest},
     FixedEntry{18, inode::kControl, "snapshot", kRequest},
@@ -72,15 +72,15 @@ constexpr std::array kEntries = {
     FixedEntry{35, inode::kControl, "metrics", kText, Metrics},
     FixedEntry{36, inode::kControl, "config", kText, Config},
     FixedEntry{37, inode::kControl, "types", kText, Types},
-    FixedEntry{kLimitsFolder, inode::kControl, "limits", kFolder},
-    FixedEntry{49, kLimitsFolder, "copy_rate", kCopyRate, CopyRate},
-    FixedEntry{50, kLimitsFolder, "copy_jobs", kCopyJobs, CopyJobs},
-    FixedEntry{inode::kControlNodes, inode::kControl, "nodes", kFolder},
-    FixedEntry{inode::kControlVolumes, inode::kControl, "volumes", kFolder},
-    FixedEntry{kWatchFolder, inode::kControl, "watch", kFolder},
-    FixedEntry{81, kWatchFolder, "events", kEvents, nullptr, Listing::kUnlisted},
-    FixedEntry{inode::kWatchVolumes, kWatchFolder, "volumes", kFolder},
-    FixedEntry{83, kWatchFolder, "help", kText, WatchHelp},
+    FixedEntry{kLimitsDirectory, inode::kControl, "limits", kDirectory},
+    FixedEntry{49, kLimitsDirectory, "copy_rate", kCopyRate, CopyRate},
+    FixedEntry{50, kLimitsDirectory, "copy_jobs", kCopyJobs, CopyJobs},
+    FixedEntry{inode::kControlNodes, inode::kControl, "nodes", kDirectory},
+    FixedEntry{inode::kControlVolumes, inode::kControl, "volumes", kDirectory},
+    FixedEntry{kWatchDirectory, inode::kControl, "watch", kDirectory},
+    FixedEntry{81, kWatchDirectory, "events", kEvents, nullptr, Listing::kUnlisted},
+    FixedEntry{inode::kWatchVolumes, kWatchDirectory, "volumes", kDirectory},
+    FixedEntry{83, kWatchDirectory, "help", kText, WatchHelp},
 };
 
 // Its length is nobody's to know; readers that look at the size first must not see an empty file.
@@ -89,7 +89,7 @@ constexpr uint64_t kEndlessBytes = 4096;
 uint32_t ModeOf(const FixedEntry& entry, const ControlConfig& config) {
   if (entry.ino == inode::kControl && config.is_private) return config.control_gid ? 0550 : 0500;
   switch (entry.kind) {
-    case kFolder:
+    case kDirectory:
       return 0555;
     case kText:
     case kEvents:
@@ -138,7 +138,7 @@ ControlEntry DescribeFixed(const FixedEntry& entry, ControlView& view) {
   ControlEntry described;
   described.ino = entry.ino;
   described.name = entry.name;
-  described.directory = entry.kind == kFolder;
+  described.directory = entry.kind == kDirectory;
   described.mode = ModeOf(entry, config);
   described.uid = config.uid;
   const bool for_group =

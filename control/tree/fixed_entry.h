@@ -10,7 +10,7 @@
 
 namespace volfs {
 
-// The files and folders of control/ that are always there: one table, a line each.
+// The files and directories of control/ that are always there: one table, a line each.
 //
 // Inode numbers are written out because they never change: a file that goes takes its number with
 // it. 16 to 255 (control_tree.h).
@@ -20,7 +20,7 @@ inline constexpr uint64_t kControlVolumes = 65;
 inline constexpr uint64_t kWatchVolumes = 82;
 }  // namespace inode
 
-enum class FixedKind : uint8_t { kFolder, kText, kRequest, kCopyRate, kCopyJobs, kEvents };
+enum class FixedKind : uint8_t { kDirectory, kText, kRequest, kCopyRate, kCopyJobs, kEvents };
 // What blocks is found by its name and never listed, so that nobody who walks the tree (`grep -r`,
 // `cp -r`, an indexer) waits in it for ever.
 enum class Listing : uint8_t { kShown, kUnlisted };
@@ -38,7 +38,7 @@ std::span<const FixedEntry> FixedEntries();
 const FixedEntry* FindFixed(uint64_t ino);                            // null if there is none
 const FixedEntry* FindFixed(uint64_t parent, std::string_view name);  // null if there is none
 
-// The entry's text now: of a request file its usage line; "" of folders and what blocks.
+// The entry's text now: of a request file its usage line; "" of directories and what blocks.
 std::string FixedText(const FixedEntry& entry, ControlView& view);
 
 // As stat and a listing show it.

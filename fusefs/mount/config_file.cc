@@ -51,10 +51,11 @@ Result<std::vector<std::string>> TextsOf(std::string_view key, const toml::node&
   return texts;
 }
 
-Status AddNodes(const toml::node& value, const std::filesystem::path& folder, ConfigFile& config) {
+Status AddNodes(const toml::node& value, const std::filesystem::path& directory,
+                ConfigFile& config) {
   ASSIGN_OR_RETURN(const auto texts, TextsOf("nodes", value));
   for (const std::string& text : texts) {
-    config.nodes.push_back((folder / text).lexically_normal().string());
+    config.nodes.push_back((directory / text).lexically_normal().string());
   }
   return OkStatus();
 }
@@ -88,14 +89,14 @@ Status AddLimits(const toml::node& value, const std::string& path, ConfigFile& c
 }
 
 Result<ConfigFile> ConfigOf(const toml::table& table, const std::string& path) {
-  const auto folder = std::filesystem::absolute(path).parent_path();
+  const auto directory = std::filesystem::absolute(path).parent_path();
   ConfigFile config;
   for (auto&& [key, value] : table) {
     if (key.str() == "limits" && value.is_table()) {
       RETURN_IF_ERROR(AddLimits(value, path, config));  // names the line of the limit
       continue;
     }
-    const Status added = key.str() == "nodes"    ? AddNodes(value, folder, config)
+    const Status added = key.str() == "nodes"    ? AddNodes(value, directory, config)
                          : key.str() == "types"  ? AddTypes(value, config)
                          : key.str() == "limits" ? AddLimits(value, path, config)
                                                  : AddOption(key.str(), value, config);

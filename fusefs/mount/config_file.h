@@ -10,7 +10,7 @@ namespace volfs {
 
 // What a configuration file says: a TOML file with
 //   nodes = ["/srv/a", "b"]           node directories, for a command line that names none;
-//                                     relative ones are below the file's own folder
+//                                     relative ones are below the file's own directory
 //   types = ["ssd:1G-4T", "sata"]     what nodes that this mount makes offer, as --types takes it
 //   [limits]                          copy_rate and copy_jobs, as `-o` takes them
 //   copy_rate = "100M"

@@ -10,7 +10,7 @@
 #include <set>
 
 #include "blockstore/base/str_cat.h"
-#include "control/cli/host/state_folder.h"
+#include "control/cli/host/state_directory.h"
 
 namespace volfs {
 namespace {
@@ -38,12 +38,12 @@ std::string EscapePath(const std::string& absolute) {
 }
 
 std::string LogFileFor(const std::string& mountpoint) {
-  const std::string folder = ::geteuid() == 0 ? kRootLogs : cli::StateFolder();
-  if (folder.empty()) return {};
+  const std::string directory = ::geteuid() == 0 ? kRootLogs : cli::StateDirectory();
+  if (directory.empty()) return {};
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  std::filesystem::create_directories(directory, error);
   if (error) return {};
-  return StrCat(folder, "/", EscapePath(mountpoint), kLogSuffix);
+  return StrCat(directory, "/", EscapePath(mountpoint), kLogSuffix);
 }
 
 namespace {
@@ -53,10 +53,10 @@ struct OneLog {
   std::filesystem::file_time_type written;
 };
 
-std::vector<OneLog> LogsIn(const std::filesystem::path& folder) {
+std::vector<OneLog> LogsIn(const std::filesystem::path& directory) {
   std::vector<OneLog> logs;
   std::error_code error;
-  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
        it.increment(error)) {
     std::error_code gone;
     if (it->path().extension() != kLogSuffix || !it->is_regular_file(gone)) continue;

@@ -9,11 +9,12 @@ namespace volfs {
 // "/mnt/vol-a" -> "mnt-vol\x2da": a name without "/", as systemd escapes paths.
 std::string EscapePath(const std::string& absolute);
 
-// The log file of the daemon of one mount (its folder is made); empty if there is no place for it.
+// The log file of the daemon of one mount (its directory is made); empty if there is no place for
+// it.
 std::string LogFileFor(const std::string& mountpoint);
 
-// A folder keeps the logs of so many mount paths, those that were written last; and of every path
-// where a volfs is mounted now.
+// A directory keeps the logs of so many mount paths, those that were written last; and of every
+// path where a volfs is mounted now.
 inline constexpr size_t kMostLogs = 128;
 
 // Removes the others, with what was rotated of them. `log_file` is kept. Never fails: what cannot

@@ -22,7 +22,7 @@
 #include "blockstore/node/opener.h"
 #include "blockstore/store/store.h"
 #include "control/cli/host/mountinfo.h"
-#include "control/cli/host/state_folder.h"
+#include "control/cli/host/state_directory.h"
 #include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
@@ -310,7 +310,7 @@ Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
   options.may_init = plan.may_init;
   options.new_types = plan.new_types;
   options.registry = cli::NodeRegistryFile();
-  options.locks = cli::NodeLockFolder();
+  options.locks = cli::NodeLockDirectory();
   options.accept = plan.options.accept;
   options.access = AccessOf(plan.options);
   options.is_gone = [&plan](const std::string& path) {

@@ -67,9 +67,9 @@ Status CheckEmpty(const std::string& path) {
 
 // The kernel may still know the attributes of a dead mount's root, so stat(2) proves nothing.
 bool IsDead(const std::string& path) {
-  const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return errno == ENOTCONN;
-  ::close(folder);
+  const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return errno == ENOTCONN;
+  ::close(directory);
   return false;
 }
 

@@ -15,9 +15,9 @@ using Entries = std::vector<DirectoryEntry>;
 
 uint64_t ParentOf(const Filesystem& fs, uint64_t ino) {
   switch (KindOf(fs, ino)) {
-    case InodeKind::kSnapshotFolder:
+    case InodeKind::kSnapshotDirectory:
       return inode::kSnapshots;
-    case InodeKind::kNodeFolder:
+    case InodeKind::kNodeDirectory:
       return inode::kNodes;
     case InodeKind::kControl:
       return ino == inode::kControl ? inode::kRoot : inode::kControl;
@@ -45,12 +45,12 @@ void ListFixed(Filesystem& fs, uint64_t ino, Entries& entries) {
   if (ino == inode::kVolumes) return ListVolumes(fs, kNoId, entries);
   if (ino == inode::kNodes) {
     for (const auto& node : fs.store.nodes()) {
-      entries.push_back({node->id() | inode::kNodeFolder, node->name(), S_IFDIR});
+      entries.push_back({node->id() | inode::kNodeDirectory, node->name(), S_IFDIR});
     }
     return;
   }
-  for (const auto& folder : fs.store.SnapshotFolders()) {
-    entries.push_back({folder.volume | inode::kSnapshotFolder, folder.name, S_IFDIR});
+  for (const auto& directory : fs.store.SnapshotDirectories()) {
+    entries.push_back({directory.volume | inode::kSnapshotDirectory, directory.name, S_IFDIR});
   }
 }
 
@@ -68,12 +68,12 @@ Result<Entries> List(Filesystem& fs, uint64_t ino) {
     case InodeKind::kControl:
       RETURN_IF_ERROR(ListControl(fs, ino, entries));
       break;
-    case InodeKind::kSnapshotFolder:
+    case InodeKind::kSnapshotDirectory:
       for (const SnapshotInfo& snapshot : fs.store.Snapshots(inode::IdOf(ino))) {
         entries.push_back({snapshot.id | inode::kImage, snapshot.name, S_IFREG});
       }
       break;
-    case InodeKind::kNodeFolder:
+    case InodeKind::kNodeDirectory:
       ListVolumes(fs, inode::IdOf(ino), entries);
       break;
     default:

@@ -31,8 +31,8 @@ std::optional<Attributes> AttributesAbout(Filesystem& fs, const struct stat& st)
   switch (KindOf(fs, st.st_ino)) {
     case InodeKind::kImage:
       return Attributes{.uid = st.st_uid, .gid = st.st_gid, .mode = st.st_mode & 0777};
-    case InodeKind::kSnapshotFolder:
-      if (const auto folder = FindSnapshotFolder(fs, st.st_ino)) return folder->attributes;
+    case InodeKind::kSnapshotDirectory:
+      if (const auto directory = FindSnapshotDirectory(fs, st.st_ino)) return directory->attributes;
       return std::nullopt;
     default:
       return std::nullopt;

@@ -21,12 +21,12 @@ Caller Unquestioned() { return Caller{}; }
 // As a user would write it, below the mount.
 std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
   if (const Node* node = FindNode(fs, parent)) return StrCat("nodes/", node->name(), "/", name);
-  if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
-    const auto folder = FindSnapshotFolder(fs, parent);
-    if (folder) return StrCat("snapshots/", folder->name, "/", name);
+  if (KindOf(fs, parent) == InodeKind::kSnapshotDirectory) {
+    const auto directory = FindSnapshotDirectory(fs, parent);
+    if (directory) return StrCat("snapshots/", directory->name, "/", name);
   }
-  const char* folder = parent == inode::kVolumes ? "volumes/" : "";
-  return StrCat(KindOf(fs, parent) == InodeKind::kControl ? "control/" : folder, name);
+  const char* directory = parent == inode::kVolumes ? "volumes/" : "";
+  return StrCat(KindOf(fs, parent) == InodeKind::kControl ? "control/" : directory, name);
 }
 
 Watch WatchOf(Filesystem& fs, fuse_req_t req, const char* what, uint64_t parent) {
@@ -106,13 +106,13 @@ void DoMknod(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const Creat
 // --- deleting ------------------------------------------------------------------------------------
 
 Status DeleteSnapshotFile(Filesystem& fs, uint64_t parent, const std::string& name) {
-  const auto folder = FindSnapshotFolder(fs, parent);
-  if (!folder) return Error{Errc::kNotFound, StrCat("no snapshot ", name)};
-  return fs.store.DeleteSnapshot(folder->name, name, Unquestioned());
+  const auto directory = FindSnapshotDirectory(fs, parent);
+  if (!directory) return Error{Errc::kNotFound, StrCat("no snapshot ", name)};
+  return fs.store.DeleteSnapshot(directory->name, name, Unquestioned());
 }
 
 Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
-  if (KindOf(fs, parent) == InodeKind::kSnapshotFolder) {
+  if (KindOf(fs, parent) == InodeKind::kSnapshotDirectory) {
     return DeleteSnapshotFile(fs, parent, name);
   }
   RETURN_IF_ERROR(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
@@ -135,7 +135,7 @@ Status CheckRename(Filesystem& fs, const RenameCall& call) {
   if (!HoldsVolumes(fs, call.parent) || !HoldsVolumes(fs, call.new_parent)) {
     return Error{Errc::kProtected,
                  "only volumes can be renamed, within volumes/ and nodes/NODE/, and snapshots, "
-                 "within their folder"};
+                 "within their directory"};
   }
   RETURN_IF_ERROR(LookUp(fs, call.parent, call.name));
   const std::shared_ptr<Volume> volume = fs.store.Find(call.name);
@@ -156,16 +156,16 @@ Status CheckRename(Filesystem& fs, const RenameCall& call) {
 
 Status RenameSnapshotFile(Filesystem& fs, const RenameCall& call) {
   RETURN_IF_ERROR(CheckName(call.new_name, "snapshot"));
-  const auto folder = FindSnapshotFolder(fs, call.parent);
-  if (!folder) return Error{Errc::kNotFound, StrCat("no snapshot ", call.name)};
-  return fs.store.RenameSnapshot(folder->name, call.name, call.new_name);
+  const auto directory = FindSnapshotDirectory(fs, call.parent);
+  if (!directory) return Error{Errc::kNotFound, StrCat("no snapshot ", call.name)};
+  return fs.store.RenameSnapshot(directory->name, call.name, call.new_name);
 }
 
 Status RenameFile(Filesystem& fs, const RenameCall& call) {
   if ((call.flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0) {
     return Error{Errc::kInvalid, "two images cannot be exchanged; rename one after the other"};
   }
-  if (call.parent == call.new_parent && KindOf(fs, call.parent) == InodeKind::kSnapshotFolder) {
+  if (call.parent == call.new_parent && KindOf(fs, call.parent) == InodeKind::kSnapshotDirectory) {
     return RenameSnapshotFile(fs, call);
   }
   RETURN_IF_ERROR(CheckRename(fs, call));
@@ -229,7 +229,7 @@ void Link(fuse_req_t req, fuse_ino_t /*ino*/, fuse_ino_t /*new_parent*/, const c
 void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Filesystem& fs = FilesystemOf(req);
   const InodeKind kind = KindOf(fs, parent);
-  if (kind != InodeKind::kSnapshotFolder && !HoldsVolumes(fs, parent)) {
+  if (kind != InodeKind::kSnapshotDirectory && !HoldsVolumes(fs, parent)) {
     fuse_reply_err(req, EPERM);
     return;
   }
@@ -242,7 +242,7 @@ void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
          });
 }
 
-// The folder of a volume's snapshots goes with the last of them: to `rm -r` it is gone already.
+// The directory of a volume's snapshots goes with the last of them: to `rm -r` it is gone already.
 void Rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
   fuse_reply_err(req, LookUp(FilesystemOf(req), parent, name).ok() ? EPERM : ENOENT);
 }

@@ -59,12 +59,12 @@ Result<StatResult> StatImage(Filesystem& fs, uint64_t ino) {
 // Whoever may write the volume may delete and rename its snapshots; all may look. Of a private
 // mount they are listed for who may read the volume and, in the place of its group, for the control
 // group.
-StatResult StatSnapshotFolder(const Filesystem& fs, const Store::SnapshotFolder& folder) {
-  StatResult result = StatDirectory(fs, folder.volume | inode::kSnapshotFolder, kNoLifetime);
-  const mode_t mode = folder.attributes.mode;
+StatResult StatSnapshotDirectory(const Filesystem& fs, const Store::SnapshotDirectory& directory) {
+  StatResult result = StatDirectory(fs, directory.volume | inode::kSnapshotDirectory, kNoLifetime);
+  const mode_t mode = directory.attributes.mode;
   result.st.st_mode = S_IFDIR | 0555 | (mode & 0222);
-  result.st.st_uid = folder.attributes.uid;
-  result.st.st_gid = folder.attributes.gid;
+  result.st.st_uid = directory.attributes.uid;
+  result.st.st_gid = directory.attributes.gid;
   if (!fs.options.is_private) return result;
   result.st.st_mode = S_IFDIR | 0111 | (mode & 0666);
   if (fs.options.control_gid) {
@@ -96,9 +96,9 @@ Result<StatResult> LookUpSnapshot(Filesystem& fs, uint64_t parent, const std::st
   return NotFound();
 }
 
-Result<StatResult> LookUpSnapshotFolder(Filesystem& fs, const std::string& name) {
-  for (const auto& folder : fs.store.SnapshotFolders()) {
-    if (folder.name == name) return StatSnapshotFolder(fs, folder);
+Result<StatResult> LookUpSnapshotDirectory(Filesystem& fs, const std::string& name) {
+  for (const auto& directory : fs.store.SnapshotDirectories()) {
+    if (directory.name == name) return StatSnapshotDirectory(fs, directory);
   }
   return NotFound();
 }
@@ -106,7 +106,7 @@ Result<StatResult> LookUpSnapshotFolder(Filesystem& fs, const std::string& name)
 Result<StatResult> LookUpNode(Filesystem& fs, const std::string& name) {
   const Node* node = FindNodeByName(fs, name);
   if (node == nullptr) return NotFound();
-  return StatDirectory(fs, node->id() | inode::kNodeFolder, kFixedLifetime);
+  return StatDirectory(fs, node->id() | inode::kNodeDirectory, kFixedLifetime);
 }
 
 }  // namespace
@@ -118,17 +118,17 @@ InodeKind KindOf(const Filesystem& fs, uint64_t ino) {
   switch (inode::FacetOf(ino)) {
     case inode::kImage:
       return InodeKind::kImage;
-    case inode::kSnapshotFolder:
-      return InodeKind::kSnapshotFolder;
-    case inode::kNodeFolder:
-      return InodeKind::kNodeFolder;
+    case inode::kSnapshotDirectory:
+      return InodeKind::kSnapshotDirectory;
+    case inode::kNodeDirectory:
+      return InodeKind::kNodeDirectory;
     default:
       return InodeKind::kNone;
   }
 }
 
 bool HoldsVolumes(const Filesystem& fs, uint64_t ino) {
-  return ino == inode::kVolumes || KindOf(fs, ino) == InodeKind::kNodeFolder;
+  return ino == inode::kVolumes || KindOf(fs, ino) == InodeKind::kNodeDirectory;
 }
 
 Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
@@ -141,12 +141,12 @@ Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
     }
     case InodeKind::kImage:
       return StatImage(fs, ino);
-    case InodeKind::kSnapshotFolder: {
-      const auto folder = FindSnapshotFolder(fs, ino);
-      if (!folder) return NotFound();
-      return StatSnapshotFolder(fs, *folder);
+    case InodeKind::kSnapshotDirectory: {
+      const auto directory = FindSnapshotDirectory(fs, ino);
+      if (!directory) return NotFound();
+      return StatSnapshotDirectory(fs, *directory);
     }
-    case InodeKind::kNodeFolder:
+    case InodeKind::kNodeDirectory:
       if (FindNode(fs, ino) == nullptr) return NotFound();
       return StatDirectory(fs, ino, kFixedLifetime);
     case InodeKind::kNone:
@@ -201,7 +201,7 @@ StatResult StatSnapshot(const SnapshotInfo& snapshot) {
 
 StatResult StatControl(const ControlEntry& entry) {
   StatResult result;
-  // Folders below control/ that are always there, as far as default_permissions cares.
+  // Directories below control/ that are always there, as far as default_permissions cares.
   const bool fixed = entry.directory && inode::IdOf(entry.ino) == kNoId;
   result.lifetime = fixed ? kFixedLifetime : kNoLifetime;
   struct stat& st = result.st;
@@ -225,15 +225,15 @@ std::optional<SnapshotInfo> FindSnapshot(Filesystem& fs, uint64_t ino) {
   return fs.handles.FindSnapshot(inode::IdOf(ino));
 }
 
-std::optional<Store::SnapshotFolder> FindSnapshotFolder(Filesystem& fs, uint64_t ino) {
-  for (auto& folder : fs.store.SnapshotFolders()) {
-    if (folder.volume == inode::IdOf(ino)) return std::move(folder);
+std::optional<Store::SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino) {
+  for (auto& directory : fs.store.SnapshotDirectories()) {
+    if (directory.volume == inode::IdOf(ino)) return std::move(directory);
   }
   return std::nullopt;
 }
 
 Node* FindNode(Filesystem& fs, uint64_t ino) {
-  if (inode::FacetOf(ino) != inode::kNodeFolder) return nullptr;
+  if (inode::FacetOf(ino) != inode::kNodeDirectory) return nullptr;
   for (const auto& node : fs.store.nodes()) {
     if (node->id() == inode::IdOf(ino)) return node.get();
   }
@@ -253,9 +253,9 @@ Result<StatResult> LookUp(Filesystem& fs, uint64_t parent, const std::string& na
       ASSIGN_OR_RETURN(const ControlEntry entry, fs.control.Lookup(parent, name));
       return StatControl(entry);
     }
-    case InodeKind::kSnapshotFolder:
+    case InodeKind::kSnapshotDirectory:
       return LookUpSnapshot(fs, parent, name);
-    case InodeKind::kNodeFolder:
+    case InodeKind::kNodeDirectory:
       return LookUpVolume(fs, parent, name);
     case InodeKind::kFixed:
       break;
@@ -264,7 +264,7 @@ Result<StatResult> LookUp(Filesystem& fs, uint64_t parent, const std::string& na
   }
   if (parent == inode::kRoot) return LookUpFixed(fs, name);
   if (parent == inode::kVolumes) return LookUpVolume(fs, parent, name);
-  if (parent == inode::kSnapshots) return LookUpSnapshotFolder(fs, name);
+  if (parent == inode::kSnapshots) return LookUpSnapshotDirectory(fs, name);
   return LookUpNode(fs, name);
 }
 

@@ -15,11 +15,11 @@ namespace volfs {
 
 // What an inode number is, from the number alone.
 enum class InodeKind : uint8_t {
-  kFixed,           // root, volumes, snapshots, nodes
-  kControl,         // control and everything below it
-  kImage,           // a volume or a snapshot
-  kSnapshotFolder,  // snapshots/VOLUME
-  kNodeFolder,      // nodes/NODE
+  kFixed,              // root, volumes, snapshots, nodes
+  kControl,            // control and everything below it
+  kImage,              // a volume or a snapshot
+  kSnapshotDirectory,  // snapshots/VOLUME
+  kNodeDirectory,      // nodes/NODE
   kNone,
 };
 InodeKind KindOf(const Filesystem& fs, uint64_t ino);
@@ -42,8 +42,8 @@ StatResult StatControl(const ControlEntry& entry);
 // By inode number, open or not; deleted ones as long as they are open. Null if there is none.
 std::shared_ptr<Volume> FindVolume(Filesystem& fs, uint64_t ino);
 std::optional<SnapshotInfo> FindSnapshot(Filesystem& fs, uint64_t ino);
-// The folder of a volume's snapshots; nothing if it has none.
-std::optional<Store::SnapshotFolder> FindSnapshotFolder(Filesystem& fs, uint64_t ino);
+// The directory of a volume's snapshots; nothing if it has none.
+std::optional<Store::SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino);
 Node* FindNode(Filesystem& fs, uint64_t ino);  // of nodes/NODE; null for others
 Node* FindNodeByName(Filesystem& fs, std::string_view name);
 

@@ -88,8 +88,8 @@ TEST(ProtocolTest, UsageLinesAreWhatTheContractSays) {
 using Paths = std::set<std::string>;
 
 // "volumes/db/size" is "volumes/NAME/size".
-void AddTree(ControlTree& tree, uint64_t folder, const std::string& path, Paths& paths) {
-  const auto entries = tree.List(folder);
+void AddTree(ControlTree& tree, uint64_t directory, const std::string& path, Paths& paths) {
+  const auto entries = tree.List(directory);
   ASSERT_TRUE(entries.ok()) << path;
   for (const ControlEntry& entry : entries.value()) {
     std::string name = entry.name;
@@ -123,13 +123,13 @@ std::string Between(const std::string& text, const std::string& from, const std:
 }
 
 // The names in code, `...`, at what `where` matches the beginning of.
-void AddNames(const std::string& text, const std::regex& where, const std::string& folder,
+void AddNames(const std::string& text, const std::regex& where, const std::string& directory,
               Paths& paths) {
   const std::regex code("`([a-zA-Z_./]+)`");
   for (std::sregex_iterator row(text.begin(), text.end(), where), end; row != end; ++row) {
     const std::string cell = row->str(1);
     for (std::sregex_iterator name(cell.begin(), cell.end(), code); name != end; ++name) {
-      paths.insert(folder + name->str(1));
+      paths.insert(directory + name->str(1));
     }
   }
 }

@@ -103,7 +103,7 @@ void CutTest::TearDown() {
   MountTest::TearDown();
 }
 
-// A node has its own folder on each new filesystem: volfs refuses an empty one where a node was.
+// A node has its own directory on each new filesystem: volfs refuses an empty one where a node was.
 std::vector<std::string> CutTest::NodeNames() const {
   const std::string set = std::to_string(set_);
   return {"a/" + set + "/a", "b/" + set + "/b"};
@@ -124,7 +124,7 @@ void CutTest::StartSet() {
   const StoreLoad::Loops loops = {
       .attach = [this](const std::string& image) { return AttachLoop(image); },
       .detach = [](const std::string& device) { DetachLoop(device); }};
-  load_ = std::make_unique<StoreLoad>(Mnt(), folder(), loops, random_());
+  load_ = std::make_unique<StoreLoad>(Mnt(), directory(), loops, random_());
   load_->Prepare();
 }
 

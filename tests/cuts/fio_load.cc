@@ -14,8 +14,11 @@ uint64_t IssuedWrites(const std::string& output) {
 
 }  // namespace
 
-FioLoad::FioLoad(std::string image, std::string folder, uint64_t size_bytes, uint64_t seed)
-    : image_(std::move(image)), folder_(std::move(folder)), size_bytes_(size_bytes), seed_(seed) {}
+FioLoad::FioLoad(std::string image, std::string directory, uint64_t size_bytes, uint64_t seed)
+    : image_(std::move(image)),
+      folder_(std::move(directory)),
+      size_bytes_(size_bytes),
+      seed_(seed) {}
 
 std::vector<std::string> FioLoad::Words() const {
   return {"fio",

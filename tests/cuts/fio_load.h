@@ -13,8 +13,8 @@ namespace volfs {
 // there; which ones have, fio keeps in a file of its own when it ends with an error.
 class FioLoad {
  public:
-  // `folder`: for fio's own files.
-  FioLoad(std::string image, std::string folder, uint64_t size_bytes, uint64_t seed);
+  // `directory`: for fio's own files.
+  FioLoad(std::string image, std::string directory, uint64_t size_bytes, uint64_t seed);
 
   void Start();
   // Returns how many writes were acknowledged; 0 if it was not running. Throws if it does not end.

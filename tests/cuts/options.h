@@ -10,7 +10,7 @@ struct CutOptions {
   int cuts = 100;
   uint64_t seed = 0;       // 0: by chance
   std::string fs = "mix";  // "ext4", "xfs", or "mix": each set of rounds another pair
-  std::string keep = {};   // a folder for the nodes' disks as a failure has found them; "": none
+  std::string keep = {};   // a directory for the nodes' disks as a failure has found them; "": none
   bool verbose = false;    // a line for each cut
 };
 

@@ -160,9 +160,9 @@ std::string RequestLoad::CheckNames() const {
     if (it == images_.end() || it->second.kind == Kind::kSnapshot)
       complaints += name + " is back\n";
   }
-  const std::string folder = mnt_ + "/snapshots/" + volume_;
-  if (!Exists(folder)) return complaints;
-  for (const std::string& name : ListOf(folder)) {
+  const std::string directory = mnt_ + "/snapshots/" + volume_;
+  if (!Exists(directory)) return complaints;
+  for (const std::string& name : ListOf(directory)) {
     if (!name.starts_with(kPrefix)) continue;
     const auto it = images_.find(name);
     if (it == images_.end() || it->second.kind != Kind::kSnapshot)

@@ -39,9 +39,9 @@ void SleepMs(int milliseconds) {
 
 }  // namespace
 
-StoreLoad::StoreLoad(std::string mnt, std::string folder, Loops loops, uint64_t seed)
+StoreLoad::StoreLoad(std::string mnt, std::string directory, Loops loops, uint64_t seed)
     : mnt_(std::move(mnt)),
-      folder_(std::move(folder)),
+      folder_(std::move(directory)),
       loops_(std::move(loops)),
       random_(seed),
       db_(Writers(Volume("db.img"), 1, kDbBlocks, 2, random_())),

@@ -28,13 +28,14 @@ class StoreLoad {
     bool files = false;
     bool fio = false;
   };
-  // `attach` and `detach`: a loop device over an image. `folder`: for mountpoints and fio's files.
+  // `attach` and `detach`: a loop device over an image. `directory`: for mountpoints and fio's
+  // files.
   struct Loops {
     std::function<std::string(const std::string&)> attach;
     std::function<void(const std::string&)> detach;
   };
 
-  StoreLoad(std::string mnt, std::string folder, Loops loops, uint64_t seed);
+  StoreLoad(std::string mnt, std::string directory, Loops loops, uint64_t seed);
 
   // Makes the volumes, in a store that has just been mounted for the first time.
   void Prepare();

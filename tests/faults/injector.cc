@@ -106,14 +106,14 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
     return next(path, flags, mode);                                       \
   }
 #define VOLFS_OPENAT(name)                                                     \
-  int name(int folder, const char* path, int flags, ...) {                     \
+  int name(int directory, const char* path, int flags, ...) {                  \
     if (Fails(FaultKind::kDescriptor)) return Fail(EMFILE);                    \
     va_list arguments;                                                         \
     va_start(arguments, flags);                                                \
     const mode_t mode = va_arg(arguments, mode_t);                             \
     va_end(arguments);                                                         \
     static auto* const next = Next<int(int, const char*, int, mode_t)>(#name); \
-    return next(folder, path, flags, mode);                                    \
+    return next(directory, path, flags, mode);                                 \
   }
 #define VOLFS_FCNTL(name)                                                                     \
   int name(int fd, int command, ...) {                                                        \

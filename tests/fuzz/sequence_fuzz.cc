@@ -238,10 +238,10 @@ class Sequence {
     Require(store_->Volumes().size() == volumes_.size(), "there is no other volume");
     for (const auto& [name, model] : volumes_) Compare(name);
     size_t snapshots = 0;
-    for (const auto& folder : store_->SnapshotFolders()) {
-      for (const SnapshotInfo& info : store_->Snapshots(folder.volume)) {
+    for (const auto& directory : store_->SnapshotDirectories()) {
+      for (const SnapshotInfo& info : store_->Snapshots(directory.volume)) {
         ++snapshots;
-        const std::string name = folder.name + "@" + info.name;
+        const std::string name = directory.name + "@" + info.name;
         const auto image = store_->OpenSnapshotImage(info.id);
         Require(image.ok() && snapshots_.contains(name), name + " can be opened");
         ExpectBytes(

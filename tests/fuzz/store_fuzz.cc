@@ -388,9 +388,9 @@ Seen Mount(const Touched& touched, bool merge) {
     const Shown& shown = seen.images[name] = LookAt(store, *volume);
     if (!IsTouched(touched, name)) WriteTheSame(*volume, shown);
   }
-  for (const auto& folder : store.SnapshotFolders()) {
-    for (const SnapshotInfo& info : store.Snapshots(folder.volume)) {
-      Shown& shown = seen.images[folder.name + "@" + info.name];
+  for (const auto& directory : store.SnapshotDirectories()) {
+    for (const SnapshotInfo& info : store.Snapshots(directory.volume)) {
+      Shown& shown = seen.images[directory.name + "@" + info.name];
       shown.size_bytes = info.size_bytes;
       const auto image = store.OpenSnapshotImage(info.id);
       if (!image.ok()) {

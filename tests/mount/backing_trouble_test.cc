@@ -64,7 +64,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     MountTest::TearDown();
   }
 
-  [[nodiscard]] std::string Disk() const { return folder() + "/disk"; }
+  [[nodiscard]] std::string Disk() const { return directory() + "/disk"; }
   [[nodiscard]] std::string Image() const { return Volume("disk.img"); }
 
   void MountStore() { Mount({"a", "bad"}, "node_timeout=1"); }
@@ -131,7 +131,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     return RunShell("dmesg | sed -n '/" + mark + "/,$p' | grep -w " + loop + "; true").output;
   }
   std::string MarkKernelLog() const {
-    const std::string mark = "mark of " + folder().substr(folder().rfind('/') + 1);
+    const std::string mark = "mark of " + directory().substr(directory().rfind('/') + 1);
     std::ofstream("/dev/kmsg") << mark << "\n";
     return mark;
   }

@@ -643,8 +643,8 @@ TEST_F(CloneTest, ShowsWhatIsNotCopiedYetAsData) {
   MustAsk("clone", "db.img copy");
   EXPECT_EQ(DataRangesOf(Volume("copy")), DataRangesOf(Volume("db.img")));
   EXPECT_GE(StatOf(Volume("copy")).st_blocks * 512, static_cast<off_t>(kMiB));
-  MustRun("cp --sparse=always " + Volume("copy") + " " + folder() + "/plain");
-  EXPECT_EQ(RunShell("cmp " + folder() + "/plain " + Volume("db.img")).output, "");
+  MustRun("cp --sparse=always " + Volume("copy") + " " + directory() + "/plain");
+  EXPECT_EQ(RunShell("cmp " + directory() + "/plain " + Volume("db.img")).output, "");
   const TestFile file(Volume("copy"));
   ASSERT_EQ(file.Allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 65536), 0);
   EXPECT_EQ(DataRangesOf(Volume("copy")), (std::vector<DataRange>{{65536, kMiB}}));

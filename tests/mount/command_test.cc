@@ -147,7 +147,7 @@ TEST_F(CommandTest, EmptyDirectoryThatWasANodeIsRefused) {
 // first, which goes on; so is a second mount on the same place (T45, T56).
 TEST_F(CommandTest, SecondDaemonIsRefused) {
   Mount();
-  const std::string second = folder() + "/second";
+  const std::string second = directory() + "/second";
   std::filesystem::create_directory(second);
   const CommandResult result = Volfs("mount " + NodePath("a") + " " + second);
   EXPECT_EQ(result.exit_code, kLocked) << result.output;
@@ -195,7 +195,7 @@ TEST_F(CommandTest, UmountSaysWhoUsesIt) {
     expect_busy(std::to_string(holder.pid()));
   }
   {
-    BackgroundProgram holder({"sleep", "100"}, {.folder = Path("volumes")});
+    BackgroundProgram holder({"sleep", "100"}, {.directory = Path("volumes")});
     ::usleep(200'000);
     expect_busy(std::to_string(holder.pid()));
   }
@@ -205,7 +205,7 @@ TEST_F(CommandTest, UmountSaysWhoUsesIt) {
   SetCopyRate("0");
   MustRun("head -c 8192 /dev/urandom | dd of=" + Volume("v") + " conv=notrunc status=none");
   MustAsk("clone", "v");
-  EXPECT_EQ(Volfs("umount " + Mnt(), {.folder = Mnt()}).exit_code, kBusy)
+  EXPECT_EQ(Volfs("umount " + Mnt(), {.directory = Mnt()}).exit_code, kBusy)
       << "the shell's own working directory is a use, too";
   Unmount();
 }
@@ -280,11 +280,11 @@ TEST_F(CommandTest, AttachAndDetach) {
   const CommandResult looking = VolfsHere("attach v --ro --json");
   EXPECT_EQ(looking.exit_code, kOk) << "a reader beside a writer";
   EXPECT_THAT(looking.output, HasSubstr("\"mode\":\"ro\""));
-  MustRun("mkdir " + folder() + "/disk && mount " + device + " " + folder() + "/disk");
+  MustRun("mkdir " + directory() + "/disk && mount " + device + " " + directory() + "/disk");
   const CommandResult busy = Volfs("detach " + device);
   EXPECT_EQ(busy.exit_code, kBusy);
-  EXPECT_THAT(busy.output, HasSubstr(folder() + "/disk"));
-  MustRun("umount " + folder() + "/disk");
+  EXPECT_THAT(busy.output, HasSubstr(directory() + "/disk"));
+  MustRun("umount " + directory() + "/disk");
   EXPECT_EQ(Volfs("detach " + device).exit_code, kOk);
   EXPECT_EQ(VolfsHere("detach v").exit_code, kOk) << "the reader is the only one left";
   EXPECT_EQ(VolfsHere("detach v").exit_code, kNotFound);
@@ -341,7 +341,7 @@ TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
   SetCopyRate("0");
   MustRun("head -c 100000 /dev/urandom > " + Volume("db.img"));
   MustAsk("clone", "db.img");
-  EXPECT_EQ(Volfs("ls", {.folder = Path("volumes")}).output, "db-clone.img\ndb.img\n");
+  EXPECT_EQ(Volfs("ls", {.directory = Path("volumes")}).output, "db-clone.img\ndb.img\n");
   EXPECT_THAT(VolfsHere("ls -l").output, AllOf(HasSubstr("creating"), HasSubstr("db.img")));
   EXPECT_THAT(Volfs("status " + Volume("db.img")).output, HasSubstr("available"));
   EXPECT_THAT(VolfsHere("node ls").output, AllOf(HasSubstr("a"), HasSubstr("standard")));
@@ -415,7 +415,7 @@ TEST_F(CommandTest, ColourIsForTerminals) {
 // Mount options may stand in a file; what is wrong there is told with file, line and key. What a
 // command does not know is a usage error (contract.md 3).
 TEST_F(CommandTest, OptionsMayStandInAFile) {
-  const std::string file = folder() + "/volfs.toml";
+  const std::string file = directory() + "/volfs.toml";
   MustRun("printf 'copy_rate = \"5M\"\ncopy_jobs = 3\n' > " + file);
   const std::string words = "mount " + NodePath("a") + " " + Mnt() + " --config ";
   ASSERT_EQ(Volfs(words + file).exit_code, kOk);
@@ -426,9 +426,9 @@ TEST_F(CommandTest, OptionsMayStandInAFile) {
   Unmount();
   MustRun("printf 'copy_rate = \"5M\"\n\ncopy_speed = 3\n' > " + file);
   ExpectRefused(Volfs(words + file), kUsage, file + ", line 3: mount option copy_speed=3");
-  ExpectRefused(Volfs(words + folder() + "/nosuch"), kNotFound, "nosuch");
+  ExpectRefused(Volfs(words + directory() + "/nosuch"), kNotFound, "nosuch");
   // The nodes, and what new ones offer, may stand there too.
-  MustRun("mkdir " + folder() + "/fresh");
+  MustRun("mkdir " + directory() + "/fresh");
   MustRun("printf 'nodes = [\"fresh\", \"a\"]\ntypes = [\"ssd:1M-2M\"]\n' > " + file);
   ASSERT_EQ(Volfs("mount " + Mnt() + " --config " + file).exit_code, kOk);
   FindDaemon();

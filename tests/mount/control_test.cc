@@ -34,7 +34,7 @@ class ControlTest : public MountTest {
 
   // In control/, with its exit code and output.
   CommandResult InControl(const std::string& line, const char* shell = "sh") {
-    return RunProgram({shell, "-c", line}, {.folder = Path("control"), .timeout_ms = 20'000});
+    return RunProgram({shell, "-c", line}, {.directory = Path("control"), .timeout_ms = 20'000});
   }
 
   std::vector<std::string> Names() { return ListOf(Path("volumes")); }
@@ -74,9 +74,9 @@ TEST_F(ControlTest, EveryFileIsReadByEveryTool) {
   const char* const script = R"py(
 import os, subprocess, sys
 bad = []
-for folder, _, names in os.walk('.'):
+for directory, _, names in os.walk('.'):
     for name in names:
-        path = os.path.join(folder, name)
+        path = os.path.join(directory, name)
         size = os.stat(path).st_size
         text = open(path, 'rb').read()
         moving = name in ('metrics', 'free_bytes', 'last_error', 'status', 'help') or size == 0
@@ -95,7 +95,7 @@ for folder, _, names in os.walk('.'):
 print('\n'.join(bad))
 )py";
   const CommandResult python =
-      RunProgram({"python3", "-c", script}, {.folder = Path("control"), .timeout_ms = 60'000});
+      RunProgram({"python3", "-c", script}, {.directory = Path("control"), .timeout_ms = 60'000});
   EXPECT_EQ(python.exit_code, 0);
   EXPECT_EQ(python.output, "\n");
   EXPECT_EQ(InControl("head -c 1 status").output, "d");
@@ -126,7 +126,8 @@ info = json.load(open('volumes/db-clone.img/info.json'))
 assert info['source'] == 'db.img' and info['status'] == 'creating' and info['size'] == 1048576, info
 assert info['node'] == open('volumes/db-clone.img/node').read().strip(), info
 )py";
-  const CommandResult python = RunProgram({"python3", "-c", script}, {.folder = Path("control")});
+  const CommandResult python =
+      RunProgram({"python3", "-c", script}, {.directory = Path("control")});
   EXPECT_EQ(python.exit_code, 0) << python.output;
   EXPECT_EQ(Field("db.img", "status"), "available");
   const TestFile writer(Volume("db.img"));
@@ -380,9 +381,9 @@ TEST_F(ControlTest, TreeCannotBeHarmed) {
 // -o control_gid his group may, and what he makes is his (contract.md 6).
 TEST_F(ControlTest, OthersMayOnlyDoWhatTheyHaveTheRightTo) {
   constexpr const char* kNobody = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c ";
-  ::chmod(folder().c_str(), 0755);
+  ::chmod(directory().c_str(), 0755);
   const auto as_nobody = [&](const std::string& line) {
-    return RunShell(kNobody + Quoted(line), {.folder = Mnt()}).exit_code;
+    return RunShell(kNobody + Quoted(line), {.directory = Mnt()}).exit_code;
   };
   ::chmod(Volume("db.img").c_str(), 0600);
   EXPECT_EQ(as_nobody("cat control/status"), 0);

@@ -16,7 +16,7 @@ using testing::Not;
 
 class CopyTest : public MountTest {
  protected:
-  std::string In(const std::string& line) { return MustRun(line, {.folder = Mnt()}); }
+  std::string In(const std::string& line) { return MustRun(line, {.directory = Mnt()}); }
   std::string ModeOf(const std::string& volume) { return In("stat -c %a volumes/" + volume); }
 };
 
@@ -60,7 +60,7 @@ TEST_F(CopyTest, OfAnXfsTellsHowItIsMountedBesideItsSource) {
   EXPECT_THAT(attached.output, HasSubstr("mount -o nouuid /dev/loop"));
   const std::string device = attached.output.substr(0, attached.output.find('\n'));
   // What was told works, word for word.
-  EXPECT_FALSE(RunShell("mount " + device + " " + folder() + "/copy").ok());
+  EXPECT_FALSE(RunShell("mount " + device + " " + directory() + "/copy").ok());
   In("mount -o nouuid " + device + " ../copy && ls ../copy/here && umount ../copy");
   In("xfs_admin -U generate " + device + " && mount " + device + " ../copy && umount ../copy");
   EXPECT_TRUE(VolfsHere("detach x-clone").ok());
@@ -87,8 +87,8 @@ TEST_F(CopyTest, DfPromisesSharedRoomOnce) {
   const auto available = [](const std::string& path) {
     return std::stod(MustRun("df --output=avail -B1 " + path + " | tail -1"));
   };
-  EXPECT_LT(available(Mnt()), available(folder()) * 1.1);
-  EXPECT_LT(available(Path("nodes/a")), available(folder()) * 1.1);
+  EXPECT_LT(available(Mnt()), available(directory()) * 1.1);
+  EXPECT_LT(available(Path("nodes/a")), available(directory()) * 1.1);
   EXPECT_THAT(VolfsHere("node ls").output, HasSubstr("whose room they share: a, b"));
   EXPECT_EQ(In("cat control/nodes/a/filesystem"), In("cat control/nodes/b/filesystem"));
 }

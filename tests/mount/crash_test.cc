@@ -208,10 +208,10 @@ TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
       ASSERT_EQ(load.CheckInstant(ReadBytes(path), moments.asked, answered), "") << name;
       ++checked;
     }
-    for (const std::string& folder : ListOf(Path("snapshots"))) {
-      for (const std::string& name : ListOf(Path("snapshots/" + folder))) {
+    for (const std::string& directory : ListOf(Path("snapshots"))) {
+      for (const std::string& name : ListOf(Path("snapshots/" + directory))) {
         EXPECT_TRUE(snapshots.contains(name)) << name << " was deleted and is back";
-        EXPECT_EQ(Ask("delete", folder + "@" + name), 0);
+        EXPECT_EQ(Ask("delete", directory + "@" + name), 0);
       }
     }
     ASSERT_EQ(load.CheckAfterCrash(ReadBytes(Volume("db.img"))), "");
@@ -335,8 +335,8 @@ TEST_F(CrashTest, ClonesAreMadeOrNotAtAll) {
 // What one thread of the next test has done to its own names.
 class Namer {
  public:
-  Namer(const std::string& folder, const std::string& control, int number)
-      : folder_(folder), control_(control), prefix_("t" + std::to_string(number) + "-") {}
+  Namer(const std::string& directory, const std::string& control, int number)
+      : folder_(directory), control_(control), prefix_("t" + std::to_string(number) + "-") {}
 
   // Creates, renames and deletes until the daemon is gone.
   void Work(uint64_t seed) {

@@ -58,9 +58,9 @@ class FilesTest : public MountTest {
 TEST_F(FilesTest, CreatingMakesAVolume) {
   MustRun("umask 027; touch " + Volume("touched"));
   MustRun("truncate -s 10G " + Volume("thin"));
-  MustRun("head -c 100000 /dev/urandom > " + folder() + "/plain; cp " + folder() + "/plain " +
+  MustRun("head -c 100000 /dev/urandom > " + directory() + "/plain; cp " + directory() + "/plain " +
           Volume("copied"));
-  MustRun("dd if=" + folder() + "/plain of=" + Volume("dumped") + " bs=7000 status=none");
+  MustRun("dd if=" + directory() + "/plain of=" + Volume("dumped") + " bs=7000 status=none");
   MustRun("truncate -s 1M " + Path("nodes/b/on-b"));
   EXPECT_EQ(StatOf(Volume("touched")).st_mode & 0777, 0640U);
   EXPECT_EQ(StatOf(Volume("touched")).st_uid, ::getuid());
@@ -70,8 +70,8 @@ TEST_F(FilesTest, CreatingMakesAVolume) {
   EXPECT_EQ(Field("on-b", "node"), "b");
   EXPECT_THAT(ListOf(Path("nodes/b")), ElementsAre("on-b"));
   Remount();
-  EXPECT_EQ(RunShell("cmp " + folder() + "/plain " + Volume("copied")).output, "");
-  EXPECT_EQ(RunShell("cmp " + folder() + "/plain " + Volume("dumped")).output, "");
+  EXPECT_EQ(RunShell("cmp " + directory() + "/plain " + Volume("copied")).output, "");
+  EXPECT_EQ(RunShell("cmp " + directory() + "/plain " + Volume("dumped")).output, "");
   EXPECT_EQ(ReadBytes(Volume("on-b")), BytesOf(kMiB, 0));
   EXPECT_EQ(StatOf(Volume("touched")).st_mode & 0777, 0640U);
   const TestFile again(Volume("thin"), O_RDWR | O_CREAT | O_EXCL);
@@ -404,7 +404,7 @@ TEST_F(FilesTest, ExtendedAttributes) {
   EXPECT_EQ(ErrnoOf(::setxattr(path.c_str(), "user.volfs.status", "y", 1, 0)), EOPNOTSUPP);
 }
 
-// `df` of the mount and of a node's folder shows the space of the nodes' disks.
+// `df` of the mount and of a node's directory shows the space of the nodes' disks.
 TEST_F(FilesTest, StatfsTellsTheNodesSpace) {
   struct statfs disk {};
   struct statfs node {};

@@ -41,8 +41,8 @@ bool KernelKnows(const std::string& filesystem) {
 
 class FilesystemTest : public MountTest {
  protected:
-  [[nodiscard]] std::string Tree() const { return folder() + "/tree"; }
-  [[nodiscard]] std::string Disk() const { return folder() + "/disk"; }
+  [[nodiscard]] std::string Tree() const { return directory() + "/tree"; }
+  [[nodiscard]] std::string Disk() const { return directory() + "/disk"; }
 
   // Some megabytes in files of all sizes, a sparse one among them.
   void MakeTree() {
@@ -121,7 +121,7 @@ TEST_F(FilesystemTest, CloneOfAMountedOneIsUsableAtOnce) {
   MakeTree();
   MustRun("truncate -s 64M " + Volume("disk.img"));
   const std::string device = AttachLoop(Volume("disk.img"));
-  const std::string other = folder() + "/other";
+  const std::string other = directory() + "/other";
   MustRun("mkfs.ext4 -q -F " + device + " && mkdir " + other);
   MustRun("mount " + device + " " + other);
   MustRun("cp -a " + Tree() + " " + other + " && sync -f " + other);

@@ -20,7 +20,7 @@ using testing::Not;
 
 class FreezeTest : public MountTest {
  protected:
-  [[nodiscard]] std::string Disk() const { return folder() + "/disk"; }
+  [[nodiscard]] std::string Disk() const { return directory() + "/disk"; }
 
   void MountDisk() {
     device_ = AttachLoop(Volume("disk.img"));
@@ -68,9 +68,9 @@ class FreezeTest : public MountTest {
 
   // An ext4 of its own for node b, whose requests can be held up so.
   void PutNodeOnADisk() {
-    MustRun("truncate -s 128M " + folder() + "/b.ext4 && mkfs.ext4 -q -F " + folder() +
-            "/b.ext4 && mount -o loop " + folder() + "/b.ext4 " + NodePath("b") + " && chmod 700 " +
-            NodePath("b"));
+    MustRun("truncate -s 128M " + directory() + "/b.ext4 && mkfs.ext4 -q -F " + directory() +
+            "/b.ext4 && mount -o loop " + directory() + "/b.ext4 " + NodePath("b") +
+            " && chmod 700 " + NodePath("b"));
   }
   void TakeNodeOffItsDisk() {
     Unmount();
@@ -150,8 +150,8 @@ TEST_F(FreezeTest, AFilesystemInAPartitionIsFrozen) {
   const CommandResult cloned = VolfsHere("clone disk.img x --linked --freeze");
   EXPECT_EQ(cloned.exit_code, 0) << cloned.output;
   EXPECT_TRUE(Grows(10'000));
-  MustRun("dd bs=1M skip=1 status=none if=" + Volume("x") + " of=" + folder() + "/x.part");
-  EXPECT_FALSE(NeedsRecovery(folder() + "/x.part"));
+  MustRun("dd bs=1M skip=1 status=none if=" + Volume("x") + " of=" + directory() + "/x.part");
+  EXPECT_FALSE(NeedsRecovery(directory() + "/x.part"));
   Stop();
 }
 

@@ -47,14 +47,14 @@ class HangTest : public MountTest {
       Unmount();
     }
     (void)RunShell("umount " + NodePath("b"));
-    if (outer_ != 0) (void)Volfs("umount " + folder() + "/outer/mnt");
+    if (outer_ != 0) (void)Volfs("umount " + directory() + "/outer/mnt");
     MountTest::TearDown();
   }
 
   void PutNodeOnADisk() {
-    MustRun("truncate -s 256M " + folder() + "/b.ext4 && mkfs.ext4 -q -F " + folder() +
-            "/b.ext4 && mount -o loop " + folder() + "/b.ext4 " + NodePath("b") + " && chmod 700 " +
-            NodePath("b"));
+    MustRun("truncate -s 256M " + directory() + "/b.ext4 && mkfs.ext4 -q -F " + directory() +
+            "/b.ext4 && mount -o loop " + directory() + "/b.ext4 " + NodePath("b") +
+            " && chmod 700 " + NodePath("b"));
   }
 
   // Whatever becomes of the test, it is thawed in the end: nobody can kill who waits for it.
@@ -72,7 +72,7 @@ class HangTest : public MountTest {
 
   // ... whose reads hang, too: on an image of a mount whose daemon can be stopped.
   void PutNodeOnAStoppableDisk() {
-    const std::string outer = folder() + "/outer";
+    const std::string outer = directory() + "/outer";
     MustRun("mkdir -p " + outer + "/node " + outer + "/mnt && " + Binary() + " mount " + outer +
             "/node " + outer + "/mnt && truncate -s 256M " + outer + "/mnt/volumes/b.ext4 && " +
             "mkfs.ext4 -q -F " + outer + "/mnt/volumes/b.ext4 && mount -o loop " + outer +
@@ -159,7 +159,8 @@ TEST_F(HangTest, WhoWaitsIsAnswered) {
               AllOf(HasSubstr("write:volumes/on-b EIO given up after"),
                     HasSubstr("node b does not answer: a write has not returned for")));
   EXPECT_THAT(
-      RunShell("cat /var/log/volfs/*" + folder().substr(folder().rfind('.')) + "-mnt.log").output,
+      RunShell("cat /var/log/volfs/*" + directory().substr(directory().rfind('.')) + "-mnt.log")
+          .output,
       HasSubstr("node b does not answer"));
   Thaw();
   EXPECT_TRUE(Answers());

@@ -60,7 +60,7 @@ TEST_F(KernelCacheTest, R11_WhatALoopDevicesPageCacheHasIsThereAfterSyncF) {
   SetCopyRate("0");
   MakeImage("disk.img");
   const std::string device = AttachLoop(Volume("disk.img"));
-  const std::string inside = folder() + "/inside";
+  const std::string inside = directory() + "/inside";
   MustRun("mkfs.ext4 -q -F " + device + " && mkdir " + inside + " && mount " + device + " " +
           inside);
   const std::string file = "head -c 3000000 /dev/urandom > " + inside;
@@ -69,19 +69,19 @@ TEST_F(KernelCacheTest, R11_WhatALoopDevicesPageCacheHasIsThereAfterSyncF) {
   ASSERT_EQ(Ask("snapshot", "disk.img unsynced"), 0);
   MustRun("sync -f " + inside);
   ASSERT_EQ(Ask("clone", "disk.img copy"), 0);
-  MustRun("cp -a " + inside + " " + folder() + "/expected && rm " + inside + "/*ed " + inside +
+  MustRun("cp -a " + inside + " " + directory() + "/expected && rm " + inside + "/*ed " + inside +
           "/dirty && umount " + inside);
   DetachLoop(device);
 
-  MustRun("mkdir " + folder() + "/found");
+  MustRun("mkdir " + directory() + "/found");
   const auto look = [&](const std::string& image, const std::string& what) {
     // ext4 replays its journal, so the image must be writable: a snapshot is not.
     const std::string copy = AttachLoop(image);
-    MustRun("mount " + copy + " " + folder() + "/found");
+    MustRun("mount " + copy + " " + directory() + "/found");
     const CommandResult same =
-        RunShell("cmp " + folder() + "/expected/" + what + " " + folder() + "/found/" + what);
+        RunShell("cmp " + directory() + "/expected/" + what + " " + directory() + "/found/" + what);
     EXPECT_EQ(same.exit_code, 0) << image << ": " << same.output;
-    MustRun("umount " + folder() + "/found");
+    MustRun("umount " + directory() + "/found");
     DetachLoop(copy);
     const CommandResult fsck = RunShell("e2fsck -fn " + image);
     EXPECT_EQ(fsck.exit_code, 0) << image << "\n" << fsck.output;

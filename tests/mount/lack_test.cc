@@ -42,7 +42,7 @@ uint64_t Seed() {
 class LackTest : public MountTest {
  protected:
   LackTest() : random_(Seed()) {
-    const int fd = ::open((folder() + "/plan").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const int fd = ::open((directory() + "/plan").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     EXPECT_EQ(::ftruncate(fd, sizeof(FaultPlan)), 0);
     plan_ = static_cast<FaultPlan*>(
         ::mmap(nullptr, sizeof(FaultPlan), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
@@ -58,7 +58,7 @@ class LackTest : public MountTest {
   // The daemon gets the injector, and nothing else that this test starts.
   void MountWithFaults(const std::vector<std::string>& nodes = {"a"}) {
     ::setenv("LD_PRELOAD", VOLFS_INJECTOR, 1);
-    ::setenv(kFaultPlanVariable, (folder() + "/plan").c_str(), 1);
+    ::setenv(kFaultPlanVariable, (directory() + "/plan").c_str(), 1);
     const CommandResult result = TryMount(nodes);
     ::unsetenv("LD_PRELOAD");
     ASSERT_TRUE(result.ok()) << result.output;
@@ -67,7 +67,7 @@ class LackTest : public MountTest {
   }
   CommandResult TryMountUnderFaults(FaultKind kind, int64_t before, int64_t failing) {
     ::setenv("LD_PRELOAD", VOLFS_INJECTOR, 1);
-    ::setenv(kFaultPlanVariable, (folder() + "/plan").c_str(), 1);
+    ::setenv(kFaultPlanVariable, (directory() + "/plan").c_str(), 1);
     plan_->process = FaultPlan::kAnyProcess;
     Fail(kind, before, failing);
     const CommandResult result = TryMount({"a"});
@@ -360,7 +360,7 @@ TEST_F(LackTest, ManyOpenTextsAreOne) {
 TEST_F(LackTest, WhoKeepsManyStatesOpenIsRefused) {
   Mount({"a"});
   MakeManyVolumes();
-  MustRun("chmod 755 " + Quoted(folder()));
+  MustRun("chmod 755 " + Quoted(directory()));
   const std::string script =
       "import os,sys\nfds=[]\ntry:\n for i in range(2000):\n"
       "  f=os.open(sys.argv[1]+'/control/status.json',os.O_RDONLY)\n  os.read(f,1);fds.append(f)\n"
@@ -381,8 +381,8 @@ TEST_F(LackTest, WhoKeepsManyStatesOpenIsRefused) {
   EXPECT_THAT(ReadText(Path("control/status.json")), testing::HasSubstr("v-100"));
 }
 
-std::string LogOf(const std::string& folder) {
-  const std::string mark = folder.substr(folder.rfind('.')) + "-mnt.log";
+std::string LogOf(const std::string& directory) {
+  const std::string mark = directory.substr(directory.rfind('.')) + "-mnt.log";
   for (const auto& entry : std::filesystem::directory_iterator("/var/log/volfs")) {
     if (entry.path().string().ends_with(mark)) return entry.path();
   }
@@ -398,13 +398,13 @@ TEST_F(LackTest, FailingReadsDoNotFillTheLog) {
     ASSERT_EQ(::truncate((NodePath("a") + "/layers/" + name).c_str(), 4096), 0);
   }
   Mount({"a"});
-  const uint64_t before = std::filesystem::file_size(LogOf(folder()));
+  const uint64_t before = std::filesystem::file_size(LogOf(directory()));
   const TestFile file(Volume("db"), O_RDONLY);
   std::vector<std::byte> bytes(4096);
   int failed = 0;
   for (int i = 0; i < 5000; ++i) failed += file.ReadAt(8192, bytes) != 0 ? 1 : 0;
   ASSERT_EQ(failed, 5000);
-  const std::string log = ReadText(LogOf(folder())).substr(before);
+  const std::string log = ReadText(LogOf(directory())).substr(before);
   EXPECT_THAT(log, testing::HasSubstr("db"));
   EXPECT_LT(log.size(), 10'000U);
 }
@@ -413,7 +413,7 @@ TEST_F(LackTest, FailingReadsDoNotFillTheLog) {
 
 TEST_F(LackTest, ADeathLeavesALineAndAStack) {
   Mount({"a"});
-  const std::string log = LogOf(folder());
+  const std::string log = LogOf(directory());
   const int daemon = pid();
   ExpectNoDaemon();
   ASSERT_EQ(::kill(daemon, SIGSEGV), 0);

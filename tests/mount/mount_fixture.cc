@@ -28,8 +28,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPollMs = 5;
 
-bool IsBelow(const std::string& path, const std::string& folder) {
-  return path == folder || path.starts_with(folder + "/");
+bool IsBelow(const std::string& path, const std::string& directory) {
+  return path == directory || path.starts_with(directory + "/");
 }
 
 std::string FirstLineOf(const std::string& path) {
@@ -63,32 +63,32 @@ std::vector<std::pair<std::string, std::string>> Mounts() {
   return mounts;
 }
 
-std::vector<std::string> LoopsOver(const std::string& folder) {
+std::vector<std::string> LoopsOver(const std::string& directory) {
   std::vector<std::string> loops;
   for (const std::string& name : ListOf("/sys/block")) {
     if (!name.starts_with("loop")) continue;
     const std::string file = FirstLineOf("/sys/block/" + name + "/loop/backing_file");
-    if (IsBelow(file, folder)) loops.push_back("/dev/" + name);
+    if (IsBelow(file, directory)) loops.push_back("/dev/" + name);
   }
   return loops;
 }
 
-// The daemons whose command line names something below `folder`.
-std::vector<int> DaemonsOf(const std::string& folder) {
+// The daemons whose command line names something below `directory`.
+std::vector<int> DaemonsOf(const std::string& directory) {
   std::vector<int> pids;
   for (const std::string& name : ListOf("/proc")) {
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const std::string command = FirstLineOf("/proc/" + name + "/comm");
     if (command != "volfs" && command != "mount.volfs") continue;
     const std::string words = FirstLineOf("/proc/" + name + "/cmdline");
-    if (words.find(folder + "/") != std::string::npos) pids.push_back(std::stoi(name));
+    if (words.find(directory + "/") != std::string::npos) pids.push_back(std::stoi(name));
   }
   return pids;
 }
 
-// What the daemons that were mounted in `folder` have written.
-std::vector<std::string> LogsOf(const std::string& folder) {
-  const std::string mark = folder.substr(folder.rfind('.')) + "-";
+// What the daemons that were mounted in `directory` have written.
+std::vector<std::string> LogsOf(const std::string& directory) {
+  const std::string mark = directory.substr(directory.rfind('.')) + "-";
   std::vector<std::string> files;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator("/var/log/volfs", ignored)) {
@@ -142,7 +142,7 @@ MountTest::MountTest() {
 }
 
 MountTest::~MountTest() {
-  CleanUp(folder());
+  CleanUp(directory());
   if (watchdog_pid_ < 0) return;
   (void)!::write(watchdog_fd_, "x", 1);
   ::close(watchdog_fd_);
@@ -159,9 +159,9 @@ void MountTest::StartWatchdog() {
     ::close(ends[1]);
     char word = 0;
     if (::read(ends[0], &word, 1) == 0) {
-      CleanUp(folder());
+      CleanUp(directory());
       std::error_code ignored;
-      fs::remove_all(folder(), ignored);
+      fs::remove_all(directory(), ignored);
     }
     ::_exit(0);
   }
@@ -176,7 +176,7 @@ void MountTest::SetUp() {
 
 void MountTest::TearDown() {
   try {
-    for (const std::string& device : LoopsOver(folder())) {
+    for (const std::string& device : LoopsOver(directory())) {
       MustRun("if grep -q '^" + device + "' /proc/mounts; then umount " + device + "; fi");
       // One that mount(8) has made goes by itself, perhaps just now.
       const std::string file = "/sys/block/" + device.substr(5) + "/loop/backing_file";
@@ -193,23 +193,23 @@ void MountTest::TearDown() {
 
 void MountTest::TellLogs() {
   if (!HasFailure()) return;
-  for (const std::string& file : LogsOf(folder())) {
+  for (const std::string& file : LogsOf(directory())) {
     std::fputs(RunShell("tail -n 40 " + Quoted(file)).output.c_str(), stderr);
   }
 }
 
 void MountTest::CheckSanitizers() {
-  for (const std::string& name : ListOf(folder())) {
+  for (const std::string& name : ListOf(directory())) {
     if (name.starts_with("sanitizer")) ADD_FAILURE() << ReadText(dir_ / name);
   }
 }
 
-void MountTest::CleanUp(const std::string& folder) {
+void MountTest::CleanUp(const std::string& directory) {
   auto mounts = Mounts();
-  const std::vector<std::string> loops = LoopsOver(folder);
+  const std::vector<std::string> loops = LoopsOver(directory);
   for (auto it = mounts.rbegin(); it != mounts.rend(); ++it) {
     const bool of_loop = std::find(loops.begin(), loops.end(), it->second) != loops.end();
-    const bool inner = IsBelow(it->first, folder) && it->first != folder + "/mnt";
+    const bool inner = IsBelow(it->first, directory) && it->first != directory + "/mnt";
     if (of_loop || inner) ::umount2(it->first.c_str(), MNT_DETACH);
   }
   for (const std::string& device : loops) {
@@ -217,15 +217,15 @@ void MountTest::CleanUp(const std::string& folder) {
     if (fd >= 0) ::ioctl(fd, LOOP_CLR_FD);
     ::close(fd);
   }
-  for (const int pid : DaemonsOf(folder)) {
+  for (const int pid : DaemonsOf(directory)) {
     ::kill(pid, SIGKILL);
     for (int waited = 0; !HasEnded(pid) && waited < 5000; waited += kPollMs) SleepMs(kPollMs);
     ::waitpid(pid, nullptr, WNOHANG);
   }
-  while (::umount2((folder + "/mnt").c_str(), MNT_DETACH) == 0) {
+  while (::umount2((directory + "/mnt").c_str(), MNT_DETACH) == 0) {
   }
   std::error_code ignored;
-  for (const std::string& file : LogsOf(folder)) fs::remove(file, ignored);
+  for (const std::string& file : LogsOf(directory)) fs::remove(file, ignored);
 }
 
 // --- the daemon ----------------------------------------------------------------------------------

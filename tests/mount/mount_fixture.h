@@ -20,7 +20,7 @@ struct AskResult {
   std::string reply;  // of the same open file, without its LF
 };
 
-// A real mount of a test's own: node directories below a temporary folder, the command
+// A real mount of a test's own: node directories below a temporary directory, the command
 // VOLFS_BINARY.
 //
 // At the end of each test what is still mounted is unmounted by `volfs umount`, and each daemon
@@ -37,7 +37,7 @@ class MountTest : public ::testing::Test {
   void TearDown() override;
 
   // --- places
-  [[nodiscard]] const std::string& folder() const { return dir_.path(); }
+  [[nodiscard]] const std::string& directory() const { return dir_.path(); }
   [[nodiscard]] std::string NodePath(const std::string& node) const { return dir_ / node; }
   [[nodiscard]] std::string Mnt() const { return dir_ / "mnt"; }
   [[nodiscard]] std::string Path(const std::string& below) const { return Mnt() + "/" + below; }
@@ -96,7 +96,7 @@ class MountTest : public ::testing::Test {
  private:
   // Ends all that is left of a test's mount: filesystems on loop devices, loop devices, daemons,
   // the mount itself, logs.
-  static void CleanUp(const std::string& folder);
+  static void CleanUp(const std::string& directory);
   void StartWatchdog();
   void CheckSanitizers();
   void TellLogs();

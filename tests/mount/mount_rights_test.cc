@@ -18,7 +18,8 @@ class MountRightsTest : public MountTest {
  protected:
   // The daemon's log.
   std::string Log() {
-    return RunShell("cat /var/log/volfs/*" + folder().substr(folder().rfind('.')) + "-mnt.log")
+    return RunShell("cat /var/log/volfs/*" + directory().substr(directory().rfind('.')) +
+                    "-mnt.log")
         .output;
   }
   uint64_t Capabilities() {
@@ -34,15 +35,15 @@ class MountRightsTest : public MountTest {
 
 // A user without the rights of root mounts for himself, and one line tells him so and what to do.
 // In a namespace of mounts of its own, where everybody may open /dev/fuse, as on most machines, and
-// enter the test's folder.
+// enter the test's directory.
 TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   if (RunShell("grep -q '^user_allow_other' /etc/fuse.conf").ok()) {
     GTEST_SKIP() << "/etc/fuse.conf lets users ask for allow_other";
   }
   // The binary where this user can reach it.
-  MustRun("cd " + folder() + " && chmod 755 . && cp " + Binary() +
+  MustRun("cd " + directory() + " && chmod 755 . && cp " + Binary() +
           " volfs && chown 65534 a mnt && mknod fuse c 10 229 && chmod 666 fuse");
-  const CommandResult result = RunShell("cd " + folder() +
+  const CommandResult result = RunShell("cd " + directory() +
                                         R"sh( && exec unshare --mount sh -c '
       mount --bind fuse /dev/fuse
       mount --bind . /mnt && cd /mnt

@@ -107,12 +107,12 @@ class NativeTest : public MountTest {
 
 TEST_F(NativeTest, SnapshotsThatAreOneRawFileAreServedByTheKernel) {
   MustAsk("create", "v 4M");
-  MustRun("head -c 4M /dev/urandom > " + folder() + "/data && dd if=" + folder() +
+  MustRun("head -c 4M /dev/urandom > " + directory() + "/data && dd if=" + directory() +
           "/data bs=1M conv=notrunc status=none of=" + Volume("v"));
   MustAsk("snapshot", "v s");
   EXPECT_TRUE(ServedByKernel(Path("snapshots/v/s"), O_RDONLY));
   MustRun("dd if=/dev/zero of=" + Volume("v") + " bs=1M count=1 conv=notrunc status=none");
-  MustRun("cmp " + folder() + "/data " + Path("snapshots/v/s"));
+  MustRun("cmp " + directory() + "/data " + Path("snapshots/v/s"));
   MustAsk("snapshot", "v over");  // two layers: nobody but us knows what is where
   EXPECT_FALSE(ServedByKernel(Path("snapshots/v/over"), O_RDONLY));
 }
@@ -170,9 +170,11 @@ TEST_F(NativeTest, WhatWasAcknowledgedPastTheEndSurvivesAKill) {
 }
 
 TEST_F(NativeTest, NoInstantIsTakenOfAnOpenOneThatCannotBeShared) {
-  MustRun("truncate -s 256M " + folder() + "/a.ext4 && mkfs.ext4 -q -F " + folder() + "/a.ext4");
+  MustRun("truncate -s 256M " + directory() + "/a.ext4 && mkfs.ext4 -q -F " + directory() +
+          "/a.ext4");
   Unmount();
-  MustRun("mkdir " + NodePath("e") + " && mount -o loop " + folder() + "/a.ext4 " + NodePath("e"));
+  MustRun("mkdir " + NodePath("e") + " && mount -o loop " + directory() + "/a.ext4 " +
+          NodePath("e"));
   Mount({"e", "b"});
   Make("v");
   {
@@ -198,9 +200,10 @@ TEST_F(NativeTest, NoInstantIsTakenOfAnOpenOneThatCannotBeShared) {
 // The host shares all blocks of the file at once: what is frozen does not change, the volume stays
 // one raw file of the kernel's, and both are whole.
 TEST_F(NativeTest, InstantsOfAnOpenOneAreSharedWhereTheHostCan) {
-  MustRun("truncate -s 512M " + folder() + "/x.xfs && mkfs.xfs -q " + folder() + "/x.xfs");
+  MustRun("truncate -s 512M " + directory() + "/x.xfs && mkfs.xfs -q " + directory() + "/x.xfs");
   Unmount();
-  MustRun("mkdir " + NodePath("x") + " && mount -o loop " + folder() + "/x.xfs " + NodePath("x"));
+  MustRun("mkdir " + NodePath("x") + " && mount -o loop " + directory() + "/x.xfs " +
+          NodePath("x"));
   Mount({"x", "b"});
   Make("v");
   {

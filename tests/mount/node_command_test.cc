@@ -17,10 +17,10 @@ class NodeCommandTest : public MountTest {
  protected:
   // With a list of nodes of the test's own: other tests mount theirs meanwhile.
   [[nodiscard]] CommandResult Forget(const std::string& uuid, const std::string& nodes) const {
-    return Volfs("node forget --registry " + folder() + "/nodes " + uuid + " " + nodes);
+    return Volfs("node forget --registry " + directory() + "/nodes " + uuid + " " + nodes);
   }
-  [[nodiscard]] static uint64_t AllocatedIn(const std::string& folder) {
-    return std::stoull(MustRun("du -s -B1 " + folder + " | cut -f1"));
+  [[nodiscard]] static uint64_t AllocatedIn(const std::string& directory) {
+    return std::stoull(MustRun("du -s -B1 " + directory + " | cut -f1"));
   }
 };
 
@@ -79,7 +79,7 @@ TEST_F(NodeCommandTest, ForgetReleasesWhatALostNodeHolds) {
   EXPECT_EQ(Forget(uuid, NodePath("a")).exit_code, 8);
   Unmount();
   EXPECT_EQ(Forget(uuid, NodePath("a")).exit_code, 1) << "it is there";
-  const std::string away = folder() + "/away";
+  const std::string away = directory() + "/away";
   MustRun("mv " + NodePath("b") + " " + away);
   const uint64_t before = AllocatedIn(NodePath("a"));
 

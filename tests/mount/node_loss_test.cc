@@ -132,7 +132,7 @@ TEST_F(NodeLossTest, ADirectoryThatIsMountedOverIsNotWrittenAnyMore) {
 
 // As ext4 does by itself when it has found an error. It tells so only who writes.
 TEST_F(NodeLossTest, AFilesystemThatTakesNoMoreWritesAcknowledgesNone) {
-  const std::string image = folder() + "/b.ext4";
+  const std::string image = directory() + "/b.ext4";
   MustRun("mkdir -p " + NodePath("b") + " && truncate -s 64M " + image + " && mkfs.ext4 -q -F " +
           image + " && mount -o loop,errors=remount-ro " + image + " " + NodePath("b") +
           " && chmod 700 " + NodePath("b"));

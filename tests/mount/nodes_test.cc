@@ -49,14 +49,14 @@ TEST_F(NodesTest, NewOnesHaveDefaults) {
   Mount({"x/disk", "y/disk"});
   EXPECT_THAT(ListOf(Path("nodes")), ElementsAre("disk", "disk-2"));
   for (const char* node : {"disk", "disk-2"}) {
-    const std::string folder = Path("control/nodes/") + node;
-    EXPECT_EQ(ReadText(folder + "/region"), "default\n");
-    EXPECT_EQ(ReadText(folder + "/types"), "standard\n");
-    EXPECT_EQ(ReadText(folder + "/state"), "ok\n");
-    EXPECT_THAT(ReadText(folder + "/uuid"), MatchesRegex("[0-9a-f-]{36}\n"));
-    const uint64_t size = std::stoull(ReadText(folder + "/size_bytes"));
+    const std::string directory = Path("control/nodes/") + node;
+    EXPECT_EQ(ReadText(directory + "/region"), "default\n");
+    EXPECT_EQ(ReadText(directory + "/types"), "standard\n");
+    EXPECT_EQ(ReadText(directory + "/state"), "ok\n");
+    EXPECT_THAT(ReadText(directory + "/uuid"), MatchesRegex("[0-9a-f-]{36}\n"));
+    const uint64_t size = std::stoull(ReadText(directory + "/size_bytes"));
     EXPECT_EQ(size, std::stoull(MustRun("df -B1 --output=size " + NodePath("x") + " | tail -1")));
-    EXPECT_LT(std::stoull(ReadText(folder + "/free_bytes")), size);
+    EXPECT_LT(std::stoull(ReadText(directory + "/free_bytes")), size);
   }
   EXPECT_NE(ReadText(Path("control/nodes/disk/uuid")), ReadText(Path("control/nodes/disk-2/uuid")));
   EXPECT_EQ(ReadText(Path("control/nodes/disk-2/path")), NodePath("y/disk") + "\n");
@@ -122,16 +122,17 @@ TEST_F(NodesTest, OnTheMountItselfAreRefused) {
   Mount();
   MustRun("truncate -s 64M " + Volume("v") + " && mkfs.ext4 -q -F " + Volume("v"));
   const std::string device = AttachLoop(Volume("v"));
-  MustRun("mkdir " + folder() + "/disk && mount " + device + " " + folder() + "/disk && rmdir " +
-          folder() + "/disk/lost+found && chmod 700 " + folder() + "/disk");
+  MustRun("mkdir " + directory() + "/disk && mount " + device + " " + directory() +
+          "/disk && rmdir " + directory() + "/disk/lost+found && chmod 700 " + directory() +
+          "/disk");
   const CommandResult on_mount = Volfs("mount " + Path("nodes/a") + " " + Mnt());
   EXPECT_NE(on_mount.exit_code, 0);
   EXPECT_THAT(on_mount.output, HasSubstr("lies on the mountpoint"));
-  const CommandResult on_image = Volfs("mount " + folder() + "/disk " + Mnt());
+  const CommandResult on_image = Volfs("mount " + directory() + "/disk " + Mnt());
   EXPECT_NE(on_image.exit_code, 0);
   EXPECT_THAT(on_image.output, AllOf(HasSubstr(device), HasSubstr("image of this mount")));
-  EXPECT_THAT(ListOf(folder() + "/disk"), IsEmpty());
-  MustRun("umount " + folder() + "/disk");
+  EXPECT_THAT(ListOf(directory() + "/disk"), IsEmpty());
+  MustRun("umount " + directory() + "/disk");
   DetachLoop(device);
 }
 

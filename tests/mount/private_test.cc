@@ -18,14 +18,14 @@ class PrivateTest : public MountTest {
   void SetUp() override {
     MountTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
-    MustRun("chmod 755 " + folder());
+    MustRun("chmod 755 " + directory());
   }
 
   // As a user who has nothing, in the mount; `group`: but this group.
   CommandResult AsUser(const std::string& line, int uid = 65534, int group = 65534) {
     return RunShell("exec setpriv --reuid=" + std::to_string(uid) + " --regid=65534 --groups=" +
                         std::to_string(group) + " sh -c " + Quoted(line),
-                    {.folder = Mnt()});
+                    {.directory = Mnt()});
   }
   bool UserMay(const std::string& line, int uid = 65534, int group = 65534) {
     return AsUser(line, uid, group).ok();
@@ -37,7 +37,7 @@ class PrivateTest : public MountTest {
         "truncate -s 5M volumes/secret && chmod 600 volumes/secret && truncate -s 1M "
         "volumes/mine && chown 65534:65534 volumes/mine && echo secret s > control/snapshot && "
         "echo mine s > control/snapshot",
-        {.folder = Mnt()});
+        {.directory = Mnt()});
     EXPECT_NE(Ask("create", "secret 1M"), 0);
   }
 };
@@ -96,11 +96,12 @@ TEST_F(PrivateTest, TheSourceOfHisCloneIsNotTold) {
   MustRun(
       "head -c 1M /dev/urandom | dd of=volumes/secret conv=notrunc && echo secret copy > "
       "control/clone && chown 65534 volumes/copy",
-      {.folder = Mnt()});
+      {.directory = Mnt()});
   EXPECT_FALSE(UserMay("getfattr --only-values -n user.volfs.source volumes/copy"));
   EXPECT_EQ(AsUser("getfattr --only-values -n user.volfs.status volumes/copy").output, "creating");
-  EXPECT_EQ(MustRun("getfattr --only-values -n user.volfs.source volumes/copy", {.folder = Mnt()}),
-            "secret");
+  EXPECT_EQ(
+      MustRun("getfattr --only-values -n user.volfs.source volumes/copy", {.directory = Mnt()}),
+      "secret");
 }
 
 TEST_F(PrivateTest, TheControlGroupSeesAll) {

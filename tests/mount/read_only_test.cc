@@ -46,31 +46,32 @@ class ReadOnlyTest : public MountTest {
   void Fill(const std::string& options = "") {
     Mount({"a", "b"}, options);
     SetCopyRate("0");
-    MustRun("head -c 3M /dev/urandom > " + folder() + "/first && cp " + folder() + "/first " +
-            Volume("v") + " && cp " + folder() + "/first " + Volume("plain") + " && sync " +
+    MustRun("head -c 3M /dev/urandom > " + directory() + "/first && cp " + directory() + "/first " +
+            Volume("v") + " && cp " + directory() + "/first " + Volume("plain") + " && sync " +
             Volume("plain"));
     MustAsk("snapshot", "v s");
     MustRun("echo later | dd of=" + Volume("v") + " conv=notrunc,fsync status=none");
     MustAsk("clone", "v half node=b");
   }
   void ExpectContents() {
-    EXPECT_EQ(MustRun("cmp " + folder() + "/first " + Path("snapshots/v/s") + " && echo same"),
+    EXPECT_EQ(MustRun("cmp " + directory() + "/first " + Path("snapshots/v/s") + " && echo same"),
               "same\n");
-    EXPECT_EQ(MustRun("cmp " + folder() + "/first " + Volume("plain") + " && echo same"), "same\n");
+    EXPECT_EQ(MustRun("cmp " + directory() + "/first " + Volume("plain") + " && echo same"),
+              "same\n");
     EXPECT_EQ(MustRun("head -c 6 " + Volume("v")), "later\n");
     EXPECT_EQ(MustRun("head -c 6 " + Volume("half")), "later\n") << "read through from the source";
-    EXPECT_EQ(
-        MustRun("tail -c +4097 " + Volume("half") + " | cmp - " + folder() + "/tail && echo same"),
-        "same\n");
+    EXPECT_EQ(MustRun("tail -c +4097 " + Volume("half") + " | cmp - " + directory() +
+                      "/tail && echo same"),
+              "same\n");
     EXPECT_EQ(Field("half", "status"), "creating") << "the truth: it is not whole";
     EXPECT_THAT(Field("half", "error"), HasSubstr("without `ro`"));
   }
-  void KeepTail() { MustRun("tail -c +4097 " + folder() + "/first > " + folder() + "/tail"); }
+  void KeepTail() { MustRun("tail -c +4097 " + directory() + "/first > " + directory() + "/tail"); }
 
   // All that can be seen of the nodes.
   std::string Everything() {
-    return MustRun("for n in a b; do find " + folder() +
-                   "/$n -printf '%P %y %s %b %m %U %G %n %T@ %C@\\n' | sort; find " + folder() +
+    return MustRun("for n in a b; do find " + directory() +
+                   "/$n -printf '%P %y %s %b %m %U %G %n %T@ %C@\\n' | sort; find " + directory() +
                    "/$n -type f -exec sha256sum {} + | sort; done");
   }
 
@@ -105,7 +106,7 @@ class ReadOnlyTest : public MountTest {
     MustRun("umount -l " + Mnt());
     ExpectNoDaemon();
   }
-  [[nodiscard]] std::string Disk() const { return folder() + "/a.ext4"; }
+  [[nodiscard]] std::string Disk() const { return directory() + "/a.ext4"; }
 
  private:
   std::string device_;
@@ -166,7 +167,7 @@ TEST_F(ReadOnlyTest, ReadsThroughABindMountThatIsReadOnly) {
 TEST_F(ReadOnlyTest, ReadersShareANodeAndKeepWritersOut) {
   Mount({"a"});
   MustRun("echo x > " + Volume("v"));
-  const std::string other = folder() + "/other";
+  const std::string other = directory() + "/other";
   MustRun("mkdir " + other);
   const CommandResult beside_writer = Volfs("mount -o ro " + NodePath("a") + " " + other);
   EXPECT_EQ(beside_writer.exit_code, kLocked) << beside_writer.output;
@@ -175,8 +176,8 @@ TEST_F(ReadOnlyTest, ReadersShareANodeAndKeepWritersOut) {
   const CommandResult second = Volfs("mount -o ro " + NodePath("a") + " " + other);
   ASSERT_EQ(second.exit_code, 0) << second.output;
   EXPECT_EQ(MustRun("cat " + other + "/volumes/v"), "x\n");
-  MustRun("mkdir " + folder() + "/third");
-  const CommandResult writer = Volfs("mount " + NodePath("a") + " " + folder() + "/third");
+  MustRun("mkdir " + directory() + "/third");
+  const CommandResult writer = Volfs("mount " + NodePath("a") + " " + directory() + "/third");
   EXPECT_EQ(writer.exit_code, kLocked) << writer.output;
   EXPECT_EQ(Volfs("check " + NodePath("a")).exit_code, 0) << "it reads, too";
   EXPECT_EQ(Volfs("umount " + other).exit_code, 0);

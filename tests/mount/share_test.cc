@@ -23,7 +23,7 @@ class CopyFileRangeTest : public MountTest {
     MustRun("truncate -s 16M " + Volume("db") + "; printf end >> " + Volume("db"));
     MustRun("cp " + Volume("db") + " " + Reference());
   }
-  std::string Reference() { return folder() + "/reference"; }
+  std::string Reference() { return directory() + "/reference"; }
   bool IsReference(const std::string& path) {
     return RunShell("cmp " + Reference() + " " + path).exit_code == 0;
   }

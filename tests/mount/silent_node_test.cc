@@ -49,14 +49,14 @@ class SilentNodeTest : public MountTest {
     }
   }
 
-  [[nodiscard]] std::string Server() const { return folder() + "/server"; }
+  [[nodiscard]] std::string Server() const { return directory() + "/server"; }
   // A node directory on it.
   [[nodiscard]] std::string Far() const { return Server() + "/far"; }
 
   void StartServer() {
-    MustRun("mkdir " + folder() + "/behind " + Server() + " && mkdir -m 700 " + folder() +
+    MustRun("mkdir " + directory() + "/behind " + Server() + " && mkdir -m 700 " + directory() +
             "/behind/far && bindfs -o attr_timeout=0,entry_timeout=0,negative_timeout=0 " +
-            folder() + "/behind " + Server());
+            directory() + "/behind " + Server());
     server_ = std::stoi(MustRun("pgrep -f 'bindfs .*" + Server() + "'"));
   }
   void StopServer() {
@@ -69,9 +69,9 @@ class SilentNodeTest : public MountTest {
   }
 
   void PutNodeOnADisk() {
-    MustRun("truncate -s 128M " + folder() + "/b.ext4 && mkfs.ext4 -q -F " + folder() +
-            "/b.ext4 && mount -o loop " + folder() + "/b.ext4 " + NodePath("b") + " && chmod 700 " +
-            NodePath("b"));
+    MustRun("truncate -s 128M " + directory() + "/b.ext4 && mkfs.ext4 -q -F " + directory() +
+            "/b.ext4 && mount -o loop " + directory() + "/b.ext4 " + NodePath("b") +
+            " && chmod 700 " + NodePath("b"));
   }
   // Whatever becomes of the test, it is thawed in the end.
   void Freeze() {
@@ -128,7 +128,7 @@ TEST_F(SilentNodeTest, MountGoesOnWithoutANodeThatIsOnlyKnown) {
   Awaken();
   // It was not forgotten: the directory, if it were empty now, would be a disk that did not come
   // up.
-  MustRun("rm -r " + folder() + "/behind/far && mkdir -m 700 " + folder() + "/behind/far");
+  MustRun("rm -r " + directory() + "/behind/far && mkdir -m 700 " + directory() + "/behind/far");
   const CommandResult empty = Volfs("mount " + Far() + " " + Mnt());
   EXPECT_NE(empty.exit_code, 0);
   EXPECT_THAT(empty.output, HasSubstr("was node"));

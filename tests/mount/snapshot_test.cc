@@ -24,7 +24,7 @@ class SnapshotFilesTest : public MountTest {
     MustRun("dd if=/dev/zero of=" + Volume("db") + " bs=1M count=2 conv=notrunc status=none");
     MustRun("truncate -s 5M " + Volume("db"));
   }
-  std::string Then() { return folder() + "/then"; }
+  std::string Then() { return directory() + "/then"; }
   bool IsThen(const std::string& path) {
     return RunShell("cmp " + Then() + " " + path).exit_code == 0;
   }
@@ -74,19 +74,19 @@ TEST_F(SnapshotFilesTest, AreCopiedByCp) {
   EXPECT_TRUE(TestFile(Volume("copy"), O_RDWR).ok());
 }
 
-TEST_F(SnapshotFilesTest, AreRenamedInTheirFolder) {
-  const std::string folder = Path("snapshots/db/");
-  MustRun("mv " + folder + "monday " + folder + "mon");
-  EXPECT_THAT(ListOf(folder), ElementsAre("mon"));
-  EXPECT_TRUE(IsThen(folder + "mon"));
+TEST_F(SnapshotFilesTest, AreRenamedInTheirDirectory) {
+  const std::string directory = Path("snapshots/db/");
+  MustRun("mv " + directory + "monday " + directory + "mon");
+  EXPECT_THAT(ListOf(directory), ElementsAre("mon"));
+  EXPECT_TRUE(IsThen(directory + "mon"));
   MustAsk("snapshot", "db monday");
-  EXPECT_EQ(ErrnoOf(::rename((folder + "mon").c_str(), (folder + "monday").c_str())), EEXIST);
-  EXPECT_EQ(ErrnoOf(::rename((folder + "mon").c_str(), (folder + "a b").c_str())), EINVAL);
-  EXPECT_EQ(ErrnoOf(::rename((folder + "mon").c_str(), Volume("x").c_str())), EPERM);
+  EXPECT_EQ(ErrnoOf(::rename((directory + "mon").c_str(), (directory + "monday").c_str())), EEXIST);
+  EXPECT_EQ(ErrnoOf(::rename((directory + "mon").c_str(), (directory + "a b").c_str())), EINVAL);
+  EXPECT_EQ(ErrnoOf(::rename((directory + "mon").c_str(), Volume("x").c_str())), EPERM);
   Remount();
-  EXPECT_THAT(ListOf(folder), ElementsAre("mon", "monday"));
-  EXPECT_TRUE(IsThen(folder + "mon"));
-  MustRun("rm " + folder + "mon " + folder + "monday");
+  EXPECT_THAT(ListOf(directory), ElementsAre("mon", "monday"));
+  EXPECT_TRUE(IsThen(directory + "mon"));
+  MustRun("rm " + directory + "mon " + directory + "monday");
   EXPECT_THAT(ListOf(Path("snapshots")), IsEmpty());
 }
 

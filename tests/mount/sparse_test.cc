@@ -134,9 +134,9 @@ TEST_F(SparseTest, CpKeepsHoles) {
   MustRun("cp " + Volume("db.img") + " " + Volume("copy"));
   EXPECT_EQ(DataRangesOf(Volume("copy")), pieces());
   ExpectSamePieces("db.img", "copy");
-  MustRun("cp " + Volume("db.img") + " " + folder() + "/plain");
-  EXPECT_EQ(RunShell("cmp " + Volume("db.img") + " " + folder() + "/plain").output, "");
-  EXPECT_LT(StatOf(folder() + "/plain").st_blocks * 512, static_cast<blkcnt_t>(8 * kMiB));
+  MustRun("cp " + Volume("db.img") + " " + directory() + "/plain");
+  EXPECT_EQ(RunShell("cmp " + Volume("db.img") + " " + directory() + "/plain").output, "");
+  EXPECT_LT(StatOf(directory() + "/plain").st_blocks * 512, static_cast<blkcnt_t>(8 * kMiB));
 }
 
 // Overwriting, punching and deleting give space back to the node, and nothing is left at the end

@@ -27,9 +27,9 @@ class TerminalTest : public MountTest {
 TEST_F(TerminalTest, TheNameOfAProcessIsEscaped) {
   Mount();
   MustRun("truncate -s 1M " + Volume("db") + " && cp /bin/sleep " +
-          Quoted(folder() + "/e" + kEscape + "]0;x\n"));
-  const BackgroundProgram user({folder() + "/e" + kEscape + "]0;x\n", "60"},
-                               {.folder = Path("volumes")});
+          Quoted(directory() + "/e" + kEscape + "]0;x\n"));
+  const BackgroundProgram user({directory() + "/e" + kEscape + "]0;x\n", "60"},
+                               {.directory = Path("volumes")});
   MustRun("until [ \"$(readlink /proc/" + std::to_string(user.pid()) +
           "/cwd)\" = " + Quoted(Path("volumes")) + " ]; do sleep 0.05; done; sleep 0.1");
   const CommandResult told = OnTerminal("umount " + Quoted(Mnt()));

@@ -24,7 +24,7 @@ class WalkTest : public MountTest {
   }
 
   std::string MountPartition(const std::string& device, const std::string& name) {
-    std::string place = folder() + "/" + name;
+    std::string place = directory() + "/" + name;
     MustRun("mkdir -p " + place + " && mount -o noatime " + device + "p1 " + place);
     return place;
   }
@@ -47,7 +47,7 @@ class WalkTest : public MountTest {
 TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   MustRun("mkdir " + NodePath("far"));
   for (const char* node : {"a --types ssd", "b --types ssd,sata", "far --region far --types ssd"}) {
-    MustRun(Binary() + " node init " + folder() + "/" + node);
+    MustRun(Binary() + " node init " + directory() + "/" + node);
   }
   Mount({"a", "b", "far"});
 

@@ -27,7 +27,7 @@ class WayBackTest : public MountTest {
     (void)RunShell("umount " + Fs());
     MountTest::TearDown();
   }
-  [[nodiscard]] std::string Fs() const { return folder() + "/fs"; }
+  [[nodiscard]] std::string Fs() const { return directory() + "/fs"; }
   // Loop devices are the whole machine's: what another run has left over is not taken for ours.
   const std::string image_ = "db-" + std::to_string(::getpid()) + ".img";
 
@@ -100,9 +100,9 @@ TEST_F(WayBackTest, WaitsForADaemonThatIsOnItsWayOutAndSaysSo) {
 // A daemon that serves a mount is not waited for.
 TEST_F(WayBackTest, RefusesALivingDaemonsNodeAtOnce) {
   Mount();
-  MustRun("mkdir " + folder() + "/other");
+  MustRun("mkdir " + directory() + "/other");
   const auto begin = Clock::now();
-  const CommandResult refused = Volfs("mount " + NodePath("a") + " " + folder() + "/other");
+  const CommandResult refused = Volfs("mount " + NodePath("a") + " " + directory() + "/other");
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
   EXPECT_EQ(refused.exit_code, kLocked);
   EXPECT_THAT(refused.output, HasSubstr(std::to_string(pid())));

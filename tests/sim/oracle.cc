@@ -183,8 +183,9 @@ void Oracle::CompareImages(Store& store, unsigned disks, bool durable,
 
 void Oracle::CompareSnapshots(Store& store, unsigned disks, std::vector<std::string>& violations) {
   std::vector<SnapshotInfo> observed;
-  for (const auto& folder : store.SnapshotFolders()) {
-    for (SnapshotInfo& info : store.Snapshots(folder.volume)) observed.push_back(std::move(info));
+  for (const auto& directory : store.SnapshotDirectories()) {
+    for (SnapshotInfo& info : store.Snapshots(directory.volume))
+      observed.push_back(std::move(info));
   }
   std::set<Id> claimed;
   for (auto& snapshot : snapshots_) {

@@ -241,7 +241,8 @@ void BigStressTest::Look() {
       EXPECT_NE(info.status, "error") << info.name << ": " << info.error;
       EXPECT_LE(info.progress.copied_bytes, std::max<uint64_t>(info.progress.total_bytes, 1));
     }
-    for (const auto& folder : store().SnapshotFolders()) (void)store().Snapshots(folder.volume);
+    for (const auto& directory : store().SnapshotDirectories())
+      (void)store().Snapshots(directory.volume);
     EXPECT_EQ(store().Nodes().size(), 2U);
     EXPECT_TRUE(db_->SeekHole(0).ok());
     EXPECT_MAY_HAPPEN(db_->SeekData(0));
@@ -365,7 +366,7 @@ TEST_F(VolumeStressTest, AVolumeAndItsSnapshotsAreDeletedAtOnce) {
                [&] { EXPECT_MAY_HAPPEN(store().Delete("v", Caller{})); }});
     // All three have their turn: nothing of it is left, not even the name.
     EXPECT_EQ(store().Find("v"), nullptr);
-    ASSERT_TRUE(store().SnapshotFolders().empty());
+    ASSERT_TRUE(store().SnapshotDirectories().empty());
     ASSERT_TRUE(std::filesystem::is_empty(fixture_.NodePath("a") + "/layers"));
   }
 }

@@ -15,9 +15,9 @@ namespace {
 constexpr size_t kMostFiles = 60;
 constexpr uint64_t kMostBytes = uint64_t{96} * 1024;
 
-// A file's name is durable when its folder was synced.
-bool SyncFolder(const std::string& folder) {
-  const TestFile file(folder, O_RDONLY | O_DIRECTORY);
+// A file's name is durable when its directory was synced.
+bool SyncDirectory(const std::string& directory) {
+  const TestFile file(directory, O_RDONLY | O_DIRECTORY);
   return file.ok() && file.Sync() == 0;
 }
 
@@ -59,7 +59,7 @@ bool FileLoad::MakeOne() {
   files_[number] = State::kDoubtful;
   const TestFile file(PathOf(number), O_RDWR | O_CREAT | O_EXCL);
   if (!file.ok() || file.WriteAt(0, ContentsOf(number)) != 0 || file.Sync() != 0) return false;
-  if (!SyncFolder(folder_) || !trusted_) return false;
+  if (!SyncDirectory(folder_) || !trusted_) return false;
   files_[number] = State::kSynced;
   ++acknowledged_;
   return true;
@@ -68,7 +68,7 @@ bool FileLoad::MakeOne() {
 bool FileLoad::DeleteOne() {
   const uint64_t number = files_.begin()->first;
   files_[number] = State::kDoubtful;
-  if (::unlink(PathOf(number).c_str()) != 0 || !SyncFolder(folder_) || !trusted_) return false;
+  if (::unlink(PathOf(number).c_str()) != 0 || !SyncDirectory(folder_) || !trusted_) return false;
   files_.erase(number);
   ++acknowledged_;
   return true;
@@ -99,7 +99,7 @@ std::string FileLoad::Check() {
     ::unlink(PathOf(it->first).c_str());
     it = files_.erase(it);
   }
-  if (!SyncFolder(folder_)) complaints += "the folder cannot be synced\n";
+  if (!SyncDirectory(folder_)) complaints += "the directory cannot be synced\n";
   return complaints;
 }
 

@@ -9,13 +9,13 @@
 
 namespace volfs {
 
-// Files that are made, fsynced and deleted in a folder, and what is known of each. Outlives the
-// filesystem that the folder is on: started again after a crash it goes on.
+// Files that are made, fsynced and deleted in a directory, and what is known of each. Outlives the
+// filesystem that the directory is on: started again after a crash it goes on.
 //
 // Thread-safety: one thread uses it. What was written is looked at only while it is stopped.
 class FileLoad {
  public:
-  FileLoad(std::string folder, uint64_t seed) : folder_(std::move(folder)), seed_(seed) {}
+  FileLoad(std::string directory, uint64_t seed) : folder_(std::move(directory)), seed_(seed) {}
   ~FileLoad() { Stop(); }
   FileLoad(const FileLoad&) = delete;
   FileLoad& operator=(const FileLoad&) = delete;
@@ -24,11 +24,11 @@ class FileLoad {
   void Stop();
   // As BlockLoad has it.
   void DistrustSyncs() { trusted_ = false; }
-  // Files made, and files deleted, until the sync of file and folder.
+  // Files made, and files deleted, until the sync of file and directory.
   [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
 
   // What is wrong with the files that are there, a line each, "" if nothing is; "lost: " as
-  // BlockLoad has it. What is there is what is known from then on, once the folder was synced.
+  // BlockLoad has it. What is there is what is known from then on, once the directory was synced.
   std::string Check();
 
  private:

@@ -41,13 +41,13 @@ std::string ContentsOf(int fd) {
 }
 
 // posix_spawn(3), not fork(2): a test may have threads.
-pid_t Spawn(const std::vector<std::string>& words, const std::string& folder, int in, int out) {
+pid_t Spawn(const std::vector<std::string>& words, const std::string& directory, int in, int out) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
-  if (!folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
+  if (!directory.empty()) posix_spawn_file_actions_addchdir_np(&actions, directory.c_str());
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
@@ -71,7 +71,7 @@ BackgroundProgram::BackgroundProgram(const std::vector<std::string>& words,
   // A file, not a pipe: nobody who keeps it open can keep us waiting.
   output_fd_ = MemoryFile("");
   ::fcntl(output_fd_, F_SETFL, O_APPEND);
-  pid_ = Spawn(words, options.folder, input_fd, output_fd_);
+  pid_ = Spawn(words, options.directory, input_fd, output_fd_);
   ::close(input_fd);
   pid_fd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
   if (pid_fd_ < 0) Fail("pidfd_open", errno);

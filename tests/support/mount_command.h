@@ -17,9 +17,9 @@ struct CommandResult {
 };
 
 struct CommandOptions {
-  std::string input = {};   // what it reads from its standard input
-  std::string folder = {};  // its working directory; empty: the caller's
-  int timeout_ms = 60'000;  // an address-sanitized program on a busy machine takes its time
+  std::string input = {};      // what it reads from its standard input
+  std::string directory = {};  // its working directory; empty: the caller's
+  int timeout_ms = 60'000;     // an address-sanitized program on a busy machine takes its time
 };
 
 // Runs a program, found by PATH, in a process group of its own, and waits for its end. What it has

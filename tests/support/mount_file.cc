@@ -111,9 +111,9 @@ bool Exists(const std::string& path) {
 
 int ErrnoOf(long result) { return result < 0 ? errno : 0; }
 
-std::vector<std::string> ListOf(const std::string& folder) {
+std::vector<std::string> ListOf(const std::string& directory) {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
     names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());

@@ -64,7 +64,7 @@ struct stat StatOf(const std::string& path);
 bool Exists(const std::string& path);
 // The errno of a call that returned `result`: 0, or errno.
 int ErrnoOf(long result);
-std::vector<std::string> ListOf(const std::string& folder);  // sorted
+std::vector<std::string> ListOf(const std::string& directory);  // sorted
 
 // The ranges of the file that are data by SEEK_DATA and SEEK_HOLE.
 struct DataRange {

@@ -34,7 +34,7 @@ struct SynchronousCall {
   // It is about one: there is nothing that a snapshot could lie under.
   [[nodiscard]] bool new_volume() const { return kind == Kind::kCreate || kind == Kind::kShare; }
 
-  // In `volumes`, the folder. Makes the volume, durably, but for the snapshot.
+  // In `volumes`, the directory. Makes the volume, durably, but for the snapshot.
   // Throws std::runtime_error if that does not work, as do the others.
   void Prepare(const std::string& volumes) const;
   // Returns the errno of the call. What it was made through stays open, in `open`, so that no close

@@ -10,7 +10,7 @@
 #include "control/cli/commands/commands.h"
 #include "control/cli/host/loop.h"
 #include "control/cli/host/mountinfo.h"
-#include "control/cli/host/state_folder.h"
+#include "control/cli/host/state_directory.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/output.h"
@@ -49,7 +49,7 @@ Result<NodeView> ReadNode(const Client& client, const std::string& name) {
 
 Result<std::vector<NodeView>> ReadNodes(const Client& client) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                   ListFolder(client.PathOf("control/nodes")));
+                   ListDirectory(client.PathOf("control/nodes")));
   std::vector<NodeView> nodes;
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(const NodeView node, ReadNode(client, name));

@@ -8,7 +8,7 @@
 #include "blockstore/node/forget.h"
 #include "blockstore/node/opener.h"
 #include "control/cli/commands/commands.h"
-#include "control/cli/host/state_folder.h"
+#include "control/cli/host/state_directory.h"
 #include "control/cli/mount_helper.h"
 #include "control/cli/offline_node.h"
 #include "control/cli/process/bounded.h"

@@ -29,14 +29,14 @@ namespace {
 
 constexpr size_t kMostOfALine = 1000;
 
-// A dead mount answers no stat(2), so the path itself is never resolved, only its folder.
+// A dead mount answers no stat(2), so the path itself is never resolved, only its directory.
 Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::string& argument) {
   const std::string given = AbsolutePath(argument);
   std::error_code error;
-  const std::filesystem::path folder =
+  const std::filesystem::path directory =
       std::filesystem::canonical(std::filesystem::path(given).parent_path(), error);
   const std::string real =
-      error ? given : (folder / std::filesystem::path(given).filename()).string();
+      error ? given : (directory / std::filesystem::path(given).filename()).string();
   const MountEntry* found = nullptr;  // of several the last: it hides the others
   for (const MountEntry& entry : mounts) {
     if (entry.mountpoint == given || entry.mountpoint == real) found = &entry;

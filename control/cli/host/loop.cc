@@ -14,8 +14,8 @@ constexpr std::string_view kLoop = "loop";
 constexpr std::string_view kDev = "/dev/";
 
 // What device mapper, md and the like have built on it or on a partition of it.
-void AddBlockHolders(const std::string& folder, std::vector<std::string>& holders) {
-  const auto names = ListFolder(folder + "/holders");
+void AddBlockHolders(const std::string& directory, std::vector<std::string>& holders) {
+  const auto names = ListDirectory(directory + "/holders");
   if (!names.ok()) return;
   holders.insert(holders.end(), names.value().begin(), names.value().end());
 }
@@ -30,18 +30,18 @@ void AddSwap(const LoopDevice& device, std::vector<std::string>& holders) {
 }
 
 // The numbers ("7:3") of a block device, of what is built on it, and of its partitions with theirs.
-void AddDeviceNumbers(const std::string& folder, std::set<std::string>& numbers) {
-  const std::optional<std::string> number = ReadValue(folder + "/dev");
+void AddDeviceNumbers(const std::string& directory, std::set<std::string>& numbers) {
+  const std::optional<std::string> number = ReadValue(directory + "/dev");
   if (!number || !numbers.insert(*number).second) return;
-  if (const auto holders = ListFolder(folder + "/holders"); holders.ok()) {
+  if (const auto holders = ListDirectory(directory + "/holders"); holders.ok()) {
     for (const std::string& name : holders.value()) {
-      AddDeviceNumbers(StrCat(folder, "/holders/", name), numbers);
+      AddDeviceNumbers(StrCat(directory, "/holders/", name), numbers);
     }
   }
-  const auto names = ListFolder(folder);
+  const auto names = ListDirectory(directory);
   if (!names.ok()) return;
   for (const std::string& name : names.value()) {
-    if (name.starts_with(kLoop)) AddDeviceNumbers(StrCat(folder, "/", name), numbers);
+    if (name.starts_with(kLoop)) AddDeviceNumbers(StrCat(directory, "/", name), numbers);
   }
 }
 
@@ -52,16 +52,16 @@ std::string LoopDevice::path() const { return StrCat("/dev/loop", number); }
 std::vector<LoopDevice> ReadLoopDevices(const std::string& sys_block) {
   constexpr std::string_view kDeleted = " (deleted)";
   std::vector<LoopDevice> devices;
-  const auto names = ListFolder(sys_block);
+  const auto names = ListDirectory(sys_block);
   if (!names.ok()) return devices;
   for (const std::string& name : names.value()) {
     const std::optional<int> number = LoopNumber(name);
     if (!number) continue;
-    const std::string folder = StrCat(sys_block, "/", name);
-    std::optional<std::string> file = ReadValue(folder + "/loop/backing_file");
+    const std::string directory = StrCat(sys_block, "/", name);
+    std::optional<std::string> file = ReadValue(directory + "/loop/backing_file");
     if (!file || file->empty()) continue;
     if (file->ends_with(kDeleted)) file->erase(file->size() - kDeleted.size());
-    devices.push_back({*number, *file, ReadValue(folder + "/ro") == "1"});
+    devices.push_back({*number, *file, ReadValue(directory + "/ro") == "1"});
   }
   std::sort(devices.begin(), devices.end(),
             [](const LoopDevice& a, const LoopDevice& b) { return a.number < b.number; });
@@ -92,11 +92,11 @@ std::vector<std::string> LoopHolders(const LoopDevice& device,
     if (IsDeviceOf(mount.source, device)) holders.push_back("mounted on " + mount.mountpoint);
   }
   const std::string name = StrCat(kLoop, device.number);
-  const std::string folder = StrCat(sys_block, "/", name);
-  AddBlockHolders(folder, holders);
-  if (const auto parts = ListFolder(folder); parts.ok()) {
+  const std::string directory = StrCat(sys_block, "/", name);
+  AddBlockHolders(directory, holders);
+  if (const auto parts = ListDirectory(directory); parts.ok()) {
     for (const std::string& part : parts.value()) {
-      if (part.starts_with(name + "p")) AddBlockHolders(StrCat(folder, "/", part), holders);
+      if (part.starts_with(name + "p")) AddBlockHolders(StrCat(directory, "/", part), holders);
     }
   }
   AddSwap(device, holders);

@@ -20,7 +20,7 @@ struct LoopDevice {
   [[nodiscard]] std::string path() const;  // "/dev/loop3"
 };
 
-// Those that have a backing file, by number. `sys_block`: a test's own folder.
+// Those that have a backing file, by number. `sys_block`: a test's own directory.
 std::vector<LoopDevice> ReadLoopDevices(const std::string& sys_block = "/sys/block");
 
 // 3 for "loop3", "/dev/loop3"; nothing for anything else, partitions included.

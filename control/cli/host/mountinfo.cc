@@ -78,9 +78,10 @@ std::optional<uint32_t> DeviceMinorOf(const std::string& mountpoint) {
   return static_cast<uint32_t>(*minor);
 }
 
-bool IsAtOrBelow(std::string_view path, std::string_view folder) {
-  if (folder == "/") return path.starts_with('/');
-  return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+bool IsAtOrBelow(std::string_view path, std::string_view directory) {
+  if (directory == "/") return path.starts_with('/');
+  return path.starts_with(directory) &&
+         (path.size() == directory.size() || path[directory.size()] == '/');
 }
 
 std::optional<MountEntry> VolfsMountOf(const std::vector<MountEntry>& mounts,

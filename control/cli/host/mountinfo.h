@@ -34,8 +34,8 @@ Result<std::vector<MountEntry>> ReadMountInfo();
 // nothing if there is none.
 std::optional<uint32_t> DeviceMinorOf(const std::string& mountpoint);
 
-// Whether `path` is `folder` or lies below it. Both absolute and without "." and "..".
-bool IsAtOrBelow(std::string_view path, std::string_view folder);
+// Whether `path` is `directory` or lies below it. Both absolute and without "." and "..".
+bool IsAtOrBelow(std::string_view path, std::string_view directory);
 
 // The mount of volfs that `path` lies on; of several the one that hides the others.
 std::optional<MountEntry> VolfsMountOf(const std::vector<MountEntry>& mounts,

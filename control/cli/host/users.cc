@@ -44,7 +44,7 @@ class Process {
   }
 
   void AddOpenFiles() {
-    const auto names = ListFolder(folder_ + "/fd");
+    const auto names = ListDirectory(folder_ + "/fd");
     if (!names.ok()) return;
     for (const std::string& name : names.value()) {
       if (const auto path = ReadLink(StrCat(folder_, "/fd/", name))) Add(*path, "open");
@@ -78,7 +78,7 @@ bool IsOther(const std::string& name) {
 
 std::vector<User> FindUsers(const PathPredicate& matches, const std::string& proc) {
   std::vector<User> users;
-  const auto names = ListFolder(proc);
+  const auto names = ListDirectory(proc);
   if (!names.ok()) return users;
   for (const std::string& name : names.value()) {
     if (!IsOther(name)) continue;

@@ -34,7 +34,7 @@ std::optional<std::string> ReadValue(const std::string& path) {
   return text.value().substr(0, text.value().find('\n'));
 }
 
-Result<std::vector<std::string>> ListFolder(const std::string& path) {
+Result<std::vector<std::string>> ListDirectory(const std::string& path) {
   std::error_code error;
   std::vector<std::string> names;
   for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end;

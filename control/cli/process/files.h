@@ -18,8 +18,8 @@ Result<std::string> ReadFile(const std::string& path);
 // The file's first line without its LF; nothing if it cannot be read.
 std::optional<std::string> ReadValue(const std::string& path);
 
-// The names in a folder but "." and "..", sorted.
-Result<std::vector<std::string>> ListFolder(const std::string& path);
+// The names in a directory but "." and "..", sorted.
+Result<std::vector<std::string>> ListDirectory(const std::string& path);
 
 // What a symbolic link points at; nothing if it cannot be read.
 std::optional<std::string> ReadLink(const std::string& path);

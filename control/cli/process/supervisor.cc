@@ -65,9 +65,9 @@ struct Steps {
 };
 
 std::optional<Steps> StepsOf(pid_t pid) {
-  const std::string folder = StrCat("/proc/", pid, "/task/", pid);
-  const Result<std::string> stat = ReadFile(folder + "/stat");
-  const Result<std::string> status = ReadFile(folder + "/status");
+  const std::string directory = StrCat("/proc/", pid, "/task/", pid);
+  const Result<std::string> stat = ReadFile(directory + "/stat");
+  const Result<std::string> status = ReadFile(directory + "/status");
   if (!stat.ok() || !status.ok()) return std::nullopt;
   const size_t name_end = stat.value().rfind(") ");
   if (name_end == std::string::npos) return std::nullopt;
@@ -185,7 +185,7 @@ std::string SlowNode(std::string_view line) {
 std::string TroubleOf(const std::string& mountpoint) {
   Question question([&mountpoint](const Question::Say& say) {
     const std::string nodes = mountpoint + "/control/nodes";
-    const auto names = ListFolder(nodes);
+    const auto names = ListDirectory(nodes);
     if (!names.ok()) return;
     for (const std::string& name : names.value()) {
       const auto state = ReadValue(StrCat(nodes, "/", name, "/state"));

@@ -59,7 +59,7 @@ TEST_F(LogFileTest, LinesThatFindNoRoomAreCounted) {
             "two\n");
 }
 
-TEST_F(LogFileTest, IsNotOkWithoutItsFolder) {
+TEST_F(LogFileTest, IsNotOkWithoutItsDirectory) {
   EXPECT_FALSE(LogFile(dir_ / "missing/mount.log").ok());
 }
 

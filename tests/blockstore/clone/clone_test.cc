@@ -258,7 +258,7 @@ TEST_F(CloneTest, SharesTheNameWithTheSnapshotsThatBroughtItBack) {
     EXPECT_EQ(fixture_.store().Snapshots(back.value()->id()).size(), 1U);
   }
   fixture_.Reopen();
-  EXPECT_EQ(fixture_.store().SnapshotFolders().size(), 2U);
+  EXPECT_EQ(fixture_.store().SnapshotDirectories().size(), 2U);
 }
 
 // T65: a clone that is cancelled while somebody reads it reads on as it was until it is closed,

@@ -22,9 +22,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // Every file's contents and time.
-std::map<std::string, std::string> FilesOf(const std::string& folder) {
+std::map<std::string, std::string> FilesOf(const std::string& directory) {
   std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     std::ostringstream text;
     text << entry.last_write_time().time_since_epoch().count() << " ";
     if (entry.is_regular_file()) text << std::ifstream(entry.path()).rdbuf();

@@ -112,8 +112,8 @@ class BoundedCostTest : public testing::Test {
   [[nodiscard]] bool WaitForFiles(size_t count) const {
     const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(60);
     const auto files = [&] {
-      const std::filesystem::directory_iterator folder(fixture_.NodePath("a") + "/layers");
-      return static_cast<size_t>(std::distance(begin(folder), end(folder)));
+      const std::filesystem::directory_iterator directory(fixture_.NodePath("a") + "/layers");
+      return static_cast<size_t>(std::distance(begin(directory), end(directory)));
     };
     while (files() != count && MonotonicNow() < deadline) SleepFor(std::chrono::milliseconds(20));
     return files() == count;

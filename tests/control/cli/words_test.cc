@@ -92,9 +92,9 @@ TEST(MountHelperTest, RefusesTheRest) {
 
 TEST(MountHelperTest, APathWithAColonThatExistsIsOne) {
   const TempDir dir;
-  const std::string folder = dir.path();
-  EXPECT_EQ(SplitNodeDirectories({folder, "/x:/y"}), (Strings{folder, "/x", "/y"}));
-  EXPECT_EQ(SplitNodeDirectories({folder + ":" + folder}), (Strings{folder, folder}));
+  const std::string directory = dir.path();
+  EXPECT_EQ(SplitNodeDirectories({directory, "/x:/y"}), (Strings{directory, "/x", "/y"}));
+  EXPECT_EQ(SplitNodeDirectories({directory + ":" + directory}), (Strings{directory, directory}));
 }
 
 TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {

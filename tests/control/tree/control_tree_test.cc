@@ -138,8 +138,8 @@ TEST_F(ControlTreeTest, OwnsItsNumbersOnly) {
   }
   const auto volume = fixture.MakeVolume("db", 4096);
   EXPECT_FALSE(tree->Owns(volume->id()));
-  EXPECT_FALSE(tree->Owns(volume->id() | inode::kSnapshotFolder));
-  EXPECT_TRUE(tree->Owns(volume->id() | inode::kControlFolder));
+  EXPECT_FALSE(tree->Owns(volume->id() | inode::kSnapshotDirectory));
+  EXPECT_TRUE(tree->Owns(volume->id() | inode::kControlDirectory));
 }
 
 TEST_F(ControlTreeTest, InodeNumbersOutliveTheTree) {

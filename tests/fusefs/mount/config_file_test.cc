@@ -37,14 +37,14 @@ TEST_F(ConfigFileTest, SaysTheSameAsOptions) {
               testing::UnorderedElementsAre("copy_rate=10M", "copy_jobs=3", "allow_shrink"));
 }
 
-// Nodes are below the file's folder, as a file that is moved with them goes on working.
+// Nodes are below the file's directory, as a file that is moved with them goes on working.
 TEST_F(ConfigFileTest, HasNodesTypesAndLimits) {
   const auto config = Read(
       "nodes = [\"/srv/a\", \"b/../c\"]\ntypes = [\"ssd:1M-1G\", \"sata\"]\nallow_shrink = true\n"
       "[limits]\ncopy_rate = \"10M\"\ncopy_jobs = 2\n");
   ASSERT_TRUE(config.ok()) << config.error().message;
-  const std::string folder = std::filesystem::absolute(path_).parent_path();
-  EXPECT_THAT(config.value().nodes, ElementsAre("/srv/a", folder + "/c"));
+  const std::string directory = std::filesystem::absolute(path_).parent_path();
+  EXPECT_THAT(config.value().nodes, ElementsAre("/srv/a", directory + "/c"));
   ASSERT_EQ(config.value().types.size(), 2U);
   EXPECT_EQ(config.value().types[0], (VolumeType{"ssd", 1 << 20, 1 << 30}));
   EXPECT_EQ(config.value().types[1].name, "sata");

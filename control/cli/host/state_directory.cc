@@ -1,4 +1,4 @@
-#include "control/cli/host/state_folder.h"
+#include "control/cli/host/state_directory.h"
 
 #include <unistd.h>
 
@@ -18,7 +18,7 @@ std::string Environment(const char* name) {
 
 }  // namespace
 
-std::string StateFolder() {
+std::string StateDirectory() {
   if (::geteuid() == 0) return kRootState;
   const std::string state = Environment("XDG_STATE_HOME");
   if (state.starts_with('/')) return StrCat(state, "/volfs");
@@ -27,11 +27,11 @@ std::string StateFolder() {
 }
 
 std::string NodeRegistryFile() {
-  const std::string folder = StateFolder();
-  return folder.empty() ? folder : StrCat(folder, "/nodes");
+  const std::string directory = StateDirectory();
+  return directory.empty() ? directory : StrCat(directory, "/nodes");
 }
 
-std::string NodeLockFolder() {
+std::string NodeLockDirectory() {
   if (::geteuid() == 0) return "/run/volfs/nodes";
   const std::string runtime = Environment("XDG_RUNTIME_DIR");
   return runtime.starts_with('/') ? StrCat(runtime, "/volfs/nodes") : std::string();
