@@ -11,15 +11,17 @@ namespace {
 
 // In the order of Finding::Kind.
 constexpr std::array<std::string_view, kFindingKinds> kKindWords = {
-    "catalog",         "same-node",        "node-name",        "block-size",        "older-copy",
-    "forked-copy",     "node-unfinished",  "node-absent",      "id-twice",          "name-twice",
-    "unknown-type",    "head-missing",     "head-shared",      "volume-size",       "empty-ghost",
-    "snapshot-volume", "snapshot-layer",   "snapshot-size",    "parent-missing",    "parent-cycle",
-    "parent-bounds",   "presence-of-flat", "presence-bounds",  "here-without-file", "file-missing",
-    "file-short",      "file-long",        "file-unusable",    "orphan-file",       "foreign-file",
-    "garbage",         "unreached-layer",  "unreached-blocks", "hold-missing",      "hold-mismatch",
-    "hold-unneeded",   "hold-layer",       "hold-source",      "clone-unfinished",  "clone-release",
-    "clone-job",       "clone-progress"};
+    "catalog",          "same-node",        "node-name",        "block-size",
+    "older-copy",       "forked-copy",      "node-unfinished",  "node-absent",
+    "id-twice",         "name-twice",       "unknown-type",     "head-missing",
+    "head-shared",      "volume-size",      "empty-tombstone",  "snapshot-volume",
+    "snapshot-layer",   "snapshot-size",    "parent-missing",   "parent-cycle",
+    "parent-bounds",    "presence-of-flat", "presence-bounds",  "here-without-file",
+    "file-missing",     "file-short",       "file-long",        "file-unusable",
+    "orphan-file",      "foreign-file",     "garbage",          "unreached-layer",
+    "unreached-blocks", "hold-missing",     "hold-mismatch",    "hold-unneeded",
+    "hold-layer",       "hold-source",      "clone-unfinished", "clone-release",
+    "clone-job",        "clone-progress"};
 
 bool AnyDamage(const std::vector<CheckPass::Item>& items) {
   for (const CheckPass::Item& item : items) {

@@ -33,7 +33,7 @@ struct Finding {
     kHeadMissing,     // a volume's layer is not in its node's catalog
     kHeadShared,      // somebody else reads a layer that a volume writes
     kVolumeSize,      // volume and head have different sizes
-    kEmptyGhost,      // a deleted volume without snapshots
+    kEmptyTombstone,  // a deleted volume without snapshots
     kSnapshotVolume,  // a snapshot of no volume
     kSnapshotLayer,   // a snapshot's layer is not in its node's catalog
     kSnapshotSize,    // snapshot and layer have different sizes

@@ -53,7 +53,7 @@ void CheckPass::CheckVolumes() {
     for (const VolumeRecord& volume : member.contents.volumes) {
       if (volume.head == kNoId) {  // deleted; it keeps its name for its snapshots
         if (with_snapshots.contains(volume.id)) continue;
-        Tidy(Finding::Kind::kEmptyGhost, member,
+        Tidy(Finding::Kind::kEmptyTombstone, member,
              StrCat("node ", member.name(), ": the deleted volume ", volume.name,
                     " keeps its name, but has no snapshots; the next mount forgets it"),
              [&catalog = member.catalog(), id = volume.id] {

@@ -95,9 +95,9 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
   {
     MutexLock lock(mu_);
     RETURN_IF_ERROR(FindSourceLocked(request, plan));
-    const auto ghost = ghosts_.find(plan.source_volume);
-    source =
-        ghost != ghosts_.end() ? ghost->second.record : by_id_.at(plan.source_volume)->record();
+    const auto tombstone = tombstones_.find(plan.source_volume);
+    source = tombstone != tombstones_.end() ? tombstone->second.record
+                                            : by_id_.at(plan.source_volume)->record();
     const int64_t mtime_ns = plan.attributes.mtime_ns;
     plan.attributes = source.attributes;
     if (plan.snapshot != kNoId) plan.attributes.mtime_ns = mtime_ns;
@@ -108,7 +108,7 @@ Status Store::PlanClone(const CloneRequest& request, const Caller& caller, Clone
     if (plan.source != nullptr) RETURN_IF_ERROR(CheckSourceLocked(*plan.source));
     // A deleted volume's snapshots keep its name for just this: to bring it back. On its own node
     // it takes the deleted one's record over; elsewhere it is a volume with an id of its own.
-    const bool revives = ghost != ghosts_.end() && plan.name == source.name &&
+    const bool revives = tombstone != tombstones_.end() && plan.name == source.name &&
                          !by_name_.contains(plan.name) && !reserved_names_.contains(plan.name);
     const Node* const named = request.linked ? plan.source_node : FindNode(request.node);
     if (revives && request.linked) plan.id = source.id;
@@ -295,7 +295,7 @@ std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
     MutexLock lock(mu_);
     by_name_[record.name] = volume;
     by_id_[record.id] = volume;
-    ghosts_.erase(record.id);  // if it took over a deleted one's record
+    tombstones_.erase(record.id);  // if it took over a deleted one's record
     if (job != nullptr) {
       clones_[record.id] = {*plan.clone, job, "", plan.source_node, plan.frozen, plan.lock_key()};
       clones_[record.id].most_bytes = plan.data_bytes;

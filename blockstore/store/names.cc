@@ -29,16 +29,16 @@ Store::Reservation::~Reservation() {
 
 bool Store::NameTakenLocked(const std::string& name) const {
   return by_name_.contains(name) || reserved_names_.contains(name) ||
-         std::any_of(ghosts_.begin(), ghosts_.end(),
-                     [&](const auto& ghost) { return ghost.second.record.name == name; });
+         std::any_of(tombstones_.begin(), tombstones_.end(),
+                     [&](const auto& tombstone) { return tombstone.second.record.name == name; });
 }
 
 std::vector<Id> Store::IdsLocked(const std::string& name) const {
   std::vector<Id> ids;
   const auto live = by_name_.find(name);
   if (live != by_name_.end()) ids.push_back(live->second->id());
-  for (const auto& [id, ghost] : ghosts_) {
-    if (ghost.record.name == name) ids.push_back(id);
+  for (const auto& [id, tombstone] : tombstones_) {
+    if (tombstone.record.name == name) ids.push_back(id);
   }
   return ids;
 }
@@ -46,13 +46,14 @@ std::vector<Id> Store::IdsLocked(const std::string& name) const {
 std::string Store::NameLocked(Id volume) const {
   const auto live = by_id_.find(volume);
   if (live != by_id_.end()) return live->second->name();
-  const auto ghost = ghosts_.find(volume);
-  return ghost == ghosts_.end() ? "" : ghost->second.record.name;
+  const auto tombstone = tombstones_.find(volume);
+  return tombstone == tombstones_.end() ? "" : tombstone->second.record.name;
 }
 
 Attributes Store::AttributesLocked(Id volume) const {
   const auto live = by_id_.find(volume);
-  return live != by_id_.end() ? live->second->attributes() : ghosts_.at(volume).record.attributes;
+  return live != by_id_.end() ? live->second->attributes()
+                              : tombstones_.at(volume).record.attributes;
 }
 
 Store::Stay Store::StayWith(const std::string& volume, const std::string& snapshot) {

@@ -109,7 +109,7 @@ Status Recovery::Run() {
     }
   }
   for (const auto& node : store_.nodes_) RETURN_IF_ERROR(ReconcileHolds(*node));
-  RETURN_IF_ERROR(DropEmptyGhosts());
+  RETURN_IF_ERROR(DropEmptyTombstones());
   for (const auto& node : store_.nodes_) {
     RETURN_IF_ERROR(LoadVolumeSettings(*node));
     if (node->trusted()) RETURN_IF_ERROR(RemoveOrphans(*node));
@@ -143,16 +143,16 @@ Status Recovery::Run() {
 }
 
 // A deleted volume keeps its name for its snapshots only.
-Status Recovery::DropEmptyGhosts() {
+Status Recovery::DropEmptyTombstones() {
   MutexLock lock(store_.mu_);
-  for (auto ghost = store_.ghosts_.begin(); ghost != store_.ghosts_.end();) {
-    if (store_.snapshot_names_.contains(ghost->first) || !ghost->second.node->trusted()) {
-      ++ghost;
+  for (auto tombstone = store_.tombstones_.begin(); tombstone != store_.tombstones_.end();) {
+    if (store_.snapshot_names_.contains(tombstone->first) || !tombstone->second.node->trusted()) {
+      ++tombstone;
       continue;
     }
     RETURN_IF_ERROR(
-        ghost->second.node->catalog().Commit({DeleteVolume{ghost->first}}, Room::kFree));
-    ghost = store_.ghosts_.erase(ghost);
+        tombstone->second.node->catalog().Commit({DeleteVolume{tombstone->first}}, Room::kFree));
+    tombstone = store_.tombstones_.erase(tombstone);
   }
   return OkStatus();
 }
@@ -196,20 +196,20 @@ void Recovery::LinkLayers(Node& node) {
 Status Recovery::LoadVolumes(Node& node) {
   MutexLock lock(store_.mu_);
   for (const VolumeRecord& record : node.contents().volumes) {
-    const bool ghost = record.head == kNoId;  // shares its name with the one restored from it
+    const bool tombstone = record.head == kNoId;  // shares its name with the one restored from it
     const auto taken = store_.by_name_.find(record.name);
-    if (!ghost && taken != store_.by_name_.end()) {
+    if (!tombstone && taken != store_.by_name_.end()) {
       return Error{Errc::kExists, StrCat("nodes ", taken->second->node().name(), " and ",
                                          node.name(), " both have a volume ", record.name,
                                          "; mount one of them alone and "
                                          "rename it with `volfs mv`")};
     }
-    if (store_.by_id_.contains(record.id) || store_.ghosts_.contains(record.id)) {
+    if (store_.by_id_.contains(record.id) || store_.tombstones_.contains(record.id)) {
       return Error{Errc::kCorrupt, StrCat("volume ", record.name, " of node ", node.name(),
                                           " has the id of another; was its directory copied?")};
     }
-    if (ghost) {
-      store_.ghosts_[record.id] = {record, &node};
+    if (tombstone) {
+      store_.tombstones_[record.id] = {record, &node};
       continue;
     }
     Layer* head = store_.layers_.Find(record.head);

@@ -48,7 +48,7 @@ class Recovery {
   void KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
   // The clone is known by its hold only: nobody may delete or clone the source meanwhile.
   void LockForAbsent(const HoldRecord& hold);
-  Status DropEmptyGhosts();
+  Status DropEmptyTombstones();
   Status LoadLayers(Node& node);
   void LinkLayers(Node& node);
   Status LoadVolumes(Node& node);

@@ -346,10 +346,10 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     // Somebody may have locked it as a source since Delete looked.
     RETURN_IF_ERROR(CheckUnlockedLocked(volume->id(), volume->name()));
   }
-  Ghost ghost{volume->record(), &volume->node()};
-  ghost.record.head = kNoId;
+  Tombstone tombstone{volume->record(), &volume->node()};
+  tombstone.record.head = kNoId;
   if (has_snapshots) {
-    change.emplace_back(PutVolume{ghost.record});
+    change.emplace_back(PutVolume{tombstone.record});
   } else {
     change.emplace_back(DeleteVolume{volume->id()});
   }
@@ -358,7 +358,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     MutexLock lock(mu_);
     by_name_.erase(volume->name());
     by_id_.erase(volume->id());
-    if (has_snapshots) ghosts_[volume->id()] = ghost;
+    if (has_snapshots) tombstones_[volume->id()] = tombstone;
   }
   reclaimer_->PointIsUse(volume->head());
   stay.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
@@ -374,7 +374,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
           StrCat(raw->name(), ": its space is freed at the next mount: ", freed.error().message));
     }
   });
-  Emit("deleted", ghost.record.name, ghost.record.id, "deleted");
+  Emit("deleted", tombstone.record.name, tombstone.record.id, "deleted");
   return OkStatus();
 }
 
@@ -395,7 +395,7 @@ Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string
   const Stay stay = StayWith(volume_name, name);
   MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
-  bool last_of_ghost = false;
+  bool last_of_tombstone = false;
   {
     MutexLock lock(mu_);
     const SnapshotEntry* const found = FindSnapshotLocked(volume_name, name);
@@ -413,13 +413,13 @@ Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string
       return Error{Errc::kBusy, StrCat(volume_name, "@", name, ": a clone of it still needs it")};
     }
     entry = *found;
-    last_of_ghost = !by_id_.contains(volume) && snapshot_names_.at(volume).size() == 1;
+    last_of_tombstone = !by_id_.contains(volume) && snapshot_names_.at(volume).size() == 1;
     // Off the table first: nobody opens or clones it from here on.
     snapshot_names_.at(volume).erase(name);
     snapshots_.erase(entry.record.id);
   }
   CatalogChange change{volfs::DeleteSnapshot{entry.record.id}};
-  if (last_of_ghost) change.emplace_back(DeleteVolume{entry.record.volume});
+  if (last_of_tombstone) change.emplace_back(DeleteVolume{entry.record.volume});
   const Status done = entry.node->catalog().Commit(std::move(change), Room::kFree);
   if (!done.ok()) {
     MutexLock lock(mu_);
@@ -427,9 +427,9 @@ Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string
     snapshots_[entry.record.id] = entry;
     return done.error();
   }
-  if (last_of_ghost) {
+  if (last_of_tombstone) {
     MutexLock lock(mu_);
-    ghosts_.erase(entry.record.volume);
+    tombstones_.erase(entry.record.volume);
   }
   Emit("snapshot-deleted", volume_name, entry.record.id, name);
   Layer* const layer = layers_.Find(entry.record.layer);

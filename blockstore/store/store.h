@@ -299,7 +299,7 @@ class Store {
     std::weak_ptr<const FrozenImage> image;
     std::string refused{};  // empty, or why none of it may be shown (row_relations.h)
   };
-  struct Ghost {  // a deleted volume whose snapshots live on
+  struct Tombstone {  // a deleted volume whose snapshots live on
     VolumeRecord record;
     Node* node = nullptr;
   };
@@ -443,7 +443,7 @@ class Store {
   mutable Mutex mu_;
   std::map<std::string, std::shared_ptr<Volume>> by_name_ VOLFS_GUARDED_BY(mu_);
   std::map<Id, std::shared_ptr<Volume>> by_id_ VOLFS_GUARDED_BY(mu_);
-  std::map<Id, Ghost> ghosts_ VOLFS_GUARDED_BY(mu_);
+  std::map<Id, Tombstone> tombstones_ VOLFS_GUARDED_BY(mu_);
   std::map<Id, SnapshotEntry> snapshots_ VOLFS_GUARDED_BY(mu_);
   std::map<Id, std::map<std::string, Id>> snapshot_names_ VOLFS_GUARDED_BY(mu_);  // by volume
   std::map<Id, CloneEntry> clones_ VOLFS_GUARDED_BY(mu_);

@@ -289,13 +289,13 @@ TEST_F(CheckTest, VolumeSizeTheLargerOneWins) {
   }
 }
 
-TEST_F(CheckTest, EmptyGhost) {
-  VolumeRecord ghost = VolumeOf("a", "plain");
-  ghost.id = PlantedId(1);
-  ghost.name = "gone";
-  ghost.head = kNoId;
-  Plant("a", {PutVolume{ghost}});
-  ExpectMended("tidy empty-ghost");
+TEST_F(CheckTest, EmptyTombstone) {
+  VolumeRecord tombstone = VolumeOf("a", "plain");
+  tombstone.id = PlantedId(1);
+  tombstone.name = "gone";
+  tombstone.head = kNoId;
+  Plant("a", {PutVolume{tombstone}});
+  ExpectMended("tidy empty-tombstone");
 }
 
 TEST_F(CheckTest, SnapshotVolume) {
