@@ -42,9 +42,9 @@ inline std::string LayerFileName(Id id) {
 
 // What a block of a layer that lies over another can be. The numbers are on disk (FORMAT.md).
 enum class BlockState : uint8_t {
-  kAbsent = 0,  // ask the layer under it
-  kHere = 1,    // its bytes are in this layer's file, at the block's own offset
-  kZero = 2,    // reads as zeros, whatever lies under it
+  kAbsent = 0,   // ask the layer under it
+  kPresent = 1,  // its bytes are in this layer's file, at the block's own offset
+  kZero = 2,     // reads as zeros, whatever lies under it
 };
 
 }  // namespace volfs

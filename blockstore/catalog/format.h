@@ -57,7 +57,7 @@ inline constexpr uint64_t kMaxTextBytes = 64 * 1024;
 inline constexpr uint64_t kMaxBlocks = uint64_t{1} << 54;
 
 // The states of a presence row; 1 and 2 are BlockState's.
-inline constexpr int64_t kRowHere = 1;
+inline constexpr int64_t kRowPresent = 1;
 inline constexpr int64_t kRowZero = 2;
 inline constexpr int64_t kRowMixed = 3;  // one chunk, two bits a block
 

@@ -41,7 +41,7 @@ std::string RowProblem(Id layer, const PresenceRow& row, int64_t crc, PresenceCh
     if (!chunk.FromBytes(row.bits.data(), row.bits.size())) return "its bits mean nothing";
     return {};
   }
-  if (row.state != kRowHere && row.state != kRowZero)
+  if (row.state != kRowPresent && row.state != kRowZero)
     return StrCat("there is no state ", row.state);
   if (!row.bits.empty()) return "a uniform row has bits";
   return {};

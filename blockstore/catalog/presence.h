@@ -15,7 +15,7 @@ namespace volfs::catalog {
 struct PresenceRow {
   uint64_t first = 0;
   uint64_t count = 0;
-  int64_t state = 0;                // kRowHere, kRowZero, kRowMixed
+  int64_t state = 0;                // kRowPresent, kRowZero, kRowMixed
   std::span<const uint8_t> bits{};  // kRowMixed: PresenceChunk::bytes(); else empty
   [[nodiscard]] uint64_t end() const { return first + count; }
 };

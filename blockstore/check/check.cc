@@ -16,7 +16,7 @@ constexpr std::array<std::string_view, kFindingKinds> kKindWords = {
     "id-twice",         "name-twice",       "unknown-type",     "head-missing",
     "head-shared",      "volume-size",      "empty-tombstone",  "snapshot-volume",
     "snapshot-layer",   "snapshot-size",    "parent-missing",   "parent-cycle",
-    "parent-bounds",    "presence-of-flat", "presence-bounds",  "here-without-file",
+    "parent-bounds",    "presence-of-flat", "presence-bounds",  "present-without-file",
     "file-missing",     "file-short",       "file-long",        "file-unusable",
     "orphan-file",      "foreign-file",     "garbage",          "unreached-layer",
     "unreached-blocks", "hold-missing",     "hold-mismatch",    "hold-unneeded",

@@ -38,12 +38,12 @@ struct Finding {
     kSnapshotLayer,   // a snapshot's layer is not in its node's catalog
     kSnapshotSize,    // snapshot and layer have different sizes
     // Layers.
-    kParentMissing,    // a layer lies over one that is not there
-    kParentCycle,      // a layer lies over itself
-    kParentBounds,     // a layer shows more of its parent than there is
-    kPresenceOfFlat,   // presence rows of a flat layer
-    kPresenceBounds,   // presence past a layer's end
-    kHereWithoutFile,  // blocks are here, but the record says that there is no file
+    kParentMissing,       // a layer lies over one that is not there
+    kParentCycle,         // a layer lies over itself
+    kParentBounds,        // a layer shows more of its parent than there is
+    kPresenceOfFlat,      // presence rows of a flat layer
+    kPresenceBounds,      // presence past a layer's end
+    kPresentWithoutFile,  // blocks are here, but the record says that there is no file
     // Files.
     kFileMissing,   // (kTidy if nothing is in it)
     kFileShort,     // shorter than the layer

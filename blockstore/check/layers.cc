@@ -33,7 +33,7 @@ Status CheckPass::LoadPresence(LayerView& layer) {
   const Status loaded = member.catalog().LoadPresence(layer.record.id, [&](const PresenceRun& run) {
     const BlockRange blocks{run.first, run.count};
     all.Append(blocks);
-    if (run.state == BlockState::kHere) layer.here.Append(blocks);
+    if (run.state == BlockState::kPresent) layer.here.Append(blocks);
   });
   if (!loaded.ok()) {
     if (loaded.error().code != Errc::kCorrupt) return loaded;
@@ -195,7 +195,7 @@ void CheckPass::CheckUnrecordedFile(LayerView& layer) {
   }
   std::string remedy = "; restore the file from a backup";
   if (record_it) remedy = "; the file is there, and a repair says so: until then do not mount";
-  Damage(Finding::Kind::kHereWithoutFile, member,
+  Damage(Finding::Kind::kPresentWithoutFile, member,
          StrCat("node ", member.name(), ": ", layer.name,
                 " has blocks of its own, but its record says that it has no file", remedy),
          std::move(record_it));

@@ -292,7 +292,7 @@ Status Layer::Shrink(const LayerRecord& committed) {
 void Layer::MarkPending(const BlockRange& blocks, BlockState state) {
   if (flat()) return;  // all of a flat layer is here; nothing is recorded (L1)
   MutexLock lock(mu_);
-  assert(state != BlockState::kHere || record_.has_file);
+  assert(state != BlockState::kPresent || record_.has_file);
   pending_.Set(blocks, state);
 }
 

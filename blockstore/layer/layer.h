@@ -34,7 +34,7 @@ class Node;
 // Invariants:
 //   L1  a flat layer (parent kNoId) has a file, of exactly size_bytes() bytes, and no pending set;
 //   L2  a layer over another has a file before any of its blocks is here;
-//   L3  pending blocks are in the file (kHere) or need no file (kZero).
+//   L3  pending blocks are in the file (kPresent) or need no file (kZero).
 //
 // The file is open when it is used, and as long as OpenFiles leaves it open: what has unsynced
 // writes is not closed.

@@ -84,7 +84,7 @@ void LayerMerge::PassPart() {
 
 void LayerMerge::Abandon() {
   for (const PresenceRun& run : slice_.moved) {
-    if (run.state != BlockState::kHere) continue;
+    if (run.state != BlockState::kPresent) continue;
     (void)to()->Punch({run.first * block_size_, run.count * block_size_});
   }
   slice_ = {};
@@ -230,7 +230,8 @@ Status LayerMerge::CopyRun(const BlockRange& run) {
   const ByteRange whole{run.first * block_size_,
                         std::min(run.end() * block_size_, to_bytes) - run.first * block_size_};
   const Result<bool> shared = to()->ShareFrom(*from(), whole);
-  if (!shared.ok() || shared.value()) Note(run, BlockState::kHere);  // a part of it, if it failed
+  if (!shared.ok() || shared.value())
+    Note(run, BlockState::kPresent);  // a part of it, if it failed
   if (!shared.ok()) return shared.error();
   if (shared.value()) return OkStatus();
   const uint64_t step = kPieceBytes / block_size_;
@@ -245,7 +246,7 @@ Status LayerMerge::CopyRun(const BlockRange& run) {
       Note(piece, BlockState::kZero);
       continue;
     }
-    Note(piece, BlockState::kHere);  // before it is written: Abandon frees what an error leaves
+    Note(piece, BlockState::kPresent);  // before it is written: Abandon frees what an error leaves
     RETURN_IF_ERROR(to()->WriteAt(bytes, offset_bytes));
     slice_.bytes += bytes.size();
   }

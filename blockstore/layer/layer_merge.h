@@ -37,7 +37,7 @@ namespace volfs {
 class LayerMerge {
  public:
   enum class Direction { kDown, kUp };
-  // What was copied, and what it is in to(): kHere or kZero.
+  // What was copied, and what it is in to(): kPresent or kZero.
   struct Slice {
     std::vector<PresenceRun> moved;
     uint64_t bytes = 0;  // copied
@@ -52,7 +52,7 @@ class LayerMerge {
   [[nodiscard]] Layer* to() const { return direction_ == Direction::kDown ? under_ : over_; }
   // Where a moved run is found in memory.
   [[nodiscard]] LayerRef RefOf(const PresenceRun& run) const {
-    return run.state == BlockState::kHere || to()->flat() ? to()->ref() : LayerRef::kHole;
+    return run.state == BlockState::kPresent || to()->flat() ? to()->ref() : LayerRef::kHole;
   }
 
   // Looks for what is to be moved.

@@ -50,7 +50,7 @@ Status AddPresence(Layer* layer, ExtentMap& map) {
     end = run.end();
     if (end > map.size()) return;
     if (run.state == BlockState::kZero && Sabotaged(Sabotage::kZeroNotLoaded)) return;
-    const bool here = run.state == BlockState::kHere;
+    const bool here = run.state == BlockState::kPresent;
     map.Assign({run.first, run.count}, here ? layer->ref() : LayerRef::kHole);
   });
   if (done.ok() && end > map.size()) {

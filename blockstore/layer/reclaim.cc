@@ -262,7 +262,7 @@ Status ForEachOwn(Layer* layer, uint32_t block_size,
                   const std::function<void(const BlockRange&)>& visit) {
   if (!layer->flat()) {
     return layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
-      if (run.state == BlockState::kHere) visit({run.first, run.count});
+      if (run.state == BlockState::kPresent) visit({run.first, run.count});
     });
   }
   for (uint64_t at = 0;;) {

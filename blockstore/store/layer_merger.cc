@@ -413,7 +413,7 @@ Result<bool> LayerMerger::IsSmall(Id head, uint64_t pending_blocks) {
   uint64_t here = pending_blocks;
   uint64_t zero = 0;
   RETURN_IF_ERROR(node_.catalog().LoadPresence(head, [&](const PresenceRun& run) {
-    (run.state == BlockState::kHere ? here : zero) += run.count;
+    (run.state == BlockState::kPresent ? here : zero) += run.count;
   }));
   const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
   return bytes <= small_bytes;

@@ -68,7 +68,7 @@ Status Recovery::FindDoubts() {
     for (const LayerRecord& layer : node->contents().layers) {
       if (layer.has_file || !of_node.with_presence.contains(layer.id)) continue;
       const auto note = [&](const PresenceRun& run) {
-        if (run.state == BlockState::kHere) of_node.here_without_file.insert(layer.id);
+        if (run.state == BlockState::kPresent) of_node.here_without_file.insert(layer.id);
       };
       const Status loaded = node->catalog().LoadPresence(layer.id, note);
       // Damaged rows are an error of the volumes that read them.

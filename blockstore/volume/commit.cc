@@ -226,13 +226,13 @@ Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, cons
   if (AllZero(bytes)) return std::optional(BlockState::kZero);
   const uint64_t offset = run.first * context_.block_size;
   RETURN_IF_ERROR(found.head->WriteOnce(bytes, offset));
-  if (read_back.empty()) return std::optional(BlockState::kHere);
+  if (read_back.empty()) return std::optional(BlockState::kPresent);
   if (const Status written = found.head->WaitWritten({offset, bytes.size()}); !written.ok()) {
     return Fail(written.error());
   }
   RETURN_IF_ERROR(found.head->ReadBack(read_back, offset));
   if (std::memcmp(bytes.data(), read_back.data(), bytes.size()) == 0) {
-    return std::optional(BlockState::kHere);
+    return std::optional(BlockState::kPresent);
   }
   return Error{Errc::kIo,
                StrCat("bytes ", offset, " to ", offset + bytes.size(), " of ", name(), " on node ",
@@ -248,7 +248,7 @@ Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
         Layer& under = *context_.layers.Get(found.extent.layer);
         ASSIGN_OR_RETURN(const bool shared,
                          found.head->ShareFrom(under, {run.first * bs, run.count * bs}));
-        return shared ? std::optional(BlockState::kHere) : std::nullopt;
+        return shared ? std::optional(BlockState::kPresent) : std::nullopt;
       });
 }
 
@@ -280,9 +280,9 @@ Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, con
     }
     if (!brought.value()) return std::optional<uint64_t>();
     const BlockState state = *brought.value();
-    if (here && state == BlockState::kHere && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
+    if (here && state == BlockState::kPresent && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
     Mark(run, found.head, state);
-    if (state == BlockState::kHere) wrote += run.count * bs;
+    if (state == BlockState::kPresent) wrote += run.count * bs;
   }
   return std::optional(wrote);
 }

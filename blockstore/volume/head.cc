@@ -110,7 +110,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     RETURN_IF_ERROR(ReadExtent(context_.layers, under.extent, bs, kept, cut.first * bs));
     RETURN_IF_ERROR(shrunk->WriteAt(kept, cut.first * bs));
     if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
-    presence.Set(cut, BlockState::kHere);
+    presence.Set(cut, BlockState::kPresent);
   }
   LayerRecord layer = shrunk->record();
   layer.size_bytes = size_bytes;

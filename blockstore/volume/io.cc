@@ -106,7 +106,7 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
     (void)under.head->Punch({first * bs, blocks.count * bs});
     return done.error();
   }
-  Mark(blocks, under.head, BlockState::kHere);
+  Mark(blocks, under.head, BlockState::kPresent);
   NoteUnsynced();
   return end - offset_bytes;
 }

@@ -86,7 +86,7 @@ void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
   {
     WriterLock lock(map_mu_);
     assert(head == head_ || Sabotaged(Sabotage::kSkipDrain));
-    map_.Assign(blocks, state == BlockState::kHere ? head->ref() : LayerRef::kHole);
+    map_.Assign(blocks, state == BlockState::kPresent ? head->ref() : LayerRef::kHole);
   }
   if (Sabotaged(Sabotage::kMapBeforePending)) head->MarkPending(blocks, state);
 }

@@ -65,7 +65,7 @@ class Filler {
     Commit(PutLayer{record});
     if (parent != kNoId) {
       PresenceRuns runs;
-      runs.Set({block, 1}, BlockState::kHere);
+      runs.Set({block, 1}, BlockState::kPresent);
       Commit(SetPresence{record.id, runs});
     }
     return record;

@@ -160,7 +160,7 @@ TEST_F(CatalogTest, RefusesMalformedRecords) {
   clone.state = static_cast<CloneState>(9);
   bad.push_back(PutClone{clone});
   PresenceRuns runs;
-  runs.Set({0, 1}, BlockState::kHere);
+  runs.Set({0, 1}, BlockState::kPresent);
   bad.push_back(SetPresence{kLayerId, runs});  // there is no such layer
   for (size_t i = 0; i < bad.size(); ++i) {
     EXPECT_EQ(Outcome(catalog_->Commit({bad[i]})), Word(Errc::kInvalid)) << "number " << i;

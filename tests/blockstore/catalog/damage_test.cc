@@ -19,7 +19,7 @@ class CatalogDamageTest : public CatalogFixture {
     clone.clone = TestId(10);
     clone.state = CloneState::kCopying;
     PresenceRuns runs;
-    runs.Set({3, 1}, BlockState::kHere);
+    runs.Set({3, 1}, BlockState::kPresent);
     runs.Set({8192, 4096 * 3}, BlockState::kZero);
     Commit({PutPeer{{"uuid-b", "beta", "/b", 12}}, PutLayer{TestLayer(kLayerId)},
             PutVolume{TestVolume(5, "db.img")},

@@ -259,7 +259,7 @@ TEST_F(CatalogFaultTest, TheLogIsBoundedAndGivenBack) {
   for (uint64_t round = 0; written < 60 * kMiB; ++round) {
     PresenceRuns runs;
     for (uint64_t chunk = 0; chunk < 300; ++chunk) {
-      runs.Set({chunk * PresenceChunk::kChunkBlocks + round * 2, 1}, BlockState::kHere);
+      runs.Set({chunk * PresenceChunk::kChunkBlocks + round * 2, 1}, BlockState::kPresent);
     }
     Commit({SetPresence{layer.id, runs}});
     const uint64_t length = fs::file_size(dir_ / "catalog.db-wal");

@@ -98,7 +98,7 @@ TEST_F(FormatTest, TheWorkedExampleDecodesToWhatItsTextSays) {
   for (uint64_t i = 0; i < PresenceChunk::kChunkBlocks; ++i) {
     const bool here = i == 0 || i == 3 || i == 4095;
     const bool zero = i == 1 || (i >= 4 && i <= 11);
-    EXPECT_EQ(chunk.Get(i), here   ? BlockState::kHere
+    EXPECT_EQ(chunk.Get(i), here   ? BlockState::kPresent
                             : zero ? BlockState::kZero
                                    : BlockState::kAbsent)
         << "block " << i;
@@ -109,11 +109,11 @@ TEST_F(FormatTest, TheCatalogStoresTheWorkedExampleAsPrinted) {
   Create();
   constexpr uint64_t kBase = 5 * PresenceChunk::kChunkBlocks;
   PresenceRuns runs;
-  runs.Set({kBase, 1}, BlockState::kHere);
+  runs.Set({kBase, 1}, BlockState::kPresent);
   runs.Set({kBase + 1, 1}, BlockState::kZero);
-  runs.Set({kBase + 3, 1}, BlockState::kHere);
+  runs.Set({kBase + 3, 1}, BlockState::kPresent);
   runs.Set({kBase + 4, 8}, BlockState::kZero);
-  runs.Set({kBase + 4095, 1}, BlockState::kHere);
+  runs.Set({kBase + 4095, 1}, BlockState::kPresent);
   runs.Set({kBase + 4096, 65536 * PresenceChunk::kChunkBlocks}, BlockState::kZero);
   Commit({PutLayer{TestLayer(kLayerId)}, SetPresence{kLayerId, runs}});
 

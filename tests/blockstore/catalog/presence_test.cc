@@ -61,7 +61,7 @@ rc::Gen<PresenceChange> AnyChange(uint64_t blocks) {
       rc::gen::oneOf(rc::gen::inRange<uint64_t>(0, blocks),
                      rc::gen::map(rc::gen::inRange<uint64_t>(0, blocks / kChunkLength),
                                   [](uint64_t chunk) { return chunk * kChunkLength; }));
-  const auto state = rc::gen::element(BlockState::kAbsent, BlockState::kHere, BlockState::kZero);
+  const auto state = rc::gen::element(BlockState::kAbsent, BlockState::kPresent, BlockState::kZero);
   return rc::gen::map(
       rc::gen::tuple(place, place, state), [](const std::tuple<uint64_t, uint64_t, BlockState>& t) {
         const auto [a, b, s] = t;
@@ -128,9 +128,9 @@ TEST_F(CatalogPresenceTest, WhatWasNeverSaidIsAbsent) {
 TEST_F(CatalogPresenceTest, LayersDoNotSeeEachOther) {
   LayerRecord other = TestLayer(TestId(2));
   Commit({PutLayer{other}});
-  Set(kLayerId, {0, 3 * kChunkLength}, BlockState::kHere);
+  Set(kLayerId, {0, 3 * kChunkLength}, BlockState::kPresent);
   Set(other.id, {kChunkLength, 7}, BlockState::kZero);
-  EXPECT_EQ(Runs(), (std::vector<PresenceRun>{{0, 3 * kChunkLength, BlockState::kHere}}));
+  EXPECT_EQ(Runs(), (std::vector<PresenceRun>{{0, 3 * kChunkLength, BlockState::kPresent}}));
   EXPECT_EQ(Runs(other.id), (std::vector<PresenceRun>{{kChunkLength, 7, BlockState::kZero}}));
   Commit({ClearPresence{kLayerId}});
   EXPECT_TRUE(Runs().empty());
@@ -143,7 +143,7 @@ TEST_F(CatalogPresenceTest, AHugeRunIsOneRowAndOneBlockOfItThree) {
   constexpr uint64_t kHuge = uint64_t{1} << 28;
   Set(kLayerId, {0, kHuge}, BlockState::kZero);
   EXPECT_EQ(RowCount(), 1);
-  Set(kLayerId, {kHuge / 2 + 5, 1}, BlockState::kHere);
+  Set(kLayerId, {kHuge / 2 + 5, 1}, BlockState::kPresent);
   EXPECT_EQ(RowCount(), 3);
   EXPECT_EQ(Runs().size(), 3U);
   Set(kLayerId, {kHuge / 2 + 5, 1}, BlockState::kZero);
@@ -154,7 +154,7 @@ TEST_F(CatalogPresenceTest, AHugeRunIsOneRowAndOneBlockOfItThree) {
 
 TEST_F(CatalogPresenceTest, AFileThatIsWrittenFromEndToEndStaysOneRow) {
   for (uint64_t at = 0; at < 10 * kChunkLength; at += 1000) {
-    Set(kLayerId, {at, 1000}, BlockState::kHere);
+    Set(kLayerId, {at, 1000}, BlockState::kPresent);
   }
   EXPECT_EQ(Runs().size(), 1U);
   EXPECT_LE(RowCount(), 2);
@@ -162,10 +162,10 @@ TEST_F(CatalogPresenceTest, AFileThatIsWrittenFromEndToEndStaysOneRow) {
 
 TEST_F(CatalogPresenceTest, TheLastPossibleBlockIsKeptAndTheNextRefused) {
   constexpr uint64_t kLast = (uint64_t{1} << 54) - 1;
-  Set(kLayerId, {kLast, 1}, BlockState::kHere);
-  EXPECT_EQ(Runs(), (std::vector<PresenceRun>{{kLast, 1, BlockState::kHere}}));
+  Set(kLayerId, {kLast, 1}, BlockState::kPresent);
+  EXPECT_EQ(Runs(), (std::vector<PresenceRun>{{kLast, 1, BlockState::kPresent}}));
   PresenceRuns runs;
-  runs.Set({kLast, 2}, BlockState::kHere);
+  runs.Set({kLast, 2}, BlockState::kPresent);
   EXPECT_EQ(Outcome(catalog_->Commit({SetPresence{kLayerId, runs}})), Word(Errc::kInvalid));
 }
 
@@ -175,7 +175,7 @@ TEST_F(CatalogPresenceTest, ManyRandomBlocksAreOneQuickCommit) {
   uint64_t x = 1;
   for (int i = 0; i < 100'000; ++i) {
     x = x * 6364136223846793005U + 1442695040888963407U;
-    runs.Set({(x >> 20) % kBlocks, 1}, BlockState::kHere);
+    runs.Set({(x >> 20) % kBlocks, 1}, BlockState::kPresent);
   }
   const Nanoseconds begin = MonotonicNow();
   Commit({SetPresence{kLayerId, runs}});

@@ -140,7 +140,7 @@ TEST_F(CheckTest, AWordForEachKind) {
   EXPECT_EQ(words.size(), static_cast<size_t>(kFindingKinds));
   EXPECT_FALSE(words.contains(""));
   EXPECT_EQ(KindWord(Finding::Kind::kCloneProgress), "clone-progress");
-  EXPECT_EQ(KindWord(Finding::Kind::kHereWithoutFile), "here-without-file");
+  EXPECT_EQ(KindWord(Finding::Kind::kPresentWithoutFile), "present-without-file");
   EXPECT_EQ(KindWord(Finding::Kind::kHoldMissing), "hold-missing");
 }
 
@@ -353,7 +353,7 @@ TEST_F(CheckTest, PresenceOfFlat) {
 
 TEST_F(CheckTest, PresenceBounds) {
   PresenceRuns runs;
-  runs.Set({2 * kMiB / kDefaultBlockSize, 1}, BlockState::kHere);
+  runs.Set({2 * kMiB / kDefaultBlockSize, 1}, BlockState::kPresent);
   Plant("a", {SetPresence{VolumeOf("a", "db").head, runs}});
   ExpectLeft({"damage presence-bounds"});
 }
@@ -363,14 +363,14 @@ TEST_F(CheckTest, HereWithoutFile) {
     LayerRecord head = HeadOf("a", volume);
     head.has_file = false;
     Plant("a", {PutLayer{head}});
-    ExpectMended("damage here-without-file");
+    ExpectMended("damage present-without-file");
     EXPECT_TRUE(HeadOf("a", volume).has_file);
   }
   LayerRecord head = HeadOf("a", "plain");
   head.has_file = false;
   Plant("a", {PutLayer{head}});
   fs::remove(FileOf("a", head.id));
-  ExpectLeft({"damage here-without-file"});
+  ExpectLeft({"damage present-without-file"});
 }
 
 // --- files

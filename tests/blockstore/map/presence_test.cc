@@ -92,13 +92,13 @@ RC_GTEST_PROP(PresenceRunsProperty, LetsTheNewerWin, ()) {
 // Blocks that come in order are one run; "absent" is said, not left out.
 TEST(PresenceRunsTest, MergesNeighbours) {
   PresenceRuns runs;
-  for (uint64_t block = 0; block < 10; ++block) runs.Set({block, 1}, kHere);
-  runs.Set({20, 5}, kHere);
-  runs.Set({10, 10}, kHere);
-  EXPECT_EQ(RunsOf(runs), (std::vector<PresenceRun>{{0, 25, kHere}}));
+  for (uint64_t block = 0; block < 10; ++block) runs.Set({block, 1}, kPresent);
+  runs.Set({20, 5}, kPresent);
+  runs.Set({10, 10}, kPresent);
+  EXPECT_EQ(RunsOf(runs), (std::vector<PresenceRun>{{0, 25, kPresent}}));
   runs.Set({5, 5}, kAbsent);
   EXPECT_EQ(RunsOf(runs),
-            (std::vector<PresenceRun>{{0, 5, kHere}, {5, 5, kAbsent}, {10, 15, kHere}}));
+            (std::vector<PresenceRun>{{0, 5, kPresent}, {5, 5, kAbsent}, {10, 15, kPresent}}));
   EXPECT_EQ(runs.block_count(), 25u);
   runs.Clear();
   EXPECT_TRUE(runs.empty());
@@ -163,14 +163,14 @@ RC_GTEST_PROP(PresenceChunkProperty, UnitesAndIntersects, ()) {
 
 // A chunk is uniform if and only if all blocks have the same state.
 TEST(PresenceChunkTest, KnowsWhenItIsUniform) {
-  for (const BlockState state : {kAbsent, kHere, kZero}) {
+  for (const BlockState state : {kAbsent, kPresent, kZero}) {
     PresenceChunk chunk(state);
-    BlockState seen = state == kAbsent ? kHere : kAbsent;
+    BlockState seen = state == kAbsent ? kPresent : kAbsent;
     EXPECT_TRUE(chunk.IsUniform(&seen));
     EXPECT_EQ(seen, state);
     for (const uint64_t odd_one : {uint64_t{0}, uint64_t{1}, kChunk / 2, kChunk - 1}) {
       PresenceChunk other = chunk;
-      other.Set({odd_one, 1}, state == kHere ? kZero : kHere);
+      other.Set({odd_one, 1}, state == kPresent ? kZero : kPresent);
       EXPECT_FALSE(other.IsUniform(&seen)) << "block " << odd_one;
     }
   }
@@ -179,7 +179,7 @@ TEST(PresenceChunkTest, KnowsWhenItIsUniform) {
 // The bytes are those of FORMAT.md: block i in bits 2*(i%4) of byte i/4.
 TEST(PresenceChunkTest, StoresTwoBitsABlock) {
   PresenceChunk chunk;
-  chunk.Set({1, 1}, kHere);
+  chunk.Set({1, 1}, kPresent);
   chunk.Set({3, 2}, kZero);
   ASSERT_EQ(chunk.bytes().size(), PresenceChunk::kBytes);
   EXPECT_EQ(chunk.bytes()[0], 0b10'00'01'00);
@@ -191,7 +191,7 @@ TEST(PresenceChunkTest, StoresTwoBitsABlock) {
 
 // Bytes of the wrong length, or with the state 3 anywhere, are refused and change nothing.
 TEST(PresenceChunkTest, RefusesBadBytes) {
-  PresenceChunk chunk(kHere);
+  PresenceChunk chunk(kPresent);
   const std::vector<uint8_t> before = chunk.bytes();
   std::vector<uint8_t> bytes(PresenceChunk::kBytes, 0);
   EXPECT_FALSE(chunk.FromBytes(bytes.data(), bytes.size() - 1));
