@@ -382,7 +382,7 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   // What was frozen to be moved on must not become a head again before it was.
   if (overs_.contains(pair.under)) return Busy("what is under it is merged first");
   // Kept until the end: with the shape closed none can be loaded.
-  ASSIGN_OR_RETURN(const MapUses::Use use, volume.UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.AcquireMap());
   ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.PendingWork()));
   if (small) {
     RETURN_IF_ERROR(SinkHead(pair, volume));

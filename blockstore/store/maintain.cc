@@ -38,7 +38,7 @@ void Store::MaintainOnce(Node& node, uint64_t tick) {
     if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1))
       (void)volume->Sync();
     if (tick % kAttributeTicks == kAttributeTicks - 1) (void)volume->SyncAttributes();
-    (void)volume->GiveBackMap(options_.map_idle);
+    (void)volume->EvictMap(options_.map_idle);
   }
   if (node.catalog().fenced()) return;
   if (node.catalog().missing_reserve_bytes() != 0) {

@@ -285,7 +285,7 @@ void Store::FillCloneInfo(VolumeInfo& info) {
 }
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, volume.UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.AcquireMap());
   const Epoch::Reader reader = volume.node().epoch().Enter();
   const ExtentMap map = volume.MapCopy();
   const uint64_t size = volume.size_bytes();

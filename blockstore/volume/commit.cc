@@ -49,7 +49,7 @@ Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
 
 Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
-  const MapUses::Use use = map_uses_.Enter();
+  const MapRefCount::Ref use = map_refs_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   if (deleted_.load() || refused()) return OkStatus();  // nobody could write to the latter
   RETURN_IF_ERROR(CheckWritable());
@@ -144,7 +144,7 @@ Status Volume::CloseGate(Nanoseconds patience) {
 }
 
 Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds patience) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(Sync());  // with writers running: little is left for the batch that holds them up
   Instant instant{};
   RETURN_IF_ERROR(slot_.RunAlone([&]() -> Status {
@@ -194,7 +194,7 @@ WantedReads& Volume::NoteWantedReads() {
 
 Result<bool> Volume::AnyInherited(const BlockRange& range) {
   constexpr int kExtentsAtOnce = 4096;  // writers wait for so many
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   for (uint64_t block = range.first;;) {
     ReaderLock lock(map_mu_);
     for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
@@ -253,7 +253,7 @@ Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
 }
 
 Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(CheckWritable());
   RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
   const uint32_t bs = context_.block_size;
@@ -302,7 +302,7 @@ Result<bool> Volume::PunchGarbage(Id layer) {
   // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
   DataCursor cursor;
   for (uint64_t block = 0; block < blocks;) {
-    const Result<MapUses::Use> use = UseMap();
+    const Result<MapRefCount::Ref> use = AcquireMap();
     // One step: a deletion elsewhere waits no longer than that for us.
     const Epoch::Reader reader = context_.epoch.Enter();
     // What froze of it since is for the reclaimer; the rest goes with it.
@@ -348,7 +348,7 @@ bool Volume::Recorded() {
 }
 
 Status Volume::Flatten(const CatalogChange& extra) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(head()->CreateFile());
   if (!Sabotaged(Sabotage::kFlatWithGarbage)) RETURN_IF_ERROR(PunchGarbage(head()->id()));
   return slot_.RunAlone([&]() -> Status {

@@ -13,7 +13,7 @@
 namespace volfs {
 
 Status Volume::ReplaceHead(const NewHead& make, Room room) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(CheckWritable());
     // What an earlier instant froze must be recorded before the head that does it is gone.
@@ -59,7 +59,7 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
 }
 
 Status Volume::Shrink(uint64_t size_bytes, Cut what) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(Sync());  // with writers running, as for an instant
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(CheckWritable());
@@ -224,7 +224,7 @@ Status Volume::SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool
 
 Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                            std::shared_ptr<const void> pin) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   // In the slot: a batch must see the presence and the record of one moment.
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(CheckWritable());

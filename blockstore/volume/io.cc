@@ -1,5 +1,5 @@
 // The data path of Volume. What each request costs, once the file is open and the map loaded:
-//   all      a MapUses::Use, which keeps the map: an atomic addition and a subtraction.
+//   all      a MapRefCount::Ref, which keeps the map: an atomic addition and a subtraction.
 //   ReadAt   per extent: one shared lock for the lookup, one pread into the caller's buffer.
 //   WriteAt  in place, per extent: one shared lock, one pwrite from the caller's buffer.
 //            first write: besides, the range lock, two short exclusive locks, and for a partial
@@ -26,7 +26,7 @@ constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, o
 }  // namespace
 
 Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   node_.foreground().Note();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) return size_t{0};
@@ -47,7 +47,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 }
 
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(CheckWritable());
   node_.foreground().Note();
   if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
@@ -146,7 +146,7 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 }
 
 Status Volume::Discard(ByteRange range) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   FollowFile();
   RETURN_IF_ERROR(CheckWritable());
   const uint64_t size = size_bytes();
@@ -237,7 +237,7 @@ Status Volume::WriteZeros(const ByteRange& range) {
 }
 
 Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
@@ -253,7 +253,7 @@ Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
 }
 
 Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   FollowFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();

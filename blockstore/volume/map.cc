@@ -11,15 +11,15 @@
 namespace volfs {
 
 // The use first: from then on nobody takes away what it finds, or loads.
-Result<MapUses::Use> Volume::UseMap() {
-  MapUses::Use use = map_uses_.Enter();
-  if (!map_uses_.loaded()) RETURN_IF_ERROR(Load());
+Result<MapRefCount::Ref> Volume::AcquireMap() {
+  MapRefCount::Ref use = map_refs_.Enter();
+  if (!map_refs_.loaded()) RETURN_IF_ERROR(Load());
   return use;
 }
 
 Status Volume::Load() {
   MutexLock loading(load_mu_);
-  if (map_uses_.loaded()) return OkStatus();
+  if (map_refs_.loaded()) return OkStatus();
   if (refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", failure())};
   const Gate::Passage stay = node_.shape().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
@@ -41,7 +41,7 @@ Status Volume::Load() {
 void Volume::SetMap(ExtentMap map) {
   WriterLock lock(map_mu_);
   map_ = std::move(map);
-  map_uses_.Loaded();
+  map_refs_.Loaded();
 }
 
 ExtentMap Volume::MapCopy() {
@@ -49,17 +49,17 @@ ExtentMap Volume::MapCopy() {
   return map_;
 }
 
-bool Volume::GiveBackMap(Nanoseconds idle) {
-  if (!map_uses_.loaded()) return false;
+bool Volume::EvictMap(Nanoseconds idle) {
+  if (!map_refs_.loaded()) return false;
   ExtentMap gone;  // outlives the locks: to free a large one takes long
   MutexLock loading(load_mu_);
-  const uint64_t uses = map_uses_.Look();
-  const bool used = MapUses::InUse(uses) || OpenOrChanging();
+  const uint64_t uses = map_refs_.Look();
+  const bool used = MapRefCount::InUse(uses) || OpenOrChanging();
   const Nanoseconds now = MonotonicNow();
   if (used || uses != last_uses_) idle_since_ = now;
   last_uses_ = uses;
   if (used || now - idle_since_ < idle || !MapIsRecorded()) return false;
-  if (!map_uses_.TakeAway(uses)) return false;
+  if (!map_refs_.TakeAway(uses)) return false;
   WriterLock lock(map_mu_);
   std::swap(map_, gone);
   return true;

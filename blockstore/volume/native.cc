@@ -8,7 +8,7 @@
 namespace volfs {
 
 Result<Descriptor> Volume::BeginNative() {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
   const Gate::Passage passage = gate_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
@@ -43,7 +43,7 @@ void Volume::FollowFile() {
 Status Volume::LearnSize() {
   if (!native()) return OkStatus();
   // Its map was loaded before it was native, and stays: none is loaded with the size of before.
-  const MapUses::Use use = map_uses_.Enter();
+  const MapRefCount::Ref use = map_refs_.Enter();
   return native() ? AdoptFile(Time::kTaken) : OkStatus();
 }
 

@@ -132,7 +132,7 @@ void Volume::Refuse(const std::string& why) {
 // --- size --------------------------------------------------------------------------------------
 
 Status Volume::Grow(uint64_t size_bytes) {
-  ASSIGN_OR_RETURN(const MapUses::Use use, UseMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(CheckWritable());
   if (size_bytes > this->size_bytes()) RETURN_IF_ERROR(node_.catalog().CheckReserve());
   const Gate::Passage passage = gate_.Enter();

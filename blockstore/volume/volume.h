@@ -18,7 +18,7 @@
 #include "blockstore/node/node.h"
 #include "blockstore/sync/epoch.h"
 #include "blockstore/sync/gate.h"
-#include "blockstore/sync/map_uses.h"
+#include "blockstore/sync/map_ref_count.h"
 #include "blockstore/sync/range_lock.h"
 #include "blockstore/sync/sync_slot.h"
 #include "blockstore/sync/wanted_reads.h"
@@ -55,7 +55,8 @@ enum class Verification : uint8_t { kNone, kWanted, kDone };
 //   V2  a block is mapped to the head only after its bytes are in the head's file;
 //   V3  only blocks mapped to the head are overwritten in place;
 //   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes();
-//   V5  whoever looks at the map or changes it has a MapUses::Use from before it was loaded for him
+//   V5  whoever looks at the map or changes it has a MapRefCount::Ref from before it was loaded for
+//   him
 //       until what he did is in it and, as pending, in its layers; so has a batch. Where the map is
 //       not in memory, the catalogs say all that it would.
 //
@@ -87,14 +88,14 @@ class Volume {
   // Builds the map from the catalogs if it is not in memory, and keeps it there. Everything below
   // that reads or writes bytes calls it itself. kNotFound: it was deleted, and nobody has it open.
   // kCorrupt: it is refused, or is from now on, as its map cannot be so.
-  Result<MapUses::Use> UseMap() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
+  Result<MapRefCount::Ref> AcquireMap() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
   void SetMap(ExtentMap map) VOLFS_EXCLUDES(map_mu_);  // of a volume just made
-  [[nodiscard]] bool loaded() const { return map_uses_.loaded(); }
+  [[nodiscard]] bool loaded() const { return map_refs_.loaded(); }
   // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
   // this tell, and if the catalog of this volume's node says all that it does; true if it has.
   // Waits for no request; for this node at most, as PendingWork. Cost where nothing is freed: some
   // short locks if the map is in memory, else one load.
-  bool GiveBackMap(Nanoseconds idle) VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
+  bool EvictMap(Nanoseconds idle) VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
 
   // --- bytes ---------------------------------------------------------------------------------
 
@@ -295,7 +296,7 @@ class Volume {
     Layer* head;
   };
   [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(map_mu_);
-  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);  // of who has entered map_uses_
+  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);  // of who has entered map_refs_
   [[nodiscard]] bool OpenOrChanging() const VOLFS_EXCLUDES(open_mu_);
   [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(map_mu_, meta_mu_);
   [[nodiscard]] Status CheckWritable() const;
@@ -374,11 +375,11 @@ class Volume {
   Mutex load_mu_;  // one loads the map, or gives it back, at a time
   Mutex grow_mu_;  // one change of size at a time
 
-  // As of the last look of GiveBackMap.
+  // As of the last look of EvictMap.
   uint64_t last_uses_ VOLFS_GUARDED_BY(load_mu_) = 0;
   Nanoseconds idle_since_ VOLFS_GUARDED_BY(load_mu_){0};
 
-  alignas(64) MapUses map_uses_;  // on the cache line of the lock that most users take next
+  alignas(64) MapRefCount map_refs_;  // on the cache line of the lock that most users take next
   mutable SharedMutex map_mu_;
   ExtentMap map_ VOLFS_GUARDED_BY(map_mu_);
   Layer* head_ VOLFS_GUARDED_BY(map_mu_);

@@ -64,7 +64,7 @@ class Fragmented {
   Volume& volume() { return *store().Find(kVolume); }
   void Settle() { (void)Value(volume().Sync(), "a sync"); }
   uint64_t ExtentsNow() {
-    const MapUses::Use use = Value(volume().UseMap(), "the map");
+    const MapRefCount::Ref use = Value(volume().AcquireMap(), "the map");
     return volume().MapCopy().extent_count();
   }
 
@@ -101,7 +101,7 @@ class Fragmented {
     options.hydrate = hydrate;
     fixture_.Reopen(options);
     store().hydrator().throttle().SetRate(0);
-    (void)Value(volume().UseMap(), "the map");
+    (void)Value(volume().AcquireMap(), "the map");
   }
 
   const uint64_t extents_;

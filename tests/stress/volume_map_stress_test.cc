@@ -59,7 +59,7 @@ TEST_F(VolumeStressTest, AMapThatIsGivenBackMeetsThoseWhoNeedIt) {
   const auto give_back = [&] {
     while (!over()) {
       for (const auto& each : store().Volumes()) {
-        given_back += each->GiveBackMap(Nanoseconds{0}) ? 1 : 0;
+        given_back += each->EvictMap(Nanoseconds{0}) ? 1 : 0;
       }
       YieldThread();
     }

@@ -55,7 +55,7 @@ class BigStressTest : public VolumeStressTest {
   void CloneAndLetGo();
   void UseOtherVolumes();
   void Look();
-  void GiveBackMaps();
+  void EvictMaps();
 
   void OneClone(std::mt19937& random, int n);
   bool KeepClone(const std::string& name, const Instant& instant);
@@ -250,9 +250,9 @@ void BigStressTest::Look() {
   }
 }
 
-void BigStressTest::GiveBackMaps() {
+void BigStressTest::EvictMaps() {
   while (!over()) {
-    for (const auto& volume : store().Volumes()) (void)volume->GiveBackMap(Nanoseconds{0});
+    for (const auto& volume : store().Volumes()) (void)volume->EvictMap(Nanoseconds{0});
     YieldThread();
   }
 }
@@ -324,7 +324,7 @@ TEST_F(BigStressTest, AllRequestsAtOnce) {
   bodies.emplace_back([this] { CloneAndLetGo(); });
   bodies.emplace_back([this] { UseOtherVolumes(); });
   bodies.emplace_back([this] { Look(); });
-  bodies.emplace_back([this] { GiveBackMaps(); });
+  bodies.emplace_back([this] { EvictMaps(); });
   AllAtOnce(std::move(bodies));
   if (HasFatalFailure()) return;
 

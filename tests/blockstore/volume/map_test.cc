@@ -52,9 +52,9 @@ TEST_F(VolumeMapTest, IsLoadedAtTheFirstUseAndAgainAtTheNext) {
   const Bytes expected = Expected({{3, 7}, {8, 0}});
   for (int round = 0; round < 3; ++round) {
     ASSERT_TRUE(db_->loaded());
-    ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+    ASSERT_TRUE(db_->EvictMap(kAtOnce));
     EXPECT_FALSE(db_->loaded());
-    EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+    EXPECT_FALSE(db_->EvictMap(kAtOnce));
     EXPECT_TRUE(ReadBack(*db_) == expected);
   }
 }
@@ -64,7 +64,7 @@ TEST_F(VolumeMapTest, IsLoadedByWhoeverNeedsIt) {
   Snapshot("s");
   const auto give_back = [&] {
     ASSERT_TRUE(db_->Sync().ok());
-    ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+    ASSERT_TRUE(db_->EvictMap(kAtOnce));
   };
   give_back();
   Write(3, 7);
@@ -95,32 +95,32 @@ TEST_F(VolumeMapTest, IsLoadedByWhoeverNeedsIt) {
 TEST_F(VolumeMapTest, StaysUntilAllOfItIsCommitted) {
   Snapshot("s");
   Write(3, 7);
-  EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+  EXPECT_FALSE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(db_->Sync().ok());
-  ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(db_->Grow(2 * kMiB).ok());  // pending is a size, no block
-  EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+  EXPECT_FALSE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(db_->Sync().ok());
-  EXPECT_TRUE(db_->GiveBackMap(kAtOnce));
+  EXPECT_TRUE(db_->EvictMap(kAtOnce));
 }
 
 TEST_F(VolumeMapTest, StaysWithWhoHasTheVolumeOpen) {
   for (const auto access : {Volume::Access::kRead, Volume::Access::kWrite}) {
     ASSERT_TRUE(db_->AddOpen(access).ok());
     EXPECT_EQ(ReadBack(*db_).size(), kMiB);
-    EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+    EXPECT_FALSE(db_->EvictMap(kAtOnce));
     db_->RemoveOpen(access);
-    EXPECT_TRUE(db_->GiveBackMap(kAtOnce));
+    EXPECT_TRUE(db_->EvictMap(kAtOnce));
   }
 }
 
 TEST_F(VolumeMapTest, StaysWithWhoUsesIt) {
   {
-    const auto use = db_->UseMap();
+    const auto use = db_->AcquireMap();
     ASSERT_TRUE(use.ok());
-    EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+    EXPECT_FALSE(db_->EvictMap(kAtOnce));
   }
-  EXPECT_TRUE(db_->GiveBackMap(kAtOnce));
+  EXPECT_TRUE(db_->EvictMap(kAtOnce));
 }
 
 TEST_F(VolumeMapTest, StaysForAsLongAsItIsNotIdle) {
@@ -128,10 +128,10 @@ TEST_F(VolumeMapTest, StaysForAsLongAsItIsNotIdle) {
   const Nanoseconds end = MonotonicNow() + 2 * kIdle;
   while (MonotonicNow() < end) {
     EXPECT_EQ(ReadBack(*db_).size(), kMiB);
-    EXPECT_FALSE(db_->GiveBackMap(kIdle));
+    EXPECT_FALSE(db_->EvictMap(kIdle));
   }
   SleepFor(kIdle);
-  EXPECT_TRUE(db_->GiveBackMap(kIdle));
+  EXPECT_TRUE(db_->EvictMap(kIdle));
 }
 
 // A node that hangs would be asked when it is loaded again.
@@ -140,31 +140,31 @@ TEST_F(VolumeMapTest, StaysWhileAnotherNodeIsNeededForIt) {
   const auto clone = store().Clone({.source = "db", .name = "x"}, Caller{});
   ASSERT_TRUE(clone.ok());
   ASSERT_TRUE(clone.value()->Sync().ok());
-  EXPECT_FALSE(clone.value()->GiveBackMap(kAtOnce));
+  EXPECT_FALSE(clone.value()->EvictMap(kAtOnce));
   store().hydrator().throttle().SetRate(Throttle::kUnlimited);
   ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
-  EXPECT_TRUE(clone.value()->GiveBackMap(kAtOnce));
+  EXPECT_TRUE(clone.value()->EvictMap(kAtOnce));
   EXPECT_TRUE(ReadBack(*clone.value()) == Pattern(kMiB));
 }
 
 // Its layers are gone, and whoever still has the object must not look for them.
 TEST_F(VolumeMapTest, OfADeletedVolumeIsNotLoaded) {
-  ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(store().Delete("db", Caller{}).ok());
   EXPECT_EQ(store().Map(*db_).error().code, Errc::kNotFound);
-  EXPECT_EQ(db_->UseMap().error().code, Errc::kNotFound);
+  EXPECT_EQ(db_->AcquireMap().error().code, Errc::kNotFound);
 }
 
 TEST_F(VolumeMapTest, OfADeletedVolumeIsLoadedForWhoHasItOpen) {
   Snapshot("s");
   Write(3, 7);
   ASSERT_TRUE(db_->Sync().ok());
-  ASSERT_TRUE(db_->GiveBackMap(kAtOnce));
+  ASSERT_TRUE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(db_->AddOpen(Volume::Access::kRead).ok());
   ASSERT_TRUE(store().Delete("db", Caller{}).ok());
   EXPECT_FALSE(db_->loaded());
   EXPECT_TRUE(ReadBack(*db_) == Expected({{3, 7}}));
-  EXPECT_FALSE(db_->GiveBackMap(kAtOnce));
+  EXPECT_FALSE(db_->EvictMap(kAtOnce));
   db_->RemoveOpen(Volume::Access::kRead);
 }
 
@@ -210,7 +210,7 @@ TEST(VolumeMapsTest, AreGivenBackWhileTheirLayersAreMerged) {
     ASSERT_TRUE(db->Sync().ok());
     ASSERT_TRUE(fixture.store().DeleteSnapshot("db", "s", Caller{}).ok());
     const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(10);
-    while (!flat() && MonotonicNow() < deadline) (void)db->GiveBackMap(kAtOnce);
+    while (!flat() && MonotonicNow() < deadline) (void)db->EvictMap(kAtOnce);
     ASSERT_TRUE(flat());
     ASSERT_TRUE(ReadBack(*db) == expected);
   }

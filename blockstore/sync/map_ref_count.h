@@ -15,35 +15,35 @@ namespace volfs {
 // requests that hang on another.
 //
 // Invariants:
-//   M1  while there is a Use, a map that is in memory stays there;
-//   M2  what a Use did before it ended happens before a TakeAway that succeeds.
+//   M1  while there is a Ref, a map that is in memory stays there;
+//   M2  what a Ref did before it ended happens before a TakeAway that succeeds.
 //
 // Thread-safety: all methods from any thread; Loaded and TakeAway one at a time (Volume::load_mu_).
 // Cost of a Use: an atomic addition and a subtraction on a counter of that volume, no lock.
-class MapUses {
+class MapRefCount {
  public:
-  class [[nodiscard]] Use {
+  class [[nodiscard]] Ref {
    public:
-    Use() = default;  // of nothing
-    Use(Use&& other) noexcept : uses_(std::exchange(other.uses_, nullptr)) {}
-    Use& operator=(Use&& other) noexcept {
+    Ref() = default;  // of nothing
+    Ref(Ref&& other) noexcept : uses_(std::exchange(other.uses_, nullptr)) {}
+    Ref& operator=(Ref&& other) noexcept {
       std::swap(uses_, other.uses_);
       return *this;
     }
-    ~Use() {
+    ~Ref() {
       if (uses_ != nullptr) uses_->word_.fetch_sub(kOne, std::memory_order_release);
     }
 
    private:
-    friend class MapUses;
-    explicit Use(MapUses* uses) : uses_(uses) {}
-    MapUses* uses_ = nullptr;
+    friend class MapRefCount;
+    explicit Ref(MapRefCount* uses) : uses_(uses) {}
+    MapRefCount* uses_ = nullptr;
   };
 
-  // Whatever is in memory stays. It loads nothing: Volume::UseMap does.
-  Use Enter() {
+  // Whatever is in memory stays. It loads nothing: Volume::AcquireMap does.
+  Ref Enter() {
     word_.fetch_add(kCame + kOne, std::memory_order_acquire);
-    return Use(this);
+    return Ref(this);
   }
 
   [[nodiscard]] bool loaded() const {
