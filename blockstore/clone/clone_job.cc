@@ -36,7 +36,7 @@ CloneJob::CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenIm
       source_use_(source_node.foreground()),
       clone_use_(clone_->node().foreground()),
       context_(context),
-      wanted_(clone_->NoteWantedReads()),
+      wanted_(clone_->NotePriorityRanges()),
       cursor_bytes_(record.cursor_block * context.block_size),
       passed_bytes_(record.copied_bytes),
       committed_cursor_bytes_(cursor_bytes_),
@@ -237,8 +237,8 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
 uint64_t CloneJob::StepBytes() const {
   const bool alone = !source_use_.Busy() && !clone_use_.Busy();
   const uint64_t most = std::min(context_.throttle.burst_bytes(), own_throttle_.burst_bytes());
-  const uint64_t step =
-      std::min({context_.piece_bytes, most, alone ? context_.piece_bytes : Foreground::kStepBytes});
+  const uint64_t step = std::min(
+      {context_.piece_bytes, most, alone ? context_.piece_bytes : ForegroundLoad::kStepBytes});
   return std::max(step / context_.block_size, uint64_t{1}) * context_.block_size;
 }
 

@@ -45,7 +45,7 @@ struct CloneProgress {
 // user has written or discarded meanwhile is skipped under the range lock (Volume::Hydrate). What
 // readers ask for is copied before that, within the same limits, and counts when the walk passes.
 // Where the nodes' filesystem shares blocks between files, nothing is read (HydrateShared).
-// Both nodes' Foreground says when and how much.
+// Both nodes' ForegroundLoad says when and how much.
 // Every second or 64 MiB the clone is synced and (presence, cursor, copied bytes) committed as one,
 // so a crash resumes there and the figures never go backwards.
 //
@@ -110,10 +110,10 @@ class CloneJob {
 
   const std::shared_ptr<Volume> clone_;
   const std::shared_ptr<const FrozenImage> source_;
-  Foreground& source_use_;  // of the source's node, and of the clone's: may be the same
-  Foreground& clone_use_;
+  ForegroundLoad& source_use_;  // of the source's node, and of the clone's: may be the same
+  ForegroundLoad& clone_use_;
   const Context context_;
-  WantedReads& wanted_;  // the clone's
+  PriorityRanges& wanted_;  // the clone's
 
   // Of the slice that runs; RunSlice's thread only.
   DataCursor data_;  // of the walks: they count, copy, and look that nothing is left

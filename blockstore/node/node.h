@@ -14,7 +14,7 @@
 #include "blockstore/io/node_lock.h"
 #include "blockstore/node/lineage.h"
 #include "blockstore/sync/epoch.h"
-#include "blockstore/sync/foreground.h"
+#include "blockstore/sync/foreground_load.h"
 #include "blockstore/sync/gate.h"
 #include "blockstore/sync/unsynced_volumes.h"
 
@@ -60,7 +60,7 @@ class Node {
   // from passing, and it from closing, for longer than kShapePatience.
   Gate& shape() { return shape_; }
   static constexpr Nanoseconds kShapePatience = std::chrono::milliseconds(20);
-  Foreground& foreground() { return foreground_; }
+  ForegroundLoad& foreground() { return foreground_; }
   UnsyncedVolumes& unsynced() { return unsynced_; }
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
 
@@ -124,7 +124,7 @@ class Node {
   bool was_read_only_ = false;  // its filesystem, when it was opened
   Gate shape_;
   Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
-  Foreground foreground_;
+  ForegroundLoad foreground_;
   std::atomic<Fullness> fullness_{Fullness::kRoomy};
   UnsyncedVolumes unsynced_;
   std::atomic<bool> trusted_{true};

@@ -23,9 +23,9 @@ namespace volfs {
 //
 // What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
 // commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the limits
-// of hydration, gives way to people as that does (foreground.h; not where many layers with little
-// in them wait, as those are in the way themselves), and copies nothing while copying is paused. Of
-// layers that somebody uses (reclaim.h) nothing is merged until he has left.
+// of hydration, gives way to people as that does (foreground_load.h; not where many layers with
+// little in them wait, as those are in the way themselves), and copies nothing while copying is
+// paused. Of layers that somebody uses (reclaim.h) nothing is merged until he has left.
 //
 // Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
 // Reclaimer's > a volume's slot > shape (closed, for kShapePatience at most) > Store::mu_.

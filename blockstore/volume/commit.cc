@@ -186,8 +186,8 @@ Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds pat
   return instant;
 }
 
-WantedReads& Volume::NoteWantedReads() {
-  if (owned_wanted_ == nullptr) owned_wanted_ = std::make_unique<WantedReads>();
+PriorityRanges& Volume::NotePriorityRanges() {
+  if (owned_wanted_ == nullptr) owned_wanted_ = std::make_unique<PriorityRanges>();
   wanted_.store(owned_wanted_.get(), std::memory_order_release);
   return *owned_wanted_;
 }

@@ -6,7 +6,7 @@
 //            block one pread and a copy of at most one block at each end.
 // A write asks besides whether the node's reserve is whole: one load. Both enter the epoch, writes
 // the gate too: an atomic increment and decrement each, on a counter
-// that few threads share. Both are noted, which is one addition more (foreground.h). Neither
+// that few threads share. Both are noted, which is one addition more (foreground_load.h). Neither
 // allocates or touches the catalog.
 #include <algorithm>
 #include <array>
@@ -39,7 +39,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
     ASSIGN_OR_RETURN(const size_t got, ReadExtent(context_.layers, found.extent,
                                                   context_.block_size, out.subspan(done), at));
     if (found.extent.layer != found.head->ref() && found.extent.layer != LayerRef::kHole) {
-      if (WantedReads* const wanted = wanted_.load(std::memory_order_acquire)) wanted->Add(at);
+      if (PriorityRanges* const wanted = wanted_.load(std::memory_order_acquire)) wanted->Add(at);
     }
     done += got;
   }

@@ -19,9 +19,9 @@
 #include "blockstore/sync/epoch.h"
 #include "blockstore/sync/gate.h"
 #include "blockstore/sync/map_ref_count.h"
+#include "blockstore/sync/priority_ranges.h"
 #include "blockstore/sync/range_lock.h"
 #include "blockstore/sync/sync_slot.h"
-#include "blockstore/sync/wanted_reads.h"
 
 namespace volfs {
 
@@ -241,7 +241,7 @@ class Volume {
 
   // From now on reads of what is not in the head are noted. Of a clone that is being copied; one
   // call at a time.
-  WantedReads& NoteWantedReads();
+  PriorityRanges& NotePriorityRanges();
 
   // Is any block of `range` still in a layer under the head? Hydration copies these.
   Result<bool> AnyInherited(const BlockRange& range) VOLFS_EXCLUDES(map_mu_);
@@ -367,8 +367,8 @@ class Volume {
   // Of the batch that runs in slot_: layers that a TakeInstant froze without being able to commit.
   std::vector<Layer*> unrecorded_;
 
-  std::unique_ptr<WantedReads> owned_wanted_;
-  std::atomic<WantedReads*> wanted_{nullptr};  // ... once it may be used
+  std::unique_ptr<PriorityRanges> owned_wanted_;
+  std::atomic<PriorityRanges*> wanted_{nullptr};  // ... once it may be used
 
   Gate gate_;
   RangeLock range_lock_;

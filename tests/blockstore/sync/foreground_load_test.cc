@@ -1,6 +1,6 @@
 // Goal: copying keeps a share of a node's time while people use it, and no more, and has all of it
 // when they are gone (contract.md 5.10).
-#include "blockstore/sync/foreground.h"
+#include "blockstore/sync/foreground_load.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-class ForegroundTest : public testing::Test {
+class ForegroundLoadTest : public testing::Test {
  protected:
   // The share of `span` that copying has in steps of `step`; `requests`: somebody comes each time.
   double Share(Nanoseconds step, Nanoseconds span, bool requests) {
@@ -33,24 +33,26 @@ class ForegroundTest : public testing::Test {
   }
 
   StandingTime time_;
-  Foreground foreground_;
+  ForegroundLoad foreground_;
 };
 
-TEST_F(ForegroundTest, CopyingHasAllOfTheTimeWhenNobodyComes) {
+TEST_F(ForegroundLoadTest, CopyingHasAllOfTheTimeWhenNobodyComes) {
   EXPECT_FALSE(foreground_.Busy());
   EXPECT_GT(Share(milliseconds(1), seconds(1), false), 0.99);
 }
 
-TEST_F(ForegroundTest, CopyingHasItsShareHoweverMuchIsAskedFor) {
+TEST_F(ForegroundLoadTest, CopyingHasItsShareHoweverMuchIsAskedFor) {
   const double share = Share(milliseconds(1), seconds(10), true);
   EXPECT_GT(share, 0.09);
   EXPECT_LT(share, 0.12);
 }
 
 // A step that took long is not paid for with minutes.
-TEST_F(ForegroundTest, RestsAreBounded) { EXPECT_GT(Share(seconds(5), seconds(100), true), 0.8); }
+TEST_F(ForegroundLoadTest, RestsAreBounded) {
+  EXPECT_GT(Share(seconds(5), seconds(100), true), 0.8);
+}
 
-TEST_F(ForegroundTest, OneStepAtATimeWhileSomebodyIsThere) {
+TEST_F(ForegroundLoadTest, OneStepAtATimeWhileSomebodyIsThere) {
   EXPECT_EQ(foreground_.TryStep(), Nanoseconds{0});
   EXPECT_EQ(foreground_.TryStep(), Nanoseconds{0}) << "any number while nobody is";
   foreground_.Note();
@@ -60,10 +62,10 @@ TEST_F(ForegroundTest, OneStepAtATimeWhileSomebodyIsThere) {
   EXPECT_EQ(foreground_.TryStep(), Nanoseconds{0});
 }
 
-TEST_F(ForegroundTest, IsQuietAWhileAfterTheLastRequest) {
+TEST_F(ForegroundLoadTest, IsQuietAWhileAfterTheLastRequest) {
   foreground_.Note();
   EXPECT_TRUE(foreground_.Busy());
-  time_.Pass(Foreground::kQuiet - milliseconds(1));
+  time_.Pass(ForegroundLoad::kQuiet - milliseconds(1));
   EXPECT_TRUE(foreground_.Busy());
   time_.Pass(milliseconds(2));
   EXPECT_FALSE(foreground_.Busy());

@@ -14,7 +14,7 @@ namespace volfs {
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf. Cost of Note, on the path of all
 // reads and writes: one relaxed addition to a counter that few threads share.
-class Foreground {
+class ForegroundLoad {
  public:
   // A step of copying while requests come: the host holds the file's lock for each write.
   static constexpr uint64_t kStepBytes = 64 * 1024;

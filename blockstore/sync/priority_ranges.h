@@ -15,7 +15,7 @@ namespace volfs {
 //
 // Units: bytes. Thread-safety: all methods from any thread. Locks: mu_, a leaf. Cost of Add: one
 // lock, on the path of reads that go to another node anyway.
-class WantedReads {
+class PriorityRanges {
  public:
   void Add(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
   // The oldest place, which is forgotten.

@@ -1,4 +1,4 @@
-#include "blockstore/sync/foreground.h"
+#include "blockstore/sync/foreground_load.h"
 
 #include <algorithm>
 
@@ -10,7 +10,7 @@ constexpr Nanoseconds kAnothersStep = std::chrono::milliseconds(1);
 
 }  // namespace
 
-bool Foreground::BusyLocked(Nanoseconds now) {
+bool ForegroundLoad::BusyLocked(Nanoseconds now) {
   uint64_t requests = 0;
   for (const Stripe& stripe : stripes_) requests += stripe.requests.load(std::memory_order_relaxed);
   if (requests != seen_) quiet_at_ = now + kQuiet;
@@ -18,12 +18,12 @@ bool Foreground::BusyLocked(Nanoseconds now) {
   return now < quiet_at_;
 }
 
-bool Foreground::Busy() {
+bool ForegroundLoad::Busy() {
   MutexLock lock(mu_);
   return BusyLocked(MonotonicNow());
 }
 
-Nanoseconds Foreground::TryStep() {
+Nanoseconds ForegroundLoad::TryStep() {
   MutexLock lock(mu_);
   const Nanoseconds now = MonotonicNow();
   if (BusyLocked(now)) {
@@ -34,18 +34,18 @@ Nanoseconds Foreground::TryStep() {
   return Nanoseconds{0};
 }
 
-void Foreground::EndStep(Nanoseconds taken) {
+void ForegroundLoad::EndStep(Nanoseconds taken) {
   MutexLock lock(mu_);
   --stepping_;
   RestLocked(taken);
 }
 
-void Foreground::Rest(Nanoseconds taken) {
+void ForegroundLoad::Rest(Nanoseconds taken) {
   MutexLock lock(mu_);
   RestLocked(taken);
 }
 
-void Foreground::RestLocked(Nanoseconds taken) {
+void ForegroundLoad::RestLocked(Nanoseconds taken) {
   const Nanoseconds rest = std::min<Nanoseconds>(kRests * taken, kLongestRest);
   next_step_ = std::max(next_step_, MonotonicNow() + rest);
 }

@@ -1,12 +1,12 @@
-#include "blockstore/sync/wanted_reads.h"
+#include "blockstore/sync/priority_ranges.h"
 
 #include <gtest/gtest.h>
 
 namespace volfs {
 namespace {
 
-TEST(WantedReadsTest, AreTakenInTheirOrder) {
-  WantedReads wanted;
+TEST(PriorityRangesTest, AreTakenInTheirOrder) {
+  PriorityRanges wanted;
   EXPECT_EQ(wanted.Take(), std::nullopt);
   wanted.Add(7);
   wanted.Add(5);
@@ -18,8 +18,8 @@ TEST(WantedReadsTest, AreTakenInTheirOrder) {
 }
 
 // A reader that is faster than the copier: its newest places count.
-TEST(WantedReadsTest, ForgetTheOldest) {
-  WantedReads wanted;
+TEST(PriorityRangesTest, ForgetTheOldest) {
+  PriorityRanges wanted;
   for (uint64_t n = 0; n < 1000; ++n) wanted.Add(n);
   uint64_t count = 0;
   uint64_t last = 0;
