@@ -240,9 +240,9 @@ std::string ReadyText(const std::string& nodes, const std::string& mountpoint, s
                 volumes == 1 ? " volume)" : " volumes)");
 }
 
-// Those that all lanes together may hold, and as many as one for what is about no node: no node has
-// more than half of them.
-int ThreadsFor(size_t nodes) { return Lane::kMost * (static_cast<int>(nodes) + 1); }
+// Those that all limiters together may hold, and as many as one for what is about no node: no node
+// has more than half of them.
+int ThreadsFor(size_t nodes) { return NodeLimiter::kMost * (static_cast<int>(nodes) + 1); }
 
 // While it lives, the locks of the nodes say which mount they are served at; then, that it has
 // ended.

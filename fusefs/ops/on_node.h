@@ -11,32 +11,33 @@
 
 namespace volfs {
 
-// A place on the lanes of all nodes that a request on `handle` may wait for. Once the request is
+// A place on the limiters of all nodes that a request on `handle` may wait for. Once the request is
 // answered the handle may be gone, so it is not kept here.
-class LanePlace {
+class NodePermit {
  public:
-  explicit LanePlace(const Handle& handle)
-      : lane_(handle.lane), source_lane_(handle.source_lane), taken_(Take()) {}
-  ~LanePlace() {
+  explicit NodePermit(const Handle& handle)
+      : limiter_(handle.limiter), source_limiter_(handle.source_limiter), taken_(Take()) {}
+  ~NodePermit() {
     if (!taken_) return;
-    if (lane_ != nullptr) lane_->Leave();
-    if (source_lane_ != nullptr) source_lane_->Leave();
+    if (limiter_ != nullptr) limiter_->Leave();
+    if (source_limiter_ != nullptr) source_limiter_->Leave();
   }
-  LanePlace(const LanePlace&) = delete;
-  LanePlace& operator=(const LanePlace&) = delete;
+  NodePermit(const NodePermit&) = delete;
+  NodePermit& operator=(const NodePermit&) = delete;
 
   [[nodiscard]] bool taken() const { return taken_; }
 
  private:
   [[nodiscard]] bool Take() {
-    if (lane_ != nullptr && !lane_->Enter(Lane::kMost)) return false;
-    if (source_lane_ == nullptr || source_lane_->Enter(Lane::kMostOfClones)) return true;
-    if (lane_ != nullptr) lane_->Leave();
+    if (limiter_ != nullptr && !limiter_->Enter(NodeLimiter::kMost)) return false;
+    if (source_limiter_ == nullptr || source_limiter_->Enter(NodeLimiter::kMostOfClones))
+      return true;
+    if (limiter_ != nullptr) limiter_->Leave();
     return false;
   }
 
-  Lane* const lane_;
-  Lane* const source_lane_;
+  NodeLimiter* const limiter_;
+  NodeLimiter* const source_limiter_;
   const bool taken_;
 };
 
@@ -50,22 +51,22 @@ inline Watch WatchOn(fuse_req_t req, const char* what, const Handle& handle, Id 
 }
 
 // Does `work`, a function of a Watchdog::Guard&, for a request on `handle`: at once, or, if the
-// lanes of its nodes are full, when there is room. `keep` gives the work that may be done later, if
-// `work` uses what belongs to the calling thread.
+// limiters of its nodes are full, when there is room. `keep` gives the work that may be done later,
+// if `work` uses what belongs to the calling thread.
 template <typename Work, typename Keep>
 void OnNode(fuse_req_t req, const char* what, Handle& handle, Id changes, const Work& work,
             const Keep& keep) {
   Filesystem& fs = FilesystemOf(req);
   const Watch watch = WatchOn(req, what, handle, changes);
-  if (const LanePlace place(handle); place.taken()) {
+  if (const NodePermit place(handle); place.taken()) {
     Watchdog::Guard guard(fs.watchdog, watch);
     work(guard);
     return;
   }
   if (!MemoryToSpare())
     return ReplyError(req, NoMemory());  // `keep` may copy what shall be written
-  Lane& lane = handle.lane != nullptr ? *handle.lane : *handle.source_lane;
-  InPool(lane.overflow(), req, watch, keep());
+  NodeLimiter& limiter = handle.limiter != nullptr ? *handle.limiter : *handle.source_limiter;
+  InPool(limiter.overflow(), req, watch, keep());
 }
 
 template <typename Work>

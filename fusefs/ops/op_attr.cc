@@ -115,7 +115,7 @@ void GetAttr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
   const std::shared_ptr<Volume> volume = found.ok() ? HiddenInMappings(fs, found.value()) : nullptr;
   if (volume == nullptr) return ReplyStat(req, found);
   const Watch watch{.request = req, .what = "stat", .node = &volume->node()};
-  InPool(fs.LaneOf(watch.node)->mapped(), req, watch, [=, &fs](Watchdog::Guard& again) {
+  InPool(fs.LimiterOf(watch.node)->mapped(), req, watch, [=, &fs](Watchdog::Guard& again) {
     fs.mapped_pages.WriteOut(ino, {});
     const StatResult after = StatVolume(fs, *volume);
     if (again.Finish()) ReplyStat(req, after);

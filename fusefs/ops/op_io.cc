@@ -267,7 +267,7 @@ void DoCopy(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, Handle& in, 
       DoCopy(req, fs, again, in, out, range, /*written_out=*/true);
     };
     const Watch watch = WatchOfCopy(req, in, out);
-    return InPool(in.lane->mapped(), req, watch, [=, &fs, &in](Watchdog::Guard& again) {
+    return InPool(in.limiter->mapped(), req, watch, [=, &fs, &in](Watchdog::Guard& again) {
       fs.mapped_pages.WriteOut(in.ino, {});
       if (again.Finish()) InPool(fs.names, req, watch, copy);
     });
@@ -427,7 +427,7 @@ void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_fi
     if (!guard.Finish()) return;
     if (!uncertain) return ReplySeek(req, found);
     Filesystem& fs = FilesystemOf(req);
-    InPool(volume->lane->mapped(), req, WatchOn(req, "lseek", *volume),
+    InPool(volume->limiter->mapped(), req, WatchOn(req, "lseek", *volume),
            [=, &fs](Watchdog::Guard& again) {
              SeekMapped(req, fs, again, *volume, offset_bytes, whence);
            });

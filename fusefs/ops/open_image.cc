@@ -41,8 +41,8 @@ Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi, 
   } else {
     SetBacking(fi, backing);
   }
-  handle->lane = fs.LaneOf(handle->node);
-  handle->source_lane = fs.LaneOf(handle->source);
+  handle->limiter = fs.LimiterOf(handle->node);
+  handle->source_limiter = fs.LimiterOf(handle->source);
   Handle* const added = fs.handles.Add(std::move(handle));
   fi.fh = reinterpret_cast<uint64_t>(added);
   return added;

@@ -31,7 +31,7 @@ Filesystem::Filesystem(Store& a_store, ControlTree& a_control,
       requests("volfs-requests", kRequestThreads, kMostThreads),
       unmount_check(store, requests),
       names_changed_ns(WallNow().count()) {
-  for (const auto& node : store.nodes()) lanes_.try_emplace(node.get(), node->name());
+  for (const auto& node : store.nodes()) limiters_.try_emplace(node.get(), node->name());
   control.SetActivityCallback([this] { parked.Wake(); });
   control.SetEventCallback([this](const StoreEvent& event) { OnEvent(event); });
 }
@@ -43,16 +43,16 @@ void Filesystem::Stop() {
   parked.Stop();
   invalidator.Stop();
   mapped_pages.Stop();
-  for (auto& [node, lane] : lanes_) lane.mapped().Stop();
-  for (auto& [node, lane] : lanes_) lane.overflow().Stop();
+  for (auto& [node, limiter] : limiters_) limiter.mapped().Stop();
+  for (auto& [node, limiter] : limiters_) limiter.overflow().Stop();
   names.Stop();  // its requests use handles; what is submitted from here on runs at once
   for (std::unique_ptr<Handle>& handle : handles.RemoveAll()) CloseImage(std::move(handle));
   backings.Stop();
 }
 
-Lane* Filesystem::LaneOf(const Node* node) {
-  const auto found = lanes_.find(node);
-  return found == lanes_.end() ? nullptr : &found->second;
+NodeLimiter* Filesystem::LimiterOf(const Node* node) {
+  const auto found = limiters_.find(node);
+  return found == limiters_.end() ? nullptr : &found->second;
 }
 
 Volume::Durability Filesystem::DurabilityOf(const VolumeHandle* handle) const {

@@ -40,8 +40,8 @@ struct FilesystemOptions {
 // Threads: the session's threads serve data and look-ups, which wait for nothing but the node they
 // are about; `names` serves what changes names or asks a node for its space; `requests` serves
 // writes to control files. A clone that waits for its source's writes thus holds up neither data
-// nor the listing of a directory. Each node has a lane, so that one that hangs does not keep all of
-// the session's threads.
+// nor the listing of a directory. Each node has a limiter, so that one that hangs does not keep all
+// of the session's threads.
 //
 // Thread-safety: as its parts.
 class Filesystem {
@@ -73,7 +73,7 @@ class Filesystem {
   RequestPool requests;
   UnmountCheck unmount_check;
 
-  [[nodiscard]] Lane* LaneOf(const Node* node);  // null: of none
+  [[nodiscard]] NodeLimiter* LimiterOf(const Node* node);  // null: of none
 
   // What a change of size or bytes other than a write owes to whoever asks for it through `handle`
   // (null: by its path). ARCHITECTURE.md, section 3, "Synchronous changes".
@@ -99,7 +99,7 @@ class Filesystem {
   void CloseImage(std::unique_ptr<Handle> handle);
   void CloseVolume(const VolumeHandle& handle);
 
-  std::map<const Node*, Lane> lanes_;  // constant after construction
+  std::map<const Node*, NodeLimiter> limiters_;  // constant after construction
 };
 
 }  // namespace volfs

@@ -12,7 +12,7 @@
 #include "blockstore/store/store.h"
 #include "blockstore/volume/volume.h"
 #include "control/tree/control_tree.h"
-#include "fusefs/serve/lane.h"
+#include "fusefs/serve/node_limiter.h"
 
 namespace volfs {
 
@@ -31,8 +31,8 @@ struct Handle {
   // Of an image: the node that it is on, and the one that a clone is not whole without (on_node.h).
   const Node* node = nullptr;
   const Node* source = nullptr;
-  Lane* lane = nullptr;
-  Lane* source_lane = nullptr;
+  NodeLimiter* limiter = nullptr;
+  NodeLimiter* source_limiter = nullptr;
 };
 
 struct VolumeHandle : Handle {

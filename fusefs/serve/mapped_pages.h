@@ -32,9 +32,9 @@ class MappedPages {
   // Returns when the kernel has written out what it had of `range`; of an image that it does not
   // know, or after Stop, at once.
   //
-  // It sends WRITEs and waits for them, so only on a thread that serves none (Lane::mapped), and
-  // with no lock held. That a request for the image has not been answered is no obstacle, but for a
-  // SETATTR: the kernel holds writing out back for as long as that takes.
+  // It sends WRITEs and waits for them, so only on a thread that serves none (NodeLimiter::mapped),
+  // and with no lock held. That a request for the image has not been answered is no obstacle, but
+  // for a SETATTR: the kernel holds writing out back for as long as that takes.
   void WriteOut(uint64_t ino, const ByteRange& range) VOLFS_EXCLUDES(mu_);
   // While the session still serves: waits, for kPatience at most, for those that are under way.
   void Stop() VOLFS_EXCLUDES(mu_);

@@ -14,18 +14,18 @@ namespace volfs {
 //
 // Thread-safety: all methods from any thread.
 // Cost of Enter and Leave: one atomic addition each.
-class Lane {
+class NodeLimiter {
  public:
   static constexpr int kMost = 32;
-  // A clone that is not whole is on the lane of its source's node, too. Less than the others, or
-  // clones of a node that hangs would fill their own nodes' lanes.
+  // A clone that is not whole is on the limiter of its source's node, too. Less than the others, or
+  // clones of a node that hangs would fill their own nodes' limiters.
   static constexpr int kMostOfClones = 16;
 
-  explicit Lane(const std::string& node)
-      : overflow_("lane-" + node, kLeast, kOverflow),
+  explicit NodeLimiter(const std::string& node)
+      : overflow_("limiter-" + node, kLeast, kOverflow),
         mapped_("mapped-" + node, kLeast, kOverflow) {}
-  Lane(const Lane&) = delete;
-  Lane& operator=(const Lane&) = delete;
+  NodeLimiter(const NodeLimiter&) = delete;
+  NodeLimiter& operator=(const NodeLimiter&) = delete;
 
   // False: it is full.
   [[nodiscard]] bool Enter(int most) {
@@ -38,7 +38,7 @@ class Lane {
   // Who serves what is queued.
   RequestPool& overflow() { return overflow_; }
   // The threads that wait until the kernel has written out pages (mapped_pages.h). They are apart
-  // from the lane's, because the kernel's writes come by this lane.
+  // from the limiter's, because the kernel's writes come by this limiter.
   RequestPool& mapped() { return mapped_; }
 
  private:
