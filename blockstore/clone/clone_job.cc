@@ -69,7 +69,7 @@ CloneRecord CloneJob::record() const {
   return record_;
 }
 
-std::string CloneJob::Stuck() const {
+std::string CloneJob::Hung() const {
   const Nanoseconds began = step_began_.load();
   const Nanoseconds taken = MonotonicNow() - began;
   if (began == Nanoseconds{0} || taken < kPatience) return "";
@@ -81,10 +81,10 @@ std::string CloneJob::Stuck() const {
 
 std::string CloneJob::error() const {
   const bool all_paused = context_.throttle.rate() == 0;
-  const std::string stuck = Stuck();
+  const std::string hung = Hung();
   MutexLock lock(mu_);
   if (state_ == State::kFailed) return record_.error;
-  if (!stuck.empty()) return stuck;
+  if (!hung.empty()) return hung;
   if (!paused_.empty() || state_ == State::kFinishing) return paused_;
   if (all_paused) return "copying is paused: limits/copy_rate is 0";
   return copy_rate() == 0 ? "copying is paused: this clone's copy_rate is 0" : "";
@@ -92,7 +92,7 @@ std::string CloneJob::error() const {
 
 CloneProgress CloneJob::progress() const {
   const bool capped_to_nothing =
-      context_.throttle.rate() == 0 || copy_rate() == 0 || !Stuck().empty();
+      context_.throttle.rate() == 0 || copy_rate() == 0 || !Hung().empty();
   MutexLock lock(mu_);
   CloneProgress p;
   p.creating = true;

@@ -95,7 +95,7 @@ class CloneJob {
   // False if copying is to wait (resume_at_), and nothing was taken.
   bool PassThrottles(uint64_t bytes, const std::function<bool()>& over);
   // Who does not answer (kPatience after a step began), and since when; empty if nobody.
-  [[nodiscard]] std::string Stuck() const;
+  [[nodiscard]] std::string Hung() const;
   bool BeginStep();
   void EndStep(Nanoseconds began);
   Result<uint64_t> Bring(const BlockRange& blocks, const ByteRange& piece);

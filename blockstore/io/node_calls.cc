@@ -56,7 +56,7 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
     return static_cast<uint64_t>(time / std::chrono::milliseconds(1));
   };
   const uint64_t now_ms = ms(now);
-  bool stuck = false;
+  bool hung = false;
   uint64_t oldest = 0;
   uint64_t waiting_ms = 0;
   for (Slot& slot : slots_) {
@@ -68,14 +68,14 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
       call = dated;
     }
     const uint64_t limit_ms = ms(limit) * (MayTakeLong(KindOf(call)) ? kLongFactor : 1);
-    stuck = stuck || AgeMs(call, now_ms) > limit_ms;
+    hung = hung || AgeMs(call, now_ms) > limit_ms;
     if (oldest == 0 || call < oldest) oldest = call;
     if (!MayTakeLong(KindOf(call))) waiting_ms = std::max(waiting_ms, AgeMs(call, now_ms));
   }
   const bool slow = oldest != 0 && AgeMs(oldest, now_ms) >= kSlowMs;
-  oldest_ = slow || stuck ? oldest : 0;
-  slow_ = slow || stuck;
-  stuck_ = stuck;
+  oldest_ = slow || hung ? oldest : 0;
+  slow_ = slow || hung;
+  hung_ = hung;
   waiting_ms_ = waiting_ms;
   now_ms_ = now_ms;
 }

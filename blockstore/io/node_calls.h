@@ -45,9 +45,9 @@ class NodeCalls {
   // Looks at all calls. `now` does not go backwards.
   void Look(Nanoseconds now, Nanoseconds limit);
 
-  // As of the last Look. Stuck: a call is over its limit. New reads and writes are refused then,
+  // As of the last Look. Hung: a call is over its limit. New reads and writes are refused then,
   // until every such call has returned: each may still land, in place, over something newer (T63).
-  [[nodiscard]] bool stuck() const { return stuck_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool hung() const { return hung_.load(std::memory_order_relaxed); }
   // A call has waited for kSlow: who only wants to know something should not join it.
   [[nodiscard]] bool slow() const { return slow_.load(std::memory_order_relaxed); }
   // For how long the oldest brief call has not returned; 0: none is slow.
@@ -65,7 +65,7 @@ class NodeCalls {
   std::atomic<uint64_t>* Enter(Kind kind);
 
   std::atomic<uint64_t> now_ms_{0};
-  std::atomic<bool> stuck_{false};
+  std::atomic<bool> hung_{false};
   std::atomic<bool> slow_{false};
   std::atomic<uint64_t> waiting_ms_{0};
   std::atomic<uint64_t> oldest_{0};  // the call that has waited longest, as in its slot

@@ -167,7 +167,7 @@ class NodeDirectory {
   virtual bool read_only() const { return false; }
 
   // The calls that are at work on it: those of the files and of the catalog. While they are
-  // stuck(), reads and writes are refused with kIo; everything else waits, as who makes something
+  // hung(), reads and writes are refused with kIo; everything else waits, as who makes something
   // durable, or frees it, must know the truth. While they are slow(), Space is what it last was.
   // shared_ptr: who looks at them must not keep the directory, nor be kept by it.
   [[nodiscard]] const std::shared_ptr<NodeCalls>& calls() const { return calls_; }

@@ -100,7 +100,7 @@ void PosixFile::DropWritten(const ByteRange& range) {
 
 Status PosixFile::Read(std::span<std::byte> out, uint64_t offset_bytes, int flags) {
   assert(offset_bytes <= kMaxOffset && out.size() <= kMaxOffset - offset_bytes);
-  if (calls_->stuck()) return NotTried(*calls_, StrCat("pread ", name_), where_);
+  if (calls_->hung()) return NotTried(*calls_, StrCat("pread ", name_), where_);
   const Call call(*calls_, kRead);
   while (!out.empty()) {
     const iovec part{out.data(), out.size()};
@@ -119,7 +119,7 @@ Status PosixFile::Read(std::span<std::byte> out, uint64_t offset_bytes, int flag
 
 Status PosixFile::Write(std::span<const std::byte> data, uint64_t offset_bytes, int flags) {
   assert(offset_bytes <= kMaxOffset && data.size() <= kMaxOffset - offset_bytes);
-  if (calls_->stuck()) return NotTried(*calls_, StrCat("pwrite ", name_), where_);
+  if (calls_->hung()) return NotTried(*calls_, StrCat("pwrite ", name_), where_);
   const Call call(*calls_, kWrite);
   const size_t most = flags == 0 ? kLargestCachedWrite : data.size();
   while (!data.empty()) {
@@ -243,7 +243,7 @@ Result<NodeFile::State> PosixFile::Look() {
 }
 
 Result<uint64_t> PosixFile::AllocatedBytes() {
-  if (calls_->stuck()) return NotTried(*calls_, StrCat("fstat ", name_), where_);
+  if (calls_->hung()) return NotTried(*calls_, StrCat("fstat ", name_), where_);
   const Call call(*calls_, kLook);
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
@@ -253,7 +253,7 @@ Result<uint64_t> PosixFile::AllocatedBytes() {
 // The file's own position is moved by lseek, which harms nobody: all I/O names its offset.
 Result<std::optional<uint64_t>> PosixFile::FirstData(uint64_t offset_bytes) {
   if (offset_bytes > kMaxOffset) return std::optional<uint64_t>();
-  if (calls_->stuck()) return NotTried(*calls_, StrCat("lseek ", name_), where_);
+  if (calls_->hung()) return NotTried(*calls_, StrCat("lseek ", name_), where_);
   const Call call(*calls_, kLook);
   const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset_bytes), SEEK_DATA);
   if (data >= 0) return std::optional(static_cast<uint64_t>(data));

@@ -204,7 +204,7 @@ Status PosixNode::CheckVital(const Vital& vital) const {
 
 // While it does not answer nobody knows, and who waits is told just that.
 Status PosixNode::CheckPresent() {
-  if (calls()->stuck()) return OkStatus();
+  if (calls()->hung()) return OkStatus();
   const Call call(*calls(), kLook);
   std::optional<Vital> vital;
   {
@@ -278,7 +278,7 @@ std::pair<int, std::string> PosixNode::Place(const std::string& name) const {
 }
 
 Result<uint64_t> PosixNode::AllocatedBytes(const std::string& name) {
-  if (calls()->stuck()) return NotTried(*calls(), StrCat("stat ", name), display_path_);
+  if (calls()->hung()) return NotTried(*calls(), StrCat("stat ", name), display_path_);
   const auto [directory, last] = Place(name);
   const Call call(*calls(), kLook);
   struct stat info {};

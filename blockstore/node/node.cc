@@ -101,7 +101,7 @@ Status Node::RecordPeers(const std::vector<const Node*>& others) {
 
 Status Node::CheckAnswers() const {
   const NodeCalls& calls = *directory_->calls();
-  if (!calls.stuck()) return OkStatus();
+  if (!calls.hung()) return OkStatus();
   return Error{Errc::kNodeDown,
                StrCat("node ", name(), " (", path(), ") does not answer: ", calls.Trouble(),
                       "; its volumes can be used again when it has")};
@@ -141,7 +141,7 @@ Fullness Node::LookAtRoom() {
   return now;
 }
 
-bool Node::Works() const { return !directory_->calls()->stuck() && !catalog_->fenced(); }
+bool Node::Works() const { return !directory_->calls()->hung() && !catalog_->fenced(); }
 
 void Node::LookForLoss() {
   if (catalog_->fenced() || Sabotaged(Sabotage::kIgnoreLoss)) return;
@@ -158,7 +158,7 @@ void Node::LookForLoss() {
 }
 
 std::string Node::State() const {
-  if (directory_->calls()->stuck())
+  if (directory_->calls()->hung())
     return StrCat("does not answer: ", directory_->calls()->Trouble());
   if (catalog_->fenced()) {
     return StrCat("fenced: nothing more is written to it until the next mount, since ",

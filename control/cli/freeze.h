@@ -23,7 +23,7 @@ std::vector<FilesystemMounts> FilesystemsOf(const Client& client, const std::str
 //
 // A child process freezes them and holds their mountpoints. It thaws them when its pipe to this
 // process ends, however that comes, SIGKILL included, and in any case kMostMs after it began to
-// freeze: a request that is stuck cannot stop somebody's services for good.
+// freeze: a request that is hung cannot stop somebody's services for good.
 class Freeze {
  public:
   static constexpr int kMostMs = 10'000;

@@ -79,10 +79,10 @@ bool Watchdog::Guard::Begin() {
 
 Status Watchdog::Guard::Admit() {
   const bool named = watch_.node != nullptr;
-  const bool trouble = watchdog_.stuck_nodes_.load(std::memory_order_relaxed) != 0;
-  if (const Watched* stuck = named && trouble ? watchdog_.StuckOf(watch_) : nullptr) {
+  const bool trouble = watchdog_.hung_nodes_.load(std::memory_order_relaxed) != 0;
+  if (const Watched* hung = named && trouble ? watchdog_.HungOf(watch_) : nullptr) {
     return Error{Errc::kIo,
-                 StrCat("node ", stuck->name, " does not answer: ", stuck->calls->Trouble(),
+                 StrCat("node ", hung->name, " does not answer: ", hung->calls->Trouble(),
                         "; its volumes can be used again when it has")};
   }
   if (watch_.changes == kNoId || watchdog_.changes_given_up_ == 0) return OkStatus();
@@ -176,11 +176,11 @@ void Watchdog::Work() {
 void Watchdog::LookAtNodes(Nanoseconds now) {
   for (Watched& watched : nodes_) {
     watched.calls->Look(now, limit_);
-    const bool stuck = watched.calls->stuck();
-    if (stuck == watched.stuck) continue;
-    watched.stuck = stuck;
-    stuck_nodes_ += stuck ? 1 : -1;
-    if (stuck) {
+    const bool hung = watched.calls->hung();
+    if (hung == watched.hung) continue;
+    watched.hung = hung;
+    hung_nodes_ += hung ? 1 : -1;
+    if (hung) {
       LogError(StrCat("node ", watched.name, " does not answer: ", watched.calls->Trouble(),
                       "; reads, writes and requests for it are refused until it has"));
     } else {
@@ -189,11 +189,11 @@ void Watchdog::LookAtNodes(Nanoseconds now) {
   }
 }
 
-const Watchdog::Watched* Watchdog::StuckOf(const Watch& watch) const {
+const Watchdog::Watched* Watchdog::HungOf(const Watch& watch) const {
   const bool any = watch.node == nullptr && watch.source == nullptr;
   for (const Watched& watched : nodes_) {
     if (!any && watched.node != watch.node && watched.node != watch.source) continue;
-    if (watched.calls->stuck()) return &watched;
+    if (watched.calls->hung()) return &watched;
   }
   return nullptr;
 }
@@ -207,10 +207,10 @@ void Watchdog::LookAt(Slot& slot, Nanoseconds now) {
   const bool queued = state == State::kQueued;
   const bool named = slot.watch.node != nullptr;
   const bool due = waited > limit_ || (queued && named);
-  const Watched* const stuck = due ? StuckOf(slot.watch) : nullptr;
-  if (stuck != nullptr) {
-    GiveUp(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited), " s, as node ", stuck->name,
-                                    " does not answer: ", stuck->calls->Trouble(),
+  const Watched* const hung = due ? HungOf(slot.watch) : nullptr;
+  if (hung != nullptr) {
+    GiveUp(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited), " s, as node ", hung->name,
+                                    " does not answer: ", hung->calls->Trouble(),
                                     "; it may still take effect")});
   } else if (waited > limit_ * NodeCalls::kLongFactor) {
     GiveUp(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited),

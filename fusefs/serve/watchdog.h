@@ -32,7 +32,7 @@ struct Watch {
 // committed, and nothing that was not is ever told to be.
 //
 // A request is given up
-//   - if its node is stuck (node_calls.h) and it has waited for the limit, or has not begun;
+//   - if its node is hung (node_calls.h) and it has waited for the limit, or has not begun;
 //   - if it has waited for NodeCalls::kLongFactor times the limit, whatever it waits for;
 //   - if its caller was interrupted, and it has waited for kPatience or has not begun.
 //
@@ -90,8 +90,8 @@ class Watchdog {
   // True: work that was given up uses this handle; `close` is called when it has ended.
   [[nodiscard]] bool KeepOpen(const void* handle) VOLFS_EXCLUDES(mu_);
 
-  // A node is stuck, or work that was given up has not ended.
-  [[nodiscard]] bool Trouble() const { return stuck_nodes_ != 0 || given_up_ != 0; }
+  // A node is hung, or work that was given up has not ended.
+  [[nodiscard]] bool Trouble() const { return hung_nodes_ != 0 || given_up_ != 0; }
 
   void Stop() VOLFS_EXCLUDES(mu_);
 
@@ -113,7 +113,7 @@ class Watchdog {
     const Node* node;
     std::shared_ptr<NodeCalls> calls;  // outlives the node, as this class does
     std::string name;
-    bool stuck = false;
+    bool hung = false;
   };
   static constexpr uint32_t kSlots = 1024;
 
@@ -122,7 +122,7 @@ class Watchdog {
   void GiveUp(Slot& slot, const Error& error);
   void LookAtNodes(Nanoseconds now);
   void LookAt(Slot& slot, Nanoseconds now);
-  [[nodiscard]] const Watched* StuckOf(const Watch& watch) const;
+  [[nodiscard]] const Watched* HungOf(const Watch& watch) const;
   Status AwaitEarlierWrites(const Slot* own, Id volume) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool InUseLocked(const void* handle) const VOLFS_REQUIRES(mu_);
   void Work() VOLFS_EXCLUDES(mu_);
@@ -130,9 +130,9 @@ class Watchdog {
   const Nanoseconds limit_;
   const Nanoseconds tick_;
   const Hooks hooks_;
-  std::vector<Watched> nodes_;  // `stuck` is the thread's
+  std::vector<Watched> nodes_;  // `hung` is the thread's
   std::atomic<Nanoseconds> now_;
-  std::atomic<int> stuck_nodes_{0};
+  std::atomic<int> hung_nodes_{0};
   std::atomic<int> given_up_{0};          // slots in that state
   std::atomic<int> changes_given_up_{0};  // ... of writes
   std::unique_ptr<std::array<Slot, kSlots>> slots_;

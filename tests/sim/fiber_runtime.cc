@@ -90,7 +90,7 @@ FiberRuntime::FiberRuntime(uint64_t seed, Trace& trace)
 }
 
 FiberRuntime::~FiberRuntime() {
-  // Fibers that never ended cannot be unwound through SQLite's frames; stuck() was reported.
+  // Fibers that never ended cannot be unwound through SQLite's frames; hung() was reported.
   for (auto& fiber : fibers_) {
     if (!fiber->over) (void)fiber.release();
   }
@@ -104,11 +104,11 @@ bool FiberRuntime::Run(std::function<void()> body) {
   SetRuntime(nullptr);
   const bool all_over =
       std::all_of(fibers_.begin(), fibers_.end(), [](const auto& fiber) { return fiber->over; });
-  if (!all_over) stuck_ = DescribeStuck();
+  if (!all_over) hung_ = DescribeHung();
   return all_over;
 }
 
-std::string FiberRuntime::DescribeStuck() const {
+std::string FiberRuntime::DescribeHung() const {
   std::string text = StrCat("at ", now_.count(), " ns, nobody can go on:");
   for (const auto& fiber : fibers_) {
     if (!fiber->over) text += StrCat(' ', fiber->name, '#', fiber->id);

@@ -31,10 +31,10 @@ class FiberRuntime final : public Runtime {
   ~FiberRuntime() override;
 
   // Runs `body` as the first fiber and returns when every fiber has ended. Installs itself as the
-  // runtime meanwhile. False if the fibers wait for each other for ever; stuck() then says where,
+  // runtime meanwhile. False if the fibers wait for each other for ever; hung() then says where,
   // and they, with all they own, are leaked.
   bool Run(std::function<void()> body);
-  [[nodiscard]] const std::string& stuck() const { return stuck_; }
+  [[nodiscard]] const std::string& hung() const { return hung_; }
   // May a fiber stand still for long? Then a snapshot may wait in vain for the writes in flight.
   [[nodiscard]] bool pauses() const { return pause_in_ > 0; }
 
@@ -90,7 +90,7 @@ class FiberRuntime final : public Runtime {
   void FireTimers();
   bool Schedule();  // one step; false when nobody can run
   void Release(LockState& lock);
-  std::string DescribeStuck() const;
+  std::string DescribeHung() const;
 
   Trace& trace_;
   Random choice_;          // of the scheduler
@@ -109,7 +109,7 @@ class FiberRuntime final : public Runtime {
   void* scheduler_fake_stack_ = nullptr;
   const void* scheduler_stack_bottom_ = nullptr;
   size_t scheduler_stack_bytes_ = 0;
-  std::string stuck_;
+  std::string hung_;
 };
 
 }  // namespace volfs::sim

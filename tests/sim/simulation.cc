@@ -75,7 +75,7 @@ void Simulation::Run(const std::function<void()>& body) {
   });
   SetVfsMachine(nullptr, 0);
   if (!ended) {
-    Violation(machine_.runtime().stuck());
+    Violation(machine_.runtime().hung());
     (void)store_.release();  // fibers that never end use it
     (void)workload_.release();
   }

@@ -15,19 +15,19 @@ using enum NodeCalls::Kind;
 
 constexpr Nanoseconds kLimit = seconds(30);
 
-TEST(NodeCallsTest, ANodeIsStuckFromTheLimitUntilTheCallReturns) {
+TEST(NodeCallsTest, ANodeIsHungFromTheLimitUntilTheCallReturns) {
   NodeCalls calls;
   calls.Look(seconds(1000), kLimit);
   auto call = std::make_unique<NodeCalls::Call>(calls, kWrite);
   calls.Look(seconds(1030), kLimit);
-  EXPECT_FALSE(calls.stuck());
+  EXPECT_FALSE(calls.hung());
   EXPECT_TRUE(calls.slow());
   calls.Look(seconds(1031), kLimit);
-  EXPECT_TRUE(calls.stuck());
+  EXPECT_TRUE(calls.hung());
   EXPECT_EQ(calls.Trouble(), "a write has not returned for 31 s");
   call.reset();
   calls.Look(seconds(1032), kLimit);
-  EXPECT_FALSE(calls.stuck());
+  EXPECT_FALSE(calls.hung());
   EXPECT_FALSE(calls.slow());
   EXPECT_EQ(calls.Trouble(), "");
 }
@@ -38,13 +38,13 @@ TEST(NodeCallsTest, ASyncMayTakeLonger) {
   calls.Look(seconds(1000), kLimit);
   const NodeCalls::Call call(calls, kSync);
   calls.Look(seconds(1120), kLimit);
-  EXPECT_FALSE(calls.stuck());
+  EXPECT_FALSE(calls.hung());
   calls.Look(seconds(1121), kLimit);
-  EXPECT_TRUE(calls.stuck());
+  EXPECT_TRUE(calls.hung());
 }
 
-// It stays stuck until the last of them has returned: each may still land.
-TEST(NodeCallsTest, ItIsStuckUntilAllHaveReturned) {
+// It stays hung until the last of them has returned: each may still land.
+TEST(NodeCallsTest, ItIsHungUntilAllHaveReturned) {
   NodeCalls calls;
   calls.Look(seconds(1000), kLimit);
   auto first = std::make_unique<NodeCalls::Call>(calls, kWrite);
@@ -52,10 +52,10 @@ TEST(NodeCallsTest, ItIsStuckUntilAllHaveReturned) {
   calls.Look(seconds(1031), kLimit);
   first.reset();
   calls.Look(seconds(1032), kLimit);
-  EXPECT_TRUE(calls.stuck());
+  EXPECT_TRUE(calls.hung());
   second.reset();
   calls.Look(seconds(1033), kLimit);
-  EXPECT_FALSE(calls.stuck());
+  EXPECT_FALSE(calls.hung());
 }
 
 // Before the watchdog looks for the first time there is no clock.
@@ -63,9 +63,9 @@ TEST(NodeCallsTest, ACallFromBeforeTheFirstLookCountsFromThere) {
   NodeCalls calls;
   const NodeCalls::Call call(calls, kRead);
   calls.Look(seconds(1000), kLimit);
-  EXPECT_FALSE(calls.stuck());
+  EXPECT_FALSE(calls.hung());
   calls.Look(seconds(1031), kLimit);
-  EXPECT_TRUE(calls.stuck());
+  EXPECT_TRUE(calls.hung());
 }
 
 // More calls than are looked at are made all the same.
@@ -75,10 +75,10 @@ TEST(NodeCallsTest, MayBeMany) {
   std::vector<std::unique_ptr<NodeCalls::Call>> many;
   for (int i = 0; i < 1000; ++i) many.push_back(std::make_unique<NodeCalls::Call>(calls, kRead));
   calls.Look(seconds(100), kLimit);
-  EXPECT_TRUE(calls.stuck());
+  EXPECT_TRUE(calls.hung());
   many.clear();
   calls.Look(seconds(101), kLimit);
-  EXPECT_FALSE(calls.stuck());
+  EXPECT_FALSE(calls.hung());
 }
 
 }  // namespace
