@@ -28,7 +28,7 @@ namespace volfs {
 // not have is in nobody's map as its; so nobody resolves the places that are written (ARCHITECTURE,
 // "the rule of layers").
 //
-// A slice: Copy (bytes, then sync: data before map); the caller closes Node::shape() and
+// A slice: Copy (bytes, then sync: data before map); the caller closes Node::tree_gate() and
 // finds no use of a layer over them; commits Change; redirects the maps in memory; Settle; and when
 // those who read the old places have left (Epoch), punches them.
 //

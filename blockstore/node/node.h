@@ -57,9 +57,9 @@ class Node {
   // Passed by who uses layers of this node, or a map of their blocks, that no point keeps: a
   // request that has found a snapshot's layer, who loads a map from the catalog. Merging closes it
   // while it changes which layer a block is in (layer_merge.h), and does not insist: nobody is kept
-  // from passing, and it from closing, for longer than kShapePatience.
-  Gate& shape() { return shape_; }
-  static constexpr Nanoseconds kShapePatience = std::chrono::milliseconds(20);
+  // from passing, and it from closing, for longer than kTreePatience.
+  Gate& tree_gate() { return tree_gate_; }
+  static constexpr Nanoseconds kTreePatience = std::chrono::milliseconds(20);
   ForegroundLoad& foreground() { return foreground_; }
   UnsyncedVolumes& unsynced() { return unsynced_; }
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
@@ -122,7 +122,7 @@ class Node {
   Lineage lineage_;
   Id id_ = kNoId;
   bool was_read_only_ = false;  // its filesystem, when it was opened
-  Gate shape_;
+  Gate tree_gate_;
   Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
   ForegroundLoad foreground_;
   std::atomic<Fullness> fullness_{Fullness::kRoomy};

@@ -35,9 +35,10 @@ Result<std::shared_ptr<Volume>> Store::Clone(const CloneRequest& request, const 
     ASSIGN_OR_RETURN(std::shared_ptr<Volume> earlier, Retried(request));
     if (earlier != nullptr) return earlier;
   }
-  const Stay stay = StayWith(request.source, request.snapshot);  // the plan has layers and images
+  const TreeLock tree =
+      LockTreeOf(request.source, request.snapshot);  // the plan has layers and images
   ClonePlan plan(*this);
-  plan.stay_node = stay.node;
+  plan.tree_node = tree.node;
   RETURN_IF_ERROR(PlanClone(request, caller, plan));
   auto made = request.linked ? CloneLinked(plan) : CloneAcross(plan);
   if (!made.ok() && !RefusedCleanly(made.error())) plan.reservation.Abandon();
@@ -66,7 +67,7 @@ Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
     plan.source_volume = plan.source->id();
     plan.source_node = &plan.source->node();
     plan.source_bytes = plan.source->size_bytes();
-    return CheckStays(plan.stay_node, *plan.source_node, plan.source_words);
+    return CheckSameNode(plan.tree_node, *plan.source_node, plan.source_words);
   }
   const SnapshotEntry* const found = FindSnapshotLocked(request.source, request.snapshot);
   if (found == nullptr) {
@@ -81,7 +82,7 @@ Status Store::FindSourceLocked(const CloneRequest& request, ClonePlan& plan) {
   if (plan.frozen == nullptr) {
     return Error{Errc::kCorrupt, StrCat(plan.source_words, ": its layer is not in the catalog")};
   }
-  return CheckStays(plan.stay_node, *plan.source_node, plan.source_words);
+  return CheckSameNode(plan.tree_node, *plan.source_node, plan.source_words);
 }
 
 Status Store::PlanClone(const CloneRequest& request, const Caller& caller, ClonePlan& plan) {

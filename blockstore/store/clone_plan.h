@@ -54,7 +54,7 @@ struct Store::ClonePlan {
   Id source_volume = kNoId;
   std::string source_words;  // "db.img" or "db.img@monday"
   Node* source_node = nullptr;
-  const Node* stay_node = nullptr;  // whose shape stays as it is meanwhile
+  const Node* tree_node = nullptr;  // whose tree of layers is locked meanwhile
   uint64_t source_bytes = 0;
   uint64_t data_bytes = 0;  // an upper bound of what has to be copied
   [[nodiscard]] Id lock_key() const { return snapshot != kNoId ? snapshot : source_volume; }

@@ -138,16 +138,17 @@ LayerMerger::Users LayerMerger::UsersOf(const std::vector<const Layer*>& subtree
   return users;
 }
 
-Status LayerMerger::Reshape(const Layer* over, const std::function<Status(const Users&)>& change) {
-  Gate& shape = node_.shape();
-  if (!shape.Close(MonotonicNow() + Node::kShapePatience)) return Busy("requests are at work");
+Status LayerMerger::ChangeTree(const Layer* over,
+                               const std::function<Status(const Users&)>& change) {
+  Gate& tree_gate = node_.tree_gate();
+  if (!tree_gate.Close(MonotonicNow() + Node::kTreePatience)) return Busy("requests are at work");
   Status done = Busy("somebody reads it");
   if (!store_.reclaimer_->InUse(over) || Sabotaged(Sabotage::kMergeInUse)) {
     const auto subtree = store_.reclaimer_->Subtree(over);
     done = change(UsersOf(subtree));
     if (done.ok()) ForgetImages(subtree);
   }
-  shape.Open();
+  tree_gate.Open();
   return done;
 }
 
@@ -164,7 +165,7 @@ Result<LayerMerger::Users> LayerMerger::FindUsers(const Pair& pair) {
   Users users;
   const Status found = store_.reclaimer_->Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-    return Reshape(layers.over, [&](const Users& now) {
+    return ChangeTree(layers.over, [&](const Users& now) {
       users = now;
       return OkStatus();
     });
@@ -248,7 +249,7 @@ Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t most_bytes, uint64_t*
   RETURN_IF_ERROR(copied);
   const LayerMerge::Slice& slice = merge.slice();
   *moved_bytes = slice.bytes;
-  const Status done = Reshape(merge.over(), [&](const Users& users) -> Status {
+  const Status done = ChangeTree(merge.over(), [&](const Users& users) -> Status {
     RETURN_IF_ERROR(merge.over()->node()->catalog().Commit(merge.Change()));
     merge.Settle();
     for (const auto& volume : users.volumes) {
@@ -299,7 +300,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
   // A batch that is at work has their records as they were.
   const Volumes heads = heads_of(store_.Volumes());
   const Status done = WithoutBatches(heads, 0, [&] {
-    return Reshape(over, [&](const Users& users) -> Status {
+    return ChangeTree(over, [&](const Users& users) -> Status {
       const Error busy = Busy("the tree has changed");
       if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
         return busy;
@@ -353,7 +354,7 @@ Status LayerMerger::MergeUp(LayerMerge& merge) {
   store_.reclaimer_->NotePunched(over->id());
   RETURN_IF_ERROR(store_.reclaimer_->PunchGarbageAlone(over));
   RETURN_IF_ERROR(over->SyncFile());
-  const Status done = Reshape(over, [&](const Users& users) -> Status {
+  const Status done = ChangeTree(over, [&](const Users& users) -> Status {
     LayerRecord flat = over->record();
     flat.parent = kNoId;
     flat.parent_bytes = 0;
@@ -381,7 +382,7 @@ void LayerMerger::Remove(Layer* gone) {
 Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   // What was frozen to be moved on must not become a head again before it was.
   if (overs_.contains(pair.under)) return Busy("what is under it is merged first");
-  // Kept until the end: with the shape closed none can be loaded.
+  // Kept until the end: with the tree gate closed none can be loaded.
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.AcquireMap());
   ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.PendingWork()));
   if (small) {
@@ -425,7 +426,7 @@ Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
     LayerMerge merge(layers.under, layers.over, LayerMerge::Direction::kDown, store_.block_size_);
     node_.epoch().Synchronize();
-    const Status done = Reshape(layers.over, [&](const Users& users) -> Status {
+    const Status done = ChangeTree(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
       RETURN_IF_ERROR(volume.SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
       store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
@@ -443,10 +444,10 @@ Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
   Layer* frozen = nullptr;
   const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-    return Reshape(layers.over, [&](const Users& users) -> Status {
+    return ChangeTree(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
       const auto image =
-          volume.TakeInstant([](const Layer&) { return CatalogChange{}; }, Node::kShapePatience);
+          volume.TakeInstant([](const Layer&) { return CatalogChange{}; }, Node::kTreePatience);
       store_.AdoptHead(volume, layers.over);
       if (volume.head() != layers.over) frozen = layers.over;
       return image.ok() ? OkStatus() : image.error();

@@ -22,13 +22,13 @@ namespace volfs {
 // writers wait. A volume that is written faster than that is left alone for longer and longer.
 //
 // What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
-// commit only (Node::shape), deletions of snapshots for its copy, too. It copies under the limits
-// of hydration, gives way to people as that does (foreground_load.h; not where many layers with
-// little in them wait, as those are in the way themselves), and copies nothing while copying is
-// paused. Of layers that somebody uses (reclaim.h) nothing is merged until he has left.
+// commit only (Node::tree_gate), deletions of snapshots for its copy, too. It copies under the
+// limits of hydration, gives way to people as that does (foreground_load.h; not where many layers
+// with little in them wait, as those are in the way themselves), and copies nothing while copying
+// is paused. Of layers that somebody uses (reclaim.h) nothing is merged until he has left.
 //
 // Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
-// Reclaimer's > a volume's slot > shape (closed, for kShapePatience at most) > Store::mu_.
+// Reclaimer's > a volume's slot > tree gate (closed, for kTreePatience at most) > Store::mu_.
 class LayerMerger {
  public:
   LayerMerger(Store& store, Node& node);
@@ -74,9 +74,9 @@ class LayerMerger {
   };
   Users UsersOf(const std::vector<const Layer*>& subtree);
   Result<Users> FindUsers(const Pair& pair);
-  // Runs `change` with the shape closed, and nobody using `over` or a layer over it.
-  Status Reshape(const Layer* over, const std::function<Status(const Users&)>& change);
-  // Inside Reshape: those who open a snapshot next load its map again.
+  // Runs `change` with the tree gate closed, and nobody using `over` or a layer over it.
+  Status ChangeTree(const Layer* over, const std::function<Status(const Users&)>& change);
+  // Inside ChangeTree: those who open a snapshot next load its map again.
   void ForgetImages(const std::vector<const Layer*>& of);
   // Takes the layer that nobody can find any more away.
   void Remove(Layer* gone);

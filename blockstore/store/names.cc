@@ -56,23 +56,23 @@ Attributes Store::AttributesLocked(Id volume) const {
                               : tombstones_.at(volume).record.attributes;
 }
 
-Store::Stay Store::StayWith(const std::string& volume, const std::string& snapshot) {
-  Stay stay;
+Store::TreeLock Store::LockTreeOf(const std::string& volume, const std::string& snapshot) {
+  TreeLock tree;
   {
     MutexLock lock(mu_);
     const auto live = by_name_.find(volume);
     if (!snapshot.empty()) {
-      if (const auto* found = FindSnapshotLocked(volume, snapshot)) stay.node = found->node;
+      if (const auto* found = FindSnapshotLocked(volume, snapshot)) tree.node = found->node;
     } else if (live != by_name_.end()) {
-      stay.node = &live->second->node();
+      tree.node = &live->second->node();
     }
   }
-  if (stay.node != nullptr) stay.passage = stay.node->shape().Enter();
-  return stay;
+  if (tree.node != nullptr) tree.passage = tree.node->tree_gate().Enter();
+  return tree;
 }
 
-Status Store::CheckStays(const Node* stay, const Node& node, const std::string& what) {
-  if (stay == &node) return OkStatus();
+Status Store::CheckSameNode(const Node* tree, const Node& node, const std::string& what) {
+  if (tree == &node) return OkStatus();
   return Error{Errc::kBusy, StrCat(what, ": its name has come from another just now; try again")};
 }
 

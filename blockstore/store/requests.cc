@@ -99,7 +99,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
 
 Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const std::string& name,
                                          const Caller& caller) {
-  const Stay stay = StayWith(volume_name, "");
+  const TreeLock tree = LockTreeOf(volume_name, "");
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
   SnapshotRecord record;
@@ -108,7 +108,7 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     const auto found = by_name_.find(volume_name);
     if (found == by_name_.end()) return NotFound(volume_name);
     volume = found->second;
-    RETURN_IF_ERROR(CheckStays(stay.node, volume->node(), volume_name));
+    RETURN_IF_ERROR(CheckSameNode(tree.node, volume->node(), volume_name));
     if (!Allowed(caller, volume->attributes(), Right::kRead)) return Denied(volume_name, "read");
     RETURN_IF_ERROR(CheckUnlockedLocked(volume->id(), volume_name));
     RETURN_IF_ERROR(CheckSourceLocked(*volume));
@@ -190,10 +190,10 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
     const Epoch::Reader reader = volume.node().epoch().Enter();
     return volume.head()->record().parent;
   };
-  Gate::Passage stay = volume.node().shape().Enter();
+  Gate::Passage tree = volume.node().tree_gate().Enter();
   const Id under = under_head();
   Status shrunk = volume.Shrink(size_bytes, cut);
-  stay.Leave();
+  tree.Leave();
   // Data lies in the way: that is the general rule again, and its remedy.
   if (!shrunk.ok() && shrunk.error().code == Errc::kProtected) shrunk = CheckMayShrink(volume);
   RETURN_IF_ERROR(shrunk);
@@ -258,7 +258,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
 
 Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
                              const std::string& to) {
-  const Stay stay = StayWith(volume, from);  // its layer is the one that the record names
+  const TreeLock tree = LockTreeOf(volume, from);  // its layer is the one that the record names
   MutexLock naming(naming_mu_);
   SnapshotEntry entry;
   {
@@ -267,7 +267,7 @@ Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
     if (found == nullptr) {
       return Error{Errc::kNotFound, StrCat(volume, "@", from, ": no such snapshot")};
     }
-    RETURN_IF_ERROR(CheckStays(stay.node, *found->node, volume));
+    RETURN_IF_ERROR(CheckSameNode(tree.node, *found->node, volume));
     if (from == to) return OkStatus();
     if (FindSnapshotLocked(volume, to) != nullptr) return Taken(StrCat(volume, "@", to));
     entry = *found;
@@ -336,7 +336,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
 // Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
 // when the last reader closes it.
 Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held) {
-  Gate::Passage stay = volume->node().shape().Enter();
+  Gate::Passage tree = volume->node().tree_gate().Enter();
   MutexLock naming(naming_mu_);
   bool has_snapshots = false;
   {
@@ -361,7 +361,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     if (has_snapshots) tombstones_[volume->id()] = tombstone;
   }
   reclaimer_->PointIsUse(volume->head());
-  stay.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
+  tree.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
   volume->FinishDelete([this, held, raw = volume.get()] {
     Status freed = reclaimer_->RemoveUse(raw->head());
     if (freed.ok() && held != nullptr) {
@@ -392,7 +392,7 @@ Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& 
 
 Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string& name,
                                const Caller& caller) {
-  const Stay stay = StayWith(volume_name, name);
+  const TreeLock tree = LockTreeOf(volume_name, name);
   MutexLock naming(naming_mu_);  // a deletion of the volume must know whether snapshots are left
   SnapshotEntry entry;
   bool last_of_tombstone = false;
@@ -402,7 +402,7 @@ Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string
     if (found == nullptr) {
       return Error{Errc::kNotFound, StrCat(volume_name, "@", name, ": no such snapshot")};
     }
-    RETURN_IF_ERROR(CheckStays(stay.node, *found->node, volume_name));
+    RETURN_IF_ERROR(CheckSameNode(tree.node, *found->node, volume_name));
     const Id volume = found->record.volume;
     if (!Allowed(caller, AttributesLocked(volume), Right::kWrite)) {
       return Denied(volume_name, "delete");

@@ -7,7 +7,7 @@
 namespace volfs {
 Status Store::Revert(const std::string& name, const std::string& snapshot, const Caller& caller) {
   const std::string words = StrCat(name, "@", snapshot);
-  const Stay stay = StayWith(name, snapshot);
+  const TreeLock tree = LockTreeOf(name, snapshot);
   Reservation reservation(*this);
   std::shared_ptr<Volume> volume;
   SnapshotRecord record;
@@ -31,7 +31,7 @@ Status Store::Revert(const std::string& name, const std::string& snapshot, const
           StrCat(words, ": the snapshot is on node ", found->node->name(), ", the volume on ",
                  volume->node().name(), "; restore it under another name")};
     }
-    RETURN_IF_ERROR(CheckStays(stay.node, volume->node(), name));
+    RETURN_IF_ERROR(CheckSameNode(tree.node, volume->node(), name));
     ReserveSourceLocked(reservation, volume->id());
   }
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));

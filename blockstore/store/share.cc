@@ -19,7 +19,7 @@ bool Store::MayShare(const Volume& source, Volume& target) {
 Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Volume>& source) {
   // A file that the host would share whole, for a copy of perhaps a few blocks.
   RETURN_IF_ERROR(source->CheckNotNative("sharing its blocks with another volume"));
-  const Gate::Passage stay = source->node().shape().Enter();
+  const Gate::Passage tree = source->node().tree_gate().Enter();
   Reservation reservation(*this);
   {
     MutexLock lock(mu_);
@@ -38,7 +38,7 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Vo
 
 Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
                     const std::shared_ptr<Volume>& target, const ByteRange& range) {
-  const Gate::Passage stay = target->node().shape().Enter();
+  const Gate::Passage tree = target->node().tree_gate().Enter();
   Layer* const frozen = source->layer();
   const Error apart{Errc::kWrongRegion,
                     StrCat(target->name(), ": it cannot share blocks with that source")};

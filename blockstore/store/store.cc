@@ -93,7 +93,7 @@ void Store::StartJob(Id clone) {
     entry = clones_.at(clone);
     volume = by_id_.at(clone);
   }
-  const Gate::Passage stay = entry.held->node()->shape().Enter();
+  const Gate::Passage tree = entry.held->node()->tree_gate().Enter();
   Result<ExtentMap> map = LoadMap(layers_, entry.held, block_size_);
   MutexLock lock(mu_);
   if (!map.ok()) {
@@ -403,7 +403,7 @@ Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
     if (found == snapshots_.end()) return none;
     node = found->second.node;
   }
-  const Gate::Passage stay = node->shape().Enter();
+  const Gate::Passage tree = node->tree_gate().Enter();
   Layer* layer = nullptr;
   {
     MutexLock lock(mu_);

@@ -327,15 +327,16 @@ class Store {
   [[nodiscard]] std::vector<Id> IdsLocked(const std::string& name) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] std::string NameLocked(Id volume) const VOLFS_REQUIRES(mu_);
   [[nodiscard]] Attributes AttributesLocked(Id volume) const VOLFS_REQUIRES(mu_);  // as NameLocked
-  // Enters the shape of the node of a volume or snapshot, which is found by its name again then.
-  struct Stay {
+  // Enters the tree gate of the node of a volume or snapshot, which is found by its name again
+  // then.
+  struct TreeLock {
     Node* node = nullptr;  // null: there is none
     Gate::Passage passage;
   };
-  [[nodiscard]] Stay StayWith(const std::string& volume, const std::string& snapshot)
+  [[nodiscard]] TreeLock LockTreeOf(const std::string& volume, const std::string& snapshot)
       VOLFS_EXCLUDES(mu_);
   // kBusy: the name leads to another node now.
-  static Status CheckStays(const Node* stay, const Node& node, const std::string& what);
+  static Status CheckSameNode(const Node* tree, const Node& node, const std::string& what);
   [[nodiscard]] const SnapshotEntry* FindSnapshotLocked(const std::string& volume,
                                                         const std::string& name) const
       VOLFS_REQUIRES(mu_);

@@ -178,7 +178,7 @@ Status Volume::SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& 
     ASSIGN_OR_RETURN(const bool still_small, small());
     if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
     const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);
-    if (closes) RETURN_IF_ERROR(CloseGate(Node::kShapePatience));
+    if (closes) RETURN_IF_ERROR(CloseGate(Node::kTreePatience));
     const Status done = SinkHeadClosed(merge, small);
     if (closes) gate_.Open();
     return done;

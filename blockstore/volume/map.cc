@@ -21,7 +21,7 @@ Status Volume::Load() {
   MutexLock loading(load_mu_);
   if (map_refs_.loaded()) return OkStatus();
   if (refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", failure())};
-  const Gate::Passage stay = node_.shape().Enter();
+  const Gate::Passage tree = node_.tree_gate().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   // Its layers may be gone, but for those who have it open.
   if (deleted_.load() && readers() + writers() == 0) {

@@ -266,14 +266,14 @@ class Volume {
   // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
   // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
   Result<bool> PunchGarbage(Id layer) VOLFS_EXCLUDES(map_mu_);
-  // Merging (layer_merge.h), with Node::shape() closed:
+  // Merging (layer_merge.h), with Node::tree_gate() closed:
   // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
   void Redirect(const BlockRange& range, LayerRef from, LayerRef to) VOLFS_EXCLUDES(map_mu_);
   // Runs `work` while no batch is made.
   Status WithoutBatches(const std::function<Status()>& work) { return slot_.RunAlone(work); }
   // The layer under the head takes its place, with what the head has: `merge` is of the two. Nobody
   // writes meanwhile. An error leaves all as it was; kBusy as TakeInstant, but after
-  // Node::kShapePatience.
+  // Node::kTreePatience.
   // `small` is asked whether that is still so little that they can wait for it; else kBusy.
   Status SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small);
   // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.

@@ -192,7 +192,7 @@ TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
   open.RemoveOpen(Volume::Access::kRead);
 }
 
-// With the shape closed no map can be loaded: who merges must not need to.
+// With the tree gate closed no map can be loaded: who merges must not need to.
 TEST(VolumeMapsTest, AreGivenBackWhileTheirLayersAreMerged) {
   StoreFixture fixture;
   const auto db = fixture.MakeVolume("db", 4 * kMiB, 4 * kMiB);
