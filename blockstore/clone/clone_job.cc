@@ -283,7 +283,7 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   if (!PassThrottles(piece.length_bytes, over)) return false;
   const Nanoseconds began = MonotonicNow();
   step_began_.store(began);
-  const Result<uint64_t> wrote = Bring(blocks, piece);
+  const Result<uint64_t> wrote = CopyRange(blocks, piece);
   // The time that the disk takes counts: or it is full of what was written in a moment, and whoever
   // works on the source shares the processors with the kernel's writing of that.
   const bool busy = source_use_.Busy() || clone_use_.Busy();
@@ -298,7 +298,7 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   return true;
 }
 
-Result<uint64_t> CloneJob::Bring(const BlockRange& blocks, const ByteRange& piece) {
+Result<uint64_t> CloneJob::CopyRange(const BlockRange& blocks, const ByteRange& piece) {
   if (shares_ && !verifies_) {
     ASSIGN_OR_RETURN(const std::optional<uint64_t> shared, clone_->HydrateShared(blocks));
     if (shared) return *shared;

@@ -98,7 +98,7 @@ class CloneJob {
   [[nodiscard]] std::string Hung() const;
   bool BeginStep();
   void EndStep(Nanoseconds began);
-  Result<uint64_t> Bring(const BlockRange& blocks, const ByteRange& piece);
+  Result<uint64_t> CopyRange(const BlockRange& blocks, const ByteRange& piece);
   // The most that may be copied at once just now, in whole blocks: no more than the tighter limit
   // grants in a burst, as a larger piece would have to wait until it is paid for.
   [[nodiscard]] uint64_t StepBytes() const;

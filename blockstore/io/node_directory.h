@@ -85,7 +85,7 @@ class NodeFile {
     uint64_t size_bytes = 0;
     int64_t mtime_ns = 0;  // since 1970; 0: not known
   };
-  virtual Result<State> Look();
+  virtual Result<State> Stat();
   virtual Result<uint64_t> AllocatedBytes() = 0;  // what the file takes on the backing filesystem
 
   // The first range of data at or after `offset_bytes` as the backing filesystem reports it;
@@ -121,7 +121,7 @@ struct SpaceInfo {
   bool read_only = false;   // the filesystem takes no write
 };
 
-inline Result<NodeFile::State> NodeFile::Look() {
+inline Result<NodeFile::State> NodeFile::Stat() {
   Result<uint64_t> size = Size();
   if (!size.ok()) return size.error();
   return State{size.value(), 0};

@@ -234,7 +234,7 @@ Result<uint64_t> PosixFile::Size() {
   return static_cast<uint64_t>(info.st_size);
 }
 
-Result<NodeFile::State> PosixFile::Look() {
+Result<NodeFile::State> PosixFile::Stat() {
   const Call call(*calls_, kLook);
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");

@@ -50,7 +50,7 @@ class PosixFile final : public NodeFile {
   Status Punch(const ByteRange& range) override;
   Status SetSize(uint64_t size_bytes) override;
   Result<uint64_t> Size() override;
-  Result<State> Look() override;
+  Result<State> Stat() override;
   Result<uint64_t> AllocatedBytes() override;
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override;
   Result<std::optional<uint64_t>> FirstData(uint64_t offset_bytes) override;

@@ -247,10 +247,10 @@ Result<NodeFile::State> Layer::AdoptFile() {
   MutexLock lock(mu_);
   NodeFile::State state;
   if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
-    ASSIGN_OR_RETURN(state, open->Look());
+    ASSIGN_OR_RETURN(state, open->Stat());
   } else {  // not OpenLocked, which cuts what is too long
     ASSIGN_OR_RETURN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
-    ASSIGN_OR_RETURN(state, file->Look());
+    ASSIGN_OR_RETURN(state, file->Stat());
   }
   record_.size_bytes = std::max(record_.size_bytes, state.size_bytes);
   return state;

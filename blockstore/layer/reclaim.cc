@@ -230,7 +230,7 @@ Status Reclaimer::Reclaim(Id id) {
     Plan plan;
     plan.node = layer->node();
     RETURN_IF_ERROR(MakePlan(layer, plan));
-    return Carry(plan);
+    return Execute(plan);
   });
 }
 
@@ -356,7 +356,7 @@ Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
       });
       if (freed.blocks.size() < kSliceRuns) continue;
       plan.Add(std::exchange(freed, {layer, {}}));
-      RETURN_IF_ERROR(Carry(plan));
+      RETURN_IF_ERROR(Execute(plan));
     }
   }
   plan.Add(std::move(freed));
@@ -431,7 +431,7 @@ Status Reclaimer::SyncPunched() {
 }
 
 // Leaves the plan empty.
-Status Reclaimer::Carry(Plan& all) {
+Status Reclaimer::Execute(Plan& all) {
   Plan plan = std::move(all);
   all = {};
   all.node = plan.node;

@@ -131,7 +131,7 @@ class Reclaimer {
   std::vector<Step> StepsOver(Layer* layer, const Plan& plan) const VOLFS_EXCLUDES(tree_mu_);
   Result<PresenceChunk> HiddenIn(uint64_t chunk, const std::vector<Step>& order) const
       VOLFS_EXCLUDES(tree_mu_);
-  Status Carry(Plan& plan);
+  Status Execute(Plan& plan);
 
   LayerTable& layers_;
   const uint32_t block_size_;

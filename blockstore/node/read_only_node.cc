@@ -26,7 +26,7 @@ class ReadOnlyFile final : public NodeFile {
     return file_->ReadOnce(out, offset_bytes);
   }
   Result<uint64_t> Size() override { return file_->Size(); }
-  Result<State> Look() override { return file_->Look(); }
+  Result<State> Stat() override { return file_->Stat(); }
   Result<uint64_t> AllocatedBytes() override { return file_->AllocatedBytes(); }
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) override {
     return file_->NextData(offset_bytes);

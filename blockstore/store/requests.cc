@@ -148,7 +148,7 @@ Result<Volume::Instant> Store::TakeInstant(Volume& volume, const Volume::Extra& 
   if (!instant.ok() && instant.error().code == Errc::kBusy && volume.wants_native()) {
     // Perhaps who had it open has just closed it: close(2) returns before its release reaches us,
     // and that may have come meanwhile.
-    const Status closed = Patiently([&] { return volume.CheckNotNative("this"); });
+    const Status closed = RetryFor([&] { return volume.CheckNotNative("this"); });
     if (closed.ok()) instant = volume.TakeInstant(extra);
   }
   AdoptHead(volume, old);
@@ -287,7 +287,7 @@ Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
   return OkStatus();
 }
 
-Status Store::Patiently(const std::function<Status()>& begin) {
+Status Store::RetryFor(const std::function<Status()>& begin) {
   for (const Nanoseconds end = MonotonicNow() + kReleasePatience;; SleepFor(kReleasePoll)) {
     const Status begun = begin();
     if (begun.ok() || MonotonicNow() >= end) return begun;
@@ -326,7 +326,7 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
   }
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));
   if (const Node* source = SourceNodeOf(volume->id())) RETURN_IF_ERROR(source->CheckAnswers());
-  RETURN_IF_ERROR(Patiently([&] { return volume->BeginDelete(); }));
+  RETURN_IF_ERROR(RetryFor([&] { return volume->BeginDelete(); }));
   const Status done = IsClone(volume->id()) ? CancelClone(volume) : Forget(volume, {}, nullptr);
   // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.
   if (!done.ok() && RefusedCleanly(done.error())) volume->AbortDelete();

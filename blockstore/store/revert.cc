@@ -35,7 +35,7 @@ Status Store::Revert(const std::string& name, const std::string& snapshot, const
     ReserveSourceLocked(reservation, volume->id());
   }
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));
-  RETURN_IF_ERROR(Patiently([&] { return volume->BeginRevert(); }));
+  RETURN_IF_ERROR(RetryFor([&] { return volume->BeginRevert(); }));
   const Status done = RevertTo(*volume, record);
   volume->EndRevert();
   RETURN_IF_ERROR(done);

@@ -384,7 +384,7 @@ class Store {
   [[nodiscard]] bool IsClone(Id id) const VOLFS_EXCLUDES(mu_);
 
   // Tries for a moment: who has just closed a volume may still be counted as having it open.
-  static Status Patiently(const std::function<Status()>& begin);
+  static Status RetryFor(const std::function<Status()>& begin);
   // BeginRevert has been called.
   Status RevertTo(Volume& volume, const SnapshotRecord& snapshot) VOLFS_EXCLUDES(naming_mu_, mu_);
   // Volume::ReplaceHead by one over `under`; the old head's space is freed. The volume's lock as a

@@ -281,7 +281,7 @@ Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, con
     if (!brought.value()) return std::optional<uint64_t>();
     const BlockState state = *brought.value();
     if (here && state == BlockState::kPresent && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
-    Mark(run, found.head, state);
+    RecordWritten(run, found.head, state);
     if (state == BlockState::kPresent) wrote += run.count * bs;
   }
   return std::optional(wrote);

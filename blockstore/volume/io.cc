@@ -106,7 +106,7 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
     (void)under.head->Punch({first * bs, blocks.count * bs});
     return done.error();
   }
-  Mark(blocks, under.head, BlockState::kPresent);
+  RecordWritten(blocks, under.head, BlockState::kPresent);
   NoteUnsynced();
   return end - offset_bytes;
 }
@@ -207,7 +207,8 @@ Status Volume::DiscardInherited(const ByteRange& range) {
             found.head->Punch({block * bs, std::min(stop * bs, range.end()) - block * bs}));
       } else if (found.extent.layer != LayerRef::kHole) {
         const bool absent = Sabotaged(Sabotage::kDiscardAsAbsent);
-        Mark({block, stop - block}, found.head, absent ? BlockState::kAbsent : BlockState::kZero);
+        RecordWritten({block, stop - block}, found.head,
+                      absent ? BlockState::kAbsent : BlockState::kZero);
         NoteUnsynced();
       }
       block = stop;

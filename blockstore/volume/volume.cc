@@ -79,7 +79,7 @@ Volume::Lookup Volume::Find(uint64_t block) const {
   return {map_.Find(block), head_};
 }
 
-void Volume::Mark(const BlockRange& blocks, Layer* head, BlockState state) {
+void Volume::RecordWritten(const BlockRange& blocks, Layer* head, BlockState state) {
   // The pending set first: once the map says "here" another writer may overwrite in place, and its
   // fsync must find the block in the set.
   if (!Sabotaged(Sabotage::kMapBeforePending)) head->MarkPending(blocks, state);

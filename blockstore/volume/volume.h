@@ -336,7 +336,8 @@ class Volume {
   // count as one: a hole is not told from them there.
   Result<bool> HoldsNothing(uint64_t offset_bytes);
   Status SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool>()>& small);
-  void Mark(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(map_mu_);
+  void RecordWritten(const BlockRange& blocks, Layer* head, BlockState state)
+      VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);
   Status CommitTaken(const CatalogChange& extra, Room room);

@@ -28,8 +28,8 @@ class UnsharingFile final : public ForwardingFile {
     if (before_) before_();
     return false;
   }
-  Result<State> Look() override {
-    if (!look_fails_) return file_->Look();
+  Result<State> Stat() override {
+    if (!look_fails_) return file_->Stat();
     return Error{Errc::kIo, "the file cannot be looked at (simulated)"};
   }
   Descriptor Duplicate() override { return file_->Duplicate(); }
