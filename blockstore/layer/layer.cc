@@ -120,7 +120,7 @@ Layer::Use Layer::FileIfOpen() {
   return files_.FindOpen(slot_, OpenFiles::For::kRead);
 }
 
-void Layer::DistrustCache() {
+void Layer::MarkCacheSuspect() {
   MutexLock lock(mu_);
   distrust_cache_ = unsynced_before_ = true;
 }
@@ -242,7 +242,7 @@ Result<Layer::Lent> Layer::Lend(OpenFiles::For what) {
   return Lent{std::move(descriptor), std::move(file)};
 }
 
-Result<NodeFile::State> Layer::AdoptFile() {
+Result<NodeFile::State> Layer::TakeSizeFromFile() {
   assert(flat());
   MutexLock lock(mu_);
   NodeFile::State state;

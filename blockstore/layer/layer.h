@@ -61,7 +61,7 @@ class Layer {
 
   // What stands for a parent that nobody held: what that has now is not what it had. Set by
   // recovery, before anything else runs; null: nothing was lost.
-  void LoseParent(Layer* stand_in) { lost_parent_ = stand_in; }
+  void MarkParentLost(Layer* stand_in) { lost_parent_ = stand_in; }
   [[nodiscard]] Layer* lost_parent() const { return lost_parent_; }
 
   [[nodiscard]] LayerRecord record() const VOLFS_EXCLUDES(mu_);
@@ -70,7 +70,7 @@ class Layer {
 
   // The last mount did not end in order, perhaps with a failed sync: when the file is opened, what
   // the page cache has of it and the disk may not is forgotten.
-  void DistrustCache() VOLFS_EXCLUDES(mu_);
+  void MarkCacheSuspect() VOLFS_EXCLUDES(mu_);
   // ... now, if nobody has opened it yet, and cuts what is past its size. Keeps no descriptor.
   Status ForgetCache() VOLFS_EXCLUDES(mu_);
 
@@ -105,7 +105,7 @@ class Layer {
   Result<Lent> Lend(OpenFiles::For what) VOLFS_EXCLUDES(mu_);
   // Of a flat layer whose file others may have made longer: it has that size from now on. Of a
   // shorter one it keeps its own: that is an error of who opens the file.
-  Result<NodeFile::State> AdoptFile() VOLFS_EXCLUDES(mu_);
+  Result<NodeFile::State> TakeSizeFromFile() VOLFS_EXCLUDES(mu_);
   // As NodeFile's; before anything else opens the file. If so, it may become longer, and is not
   // cut.
   Result<bool> WrittenElsewhere() VOLFS_EXCLUDES(mu_);

@@ -44,8 +44,8 @@ class LayerTable {
   Layer* Add(Node* node, LayerRecord record, Origin origin) VOLFS_EXCLUDES(mu_);
   // Of a node that is not mounted.
   Layer* AddMissing(Id id, std::string node_name) VOLFS_EXCLUDES(mu_);
-  // Stands for a layer that its node did not keep as it was (Layer::LoseParent). Find does not find
-  // it: the node may have that layer still.
+  // Stands for a layer that its node did not keep as it was (Layer::MarkParentLost). Find does not
+  // find it: the node may have that layer still.
   Layer* AddLost(Id id, std::string node_name) VOLFS_EXCLUDES(mu_);
   void Remove(Layer* layer) VOLFS_EXCLUDES(mu_);
 

@@ -168,7 +168,7 @@ Status Recovery::LoadLayers(Node& node) {
                                           "one; was its directory copied?")};
     }
     Layer* const layer = store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog);
-    if (!clean) layer->DistrustCache();
+    if (!clean) layer->MarkCacheSuspect();
     store_.reclaimer_->Add(layer);
   }
   return OkStatus();
@@ -341,7 +341,7 @@ void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const C
                            "yet is lost; delete this clone and make it again");
     // Its layer may be there, without what nobody else needs: that must not be read as zeros. Of a
     // clone on its source's own node it has all, as one that lies over it.
-    if (a != &b) head->LoseParent(store_.layers_.AddLost(head->record().parent, a->name()));
+    if (a != &b) head->MarkParentLost(store_.layers_.AddLost(head->record().parent, a->name()));
     // It is kept all the same: it has all if just the hold's row was lost, and that is restored.
     if (there) store_.reclaimer_->AddUse(under);
   } else {

@@ -208,7 +208,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
 Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller& caller) {
   const std::shared_ptr<Volume> volume = Find(name);
   if (volume == nullptr) return NotFound(name);
-  volume->FollowFile();
+  volume->RefreshFromFile();
   const VolumeRecord record = volume->record();
   if (!Allowed(caller, record.attributes, Right::kWrite)) return Denied(name, "resize");
   const bool shrinks = size_bytes < volume->size_bytes();

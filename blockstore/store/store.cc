@@ -219,7 +219,7 @@ Result<VolumeInfo> Store::Info(const std::string& name) {
 }
 
 VolumeInfo Store::Info(Volume& volume) {
-  if (!volume.node().directory().calls()->slow()) volume.FollowFile();
+  if (!volume.node().directory().calls()->slow()) volume.RefreshFromFile();
   const VolumeRecord record = volume.record();
   VolumeInfo info;
   info.id = record.id;

@@ -128,7 +128,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     if (merges) (void)shrunk->Punch({cut.first * bs, bs});
     return done;
   }
-  MutexLock growing(grow_mu_);  // FollowFile passes no gate, and would find the file uncut
+  MutexLock growing(grow_mu_);  // RefreshFromFile passes no gate, and would find the file uncut
   {
     WriterLock lock(map_mu_);
     size_bytes_.store(size_bytes, std::memory_order_release);

@@ -16,7 +16,7 @@ Result<Descriptor> Volume::BeginNative() {
   if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
   ASSIGN_OR_RETURN(Layer::Lent lent, raw->Lend(OpenFiles::For::kWrite));
   if (!lent.file.ok()) return Descriptor();
-  if (!native()) RETURN_IF_ERROR(AdoptFile(Time::kIgnored));
+  if (!native()) RETURN_IF_ERROR(TakeSizeFromFile(Time::kIgnored));
   native_.fetch_add(1);
   MutexLock lock(meta_mu_);
   lent_.push_back(std::move(lent.use));
@@ -24,7 +24,7 @@ Result<Descriptor> Volume::BeginNative() {
 }
 
 void Volume::EndNative() {
-  FollowFile();
+  RefreshFromFile();
   // The kernel's own cache of the image knows nothing of what was written.
   cache_epoch_.fetch_add(1);
   native_.fetch_sub(1);
@@ -34,7 +34,7 @@ void Volume::EndNative() {
   lent_.pop_back();
 }
 
-void Volume::FollowFile() {
+void Volume::RefreshFromFile() {
   if (const Status done = LearnSize(); !done.ok()) {
     LogWarning(StrCat(name(), ": its size is not known: ", done.error().message));
   }
@@ -44,15 +44,15 @@ Status Volume::LearnSize() {
   if (!native()) return OkStatus();
   // Its map was loaded before it was native, and stays: none is loaded with the size of before.
   const MapRefCount::Ref use = map_refs_.Enter();
-  return native() ? AdoptFile(Time::kTaken) : OkStatus();
+  return native() ? TakeSizeFromFile(Time::kTaken) : OkStatus();
 }
 
-Status Volume::AdoptFile(Time time) {
+Status Volume::TakeSizeFromFile(Time time) {
   MutexLock growing(grow_mu_);
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
   if (!raw->flat()) return OkStatus();  // closed since, and an instant was taken
-  ASSIGN_OR_RETURN(const NodeFile::State file, raw->AdoptFile());
+  ASSIGN_OR_RETURN(const NodeFile::State file, raw->TakeSizeFromFile());
   {
     WriterLock lock(map_mu_);
     const uint64_t old_blocks = map_.size();
@@ -82,7 +82,7 @@ Status Volume::AdoptAfterCrash() {
 
 Status Volume::AdoptIfAlone() {
   if (!head()->flat() || !head()->record().has_file) return OkStatus();
-  RETURN_IF_ERROR(AdoptFile(Time::kIgnored));
+  RETURN_IF_ERROR(TakeSizeFromFile(Time::kIgnored));
   ASSIGN_OR_RETURN(const bool written, head()->WrittenElsewhere());
   if (!written) return OkStatus();
   return Error{Errc::kBusy,
@@ -104,7 +104,7 @@ Status Volume::CheckNotNative(std::string_view what) const {
 
 // Inside slot_. What is written from here on may be in it or not: the instant is the host's.
 Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
-  RETURN_IF_ERROR(AdoptFile(Time::kTaken));
+  RETURN_IF_ERROR(TakeSizeFromFile(Time::kTaken));
   LayerRecord record;
   record.id = NewId();
   record.size_bytes = size_bytes();
@@ -117,7 +117,7 @@ Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
           CheckNotNative("a snapshot or clone of a file that its node cannot share at once"));
       return Error{Errc::kBusy, StrCat(name(), ": it was closed just now; try again")};
     }
-    RETURN_IF_ERROR(fresh->AdoptFile());  // it may have grown meanwhile
+    RETURN_IF_ERROR(fresh->TakeSizeFromFile());  // it may have grown meanwhile
     RETURN_IF_ERROR(fresh->SyncFile());
     CatalogChange change = extra(*fresh);
     change.insert(change.begin(), PutLayer{fresh->record()});

@@ -140,7 +140,7 @@ Status Volume::Grow(uint64_t size_bytes) {
 }
 
 Status Volume::GrowTo(uint64_t size_bytes) {
-  FollowFile();
+  RefreshFromFile();
   MutexLock growing(grow_mu_);
   if (size_bytes <= this->size_bytes()) return OkStatus();
   const VolumeRecord now = record();

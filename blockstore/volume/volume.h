@@ -168,7 +168,7 @@ class Volume {
   [[nodiscard]] bool native() const { return native_.load() != 0; }
   // Learns what the kernel has changed by itself: size and time. Cost if it serves nobody: one
   // load.
-  void FollowFile() VOLFS_EXCLUDES(grow_mu_);
+  void RefreshFromFile() VOLFS_EXCLUDES(grow_mu_);
   // Of one with io=native, at a mount, before anything else: what was written past the size that
   // was committed is kept, as its fsync may have been acknowledged. An error makes it read-only.
   Status AdoptAfterCrash() VOLFS_EXCLUDES(grow_mu_);
@@ -324,9 +324,9 @@ class Volume {
                                                std::span<const std::byte> bytes,
                                                std::span<std::byte> read_back);
   enum class Time { kTaken, kIgnored };  // the file's, if it has changed since it was looked at
-  Status AdoptFile(Time time) VOLFS_EXCLUDES(grow_mu_);
+  Status TakeSizeFromFile(Time time) VOLFS_EXCLUDES(grow_mu_);
   Status AdoptIfAlone() VOLFS_EXCLUDES(grow_mu_);
-  Status LearnSize() VOLFS_EXCLUDES(grow_mu_);  // FollowFile, and whether it could
+  Status LearnSize() VOLFS_EXCLUDES(grow_mu_);  // RefreshFromFile, and whether it could
   Result<Instant> PutLayerOver(const Extra& extra, Nanoseconds patience);
   Result<Instant> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open

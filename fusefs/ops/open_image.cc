@@ -108,7 +108,7 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
 }
 
 Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, const SizeChange& how) {
-  volume.FollowFile();
+  volume.RefreshFromFile();
   // The size may be there already and not be durable: Conclude is for that, too.
   if (size_bytes == volume.size_bytes()) return volume.Conclude(how.durability);
   if (!how.open) RETURN_IF_ERROR(volume.AddOpen(Volume::Access::kWrite));
