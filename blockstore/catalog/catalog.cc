@@ -273,8 +273,7 @@ void Catalog::Impl::Finish(const Group& group) {
 
 void Catalog::Impl::ApplyLocked(const Group& group) {
   // The background has not come to it.
-  if (!fence_.raised() && connection_->wal_bytes() >= catalog::kLogMostBytes)
-    (void)ReuseWalLocked();
+  if (!fence_.raised() && connection_->wal_bytes() >= catalog::kLogMaxBytes) (void)ReuseWalLocked();
   if (group.size() > 1 && !fence_.raised()) {
     Status together = AttemptLocked(group);
     const bool retry = !together.ok() && !fence_.raised() && IsClean(together.error().code);

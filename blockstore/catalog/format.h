@@ -29,7 +29,7 @@ inline constexpr uint64_t kBallastBytes = VOLFS_CATALOG_BALLAST_BYTES;
 // the database in the background; with the third the next commit does that first.
 inline constexpr uint64_t kLogKeptBytes = VOLFS_CATALOG_LOG_BYTES;
 inline constexpr uint64_t kLogLongBytes = 4 * kLogKeptBytes;
-inline constexpr uint64_t kLogMostBytes = 16 * kLogKeptBytes;
+inline constexpr uint64_t kLogMaxBytes = 16 * kLogKeptBytes;
 
 // The database's file grows by so much, and has room for so many pages more than it uses; what
 // makes something new leaves that many of them, so that what frees something finds room.

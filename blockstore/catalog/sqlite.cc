@@ -245,7 +245,7 @@ void Connection::ReserveWal() {
 
 // A transaction that is not written yet has its pages in memory: what is behind the end of the file
 // is nobody's. SQLite believes the page count in the database's header, not the file's size.
-Status Connection::MakeRoom(uint64_t least_spare) {
+Status Connection::MakeRoom(uint64_t min_spare) {
   if (page_count_ == nullptr) {
     page_count_ = std::make_unique<Statement>(*this, "PRAGMA page_count");
   }
@@ -255,7 +255,7 @@ Status Connection::MakeRoom(uint64_t least_spare) {
   const uint64_t wanted = needed + kSparePages * kPageBytes;
   if (database_bytes_ >= wanted) return OkStatus();
   const Status extended = ExtendDatabase(wanted);
-  const bool will_do = database_bytes_ >= needed + least_spare * kPageBytes;
+  const bool will_do = database_bytes_ >= needed + min_spare * kPageBytes;
   if (!extended.ok() && extended.error().code != Errc::kIo && will_do) return OkStatus();
   return extended;
 }

@@ -68,9 +68,9 @@ class Connection {
   void ReserveWal();
 
   // In a transaction before its Commit, or without one: gives the database's file room for its
-  // pages and kSparePages more. kNoSpace, kQuota: there is none for the pages and `least_spare` of
+  // pages and kSparePages more. kNoSpace, kQuota: there is none for the pages and `min_spare` of
   // these. Cost: one statement; rarely a write of zeros at the file's end.
-  Status MakeRoom(uint64_t least_spare);
+  Status MakeRoom(uint64_t min_spare);
 
   // Remembers where the WAL ends. Before the first transaction.
   void NoteWal();

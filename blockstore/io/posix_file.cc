@@ -193,11 +193,11 @@ Status PosixFile::Punch(const ByteRange& range) {
   // Clipped not to the size, but to the end of its block (at most 64 KiB on Linux): of a block that
   // is only zeroed up to the size ext4 would keep the space.
   constexpr uint64_t kBlock = 64 * 1024;
-  const uint64_t most_bytes = (size_bytes / kBlock + 1) * kBlock - range.offset_bytes;
+  const uint64_t max_bytes = (size_bytes / kBlock + 1) * kBlock - range.offset_bytes;
   const int done = Retry([&] {
     return ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                        static_cast<off_t>(range.offset_bytes),
-                       static_cast<off_t>(std::min(range.length_bytes, most_bytes)));
+                       static_cast<off_t>(std::min(range.length_bytes, max_bytes)));
   });
   if (done == 0) return OkStatus();
   if (errno == EOPNOTSUPP || errno == ENOSYS) {

@@ -58,22 +58,22 @@ Status LayerMerge::FindUp() {
   return OkStatus();
 }
 
-Status LayerMerge::Copy(uint64_t most_bytes) {
+Status LayerMerge::Copy(uint64_t max_bytes) {
   slice_ = {};
   freed_bytes_ = 0;
   if (direction_ == Direction::kDown && !level_) RETURN_IF_ERROR(Level());
-  const bool all = most_bytes == UINT64_MAX;
-  for (uint64_t steps = 0; found_any() && !Full(most_bytes); ++steps) {
+  const bool all = max_bytes == UINT64_MAX;
+  for (uint64_t steps = 0; found_any() && !Full(max_bytes); ++steps) {
     if (steps == kSliceSteps && !all) break;
-    RETURN_IF_ERROR(direction_ == Direction::kDown ? MoveDown(most_bytes) : MoveUp(most_bytes));
+    RETURN_IF_ERROR(direction_ == Direction::kDown ? MoveDown(max_bytes) : MoveUp(max_bytes));
     PassPart();
   }
   return Sabotaged(Sabotage::kMergeUnsynced) ? OkStatus() : to()->SyncFile();
 }
 
-bool LayerMerge::Full(uint64_t most_bytes) const {
-  if (most_bytes == UINT64_MAX) return false;
-  return slice_.bytes >= most_bytes || freed_bytes_ >= kSliceFreedBytes;
+bool LayerMerge::Full(uint64_t max_bytes) const {
+  if (max_bytes == UINT64_MAX) return false;
+  return slice_.bytes >= max_bytes || freed_bytes_ >= kSliceFreedBytes;
 }
 
 void LayerMerge::PassPart() {
@@ -120,7 +120,7 @@ Status LayerMerge::Level() {
   return OkStatus();
 }
 
-Status LayerMerge::MoveDown(uint64_t most_bytes) {
+Status LayerMerge::MoveDown(uint64_t max_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t size = BlocksFor(over_->record().size_bytes, block_size_);
   if (at_ >= size) {
@@ -135,33 +135,33 @@ Status LayerMerge::MoveDown(uint64_t most_bytes) {
   if (has.IsUniform(&uniform) && uniform == BlockState::kZero) {
     // What was discarded is one row, however large it is.
     const uint64_t end = std::min({(chunk + alike) * kChunk, parts_[next_].end(), size});
-    return MoveRun({at_, end - at_, uniform}, end, most_bytes);
+    return MoveRun({at_, end - at_, uniform}, end, max_bytes);
   }
   const uint64_t end = std::min((chunk + 1) * kChunk, size);
   Status done = OkStatus();
   has.ForEachRun(chunk * kChunk, [&](const PresenceRun& run) {
-    if (done.ok() && !Full(most_bytes)) done = MoveRun(run, end, most_bytes);
+    if (done.ok() && !Full(max_bytes)) done = MoveRun(run, end, max_bytes);
   });
   RETURN_IF_ERROR(done);
-  if (!Full(most_bytes)) at_ = (chunk + 1) * kChunk;
+  if (!Full(max_bytes)) at_ = (chunk + 1) * kChunk;
   return OkStatus();
 }
 
 // What is left of `run` below `end`.
-Status LayerMerge::MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes) {
+Status LayerMerge::MoveRun(const PresenceRun& run, uint64_t end, uint64_t max_bytes) {
   const uint64_t first = std::max(run.first, at_);
   const uint64_t last = std::min(run.end(), end);
   if (first >= last) return OkStatus();
   if (run.state == BlockState::kZero) return Hide({first, last - first});
-  for (at_ = first; at_ < last && !Full(most_bytes);) {
-    const BlockRange blocks = Clip({at_, last - at_}, most_bytes);
+  for (at_ = first; at_ < last && !Full(max_bytes);) {
+    const BlockRange blocks = Clip({at_, last - at_}, max_bytes);
     at_ = blocks.end();
     RETURN_IF_ERROR(CopyRun(blocks));
   }
   return OkStatus();
 }
 
-Status LayerMerge::MoveUp(uint64_t most_bytes) {
+Status LayerMerge::MoveUp(uint64_t max_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t end_bytes = std::min(over_->record().parent_bytes, under_->record().size_bytes);
   ASSIGN_OR_RETURN(const std::optional<ByteRange> data, data_.NextData(*under_, at_ * block_size_));
@@ -173,26 +173,26 @@ Status LayerMerge::MoveUp(uint64_t most_bytes) {
   const uint64_t chunk = at_ / kChunk;
   const uint64_t end = std::min((chunk + 1) * kChunk, BlocksFor(end_bytes, block_size_));
   ASSIGN_OR_RETURN(const PresenceChunk has, over_->node()->catalog().LoadChunk(over_->id(), chunk));
-  RETURN_IF_ERROR(MoveShown(has, end, most_bytes));
+  RETURN_IF_ERROR(MoveShown(has, end, max_bytes));
   if (at_ == end) at_ = (chunk + 1) * kChunk;
   return OkStatus();
 }
 
 // The data of `under` from at_ to `end`, where `over`, whose chunk that is, does not hide it.
-Status LayerMerge::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_bytes) {
+Status LayerMerge::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t max_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t base = at_ / kChunk * kChunk;
-  while (at_ < end && !Full(most_bytes)) {
+  while (at_ < end && !Full(max_bytes)) {
     ASSIGN_OR_RETURN(const std::optional<ByteRange> data,
                      data_.NextData(*under_, at_ * block_size_));
     at_ = std::min(end, data ? std::max(at_, data->offset_bytes / block_size_) : end);
     const uint64_t stop = data ? std::min(end, BlocksFor(data->end(), block_size_)) : end;
-    while (at_ < stop && !Full(most_bytes)) {
+    while (at_ < stop && !Full(max_bytes)) {
       const bool hidden = has.Get(at_ - base) != BlockState::kAbsent;
       uint64_t last = at_ + 1;
       while (last < stop && (has.Get(last - base) != BlockState::kAbsent) == hidden) ++last;
       const BlockRange run{at_, last - at_};
-      const BlockRange blocks = hidden ? run : Clip(run, most_bytes);
+      const BlockRange blocks = hidden ? run : Clip(run, max_bytes);
       at_ = blocks.end();
       if (!hidden) RETURN_IF_ERROR(CopyRun(blocks));
     }
@@ -201,8 +201,8 @@ Status LayerMerge::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t mo
 }
 
 // As much of `run` as the slice has room for.
-BlockRange LayerMerge::Clip(const BlockRange& run, uint64_t most_bytes) const {
-  return {run.first, std::min(run.count, BlocksFor(most_bytes - slice_.bytes, block_size_))};
+BlockRange LayerMerge::Clip(const BlockRange& run, uint64_t max_bytes) const {
+  return {run.first, std::min(run.count, BlocksFor(max_bytes - slice_.bytes, block_size_))};
 }
 
 // The first part of `zeros`, up to what one call of the host may free: what is in `under` there is

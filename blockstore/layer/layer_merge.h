@@ -58,9 +58,9 @@ class LayerMerge {
   // Looks for what is to be moved.
   Status Find();
   [[nodiscard]] bool found_any() const { return next_ < parts_.size(); }
-  // Copies what comes next, at most `most_bytes` in whole blocks, and syncs it. Of down the first
+  // Copies what comes next, at most `max_bytes` in whole blocks, and syncs it. Of down the first
   // slice, empty or not, makes to() as long as from(), with zeros where from() does not show it.
-  Status Copy(uint64_t most_bytes);
+  Status Copy(uint64_t max_bytes);
   Status CopyAll() { return Copy(UINT64_MAX); }
   [[nodiscard]] const Slice& slice() const { return slice_; }
   // What makes the slice durable.
@@ -76,14 +76,14 @@ class LayerMerge {
   void AddChunks(const BlockRange& blocks);
   Status Level();
   // Each deals with what comes next, up to the end of a chunk or of chunks that are alike.
-  Status MoveDown(uint64_t most_bytes);
-  Status MoveUp(uint64_t most_bytes);
-  Status MoveRun(const PresenceRun& run, uint64_t end, uint64_t most_bytes);
-  Status MoveShown(const PresenceChunk& has, uint64_t end, uint64_t most_bytes);
+  Status MoveDown(uint64_t max_bytes);
+  Status MoveUp(uint64_t max_bytes);
+  Status MoveRun(const PresenceRun& run, uint64_t end, uint64_t max_bytes);
+  Status MoveShown(const PresenceChunk& has, uint64_t end, uint64_t max_bytes);
   Status CopyRun(const BlockRange& run);
   Status Hide(const BlockRange& zeros);
-  [[nodiscard]] bool Full(uint64_t most_bytes) const;
-  [[nodiscard]] BlockRange Clip(const BlockRange& run, uint64_t most_bytes) const;
+  [[nodiscard]] bool Full(uint64_t max_bytes) const;
+  [[nodiscard]] BlockRange Clip(const BlockRange& run, uint64_t max_bytes) const;
   void PassPart();
   void Note(const BlockRange& blocks, BlockState state);
   [[nodiscard]] LayerRecord UnderAfter() const;

@@ -8,18 +8,18 @@
 namespace volfs {
 namespace {
 
-constexpr int kMostSyncs = 3;  // while others write on and on
+constexpr int kMaxSyncs = 3;  // while others write on and on
 constexpr Nanoseconds kPause = std::chrono::microseconds(50);
 
 }  // namespace
 
 void OpenFiles::MakeRoom(const Node& node) {
-  for (int syncs = 0; syncs < kMostSyncs;) {
+  for (int syncs = 0; syncs < kMaxSyncs;) {
     std::unique_ptr<NodeFile> closed;
     Slot* sync = nullptr;
     {
       MutexLock lock(mu_);
-      if (open_.size() < most_) return;
+      if (open_.size() < max_) return;
       closed = TakeOneLocked(node, sync);
     }
     if (closed == nullptr && sync == nullptr) return;

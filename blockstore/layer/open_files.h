@@ -100,8 +100,8 @@ class OpenFiles {
     std::unique_ptr<NodeFile> owned_;
   };
 
-  static constexpr size_t kDefaultMost = 1024;
-  explicit OpenFiles(size_t most) : most_(most) {}
+  static constexpr size_t kDefaultMax = 1024;
+  explicit OpenFiles(size_t most) : max_(most) {}
   OpenFiles(const OpenFiles&) = delete;
   OpenFiles& operator=(const OpenFiles&) = delete;
 
@@ -126,7 +126,7 @@ class OpenFiles {
   std::unique_ptr<NodeFile> TakeOneLocked(const Node& node, Slot*& sync) VOLFS_REQUIRES(mu_);
   std::unique_ptr<NodeFile> TakeLocked(Slot& slot) VOLFS_REQUIRES(mu_);
 
-  const size_t most_;
+  const size_t max_;
   mutable Mutex mu_;
   std::vector<Slot*> open_ VOLFS_GUARDED_BY(mu_);
   size_t hand_ VOLFS_GUARDED_BY(mu_) = 0;

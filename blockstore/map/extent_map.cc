@@ -173,7 +173,7 @@ void ExtentMap::Assign(const BlockRange& range, LayerRef layer) {
       MakeRoom(&path);
       continue;
     }
-    if (after < Node::kLeast && path.leaf_level > 0) return AssignAcrossLeaves(range, layer);
+    if (after < Node::kMin && path.leaf_level > 0) return AssignAcrossLeaves(range, layer);
     OwnPath(&path, path.leaf_level);
     Leaf& leaf = path.leaf();
     leaf.CopyFrom(leaf, edit.to, edit.from + edit.fresh, count - edit.to);
@@ -308,7 +308,7 @@ void ExtentMap::SplitChild(Inner& parent, uint32_t at) {
   Node& node = *parent.children[at];
   Node* right = Node::New(node.height);
   const uint32_t n = node.count / 2u;
-  assert(n >= Node::kLeast);
+  assert(n >= Node::kMin);
   right->CopyFrom(node, node.count - n, 0, n);
   right->count = static_cast<uint16_t>(n);
   node.count = static_cast<uint16_t>(node.count - n);
@@ -319,7 +319,7 @@ void ExtentMap::SplitChild(Inner& parent, uint32_t at) {
 // Restores I3 after entries of nodes[level] went. Requires: the path down to there is owned.
 void ExtentMap::Rebalance(Path* path, int level) {
   for (; level > 0; --level) {
-    if (path->nodes[level]->count >= Node::kLeast) return;
+    if (path->nodes[level]->count >= Node::kMin) return;
     if (!MergeOrBorrow(path->nodes[level - 1]->inner(), path->at[level - 1])) return;
   }
   CollapseRoot();
@@ -334,7 +334,7 @@ bool ExtentMap::MergeOrBorrow(Inner& parent, uint32_t at) {
   Node& left = *parent.children[l];
   Node& right = *parent.children[l + 1];
   const uint32_t total = uint32_t{left.count} + right.count;
-  const uint32_t left_count = total <= Node::kMergeMost ? total : total / 2;
+  const uint32_t left_count = total <= Node::kMergeMax ? total : total / 2;
   if (left.count < left_count) {
     const uint32_t n = left_count - left.count;
     left.CopyFrom(right, 0, left.count, n);
@@ -409,7 +409,7 @@ struct ExtentMap::Walk {
 
 void ExtentMap::CheckSubtree(const Node& node, Walk* walk) const {
   const bool is_root = &node == root_;
-  const uint32_t least = !is_root ? Node::kLeast : (node.is_leaf() ? 1 : 2);
+  const uint32_t least = !is_root ? Node::kMin : (node.is_leaf() ? 1 : 2);
   if (node.count < least || node.count > Node::kFanout) Broken("I3");
   if (node.refs.load(std::memory_order_relaxed) == 0) Broken("I4");
   ++(node.is_leaf() ? walk->leaves : walk->inners);

@@ -91,7 +91,7 @@ void ExtentMap::MakeOwned(Node*& slot) {
 // need not be copied for it: copying is dearer than a split.
 bool ExtentMap::Inner::ShiftFromChild(uint32_t at) {
   Node& node = *children[at];
-  const auto takes = [](const Node& n) { return Owned(n) && n.count + kShiftLeast <= kFanout; };
+  const auto takes = [](const Node& n) { return Owned(n) && n.count + kShiftMin <= kFanout; };
   if (at > 0 && takes(*children[at - 1])) {
     Node& left = *children[at - 1];
     const uint32_t n = (node.count - left.count + 1u) / 2;

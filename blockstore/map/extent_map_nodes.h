@@ -16,14 +16,14 @@ namespace volfs {
 struct ExtentMap::Node {
   // 64 entries: a full leaf is 784 bytes, 12.25 an entry.
   static constexpr uint32_t kFanout = 64;
-  static constexpr uint32_t kLeast = kFanout / 4;  // I3
+  static constexpr uint32_t kMin = kFanout / 4;  // I3
   // Neighbours are merged only up to here, so that a block that is mapped and unmapped in turns
   // does not merge and split the same leaf for ever.
-  static constexpr uint32_t kMergeMost = kFanout * 3 / 4;
+  static constexpr uint32_t kMergeMax = kFanout * 3 / 4;
   // A full node gives to a neighbour that has this much room before it splits. That is what keeps
   // leaves nine tenths full under appends, and more than three quarters under random changes.
-  static constexpr uint32_t kShiftLeast = kFanout / 8;
-  // Inner nodes have at least kLeast children and there are less than 2^52 blocks.
+  static constexpr uint32_t kShiftMin = kFanout / 8;
+  // Inner nodes have at least kMin children and there are less than 2^52 blocks.
   static constexpr int kMaxLevels = 14;
 
   explicit Node(uint32_t node_height) : height(static_cast<uint16_t>(node_height)) {}

@@ -126,13 +126,13 @@ Result<SpaceInfo> Node::Space() {
 
 Fullness Node::LookAtRoom() {
   constexpr uint64_t kFullBytes = uint64_t{1} << 20;
-  constexpr uint64_t kLeastLowBytes = uint64_t{16} << 20;
-  constexpr uint64_t kMostLowBytes = uint64_t{1} << 30;
+  constexpr uint64_t kMinLowBytes = uint64_t{16} << 20;
+  constexpr uint64_t kMaxLowBytes = uint64_t{1} << 30;
   const Result<SpaceInfo> space = Space();
   if (!space.ok()) return fullness();
   const uint64_t size_bytes = space.value().size_bytes;
   const uint64_t free_bytes = space.value().free_bytes;
-  const uint64_t low_bytes = std::clamp(size_bytes / 20, kLeastLowBytes, kMostLowBytes);
+  const uint64_t low_bytes = std::clamp(size_bytes / 20, kMinLowBytes, kMaxLowBytes);
   const bool full = free_bytes < kFullBytes || catalog_->missing_reserve_bytes() != 0;
   const Fullness now = full                     ? Fullness::kFull
                        : free_bytes < low_bytes ? Fullness::kLow

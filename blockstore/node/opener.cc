@@ -178,8 +178,8 @@ void UpdateRegistry(const NodeOpenOptions& options,
   std::erase_if(lines, [&](const auto& line) {
     return options.is_gone ? options.is_gone(line.second) : IsGone(line.second);
   });
-  if (lines.size() > kMostKnownNodes) {
-    lines.erase(lines.begin(), lines.end() - static_cast<ptrdiff_t>(kMostKnownNodes));
+  if (lines.size() > kMaxKnownNodes) {
+    lines.erase(lines.begin(), lines.end() - static_cast<ptrdiff_t>(kMaxKnownNodes));
   }
   if (const Status written = WriteRegistry(file, lines); !written.ok()) {
     LogWarning(written.error().message);

@@ -68,7 +68,7 @@ Status InitNode(const std::string& path, NodeRecord record);
 std::vector<std::pair<std::string, std::string>> ReadNodeRegistry(const std::string& file);
 
 // The registry has at most so many: of more, those that were mounted longest ago are forgotten.
-inline constexpr size_t kMostKnownNodes = 256;
+inline constexpr size_t kMaxKnownNodes = 256;
 
 // Removes a node's line, if there is one. kIo.
 Status ForgetInRegistry(const std::string& file, const std::string& uuid);

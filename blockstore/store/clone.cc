@@ -299,7 +299,7 @@ std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
     tombstones_.erase(record.id);  // if it took over a deleted one's record
     if (job != nullptr) {
       clones_[record.id] = {*plan.clone, job, "", plan.source_node, plan.frozen, plan.lock_key()};
-      clones_[record.id].most_bytes = plan.data_bytes;
+      clones_[record.id].max_bytes = plan.data_bytes;
       locked_[plan.lock_key()] = record.id;
       plan.reservation.PassedSource();
     }

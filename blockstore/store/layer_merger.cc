@@ -23,9 +23,9 @@ constexpr Nanoseconds kTickBehind = std::chrono::milliseconds(20);
 // copying and one sync. Zeros are punched, not copied.
 constexpr uint64_t kSinkPart = 16;
 constexpr uint64_t kZerosAsCopied = 1024;
-constexpr Nanoseconds kMostWaiting = std::chrono::seconds(5);  // between two looks at a busy pair
-constexpr Nanoseconds kLeastPatience = std::chrono::seconds(2);
-constexpr Nanoseconds kMostPatience = std::chrono::minutes(5);
+constexpr Nanoseconds kMaxWaiting = std::chrono::seconds(5);  // between two looks at a busy pair
+constexpr Nanoseconds kMinPatience = std::chrono::seconds(2);
+constexpr Nanoseconds kMaxPatience = std::chrono::minutes(5);
 
 Error Busy(const std::string& why) { return Error{Errc::kBusy, why}; }
 
@@ -91,7 +91,7 @@ bool LayerMerger::MergeAll() {
     if (Passes(done.error().code)) {
       all = false;
       patience.not_before = MonotonicNow() + patience.next;
-      patience.next = std::min(patience.next * 2, kMostWaiting);
+      patience.next = std::min(patience.next * 2, kMaxWaiting);
       waiting_[pair.under] = patience;
       continue;
     }
@@ -195,10 +195,10 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
   for (bool merged = false; !merged;) {
     const auto stop = [&] { return stopping_.load(); };
     // Before it is copied: what an unmount would forget to pay for is not copied (throttle.h).
-    const uint64_t most_bytes = SliceBytes();
-    if (!throttle.Take(most_bytes, stop) || stopping_.load()) return OkStatus();
+    const uint64_t max_bytes = SliceBytes();
+    if (!throttle.Take(max_bytes, stop) || stopping_.load()) return OkStatus();
     if (const Nanoseconds wait = node_.foreground().TryStep(); wait != Nanoseconds{0}) {
-      throttle.GiveBack(most_bytes);
+      throttle.GiveBack(max_bytes);
       SleepFor(std::min(wait, kMergeTick));
       continue;
     }
@@ -218,7 +218,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
       }
       // Who began when the places that are written to were still somebody's.
       node_.epoch().Synchronize();
-      if (merge->found_any()) return MergeSlice(*merge, most_bytes, &moved_bytes);
+      if (merge->found_any()) return MergeSlice(*merge, max_bytes, &moved_bytes);
       merged = true;
       Layer* const stays = merge->from() == layers.over ? layers.under : layers.over;
       RETURN_IF_ERROR(stays == layers.under ? MergeDown(*merge) : MergeUp(*merge));
@@ -226,7 +226,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
       return OkStatus();
     });
     node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
-    throttle.GiveBack(most_bytes - std::min(moved_bytes, most_bytes));
+    throttle.GiveBack(max_bytes - std::min(moved_bytes, max_bytes));
     RETURN_IF_ERROR(done);
   }
   // A deletion may have taken the last point of `over` meanwhile, and finds only now that the layer
@@ -243,8 +243,8 @@ uint64_t LayerMerger::SliceBytes() const {
   return std::max(bytes / store_.block_size_, uint64_t{1}) * store_.block_size_;
 }
 
-Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t most_bytes, uint64_t* moved_bytes) {
-  const Status copied = merge.Copy(most_bytes);
+Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* moved_bytes) {
+  const Status copied = merge.Copy(max_bytes);
   if (!copied.ok()) merge.Abandon();
   RETURN_IF_ERROR(copied);
   const LayerMerge::Slice& slice = merge.slice();
@@ -390,12 +390,11 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
     patience_.erase(volume.id());
     return OkStatus();
   }
-  Patience& patience =
-      patience_.try_emplace(volume.id(), Patience{{}, kLeastPatience}).first->second;
+  Patience& patience = patience_.try_emplace(volume.id(), Patience{{}, kMinPatience}).first->second;
   const Nanoseconds now = MonotonicNow();
   if (now < patience.not_before) return Busy("it is written all the time");
   patience.not_before = now + patience.next;
-  patience.next = std::min(patience.next * 2, kMostPatience);
+  patience.next = std::min(patience.next * 2, kMaxPatience);
   return FreezeHead(pair, volume);
 }
 

@@ -50,7 +50,7 @@ class LayerMerger {
   Status MergePair(const Pair& pair);
   Status MergeFrozen(const Pair& pair);
   [[nodiscard]] uint64_t SliceBytes() const;
-  Status MergeSlice(LayerMerge& merge, uint64_t most_bytes, uint64_t* moved_bytes);
+  Status MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* moved_bytes);
   Status MergeDown(LayerMerge& merge);
   Status MergeUp(LayerMerge& merge);
   Status MergeHead(const Pair& pair, Volume& volume);

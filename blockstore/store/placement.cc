@@ -108,7 +108,7 @@ uint64_t Store::PromisedBytes(Node& node) const {
     if (clone.job == nullptr || volume == by_id_.end()) continue;
     if (!ShareRoom(volume->second->node(), node)) continue;
     const CloneProgress progress = clone.job->progress();
-    const uint64_t total = progress.total_known ? progress.total_bytes : clone.most_bytes;
+    const uint64_t total = progress.total_known ? progress.total_bytes : clone.max_bytes;
     bytes += total - std::min(total, progress.copied_bytes);
   }
   return bytes;

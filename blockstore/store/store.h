@@ -175,7 +175,7 @@ struct StoreOptions {
   // A map that nobody has used for so long is given back; it is loaded again at the next use.
   Nanoseconds map_idle = std::chrono::minutes(1);
   // Of layers, open at once. What else the process has open is not counted.
-  size_t open_files = OpenFiles::kDefaultMost;
+  size_t open_files = OpenFiles::kDefaultMax;
 };
 
 // All volumes of the nodes of one mount: names, requests, and what runs in the background.
@@ -285,11 +285,11 @@ class Store {
     std::shared_ptr<CloneJob> job;  // null: it cannot be copied now, `trouble` says why
     std::string trouble;
     Node* source_node = nullptr;  // null: not mounted
-    Layer* held = nullptr;  // what it is copied from; there may be no hold, then `trouble` says so
-    Id lock = kNoId;        // the volume or snapshot whose lock it has
-    bool owed = false;      // whole, but the hold could not be released: A is not mounted
-    bool absent = false;    // known by its hold only: the clone's own node is not mounted
-    uint64_t most_bytes = 0;  // that it may have to copy, as long as that is not counted
+    Layer* held = nullptr;   // what it is copied from; there may be no hold, then `trouble` says so
+    Id lock = kNoId;         // the volume or snapshot whose lock it has
+    bool owed = false;       // whole, but the hold could not be released: A is not mounted
+    bool absent = false;     // known by its hold only: the clone's own node is not mounted
+    uint64_t max_bytes = 0;  // that it may have to copy, as long as that is not counted
     uint64_t copy_rate = Throttle::kUnlimited;
   };
   struct SnapshotEntry {

@@ -22,11 +22,11 @@ class PriorityRanges {
   [[nodiscard]] std::optional<uint64_t> Take() VOLFS_EXCLUDES(mu_);
 
  private:
-  static constexpr size_t kMost = 64;
+  static constexpr size_t kMax = 64;
 
   Mutex mu_;
-  std::array<uint64_t, kMost> places_ VOLFS_GUARDED_BY(mu_){};
-  uint64_t added_ VOLFS_GUARDED_BY(mu_) = 0;  // in all; places_[n % kMost] is the n-th
+  std::array<uint64_t, kMax> places_ VOLFS_GUARDED_BY(mu_){};
+  uint64_t added_ VOLFS_GUARDED_BY(mu_) = 0;  // in all; places_[n % kMax] is the n-th
   uint64_t taken_ VOLFS_GUARDED_BY(mu_) = 0;
 };
 

@@ -127,14 +127,14 @@ std::optional<bool> CanPunch(const std::string& directory) {
 }
 
 void ExamineSpace(const Client& client, const std::string& node, std::vector<Finding>& findings) {
-  constexpr uint64_t kLeastPart = 20;  // one in 20: 5 per cent
+  constexpr uint64_t kMinPart = 20;  // one in 20: 5 per cent
   const auto read = [&](const char* field) {
     const auto text = client.ReadControl(StrCat("nodes/", node, "/", field));
     return text.ok() ? ParseNumber(SplitLines(text.value())[0]) : std::nullopt;
   };
   const auto size = read("size_bytes");
   const auto free = read("free_bytes");
-  if (!size || !free || *free >= *size / kLeastPart) return;
+  if (!size || !free || *free >= *size / kMinPart) return;
   findings.push_back({Level::kWarning, "node " + node, FormatSize(*free) + " are left",
                       "delete volumes or snapshots, or add a node; clones pause when it is full"});
 }

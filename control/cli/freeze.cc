@@ -63,7 +63,7 @@ class Keeper {
     for (const Filesystem& one : filesystems_) ::syncfs(one.fd.get());
     if (image_.ok()) ::fsync(image_.get());
     const auto deadline =
-        std::chrono::steady_clock::now() + std::chrono::milliseconds(Freeze::kMostMs);
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(Freeze::kMaxMs);
     for (const Filesystem& one : filesystems_) {
       if (::ioctl(one.fd.get(), FIFREEZE, 0) != 0) {
         const int os_errno = errno;
@@ -225,7 +225,7 @@ Status Freeze::End() {
   if (word == kThawed) return OkStatus();
   if (word == kLate) {
     return Error{Errc::kIo,
-                 StrCat("it took more than ", kMostMs / 1000,
+                 StrCat("it took more than ", kMaxMs / 1000,
                         " s, so the filesystem was thawed before the instant was known to "
                         "be fixed")};
   }

@@ -22,11 +22,11 @@ std::vector<FilesystemMounts> FilesystemsOf(const Client& client, const std::str
 // whole, with an empty journal.
 //
 // A child process freezes them and holds their mountpoints. It thaws them when its pipe to this
-// process ends, however that comes, SIGKILL included, and in any case kMostMs after it began to
+// process ends, however that comes, SIGKILL included, and in any case kMaxMs after it began to
 // freeze: a request that is hung cannot stop somebody's services for good.
 class Freeze {
  public:
-  static constexpr int kMostMs = 10'000;
+  static constexpr int kMaxMs = 10'000;
 
   // Returns when all are frozen; after an error none is. What the kernel has of them is written
   // out before, so that freezing has little left to do. kProtected where the kernel does not permit

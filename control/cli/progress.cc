@@ -63,7 +63,7 @@ std::string FormatSeconds(uint64_t seconds) {
 }
 
 std::string RenderProgress(std::string_view name, const Progress& progress, size_t width) {
-  constexpr size_t kLeastBar = 12;
+  constexpr size_t kMinBar = 12;
   constexpr size_t kWidestBar = 42;
   std::string facts = FormatPerCent(progress.per_cent);
   if (progress.total_bytes > 0) {
@@ -77,7 +77,7 @@ std::string RenderProgress(std::string_view name, const Progress& progress, size
                     progress.eta_seconds ? FormatSeconds(*progress.eta_seconds) : "unknown");
   }
   const size_t taken = name.size() + 1 + facts.size() + 1;
-  if (taken + kLeastBar <= width) {
+  if (taken + kMinBar <= width) {
     const size_t bar = std::min(width - taken, kWidestBar);
     return StrCat(name, " ", Bar(progress.per_cent, bar), " ", facts);
   }

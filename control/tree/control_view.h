@@ -22,7 +22,7 @@ namespace volfs {
 // made. A text waits for no node that is slow (NodeCalls::slow), so nobody waits here for one.
 class RenderSlots {
  public:
-  static constexpr int kMost = 4;
+  static constexpr int kMax = 4;
 
   class [[nodiscard]] Slot {
    public:
@@ -38,7 +38,7 @@ class RenderSlots {
  private:
   Mutex mu_;
   Condition freed_;
-  int free_ VOLFS_GUARDED_BY(mu_) = kMost;
+  int free_ VOLFS_GUARDED_BY(mu_) = kMax;
 };
 
 // What all files of one ControlTree share. Thread-safety: all members are safe by themselves or

@@ -58,8 +58,8 @@ void HeldTexts::Table::Drop(const Held& held) {
 Status HeldTexts::Table::CheckLocked(uint32_t user, size_t bytes) const {
   const auto mine = of_user.find(user);
   const size_t held = mine == of_user.end() ? 0 : mine->second;
-  const bool too_much = held != 0 && held + bytes > kMostOfUser;
-  const bool all_too_much = !Free(user) && of_others != 0 && of_others + bytes > kMostOfAll;
+  const bool too_much = held != 0 && held + bytes > kMaxOfUser;
+  const bool all_too_much = !Free(user) && of_others != 0 && of_others + bytes > kMaxOfAll;
   if (!too_much && !all_too_much) return OkStatus();
   return Error{
       Errc::kNoMemory,

@@ -16,7 +16,7 @@ namespace volfs {
 // beyond that is bounded: whoever keeps files open while the state changes would otherwise make the
 // daemon keep each state.
 //
-// Bounds: kMostOfUser bytes of different texts a user (who opened a text first has it), kMostOfAll
+// Bounds: kMaxOfUser bytes of different texts a user (who opened a text first has it), kMaxOfAll
 // of all users but the owner of the mount and root, who can always look at it. The first text of a
 // user is never refused by the first bound, so that there is none that cannot be read. A text of at
 // most kSmall bytes is not counted; it costs no more than the handle that it belongs to.
@@ -26,8 +26,8 @@ namespace volfs {
 class HeldTexts {
  public:
   static constexpr size_t kSmall = 256;
-  static constexpr size_t kMostOfUser = size_t{8} << 20;
-  static constexpr size_t kMostOfAll = size_t{32} << 20;
+  static constexpr size_t kMaxOfUser = size_t{8} << 20;
+  static constexpr size_t kMaxOfAll = size_t{32} << 20;
 
   using Text = std::shared_ptr<const std::string>;
 

@@ -28,7 +28,7 @@ namespace volfs {
 namespace {
 
 [[maybe_unused]] constexpr std::array kDeadly = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
-constexpr int kMostFrames = 64;
+constexpr int kMaxFrames = 64;
 
 std::array<char, 512> reason{};  // of an abort; empty: unknown
 std::atomic<bool> has_reason{false};
@@ -63,8 +63,8 @@ void SetReason(const char* format, const Arguments&... arguments) {
     LogRaw("critical",
            {"volfs " VOLFS_VERSION " dies of SIG", name == nullptr ? "?" : name, " in thread ",
             thread.data(), has_reason ? ": " : "", reason.data(), "; the stack:"});
-    std::array<void*, kMostFrames> frames{};
-    backtrace_symbols_fd(frames.data(), backtrace(frames.data(), kMostFrames), RawLogFd());
+    std::array<void*, kMaxFrames> frames{};
+    backtrace_symbols_fd(frames.data(), backtrace(frames.data(), kMaxFrames), RawLogFd());
   }
   ::raise(number);
 }

@@ -112,13 +112,13 @@ void LockMemory() {
 
 // The others are the session's, one a thread (32, and 32 more a node), catalogs, directories, logs.
 // More than some ten thousand gain nothing, and each keeps an inode in the kernel's memory.
-size_t MostLayerFiles(size_t nodes) {
-  constexpr size_t kLeast = 16;
-  constexpr size_t kMost = 32768;
+size_t MaxLayerFiles(size_t nodes) {
+  constexpr size_t kMin = 16;
+  constexpr size_t kMax = 32768;
   const size_t others = 64 + 48 * nodes;
   rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < others + kLeast) return kLeast;
-  return std::min<size_t>(files.rlim_cur - others, kMost);
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur < others + kMin) return kMin;
+  return std::min<size_t>(files.rlim_cur - others, kMax);
 }
 
 namespace {

@@ -19,6 +19,6 @@ int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport
 void PrepareProcess();
 
 // How many files of layers a daemon with so many nodes may have open at once. After PrepareProcess.
-size_t MostLayerFiles(size_t nodes);
+size_t MaxLayerFiles(size_t nodes);
 
 }  // namespace volfs

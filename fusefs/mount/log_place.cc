@@ -78,7 +78,7 @@ void RemoveOldLogs(const std::string& log_file, const std::vector<std::string>& 
                 [&](const OneLog& log) { return kept.contains(log.path.filename().string()); });
   std::sort(logs.begin(), logs.end(),
             [](const OneLog& a, const OneLog& b) { return a.written > b.written; });
-  const size_t most = kMostLogs - std::min(kMostLogs, kept.size());
+  const size_t most = kMaxLogs - std::min(kMaxLogs, kept.size());
   for (size_t i = most; i < logs.size(); ++i) {
     std::error_code error;
     std::filesystem::remove(logs[i].path, error);

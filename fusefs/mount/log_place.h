@@ -15,7 +15,7 @@ std::string LogFileFor(const std::string& mountpoint);
 
 // A directory keeps the logs of so many mount paths, those that were written last; and of every
 // path where a volfs is mounted now.
-inline constexpr size_t kMostLogs = 128;
+inline constexpr size_t kMaxLogs = 128;
 
 // Removes the others, with what was rotated of them. `log_file` is kept. Never fails: what cannot
 // be removed stays.

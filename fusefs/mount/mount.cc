@@ -242,7 +242,7 @@ std::string ReadyText(const std::string& nodes, const std::string& mountpoint, s
 
 // Those that all limiters together may hold, and as many as one for what is about no node: no node
 // has more than half of them.
-int ThreadsFor(size_t nodes) { return NodeLimiter::kMost * (static_cast<int>(nodes) + 1); }
+int ThreadsFor(size_t nodes) { return NodeLimiter::kMax * (static_cast<int>(nodes) + 1); }
 
 // While it lives, the locks of the nodes say which mount they are served at; then, that it has
 // ended.
@@ -295,7 +295,7 @@ Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
                                        .read_only = plan.options.read_only,
                                        .synchronous = plan.options.synchronous,
                                        .kernel = plan.options.kernel,
-                                       .most_threads = ThreadsFor(plan.node_paths.size())}));
+                                       .max_threads = ThreadsFor(plan.node_paths.size())}));
   const MountedNodes mounted(fs.store, plan.mountpoint.path);
   fs.invalidator.Start(session->raw());
   fs.mapped_pages.Start(session->raw());
@@ -343,7 +343,7 @@ Status Run(const Plan& plan, StartReport& report) {
   store_options.copy_rate = 0;
   store_options.allow_shrink = plan.options.allow_shrink;
   store_options.native = plan.options.native;
-  store_options.open_files = MostLayerFiles(nodes.size());
+  store_options.open_files = MaxLayerFiles(nodes.size());
   const cli::Waiting for_syncs(cli::Waiting::For::kSync);
   cli::Touching::Note(StrCat("a node (", names, ")"));
   ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), store_options));

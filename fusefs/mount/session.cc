@@ -215,7 +215,7 @@ Result<std::unique_ptr<Session>> Session::Mount(Filesystem& fs, const SessionOpt
                                    "; `volfs doctor` looks for the cause")};
   }
   fs.backings.SetDevice(fuse_session_fd(raw));
-  return std::unique_ptr<Session>(new Session(raw, options.most_threads));
+  return std::unique_ptr<Session>(new Session(raw, options.max_threads));
 }
 
 Session::~Session() {
@@ -230,7 +230,7 @@ Status Session::Serve() {
   fuse_loop_config* const config = fuse_loop_cfg_create();
   if (config == nullptr) return NoMemory();
   fuse_loop_cfg_set_clone_fd(config, 1);
-  const auto threads = static_cast<unsigned>(most_threads_);
+  const auto threads = static_cast<unsigned>(max_threads_);
   fuse_loop_cfg_set_max_threads(config, threads);
   fuse_loop_cfg_set_idle_threads(config, kIdleThreads);
   serving_thread_ = pthread_self();

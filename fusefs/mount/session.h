@@ -18,7 +18,7 @@ struct SessionOptions {
   bool read_only = false;
   bool synchronous = false;
   std::vector<std::string> kernel;  // more options of the kernel's mount
-  int most_threads = 16;            // that serve requests at once
+  int max_threads = 16;             // that serve requests at once
 };
 
 // One mount and the threads that serve it: libfuse's low-level session.
@@ -45,11 +45,10 @@ class Session {
   [[nodiscard]] fuse_session* raw() { return session_; }
 
  private:
-  Session(fuse_session* session, int most_threads)
-      : session_(session), most_threads_(most_threads) {}
+  Session(fuse_session* session, int max_threads) : session_(session), max_threads_(max_threads) {}
 
   fuse_session* const session_;
-  const int most_threads_;
+  const int max_threads_;
   std::atomic<bool> serving_{false};
   std::atomic<bool> broken_off_{false};
   pthread_t serving_thread_{};

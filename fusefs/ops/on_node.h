@@ -29,8 +29,8 @@ class NodePermit {
 
  private:
   [[nodiscard]] bool Take() {
-    if (limiter_ != nullptr && !limiter_->Enter(NodeLimiter::kMost)) return false;
-    if (source_limiter_ == nullptr || source_limiter_->Enter(NodeLimiter::kMostOfClones))
+    if (limiter_ != nullptr && !limiter_->Enter(NodeLimiter::kMax)) return false;
+    if (source_limiter_ == nullptr || source_limiter_->Enter(NodeLimiter::kMaxOfClones))
       return true;
     if (limiter_ != nullptr) limiter_->Leave();
     return false;

@@ -44,7 +44,7 @@ class ReadBuffer {
     if (size > size_) {
       Free();
       const AllocationScope scope(Allocations::kFail);
-      size_ = size < kLeastBytes ? kLeastBytes : size;
+      size_ = size < kMinBytes ? kMinBytes : size;
       bytes_ = static_cast<std::byte*>(::operator new(size_, kAlignment, std::nothrow));
       if (bytes_ == nullptr) size_ = 0;
     }
@@ -52,7 +52,7 @@ class ReadBuffer {
   }
 
  private:
-  static constexpr size_t kLeastBytes = size_t{1} << 20;
+  static constexpr size_t kMinBytes = size_t{1} << 20;
   static constexpr std::align_val_t kAlignment{4096};
 
   void Free() { ::operator delete(std::exchange(bytes_, nullptr), kAlignment); }
@@ -214,7 +214,7 @@ Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, 
 }
 
 // The answer to copy_file_range has 32 bits.
-constexpr uint64_t kMostToShare = uint64_t{1} << 31;
+constexpr uint64_t kMaxToShare = uint64_t{1} << 31;
 
 // How many bytes of `range` now are in `target`.
 Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, ByteRange range) {
@@ -222,7 +222,7 @@ Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, Byte
   if (target.kind != Handle::Kind::kVolume) return apart;
   const std::shared_ptr<Volume>& volume = static_cast<VolumeHandle&>(target).volume;
   if (range.offset_bytes % kDefaultBlockSize != 0) return apart;
-  range.length_bytes = std::min(range.length_bytes, kMostToShare);
+  range.length_bytes = std::min(range.length_bytes, kMaxToShare);
   if (range.length_bytes < kDefaultBlockSize && source.kind == Handle::Kind::kVolume &&
       range.end() < static_cast<VolumeHandle&>(source).volume->size_bytes()) {
     return apart;

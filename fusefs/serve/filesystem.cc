@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kNameThreads = 4;
 constexpr int kRequestThreads = 8;
-constexpr int kMostThreads = 64;  // of each of these, while some wait for a node that hangs
+constexpr int kMaxThreads = 64;  // of each of these, while some wait for a node that hangs
 
 bool ChangesNames(const std::string& event) {
   return event == "created" || event == "deleted" || event == "renamed" || event == "clone" ||
@@ -27,8 +27,8 @@ Filesystem::Filesystem(Store& a_store, ControlTree& a_control,
       control(a_control),
       options(some_options),
       watchdog(store.nodes(), options.node_timeout, WatchdogHooks(*this)),
-      names("volfs-names", kNameThreads, kMostThreads),
-      requests("volfs-requests", kRequestThreads, kMostThreads),
+      names("volfs-names", kNameThreads, kMaxThreads),
+      requests("volfs-requests", kRequestThreads, kMaxThreads),
       unmount_check(store, requests),
       names_changed_ns(WallNow().count()) {
   for (const auto& node : store.nodes()) limiters_.try_emplace(node.get(), node->name());

@@ -8,22 +8,21 @@
 
 namespace volfs {
 
-// The way of requests to one node. At most kMost of the session's threads are on it, whether the
-// node is quick or hangs, so that the others always find some (there are kMost for each node, and
+// The way of requests to one node. At most kMax of the session's threads are on it, whether the
+// node is quick or hangs, so that the others always find some (there are kMax for each node, and
 // as many more); what comes beyond that is queued, and its thread is free again.
 //
 // Thread-safety: all methods from any thread.
 // Cost of Enter and Leave: one atomic addition each.
 class NodeLimiter {
  public:
-  static constexpr int kMost = 32;
+  static constexpr int kMax = 32;
   // A clone that is not whole is on the limiter of its source's node, too. Less than the others, or
   // clones of a node that hangs would fill their own nodes' limiters.
-  static constexpr int kMostOfClones = 16;
+  static constexpr int kMaxOfClones = 16;
 
   explicit NodeLimiter(const std::string& node)
-      : overflow_("limiter-" + node, kLeast, kOverflow),
-        mapped_("mapped-" + node, kLeast, kOverflow) {}
+      : overflow_("limiter-" + node, kMin, kOverflow), mapped_("mapped-" + node, kMin, kOverflow) {}
   NodeLimiter(const NodeLimiter&) = delete;
   NodeLimiter& operator=(const NodeLimiter&) = delete;
 
@@ -42,7 +41,7 @@ class NodeLimiter {
   RequestPool& mapped() { return mapped_; }
 
  private:
-  static constexpr int kLeast = 1;
+  static constexpr int kMin = 1;
   static constexpr int kOverflow = 4;
 
   std::atomic<int> inside_{0};

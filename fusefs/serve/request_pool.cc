@@ -5,9 +5,9 @@
 namespace volfs {
 
 RequestPool::RequestPool(std::string name, int least, int most)
-    : name_(std::move(name)), least_(static_cast<size_t>(least)), most_(static_cast<size_t>(most)) {
+    : name_(std::move(name)), min_(static_cast<size_t>(least)), max_(static_cast<size_t>(most)) {
   MutexLock lock(mu_);
-  while (threads_.size() < least_) {
+  while (threads_.size() < min_) {
     const uint64_t number = ++last_number_;
     threads_.emplace(number, Thread(name_, [this, number] { Work(number); }));
   }
@@ -29,7 +29,7 @@ void RequestPool::Submit(std::function<void()> task) {
     MutexLock lock(mu_);
     if (!stopping_) {
       queue_.push_back(std::move(task));
-      if (queue_.size() > idle_ && threads_.size() < most_) TryToGrowLocked();
+      if (queue_.size() > idle_ && threads_.size() < max_) TryToGrowLocked();
       changed_.NotifyAll();
       ended.swap(ended_);
     }
@@ -57,7 +57,7 @@ void RequestPool::Work(uint64_t number) {
     {
       MutexLock lock(mu_);
       ++idle_;
-      while (queue_.empty() && !stopping_ && threads_.size() <= least_) changed_.Wait(mu_);
+      while (queue_.empty() && !stopping_ && threads_.size() <= min_) changed_.Wait(mu_);
       --idle_;
       if (queue_.empty()) {
         const auto self = threads_.find(number);

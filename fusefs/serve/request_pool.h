@@ -37,8 +37,8 @@ class RequestPool {
   void TryToGrowLocked() VOLFS_REQUIRES(mu_);
 
   const std::string name_;
-  const size_t least_;
-  const size_t most_;
+  const size_t min_;
+  const size_t max_;
   Mutex mu_;
   Condition changed_;
   std::deque<std::function<void()>> queue_ VOLFS_GUARDED_BY(mu_);

@@ -8,14 +8,14 @@
 namespace volfs {
 namespace {
 
-constexpr size_t kMostBytes = 60'000;  // the kernel takes 65,536 of an attribute
+constexpr size_t kMaxBytes = 60'000;  // the kernel takes 65,536 of an attribute
 
 std::string Report(const std::vector<std::string>& unsaved) {
   if (unsaved.empty()) return "saved";
   std::string text = "unsaved";
   size_t told = 0;
   for (const std::string& line : unsaved) {
-    if (text.size() + line.size() > kMostBytes) break;
+    if (text.size() + line.size() > kMaxBytes) break;
     text += "\n" + line;
     ++told;
   }

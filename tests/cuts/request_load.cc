@@ -10,8 +10,8 @@
 namespace volfs {
 namespace {
 
-constexpr size_t kMostImages = 4;  // while it works
-constexpr size_t kMostKept = 2;    // snapshots, over a crash
+constexpr size_t kMaxImages = 4;  // while it works
+constexpr size_t kMaxKept = 2;    // snapshots, over a crash
 constexpr uint64_t kEmptyBytes = 256 * 1024;
 constexpr char kPrefix[] = "req-";
 
@@ -41,7 +41,7 @@ void RequestLoad::Work(uint64_t seed) {
     const uint64_t choice = random() % 8;
     const Kind kind = choice < 4 ? Kind::kSnapshot : choice < 7 ? Kind::kClone : Kind::kVolume;
     if (!MakeOne(kind)) return;
-    while (images_.size() > kMostImages) {
+    while (images_.size() > kMaxImages) {
       auto victim = images_.begin();
       std::advance(victim, static_cast<ptrdiff_t>(random() % images_.size()));
       if (!DeleteOne(victim->first)) return;
@@ -186,7 +186,7 @@ std::string RequestLoad::Forget() {
       it = images_.erase(it);
       continue;
     }
-    if (image.kind == Kind::kSnapshot && kept < kMostKept && !image.contents.empty()) {
+    if (image.kind == Kind::kSnapshot && kept < kMaxKept && !image.contents.empty()) {
       ++kept;
       image.answered = source_.Now();  // what was found may not be lost from now on
       image.deleting = false;

@@ -18,7 +18,7 @@
 namespace volfs {
 namespace {
 
-void Replay(const std::string& name, void (*target)(fuzz::Input), int least_files) {
+void Replay(const std::string& name, void (*target)(fuzz::Input), int min_files) {
   LogToFile("/dev/null");  // most inputs are errors of somebody
   std::vector<std::filesystem::path> files;
   for (const auto& entry :
@@ -32,7 +32,7 @@ void Replay(const std::string& name, void (*target)(fuzz::Input), int least_file
     const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     target({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
   }
-  EXPECT_GE(std::ssize(files), least_files) << "the corpus is missing";
+  EXPECT_GE(std::ssize(files), min_files) << "the corpus is missing";
 }
 
 TEST(CorpusTest, Request) { Replay("request", fuzz::request, 10); }
@@ -47,12 +47,12 @@ uint64_t Setting(const char* name, uint64_t standard) {
   return value == nullptr ? standard : std::strtoull(value, nullptr, 10);
 }
 
-void RunRandom(void (*target)(fuzz::Input), uint64_t inputs, size_t most_bytes) {
+void RunRandom(void (*target)(fuzz::Input), uint64_t inputs, size_t max_bytes) {
   LogToFile("/dev/null");
   const uint64_t seed = Setting("VOLFS_FUZZ_SEED", 1);
   for (uint64_t n = 0; n < Setting("VOLFS_FUZZ_INPUTS", inputs); ++n) {
     std::mt19937_64 random(seed * 1'000'003 + n);
-    std::vector<uint8_t> bytes(random() % most_bytes);
+    std::vector<uint8_t> bytes(random() % max_bytes);
     for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
     SCOPED_TRACE(n);
     target(bytes);

@@ -12,7 +12,7 @@
 namespace volfs::fuzz {
 namespace {
 
-constexpr uint64_t kMostBytes = 100'000;
+constexpr uint64_t kMaxBytes = 100'000;
 const Caller kRoot;
 using Bytes = std::vector<uint8_t>;
 
@@ -118,7 +118,7 @@ class Sequence {
     if (volume == nullptr) return;
     const uint64_t offset = AnyOffset();
     const size_t length = in_.Below(4) == 0 ? in_.Below(20'000) : (in_.Below(3) + 1) * 4096;
-    if (offset + length > kMostBytes) return;
+    if (offset + length > kMaxBytes) return;
     const uint8_t seed = in_.Byte();
     std::vector<std::byte> data(length);
     for (size_t i = 0; i < length; ++i) data[i] = static_cast<std::byte>(seed + i / 512);

@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kKiB = 1024;
-constexpr size_t kMostRead = 256 * kKiB;  // of each end of an image
+constexpr size_t kMaxRead = 256 * kKiB;  // of each end of an image
 const Caller kRoot;
 
 // --- the store -----------------------------------------------------------------------------------
@@ -333,8 +333,8 @@ struct Seen {
 template <typename Read>
 void ReadEnds(Shown& shown, const Read& read) {
   for (const uint64_t from :
-       {uint64_t{0}, shown.size_bytes - std::min<uint64_t>(shown.size_bytes, kMostRead)}) {
-    std::vector<std::byte> bytes(std::min<uint64_t>(shown.size_bytes - from, kMostRead));
+       {uint64_t{0}, shown.size_bytes - std::min<uint64_t>(shown.size_bytes, kMaxRead)}) {
+    std::vector<std::byte> bytes(std::min<uint64_t>(shown.size_bytes - from, kMaxRead));
     const auto done = read(std::span<std::byte>(bytes), from);
     if (!done.ok()) shown.error = done.error().message;
     if (!shown.error.empty()) return;

@@ -29,8 +29,8 @@ constexpr int kMountLimitMs = 10'000;
 
 class CrashTest : public MountTest {
  protected:
-  void KillAfter(uint64_t least_ms, uint64_t most_ms) {
-    SleepMs(least_ms + random_() % (most_ms - least_ms));
+  void KillAfter(uint64_t min_ms, uint64_t max_ms) {
+    SleepMs(min_ms + random_() % (max_ms - min_ms));
     Kill();
   }
 

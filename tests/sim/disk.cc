@@ -278,7 +278,7 @@ Disk& Disk::operator=(const Disk& other) {
   seq_ = other.seq_;
   durable_metadata_ = other.durable_metadata_;
   powered_ = other.powered_;
-  most_bytes_ = other.most_bytes_;
+  max_bytes_ = other.max_bytes_;
   return *this;
 }
 
@@ -293,7 +293,7 @@ uint64_t Disk::UsedBytes() const {
 
 uint64_t Disk::FreeBytes() const {
   if (!limited()) return uint64_t{1} << 29;
-  return most_bytes_ - std::min(most_bytes_, UsedBytes());
+  return max_bytes_ - std::min(max_bytes_, UsedBytes());
 }
 
 bool Disk::Fits(const DiskFile& file, uint64_t offset_bytes, uint64_t length_bytes) const {

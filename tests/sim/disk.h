@@ -129,9 +129,9 @@ class Disk {
   void set_powered(bool powered) { powered_ = powered; }
   // From now on all files together take no more than now and `more_bytes`; it stays so, over power
   // losses too, until Relieve. Overwriting takes nothing, removing and punching give back.
-  void Fill(uint64_t more_bytes) { most_bytes_ = UsedBytes() + more_bytes; }
-  void Relieve() { most_bytes_ = kUnlimited; }
-  [[nodiscard]] bool limited() const { return most_bytes_ != kUnlimited; }
+  void Fill(uint64_t more_bytes) { max_bytes_ = UsedBytes() + more_bytes; }
+  void Relieve() { max_bytes_ = kUnlimited; }
+  [[nodiscard]] bool limited() const { return max_bytes_ != kUnlimited; }
   [[nodiscard]] uint64_t UsedBytes() const;
   [[nodiscard]] uint64_t FreeBytes() const;
   // Is there room for what a write of this range takes?
@@ -152,7 +152,7 @@ class Disk {
   std::vector<NameEffect> pending_;
   static constexpr uint64_t kUnlimited = ~uint64_t{0};
   bool powered_ = true;
-  uint64_t most_bytes_ = kUnlimited;
+  uint64_t max_bytes_ = kUnlimited;
 };
 
 }  // namespace volfs::sim

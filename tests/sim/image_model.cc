@@ -76,7 +76,7 @@ bool ImageModel::Writable(uint64_t offset_bytes, uint64_t length_bytes) const {
 void ImageModel::BeginWrite(ContentPool& pool, uint64_t offset_bytes, uint64_t length_bytes,
                             std::span<const std::byte> data, uint64_t now) {
   const uint64_t end = offset_bytes + length_bytes;
-  if (end > most_size_) BeginGrow(end);
+  if (end > max_size_) BeginGrow(end);
   const SectorRange range(offset_bytes, length_bytes);
   for (uint64_t s = range.first; s < range.end; ++s) {
     Sector& sector = sectors_[s];
@@ -106,8 +106,8 @@ void ImageModel::EndWrite(uint64_t offset_bytes, uint64_t length_bytes, bool ok,
 }
 
 void ImageModel::BeginGrow(uint64_t size_bytes) {
-  most_size_ = std::max(most_size_, size_bytes);
-  sectors_.resize(std::max<size_t>(sectors_.size(), SectorsOf(most_size_)));
+  max_size_ = std::max(max_size_, size_bytes);
+  sectors_.resize(std::max<size_t>(sectors_.size(), SectorsOf(max_size_)));
 }
 
 void ImageModel::Grow(uint64_t size_bytes) {
@@ -117,7 +117,7 @@ void ImageModel::Grow(uint64_t size_bytes) {
 
 void ImageModel::ExtendTo(uint64_t size_bytes) {
   size_ = std::max(size_, size_bytes);
-  least_size_ = std::max(least_size_, size_bytes);
+  min_size_ = std::max(min_size_, size_bytes);
   BeginGrow(size_bytes);
 }
 
@@ -142,22 +142,22 @@ ImageModel::Mark ImageModel::Now() const {
 }
 
 void ImageModel::Synced(const Mark& since) {
-  least_size_ = std::max(least_size_, since.size);
+  min_size_ = std::max(min_size_, since.size);
   for (size_t s = 0; s < since.settled.size(); ++s) {
     sectors_[s].first = std::max(sectors_[s].first, since.settled[s]);
   }
 }
 
 void ImageModel::IsDurable(uint64_t offset_bytes, uint64_t length_bytes) {
-  least_size_ = std::max(least_size_, offset_bytes + length_bytes);
+  min_size_ = std::max(min_size_, offset_bytes + length_bytes);
   const SectorRange range(offset_bytes, length_bytes);
   for (uint64_t s = range.first; s < range.end; ++s) sectors_[s].first = sectors_[s].settled;
 }
 
 ImageModel ImageModel::Instant(const Mark& since) const {
   ImageModel instant;
-  instant.size_ = instant.least_size_ = since.size;
-  instant.most_size_ = most_size_;
+  instant.size_ = instant.min_size_ = since.size;
+  instant.max_size_ = max_size_;
   instant.undecided_ = instant.instant_ = true;
   instant.sectors_.resize(sectors_.size());
   for (size_t s = 0; s < sectors_.size(); ++s) {
@@ -203,9 +203,9 @@ std::optional<std::string> ImageModel::CheckPrefixRule(const ContentPool& pool,
 
 std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const std::byte> bytes,
                                               bool durable) {
-  const uint64_t least = undecided_ ? least_size_ : size_;
-  if (bytes.size() < least || bytes.size() > most_size_) {
-    return StrCat("its size is ", bytes.size(), ", right is ", least, " to ", most_size_);
+  const uint64_t least = undecided_ ? min_size_ : size_;
+  if (bytes.size() < least || bytes.size() > max_size_) {
+    return StrCat("its size is ", bytes.size(), ", right is ", least, " to ", max_size_);
   }
   const bool was_instant = std::exchange(instant_, false);
   sectors_.resize(SectorsOf(bytes.size()));
@@ -251,8 +251,8 @@ std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const
     sector.settled = sector.newest();
   }
   undecided_ = false;
-  size_ = most_size_ = bytes.size();
-  least_size_ = durable ? size_ : std::min(least_size_, size_);
+  size_ = max_size_ = bytes.size();
+  min_size_ = durable ? size_ : std::min(min_size_, size_);
   return std::nullopt;
 }
 

@@ -53,11 +53,11 @@ class ImageModel {
   explicit ImageModel(uint64_t size_bytes = 0) { Grow(size_bytes); }
 
   [[nodiscard]] uint64_t size() const { return size_; }
-  [[nodiscard]] uint64_t least_size() const { return least_size_; }
-  [[nodiscard]] uint64_t most_size() const { return most_size_; }
+  [[nodiscard]] uint64_t min_size() const { return min_size_; }
+  [[nodiscard]] uint64_t max_size() const { return max_size_; }
   // No write is in flight, and none has failed, in this range.
   [[nodiscard]] bool Writable(uint64_t offset_bytes, uint64_t length_bytes) const;
-  [[nodiscard]] bool Settled() const { return Writable(0, most_size_); }
+  [[nodiscard]] bool Settled() const { return Writable(0, max_size_); }
 
   // --- writes ----------------------------------------------------------------------------------
   // Requires: Writable. Zeros if `data` is empty.
@@ -67,7 +67,7 @@ class ImageModel {
   // A size that may come into force from now on; Grow: it has. GrowFailed: who knows.
   void BeginGrow(uint64_t size_bytes);
   void Grow(uint64_t size_bytes);
-  void SizeIsDurable() { least_size_ = size_; }
+  void SizeIsDurable() { min_size_ = size_; }
   // Of a clone: at least as large, the rest zeros.
   void ExtendTo(uint64_t size_bytes);
 
@@ -104,8 +104,8 @@ class ImageModel {
 
   std::vector<Sector> sectors_;
   uint64_t size_ = 0;
-  uint64_t least_size_ = 0;  // durable
-  uint64_t most_size_ = 0;
+  uint64_t min_size_ = 0;  // durable
+  uint64_t max_size_ = 0;
   bool undecided_ = false;  // an instant, or after a power loss: Decide has not been called
   bool instant_ = false;    // ... of an instant, to which the prefix rule applies
 };

@@ -137,7 +137,7 @@ uint64_t RunSeeds(const Options& options) {
 
 #if defined(VOLFS_SABOTAGE)
 
-constexpr uint64_t kMostSeeds = 10'000;
+constexpr uint64_t kMaxSeeds = 10'000;
 
 struct Bug {
   Sabotage id;
@@ -186,9 +186,9 @@ int RunSabotage(const Options& options) {
         const bool replayed = seed != known.end();
         if (replayed) caught = FindFirst(seed->second, 1, work, what);
         const bool stale = replayed && caught == 0;
-        if (caught == 0) caught = FindFirst(1, kMostSeeds, work, what);
+        if (caught == 0) caught = FindFirst(1, kMaxSeeds, work, what);
         if (caught == 0) {
-          wrong.push_back(StrCat(bug.name, " is not caught within ", kMostSeeds, " seeds"));
+          wrong.push_back(StrCat(bug.name, " is not caught within ", kMaxSeeds, " seeds"));
           return;
         }
         std::printf("%-22s %6llu  %s%s\n", bug.name, static_cast<unsigned long long>(caught),

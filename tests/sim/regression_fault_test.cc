@@ -204,7 +204,7 @@ TEST(RegressionTest, R7_TheCopierMeetsAnErrorSaysSoAndTheVolumeIsServed) {
 // of no use.)
 struct Room {
   Machine* machine = nullptr;
-  uint64_t most_bytes = kNever;
+  uint64_t max_bytes = kNever;
   bool in_place = true;
   int refusals = 0;
 
@@ -218,14 +218,14 @@ struct Room {
   }
   bool Take(const std::string& name, const ByteRange& range) {
     const std::shared_ptr<DiskFile> file = machine->disk(0).Find(name);
-    if (file == nullptr || most_bytes == kNever) return true;
+    if (file == nullptr || max_bytes == kNever) return true;
     const auto& allocated = file->now().allocated;
     uint64_t more = 0;
     for (uint64_t s = range.offset_bytes / kSectorBytes; s * kSectorBytes < range.end(); ++s) {
       const bool has_place = in_place && s < allocated.size() && allocated[s];
       more += has_place ? 0 : kSectorBytes;
     }
-    const bool fits = more == 0 || UsedBytes() + more <= most_bytes;
+    const bool fits = more == 0 || UsedBytes() + more <= max_bytes;
     refusals += fits ? 0 : 1;
     return fits;
   }
@@ -317,7 +317,7 @@ TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
       (void)clients.Sync(kept);
       EXPECT_THAT(complaints, IsEmpty());
 
-      room.most_bytes = room.UsedBytes() + sectors * kSectorBytes;
+      room.max_bytes = room.UsedBytes() + sectors * kSectorBytes;
       for (uint64_t block = 1; block < 19; ++block) {
         (void)clients.Write(kept, block * kBlockBytes + kSectorBytes, kBlockBytes);
         (void)clients.Sync(kept);
@@ -363,7 +363,7 @@ TEST(RegressionTest, R8_ASyncThatWasRefusedForWantOfSpaceSucceedsLater) {
       (void)clients.Discard(model, 8 * kBlockBytes, (1 + seed % 3) * kBlockBytes);
       const ImageModel::Mark mark = model.image.Now();
 
-      room.most_bytes = 0;
+      room.max_bytes = 0;
       room.in_place = false;
       const auto refused = [&] {
         const Status synced = volume->Sync();
@@ -374,7 +374,7 @@ TEST(RegressionTest, R8_ASyncThatWasRefusedForWantOfSpaceSucceedsLater) {
       refused();
       EXPECT_EQ(volume->failure(), "");
 
-      room.most_bytes = kNever;
+      room.max_bytes = kNever;
       const Status synced = volume->Sync();
       EXPECT_TRUE(synced.ok()) << synced.error().message;
       if (synced.ok()) model.image.Synced(mark);

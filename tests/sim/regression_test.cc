@@ -27,12 +27,12 @@ const testing::Environment* const kEnvironment =
 
 // Writes that are acknowledged as they come, under a schedule of their own.
 void WriteAtRandom(Simulation& world, VolumeModel& model, uint64_t seed, int count,
-                   uint64_t unit_bytes, uint64_t most_units) {
+                   uint64_t unit_bytes, uint64_t max_units) {
   Random random(seed);
   for (int i = 0; i < count; ++i) {
     const uint64_t units = model.image.size() / unit_bytes;
     const uint64_t first = random.Below(units);
-    const uint64_t length = std::min(random.Between(1, most_units), units - first);
+    const uint64_t length = std::min(random.Between(1, max_units), units - first);
     (void)world.clients().Write(model, first * unit_bytes, length * unit_bytes);
     if (random.OneIn(4)) (void)world.clients().Sync(model);
     if (random.OneIn(4)) (void)world.clients().Read(model, 0, model.image.size());

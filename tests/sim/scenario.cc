@@ -9,7 +9,7 @@ namespace volfs::sim {
 namespace {
 
 constexpr unsigned kBothDisks = (1u << kDisks) - 1;
-constexpr size_t kMostComplaints = 3;
+constexpr size_t kMaxComplaints = 3;
 // Ids are drawn from the seed: a recovery must not draw those of the life before it.
 constexpr uint64_t kSeedsOfRecovery = 1'000'000;
 
@@ -129,7 +129,7 @@ std::vector<std::string> CutEverywhere(const Scenario& scenario, std::span<const
   }
   for (size_t call = 0; call < moments.size(); ++call) {
     for (const Remains what : remains) {
-      if (complaints.size() >= kMostComplaints) return complaints;
+      if (complaints.size() >= kMaxComplaints) return complaints;
       Complain(complaints, StrCat(where, " cut at call ", call, " keeping ", NameOf(what)),
                RecoverFrom(moments[call], scenario.seed, what));
     }

@@ -144,7 +144,7 @@ void Simulation::CheckLogs() {
     const auto log = machine_.disk(disk).Find(catalog::kWalName);
     if (log == nullptr) continue;
     const uint64_t bytes = log->now().bytes.size();
-    if (bytes <= catalog::kLogMostBytes + kOneCommit) continue;
+    if (bytes <= catalog::kLogMaxBytes + kOneCommit) continue;
     Violation(StrCat("the log of node ", static_cast<char>('a' + disk), " has ", bytes, " bytes"));
   }
 }

@@ -10,8 +10,8 @@ namespace volfs::sim {
 namespace {
 
 constexpr uint64_t kBlock = 1024;
-constexpr size_t kMostVolumes = 7;
-constexpr size_t kMostSnapshots = 6;
+constexpr size_t kMaxVolumes = 7;
+constexpr size_t kMaxSnapshots = 6;
 
 // An error after which the outcome of a request is open until the next recovery.
 bool LeavesOpen(const Error& error) { return !RefusedCleanly(error); }
@@ -573,7 +573,7 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   const auto reply = Ask(RequestKind::kClone, line);
   // It may have grown since we chose a size.
   const bool too_small =
-      !reply.ok() && reply.error().code == Errc::kRange && size_bytes < model.image.most_size();
+      !reply.ok() && reply.error().code == Errc::kRange && size_bytes < model.image.max_size();
   Answered(reply, clone.existence, StrCat("clone ", line),
            busy || !claim.alone() || SourceBusy(model) || model.failed || too_small);
   clone.image = model.image.Instant(mark);
@@ -746,14 +746,14 @@ void Workload::DoRandom(Random& random) {
   } else if (dice < 69) {
     if (inside > 0) (void)Discard(*volume, offset, inside);
   } else if (dice < 75) {
-    if (snapshots < kMostSnapshots) (void)TakeSnapshot(*volume);
+    if (snapshots < kMaxSnapshots) (void)TakeSnapshot(*volume);
   } else if (dice < 82) {
     const uint64_t wanted = random.OneIn(3) ? size + random.Below(4 * kBlock) : size;
-    if (alive < kMostVolumes) (void)Clone(*volume, place, wanted);
+    if (alive < kMaxVolumes) (void)Clone(*volume, place, wanted);
   } else if (dice < 85) {
     if (snapshot != nullptr) (void)ReadSnapshot(*snapshot);
   } else if (dice < 87) {
-    if (snapshot != nullptr && alive < kMostVolumes) (void)Restore(*snapshot, place);
+    if (snapshot != nullptr && alive < kMaxVolumes) (void)Restore(*snapshot, place);
   } else if (dice < 90) {
     if (snapshot != nullptr) (void)DeleteSnapshot(*snapshot);
   } else if (dice < 93) {
@@ -771,7 +771,7 @@ void Workload::DoRandom(Random& random) {
     } else if (size < 40 * kBlock)
       (void)Resize(*volume, size + random.Below(6 * kBlock));
   } else if (dice < 97) {
-    if (alive < kMostVolumes) (void)Copy(*volume, kBlock * random.Between(1, 10));
+    if (alive < kMaxVolumes) (void)Copy(*volume, kBlock * random.Between(1, 10));
   } else if (dice < 98) {
     (void)Look(*volume);
   } else {

@@ -15,7 +15,7 @@
 namespace volfs {
 namespace {
 
-constexpr size_t kMostComplaints = 8;
+constexpr size_t kMaxComplaints = 8;
 
 std::span<const std::byte, kPatternBlockBytes> BlockOf(const std::vector<std::byte>& contents,
                                                        uint64_t block) {
@@ -27,11 +27,11 @@ std::span<const std::byte, kPatternBlockBytes> BlockOf(const std::vector<std::by
 class Complaints {
  public:
   void Add(const std::string& line) {
-    if (++count_ <= kMostComplaints) text_ += line + "\n";
+    if (++count_ <= kMaxComplaints) text_ += line + "\n";
   }
   [[nodiscard]] std::string Text() const {
-    if (count_ <= kMostComplaints) return text_;
-    return text_ + "and " + std::to_string(count_ - kMostComplaints) + " more\n";
+    if (count_ <= kMaxComplaints) return text_;
+    return text_ + "and " + std::to_string(count_ - kMaxComplaints) + " more\n";
   }
 
  private:

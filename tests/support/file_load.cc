@@ -12,8 +12,8 @@
 namespace volfs {
 namespace {
 
-constexpr size_t kMostFiles = 60;
-constexpr uint64_t kMostBytes = uint64_t{96} * 1024;
+constexpr size_t kMaxFiles = 60;
+constexpr uint64_t kMaxBytes = uint64_t{96} * 1024;
 
 // A file's name is durable when its directory was synced.
 bool SyncDirectory(const std::string& directory) {
@@ -36,13 +36,13 @@ void FileLoad::Stop() {
 
 void FileLoad::Work() {
   while (!stop_ && MakeOne()) {
-    if (files_.size() > kMostFiles && !DeleteOne()) return;
+    if (files_.size() > kMaxFiles && !DeleteOne()) return;
   }
 }
 
 std::vector<std::byte> FileLoad::ContentsOf(uint64_t number) const {
   std::mt19937_64 random(seed_ * 1'000'003 + number);
-  std::vector<std::byte> bytes(1 + random() % kMostBytes);
+  std::vector<std::byte> bytes(1 + random() % kMaxBytes);
   for (size_t at = 0; at < bytes.size(); at += sizeof(uint64_t)) {
     const uint64_t word = random();
     std::memcpy(bytes.data() + at, &word, std::min(sizeof word, bytes.size() - at));

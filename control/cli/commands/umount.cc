@@ -27,7 +27,7 @@
 namespace volfs::cli {
 namespace {
 
-constexpr size_t kMostOfALine = 1000;
+constexpr size_t kMaxOfALine = 1000;
 
 // A dead mount answers no stat(2), so the path itself is never resolved, only its directory.
 Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::string& argument) {
@@ -167,7 +167,7 @@ Status CheckSaved(const std::string& mountpoint, bool force) {
   std::string lines;
   bool silent = false;
   for (const std::string& line : unsaved) {
-    lines += StrCat("\n  ", Printable(line, kMostOfALine));
+    lines += StrCat("\n  ", Printable(line, kMaxOfALine));
     silent = silent || line.find(": does not answer") != std::string::npos;
   }
   if (force) {

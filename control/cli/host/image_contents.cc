@@ -88,13 +88,13 @@ std::optional<Part> Within(const Part& whole, uint64_t first_sector, uint64_t se
 bool AddGptPartitions(const Part& image, uint64_t sector_bytes, std::vector<Contents>& found) {
   constexpr size_t kHeader = 92;
   constexpr size_t kEntry = 128;
-  constexpr uint64_t kMostEntries = 128;
+  constexpr uint64_t kMaxEntries = 128;
   const std::string header = image.Read(sector_bytes, kHeader);
   if (!header.starts_with("EFI PART")) return false;
   found.push_back({kGpt, 0});
   const std::string_view view = header;
   const uint64_t table = Number(view.substr(72, 8));
-  const uint64_t entries = std::min(Number(view.substr(80, 4)), kMostEntries);
+  const uint64_t entries = std::min(Number(view.substr(80, 4)), kMaxEntries);
   if (Number(view.substr(84, 4)) != kEntry || table > image.length_bytes / sector_bytes)
     return true;
   const std::string array = image.Read(table * sector_bytes, entries * kEntry);
@@ -136,9 +136,9 @@ std::vector<MbrEntry> ReadBootRecord(const Part& image, uint64_t sector) {
 // (from the beginning of the extended partition on).
 void AddLogicalPartitions(const Part& image, uint64_t extended, std::vector<Contents>& found) {
   constexpr int kFirst = 5;
-  constexpr int kMost = 60;
+  constexpr int kMax = 60;
   uint64_t record = extended;
-  for (int number = kFirst; number < kFirst + kMost; ++number) {
+  for (int number = kFirst; number < kFirst + kMax; ++number) {
     const std::vector<MbrEntry> entries = ReadBootRecord(image, record);
     if (entries.empty()) return;
     const auto part = Within(image, record + entries[0].first, entries[0].sectors, kSector);

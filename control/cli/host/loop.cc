@@ -72,8 +72,8 @@ std::optional<int> LoopNumber(std::string_view name) {
   if (name.starts_with(kDev)) name.remove_prefix(kDev.size());
   if (!name.starts_with(kLoop)) return std::nullopt;
   const std::optional<uint64_t> number = ParseNumber(name.substr(kLoop.size()));
-  constexpr uint64_t kMostLoops = uint64_t{1} << 20;  // the kernel's minor numbers
-  if (!number || *number >= kMostLoops) return std::nullopt;
+  constexpr uint64_t kMaxLoops = uint64_t{1} << 20;  // the kernel's minor numbers
+  if (!number || *number >= kMaxLoops) return std::nullopt;
   return static_cast<int>(*number);
 }
 

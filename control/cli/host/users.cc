@@ -69,8 +69,8 @@ class Process {
 };
 
 bool IsOther(const std::string& name) {
-  constexpr size_t kMostDigits = 9;
-  return name.size() <= kMostDigits && ParseNumber(name).has_value() &&
+  constexpr size_t kMaxDigits = 9;
+  return name.size() <= kMaxDigits && ParseNumber(name).has_value() &&
          name != std::to_string(::getpid());
 }
 

@@ -17,12 +17,12 @@
 namespace volfs {
 namespace {
 
-constexpr size_t kMost = 4;
+constexpr size_t kMax = 4;
 constexpr int kVolumes = 20;
 
 StoreOptions Few() {
   StoreOptions options;
-  options.open_files = kMost;
+  options.open_files = kMax;
   options.merge = false;
   return options;
 }
@@ -47,14 +47,14 @@ TEST(OpenFilesTest, ManyLayersNeedFewDescriptors) {
   for (int n = 0; n < kVolumes; ++n) {
     const auto volume = fixture.MakeVolume(NameOf(n), kMiB);
     ASSERT_TRUE(volume->WriteAt(data, static_cast<uint64_t>(n) * 4096).ok());
-    EXPECT_LE(OpenLayerFiles(), kMost);
+    EXPECT_LE(OpenLayerFiles(), kMax);
   }
   for (int n = 0; n < kVolumes; ++n) {
     std::vector<std::byte> read(data.size());
     const auto volume = fixture.store().Find(NameOf(n));
     ASSERT_TRUE(volume->ReadAt(read, static_cast<uint64_t>(n) * 4096).ok());
     EXPECT_EQ(read, data) << NameOf(n);
-    EXPECT_LE(OpenLayerFiles(), kMost);
+    EXPECT_LE(OpenLayerFiles(), kMax);
   }
 }
 
@@ -71,7 +71,7 @@ TEST(OpenFilesTest, AReadThroughManyLayersNeedsFewDescriptors) {
     std::copy(block.begin(), block.end(), expected.begin() + static_cast<ptrdiff_t>(at));
   }
   EXPECT_EQ(ReadBack(*volume), expected);
-  EXPECT_LE(OpenLayerFiles(), kMost);
+  EXPECT_LE(OpenLayerFiles(), kMax);
 }
 
 // Several threads that open, close and open again all read what they wrote.
@@ -95,7 +95,7 @@ TEST(OpenFilesTest, ThreadsDoNotCloseWhatOthersUse) {
   }
   for (Thread& thread : threads) thread.Join();
   EXPECT_EQ(wrong, 0);
-  EXPECT_LE(OpenLayerFiles(), kMost + threads.size());
+  EXPECT_LE(OpenLayerFiles(), kMax + threads.size());
 }
 
 // `ls -l` and `status` ask of every volume what it takes: they open nothing.

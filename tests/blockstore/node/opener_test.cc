@@ -176,15 +176,15 @@ TEST_F(NodeOpenerTest, TheRegistryForgetsOnlyWhatIsGone) {
 
 TEST_F(NodeOpenerTest, TheRegistryKeepsThoseThatWereMountedLast) {
   std::ofstream known(Registry());
-  for (size_t i = 0; i < 2 * kMostKnownNodes; ++i) known << "u" << i << " /nosuch/n" << i << "\n";
+  for (size_t i = 0; i < 2 * kMaxKnownNodes; ++i) known << "u" << i << " /nosuch/n" << i << "\n";
   known.close();
   const auto nodes = OpenNodes(
       {dir_ / "a"}, {.registry = Registry(), .is_gone = [](const auto&) { return false; }});
   ASSERT_TRUE(nodes.ok());
   const auto lines = ReadNodeRegistry(Registry());
-  ASSERT_EQ(lines.size(), kMostKnownNodes);
+  ASSERT_EQ(lines.size(), kMaxKnownNodes);
   EXPECT_EQ(lines.back().second, fs::canonical(dir_ / "a"));
-  EXPECT_EQ(lines.front().first, "u" + std::to_string(kMostKnownNodes + 1));
+  EXPECT_EQ(lines.front().first, "u" + std::to_string(kMaxKnownNodes + 1));
 }
 
 // Its owner could exchange the catalog, or a layer, for one that shows something else.

@@ -179,7 +179,7 @@ TEST_F(LayerMergerTest, UnderRollingSnapshotsTheChainStaysShort) {
   constexpr int kRounds = 1000;
 #endif
   constexpr int kKept = 3;
-  constexpr size_t kMostFiles = 150;  // some are made while one look at the chain lasts
+  constexpr size_t kMaxFiles = 150;  // some are made while one look at the chain lasts
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   std::vector<Bytes> kept;
   size_t longest = 0;
@@ -191,7 +191,7 @@ TEST_F(LayerMergerTest, UnderRollingSnapshotsTheChainStaysShort) {
     if (i >= kKept) DeleteSnapshot("s" + std::to_string(i - kKept));
     longest = std::max(longest, Files().size());
   }
-  EXPECT_LE(longest, kMostFiles);
+  EXPECT_LE(longest, kMaxFiles);
   const Bytes then = ReadBack(*db);
   // The head was not written to since: it has no file.
   ASSERT_TRUE(WaitForFiles(kKept));

@@ -10,7 +10,7 @@
 namespace volfs {
 namespace {
 
-constexpr uint64_t kGreatest = 9'223'372'036'854'775'807;
+constexpr uint64_t kMax = 9'223'372'036'854'775'807;
 
 void ExpectSize(std::string_view text, uint64_t bytes) {
   const Result<uint64_t> size = ParseSize(text);
@@ -27,7 +27,7 @@ void ExpectInvalid(std::string_view text) {
 
 TEST(SizeTest, BytesNeedNotBeAMultipleOfAnything) {
   for (const uint64_t bytes : {uint64_t{0}, uint64_t{1}, uint64_t{511}, uint64_t{512},
-                               uint64_t{513}, uint64_t{1} << 31, uint64_t{1} << 40, kGreatest}) {
+                               uint64_t{513}, uint64_t{1} << 31, uint64_t{1} << 40, kMax}) {
     ExpectSize(std::to_string(bytes), bytes);
   }
   ExpectSize("007", 7);
@@ -80,7 +80,7 @@ TEST(SizeTest, FormatsForPeople) {
   EXPECT_EQ(FormatSize(uint64_t{10} << 30), "10G");
   EXPECT_EQ(FormatSize((uint64_t{10} << 30) + 1), "10.0G");
   EXPECT_EQ(FormatSize((uint64_t{1} << 20) - 1), "1.0M");
-  EXPECT_EQ(FormatSize(kGreatest), "8192.0P");
+  EXPECT_EQ(FormatSize(kMax), "8192.0P");
   EXPECT_EQ(FormatSize(UINT64_MAX), "16384.0P");
 }
 
@@ -92,7 +92,7 @@ RC_GTEST_PROP(SizeProperty, WholeFormattedSizesParseBack, (uint16_t count)) {
 }
 
 RC_GTEST_PROP(SizeProperty, EveryNumberParsesAsItself, (uint64_t number)) {
-  RC_ASSERT(ParseSize(std::to_string(number)).ok() == (number <= kGreatest));
+  RC_ASSERT(ParseSize(std::to_string(number)).ok() == (number <= kMax));
 }
 
 RC_GTEST_PROP(SizeProperty, AnyBytesGiveAnAnswer, (const std::string& text)) {

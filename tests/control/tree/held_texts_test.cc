@@ -60,8 +60,8 @@ TEST_F(HeldTextsTest, FilesAreToldApart) {
 }
 
 TEST_F(HeldTextsTest, OneUserHoldsSoMuchAndOthersAreNotDisturbed) {
-  EXPECT_EQ(Fill(kUser), static_cast<int>(HeldTexts::kMostOfUser / kMiB));
-  EXPECT_EQ(Fill(kOther), static_cast<int>(HeldTexts::kMostOfUser / kMiB));
+  EXPECT_EQ(Fill(kUser), static_cast<int>(HeldTexts::kMaxOfUser / kMiB));
+  EXPECT_EQ(Fill(kOther), static_cast<int>(HeldTexts::kMaxOfUser / kMiB));
   const auto refused = texts_.Hold(kUser, kFile, TextOf(next_));
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, Errc::kNoMemory);
@@ -70,7 +70,7 @@ TEST_F(HeldTextsTest, OneUserHoldsSoMuchAndOthersAreNotDisturbed) {
 TEST_F(HeldTextsTest, ManyUsersTogetherHoldSoMuchAndTheOwnerIsNotDisturbed) {
   int all = 0;
   for (uint32_t user = 5000; user < 5100; ++user) all += Fill(user);
-  EXPECT_EQ(all, static_cast<int>(HeldTexts::kMostOfAll / kMiB));
+  EXPECT_EQ(all, static_cast<int>(HeldTexts::kMaxOfAll / kMiB));
   EXPECT_TRUE(texts_.Hold(kOwner, kFile, TextOf(next_)).ok());
   EXPECT_TRUE(texts_.Hold(0, kFile, TextOf(next_ + 1)).ok());
 }
@@ -79,12 +79,12 @@ TEST_F(HeldTextsTest, WhatIsClosedIsGivenBack) {
   (void)Fill(kUser);
   held_.clear();
   EXPECT_EQ(texts_.bytes(), 0U);
-  EXPECT_EQ(Fill(kUser), static_cast<int>(HeldTexts::kMostOfUser / kMiB));
+  EXPECT_EQ(Fill(kUser), static_cast<int>(HeldTexts::kMaxOfUser / kMiB));
 }
 
 // Else a large store could not be looked at.
 TEST_F(HeldTextsTest, AUsersFirstTextMayBeOfAnySize) {
-  const auto text = texts_.Hold(kUser, kFile, TextOf(1, HeldTexts::kMostOfUser + 1));
+  const auto text = texts_.Hold(kUser, kFile, TextOf(1, HeldTexts::kMaxOfUser + 1));
   EXPECT_TRUE(text.ok());
   EXPECT_FALSE(texts_.Hold(kUser, kFile, TextOf(2)).ok());
 }

@@ -36,7 +36,7 @@ TEST(LogPlaceTest, TheLogsOfTheLatestMountsAreKept) {
   make("oldest.log", 9'002);
   make("oldest.log.1", 9'002);
   make("notes.txt", 9'003);
-  for (size_t i = 0; i < kMostLogs; ++i)
+  for (size_t i = 0; i < kMaxLogs; ++i)
     make("m" + std::to_string(i) + ".log", 1 + static_cast<int>(i));
   RemoveOldLogs(dir / "own.log", {"/mnt/used"});
   for (const char* kept : {"own.log", "mnt-used.log", "notes.txt", "m0.log"}) {
@@ -47,7 +47,7 @@ TEST(LogPlaceTest, TheLogsOfTheLatestMountsAreKept) {
   const auto logs =
       std::count_if(fs::directory_iterator(dir.path()), fs::directory_iterator(),
                     [](const auto& entry) { return entry.path().extension() == ".log"; });
-  EXPECT_EQ(logs, static_cast<ptrdiff_t>(kMostLogs));
+  EXPECT_EQ(logs, static_cast<ptrdiff_t>(kMaxLogs));
 }
 
 }  // namespace
