@@ -194,8 +194,8 @@ Status Store::Freeze(ClonePlan& plan, const Volume::Extra& extra) {
     reclaimer_->AddPoint(plan.frozen);
     return OkStatus();
   }
-  ASSIGN_OR_RETURN(const Volume::Instant instant,
-                   TakeInstant(*plan.source, [&](const Layer& frozen) {
+  ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
+                   FreezeHead(*plan.source, [&](const Layer& frozen) {
                      plan.attributes.mtime_ns = plan.source->attributes().mtime_ns;
                      return extra(frozen);
                    }));

@@ -446,7 +446,7 @@ Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
     return ChangeTree(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
       const auto image =
-          volume.TakeInstant([](const Layer&) { return CatalogChange{}; }, Node::kTreePatience);
+          volume.FreezeHead([](const Layer&) { return CatalogChange{}; }, Node::kTreePatience);
       store_.AdoptHead(volume, layers.over);
       if (volume.head() != layers.over) frozen = layers.over;
       return image.ok() ? OkStatus() : image.error();

@@ -123,8 +123,8 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
   record.id = NewId();
   record.volume = volume->id();
   record.name = name;
-  ASSIGN_OR_RETURN(const Volume::Instant instant,
-                   TakeInstant(*volume, [&](const Layer& frozen) -> CatalogChange {
+  ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
+                   FreezeHead(*volume, [&](const Layer& frozen) -> CatalogChange {
                      record.layer = frozen.id();
                      record.size_bytes = frozen.record().size_bytes;
                      record.created_ns = WallNow().count();
@@ -142,14 +142,14 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
   return FindSnapshot(record.id).value_or(SnapshotInfo{});
 }
 
-Result<Volume::Instant> Store::TakeInstant(Volume& volume, const Volume::Extra& extra) {
+Result<Volume::FrozenHead> Store::FreezeHead(Volume& volume, const Volume::Extra& extra) {
   Layer* const old = volume.head();
-  Result<Volume::Instant> instant = volume.TakeInstant(extra);
+  Result<Volume::FrozenHead> instant = volume.FreezeHead(extra);
   if (!instant.ok() && instant.error().code == Errc::kBusy && volume.wants_native()) {
     // Perhaps who had it open has just closed it: close(2) returns before its release reaches us,
     // and that may have come meanwhile.
     const Status closed = RetryFor([&] { return volume.CheckNotNative("this"); });
-    if (closed.ok()) instant = volume.TakeInstant(extra);
+    if (closed.ok()) instant = volume.FreezeHead(extra);
   }
   AdoptHead(volume, old);
   if (!instant.ok()) {

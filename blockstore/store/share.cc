@@ -16,7 +16,8 @@ bool Store::MayShare(const Volume& source, Volume& target) {
          target.Untouched();
 }
 
-Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Volume>& source) {
+Result<std::shared_ptr<OpenSnapshot>> Store::PinSnapshotPoint(
+    const std::shared_ptr<Volume>& source) {
   // A file that the host would share whole, for a copy of perhaps a few blocks.
   RETURN_IF_ERROR(source->CheckNotNative("sharing its blocks with another volume"));
   const Gate::Passage tree = source->node().tree_gate().Enter();
@@ -29,8 +30,8 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinInstant(const std::shared_ptr<Vo
   }
   RETURN_IF_ERROR(CheckNotFenced(source->node()));
   RETURN_IF_ERROR(source->node().catalog().CheckMayGrow());
-  ASSIGN_OR_RETURN(const Volume::Instant instant,
-                   TakeInstant(*source, [](const Layer&) { return CatalogChange{}; }));
+  ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
+                   FreezeHead(*source, [](const Layer&) { return CatalogChange{}; }));
   reclaimer_->PointIsUse(instant.frozen);
   // shared_ptr: the source's descriptor and each target that it was copied to keep it.
   return std::make_shared<OpenSnapshot>(*reclaimer_, instant.frozen, instant.image);

@@ -259,7 +259,7 @@ class Store {
   // can.
   [[nodiscard]] bool MayShare(const Volume& source, Volume& target) VOLFS_EXCLUDES(mu_);
   // A snapshot without a name, for as long as somebody has it. kBusy if the source's lock is taken.
-  Result<std::shared_ptr<OpenSnapshot>> PinInstant(const std::shared_ptr<Volume>& source);
+  Result<std::shared_ptr<OpenSnapshot>> PinSnapshotPoint(const std::shared_ptr<Volume>& source);
   // Makes `range` of `target` show what `source` has there, without copying; the target grows if it
   // must. From a block's start to a block's end, or to the source's. Durable with the target's next
   // Sync. kWrongRegion: these bytes have to be copied.
@@ -393,8 +393,8 @@ class Store {
   // After an instant: the tree knows the new head; `old` keeps its point, now a snapshot's or
   // hold's.
   void AdoptHead(Volume& volume, Layer* old);
-  // Volume::TakeInstant; the point of what it froze is the caller's. The volume is reserved.
-  Result<Volume::Instant> TakeInstant(Volume& volume, const Volume::Extra& extra);
+  // Volume::FreezeHead; the point of what it froze is the caller's. The volume is reserved.
+  Result<Volume::FrozenHead> FreezeHead(Volume& volume, const Volume::Extra& extra);
   // `held`: a layer whose point goes with the last reader too; null: none.
   Status Forget(const std::shared_ptr<Volume>& volume, CatalogChange change, Layer* held)
       VOLFS_EXCLUDES(naming_mu_, mu_);

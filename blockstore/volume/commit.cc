@@ -143,10 +143,10 @@ Status Volume::CloseGate(Nanoseconds patience) {
                                    "look at the node's disk")};
 }
 
-Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds patience) {
+Result<Volume::FrozenHead> Volume::FreezeHead(const Extra& extra, Nanoseconds patience) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(Sync());  // with writers running: little is left for the batch that holds them up
-  Instant instant{};
+  FrozenHead instant{};
   RETURN_IF_ERROR(slot_.RunAlone([&]() -> Status {
     ASSIGN_OR_RETURN(instant, PutLayerOver(extra, patience));
     return OkStatus();
@@ -154,7 +154,7 @@ Result<Volume::Instant> Volume::TakeInstant(const Extra& extra, Nanoseconds pati
   return instant;
 }
 
-Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds patience) {
+Result<Volume::FrozenHead> Volume::PutLayerOver(const Extra& extra, Nanoseconds patience) {
   const bool drains = !Sabotaged(Sabotage::kSkipDrain);
   if (drains) RETURN_IF_ERROR(CloseGate(patience));
   if (native()) {
@@ -169,7 +169,7 @@ Result<Volume::Instant> Volume::PutLayerOver(const Extra& extra, Nanoseconds pat
   record.size_bytes = size;
   record.parent_bytes = size;
   Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
-  Instant instant{nullptr, old};
+  FrozenHead instant{nullptr, old};
   {
     WriterLock lock(map_mu_);
     head_ = fresh;

@@ -103,7 +103,7 @@ Status Volume::CheckNotNative(std::string_view what) const {
 }
 
 // Inside slot_. What is written from here on may be in it or not: the instant is the host's.
-Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
+Result<Volume::FrozenHead> Volume::CloneFile(const Extra& extra) {
   RETURN_IF_ERROR(TakeSizeFromFile(Time::kTaken));
   LayerRecord record;
   record.id = NewId();
@@ -137,7 +137,7 @@ Result<Volume::Instant> Volume::CloneFile(const Extra& extra) {
   map.Resize(BlocksFor(size, context_.block_size));
   map.Assign({0, map.size()}, fresh->ref());
   // shared_ptr: as of every instant.
-  return Instant{
+  return FrozenHead{
       std::make_shared<FrozenImage>(context_.layers, std::move(map), size, context_.block_size),
       fresh};
 }

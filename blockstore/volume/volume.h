@@ -129,7 +129,7 @@ class Volume {
   // kFileTooBig past the type's greatest size, or what the node's filesystem can hold.
   Status Grow(uint64_t size_bytes);
   // Shrinks to `size_bytes` (no-op if it is not smaller); durable when it returns. What was cut off
-  // reads as zeros after growing again, whatever lies under the head. kBusy as TakeInstant.
+  // reads as zeros after growing again, whatever lies under the head. kBusy as FreezeHead.
   // kProtected if only what is unwritten may be cut off and HoldsNothing is false of it.
   enum class Cut : uint8_t { kAnything, kUnwritten };
   Status Shrink(uint64_t size_bytes, Cut what = Cut::kAnything);
@@ -162,7 +162,7 @@ class Volume {
 
   // The kernel reads and writes the volume's file by itself from now until EndNative (one each):
   // none if it is not one raw file. Meanwhile the file's size is the volume's, and no instant is
-  // taken but by sharing all of the file's blocks at once (TakeInstant), and no other head.
+  // taken but by sharing all of the file's blocks at once (FreezeHead), and no other head.
   Result<Descriptor> BeginNative();
   void EndNative();
   [[nodiscard]] bool native() const { return native_.load() != 0; }
@@ -212,12 +212,12 @@ class Volume {
   // flat layer instead, to which the host gives all blocks of the head's file at once; kBusy where
   // it cannot.
   using Extra = std::function<CatalogChange(const Layer& frozen)>;
-  struct Instant {
+  struct FrozenHead {
     std::shared_ptr<const FrozenImage> image;
     Layer* frozen;  // the head of before, or a layer that nobody else knows
   };
   static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
-  Result<Instant> TakeInstant(const Extra& extra, Nanoseconds patience = kGatePatience);
+  Result<FrozenHead> FreezeHead(const Extra& extra, Nanoseconds patience = kGatePatience);
 
   // Puts another head in the place of the present one, durably: `make` fills its record, which is
   // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
@@ -272,7 +272,7 @@ class Volume {
   // Runs `work` while no batch is made.
   Status WithoutBatches(const std::function<Status()>& work) { return slot_.RunAlone(work); }
   // The layer under the head takes its place, with what the head has: `merge` is of the two. Nobody
-  // writes meanwhile. An error leaves all as it was; kBusy as TakeInstant, but after
+  // writes meanwhile. An error leaves all as it was; kBusy as FreezeHead, but after
   // Node::kTreePatience.
   // `small` is asked whether that is still so little that they can wait for it; else kBusy.
   Status SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small);
@@ -327,8 +327,8 @@ class Volume {
   Status TakeSizeFromFile(Time time) VOLFS_EXCLUDES(grow_mu_);
   Status AdoptIfAlone() VOLFS_EXCLUDES(grow_mu_);
   Status LearnSize() VOLFS_EXCLUDES(grow_mu_);  // RefreshFromFile, and whether it could
-  Result<Instant> PutLayerOver(const Extra& extra, Nanoseconds patience);
-  Result<Instant> CloneFile(const Extra& extra);
+  Result<FrozenHead> PutLayerOver(const Extra& extra, Nanoseconds patience);
+  Result<FrozenHead> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
   Status ReplaceHeadClosed(const NewHead& make, Room room);
   Status ShrinkClosed(uint64_t size_bytes, Cut what);
@@ -365,7 +365,7 @@ class Volume {
   std::atomic<Verification> verification_{Verification::kNone};
 
   SyncSlot slot_;
-  // Of the batch that runs in slot_: layers that a TakeInstant froze without being able to commit.
+  // Of the batch that runs in slot_: layers that a FreezeHead froze without being able to commit.
   std::vector<Layer*> unrecorded_;
 
   std::unique_ptr<PriorityRanges> owned_wanted_;

@@ -208,7 +208,7 @@ Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, 
     if (!fs.store.MayShare(*handle.volume, target)) {
       return Error{Errc::kWrongRegion, "no block can be shared"};
     }
-    ASSIGN_OR_RETURN(handle.instant, fs.store.PinInstant(handle.volume));
+    ASSIGN_OR_RETURN(handle.instant, fs.store.PinSnapshotPoint(handle.volume));
   }
   return handle.instant;
 }

@@ -156,8 +156,8 @@ void Measure(benchmark::State& state, Fragmented::Step request, Fragmented::Step
   state.counters["commits_b"] = static_cast<double>(commits.b);
 }
 
-void InstantSnapshot(benchmark::State& state) { Measure(state, Snapshot, DropSnapshot); }
-void InstantClone(benchmark::State& state) { Measure(state, Clone, DropClone); }
+void PointSnapshot(benchmark::State& state) { Measure(state, Snapshot, DropSnapshot); }
+void PointClone(benchmark::State& state) { Measure(state, Clone, DropClone); }
 
 // By size, so that each fragmented volume is made once.
 const bool registered = [] {
@@ -171,8 +171,8 @@ const bool registered = [] {
           ->Iterations(1)
           ->Repetitions(7);
     };
-    add("InstantSnapshot", InstantSnapshot);
-    add("InstantClone", InstantClone);
+    add("PointSnapshot", PointSnapshot);
+    add("PointClone", PointClone);
   }
   return true;
 }();

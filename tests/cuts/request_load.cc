@@ -129,7 +129,7 @@ std::string RequestLoad::CheckContents(const std::string& name, const Image& ima
     return zero ? "" : name + " is new and not empty\n";
   }
   const uint64_t answered = image.answered == 0 ? source_.Now() : image.answered;
-  std::string complaints = source_.CheckInstant(contents, image.asked, answered);
+  std::string complaints = source_.CheckSnapshotPoint(contents, image.asked, answered);
   if (!complaints.empty()) complaints += name + " is not one instant of its source\n";
   return complaints;
 }

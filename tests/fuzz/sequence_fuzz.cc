@@ -200,7 +200,7 @@ class Sequence {
     const auto target = store_->Find(to);
     if (source == nullptr || target == nullptr || !store_->MayShare(*source, *target)) return;
     const Bytes shared = volumes_.at(from);
-    const auto pin = store_->PinInstant(source);
+    const auto pin = store_->PinSnapshotPoint(source);
     if (!Done(pin)) return;
     for (size_t calls = in_.Below(3) + 1; calls > 0; --calls) {
       const uint64_t first = in_.Below(25) * 4096;

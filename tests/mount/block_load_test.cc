@@ -58,8 +58,8 @@ class BlockLoadTest : public testing::Test {
 
 // What is right is not complained of: the state before the writers, and the one after.
 TEST_F(BlockLoadTest, AcceptsWhatIsRight) {
-  EXPECT_EQ(load_.CheckInstant(before_, asked_, asked_), "");
-  EXPECT_EQ(load_.CheckInstant(now_, answered_, answered_), "");
+  EXPECT_EQ(load_.CheckSnapshotPoint(before_, asked_, asked_), "");
+  EXPECT_EQ(load_.CheckSnapshotPoint(now_, answered_, answered_), "");
   EXPECT_EQ(load_.CheckNewest(now_), "");
   EXPECT_EQ(load_.CheckAfterCrash(now_), "");
 }
@@ -69,9 +69,9 @@ TEST_F(BlockLoadTest, AcceptsWhatIsRight) {
 TEST_F(BlockLoadTest, SeesWhatIsNoInstant) {
   std::vector<std::byte> mixed = now_;
   Put(mixed, 0, before_, 0);
-  EXPECT_THAT(load_.CheckInstant(mixed, asked_, answered_), HasSubstr("block 0 of volume 1"));
-  EXPECT_NE(load_.CheckInstant(before_, answered_, answered_), "") << "lost writes";
-  EXPECT_NE(load_.CheckInstant(now_, asked_, asked_), "") << "later writes";
+  EXPECT_THAT(load_.CheckSnapshotPoint(mixed, asked_, answered_), HasSubstr("block 0 of volume 1"));
+  EXPECT_NE(load_.CheckSnapshotPoint(before_, answered_, answered_), "") << "lost writes";
+  EXPECT_NE(load_.CheckSnapshotPoint(now_, asked_, asked_), "") << "later writes";
   EXPECT_NE(load_.CheckNewest(mixed), "");
   EXPECT_NE(load_.CheckNewest(before_), "");
 }
@@ -80,10 +80,10 @@ TEST_F(BlockLoadTest, SeesWhatIsNoInstant) {
 TEST_F(BlockLoadTest, SeesDamage) {
   std::vector<std::byte> torn = now_;
   Put(torn, 0, before_, 0, 3);
-  EXPECT_THAT(load_.CheckInstant(torn, asked_, answered_), HasSubstr("from sector 3 on"));
+  EXPECT_THAT(load_.CheckSnapshotPoint(torn, asked_, answered_), HasSubstr("from sector 3 on"));
   std::vector<std::byte> moved = now_;
   Put(moved, 5, now_, 1);
-  EXPECT_NE(load_.CheckInstant(moved, asked_, answered_), "");
+  EXPECT_NE(load_.CheckSnapshotPoint(moved, asked_, answered_), "");
   EXPECT_NE(load_.CheckAfterCrash(moved), "");
   std::vector<std::byte> damaged = now_;
   damaged[3 * kPatternBlockBytes + 1000] ^= std::byte{1};

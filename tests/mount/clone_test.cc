@@ -113,7 +113,7 @@ class CloneTest : public MountTest {
 TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   constexpr int kRounds = 6;
   constexpr uint64_t kBlocks = 1024;
-  struct Instant {
+  struct SnapshotPoint {
     std::string path;
     uint64_t asked;
     uint64_t answered;
@@ -124,13 +124,13 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   BlockLoad load({.path = Volume("db.img"), .blocks = kBlocks});
   ASSERT_EQ(load.Fill(), 0);
   load.Start();
-  std::vector<Instant> instants;
+  std::vector<SnapshotPoint> instants;
   for (int round = 0; round < kRounds; ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
     SleepMs(50);
     SetCopyRate("8M");
     const std::string number = std::to_string(round);
-    Instant clone{Volume("c" + number), load.Now(), 0};
+    SnapshotPoint clone{Volume("c" + number), load.Now(), 0};
     ASSERT_EQ(Ask("clone", "db.img c" + number), 0);
     clone.answered = load.Now();
     clone.crc = CrcOf(ReadBytes(clone.path));
@@ -138,7 +138,7 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
     EXPECT_EQ(Field("c" + number, "status"), "creating");
     SetCopyRate("max");
     ASSERT_TRUE(WaitForStatus("c" + number, "available"));
-    Instant snapshot{Path("snapshots/db.img/s" + number), load.Now(), 0};
+    SnapshotPoint snapshot{Path("snapshots/db.img/s" + number), load.Now(), 0};
     ASSERT_EQ(Ask("snapshot", "db.img s" + number), 0);
     snapshot.answered = load.Now();
     snapshot.crc = CrcOf(ReadBytes(snapshot.path));
@@ -146,14 +146,15 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   }
   EXPECT_EQ(load.Stop(), 0);
   EXPECT_GT(load.writes(), kBlocks + 500) << "too little load to prove anything";
-  for (const Instant& instant : instants) {
+  for (const SnapshotPoint& instant : instants) {
     const std::vector<std::byte> contents = ReadBytes(instant.path);
-    EXPECT_EQ(load.CheckInstant(contents, instant.asked, instant.answered), "") << instant.path;
+    EXPECT_EQ(load.CheckSnapshotPoint(contents, instant.asked, instant.answered), "")
+        << instant.path;
     EXPECT_EQ(CrcOf(contents), instant.crc) << instant.path << " has changed since its request";
   }
   EXPECT_EQ(load.CheckNewest(ReadBytes(Volume("db.img"))), "");
   Remount();
-  for (const Instant& instant : instants) {
+  for (const SnapshotPoint& instant : instants) {
     EXPECT_EQ(CrcOf(ReadBytes(instant.path)), instant.crc) << instant.path << " after a remount";
   }
   EXPECT_EQ(load.CheckNewest(ReadBytes(Volume("db.img"))), "");

@@ -205,7 +205,7 @@ TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
         continue;
       }
       const uint64_t answered = moments.answered == 0 ? now : moments.answered;
-      ASSERT_EQ(load.CheckInstant(ReadBytes(path), moments.asked, answered), "") << name;
+      ASSERT_EQ(load.CheckSnapshotPoint(ReadBytes(path), moments.asked, answered), "") << name;
       ++checked;
     }
     for (const std::string& directory : ListOf(Path("snapshots"))) {

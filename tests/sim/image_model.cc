@@ -154,7 +154,7 @@ void ImageModel::IsDurable(uint64_t offset_bytes, uint64_t length_bytes) {
   for (uint64_t s = range.first; s < range.end; ++s) sectors_[s].first = sectors_[s].settled;
 }
 
-ImageModel ImageModel::Instant(const Mark& since) const {
+ImageModel ImageModel::SnapshotPoint(const Mark& since) const {
   ImageModel instant;
   instant.size_ = instant.min_size_ = since.size;
   instant.max_size_ = max_size_;
@@ -207,7 +207,7 @@ std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const
   if (bytes.size() < least || bytes.size() > max_size_) {
     return StrCat("its size is ", bytes.size(), ", right is ", least, " to ", max_size_);
   }
-  const bool was_instant = std::exchange(instant_, false);
+  const bool was_point = std::exchange(instant_, false);
   sectors_.resize(SectorsOf(bytes.size()));
   for (size_t s = 0; s < sectors_.size(); ++s) {
     Sector& sector = sectors_[s];
@@ -228,7 +228,7 @@ std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const
       return text;
     }
   }
-  if (was_instant) {
+  if (was_point) {
     if (auto broken = CheckPrefixRule(pool, bytes)) return broken;
   }
   for (size_t s = 0; s < sectors_.size(); ++s) {

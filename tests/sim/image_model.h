@@ -84,7 +84,7 @@ class ImageModel {
   // A synchronous write of this range has returned, and nobody writes there.
   void IsDurable(uint64_t offset_bytes, uint64_t length_bytes);
   // What an instant between the mark and now may have caught.
-  [[nodiscard]] ImageModel Instant(const Mark& since) const;
+  [[nodiscard]] ImageModel SnapshotPoint(const Mark& since) const;
 
   // --- what was read -----------------------------------------------------------------------------
   // The power was lost: any version may be what there is.

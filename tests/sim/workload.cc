@@ -386,7 +386,7 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
   Note(StrCat("copy ", model.name, ' ', target.name));
   const ImageModel::Mark mark = model.image.Now();
   const Claim claim(model.claims);
-  const auto pinned = store_.PinInstant(store_.Find(model.id));
+  const auto pinned = store_.PinSnapshotPoint(store_.Find(model.id));
   oracle_.Tick();
   if (!pinned.ok()) {
     Check(pinned.error(), StrCat("copying ", model.name),
@@ -394,7 +394,7 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
     return true;
   }
   model.image.Synced(mark);
-  instant = model.image.Instant(mark);
+  instant = model.image.SnapshotPoint(mark);
   const auto bytes = ReadAll(pinned.value()->image());
   if (!bytes.ok()) {
     Check(bytes.error(), StrCat("reading an instant of ", model.name), false);
@@ -483,7 +483,7 @@ bool Workload::TakeSnapshot(VolumeModel& model) {
   const User request(model.requests);
   SnapshotModel& snapshot = oracle_.AddSnapshot(model.key, name);
   const ImageModel::Mark mark = model.image.Now();
-  snapshot.image = model.image.Instant(mark);
+  snapshot.image = model.image.SnapshotPoint(mark);
   oracle_.Tick();
   const bool busy = SourceBusy(model);
   const Claim claim(model.claims);
@@ -491,7 +491,7 @@ bool Workload::TakeSnapshot(VolumeModel& model) {
   const auto reply = Ask(RequestKind::kSnapshot, StrCat(model.name, ' ', name));
   Answered(reply, snapshot.existence, StrCat("snapshot ", model.name),
            busy || !claim.alone() || SourceBusy(model) || model.failed);
-  snapshot.image = model.image.Instant(mark);
+  snapshot.image = model.image.SnapshotPoint(mark);
   if (reply.ok()) {
     growth.Succeeded(StrCat(model.name, '@', name));
     model.image.Synced(mark);
@@ -554,7 +554,7 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   clone.source_disk = place == Place::kLinked ? -1 : model.disk;
   clone.whole = place == Place::kLinked;
   const ImageModel::Mark mark = model.image.Now();
-  clone.image = model.image.Instant(mark);
+  clone.image = model.image.SnapshotPoint(mark);
   clone.image.ExtendTo(size_bytes);
   oracle_.Tick();
   // One copy at a time of one source: is another's going on all the while?
@@ -576,7 +576,7 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
       !reply.ok() && reply.error().code == Errc::kRange && size_bytes < model.image.max_size();
   Answered(reply, clone.existence, StrCat("clone ", line),
            busy || !claim.alone() || SourceBusy(model) || model.failed || too_small);
-  clone.image = model.image.Instant(mark);
+  clone.image = model.image.SnapshotPoint(mark);
   clone.image.ExtendTo(size_bytes);
   if (!reply.ok()) return true;
   model.image.Synced(mark);

@@ -37,7 +37,7 @@ constexpr char kVolume[] = "db.img";
 class BigStressTest : public VolumeStressTest {
  protected:
   // An instant: whatever was acknowledged before `asked` is in it, nothing issued after `answered`.
-  struct Instant {
+  struct SnapshotPoint {
     uint64_t asked = 0;
     uint64_t answered = 0;
     uint64_t blocks = 0;  // of the volume when it was asked for: at least these are in it
@@ -58,13 +58,13 @@ class BigStressTest : public VolumeStressTest {
   void EvictMaps();
 
   void OneClone(std::mt19937& random, int n);
-  bool KeepClone(const std::string& name, const Instant& instant);
+  bool KeepClone(const std::string& name, const SnapshotPoint& instant);
   void CheckSnapshotNow(Id id);
-  [[nodiscard]] Instant Ask() const { return {clock_.load(), 0, grown_blocks_.load()}; }
+  [[nodiscard]] SnapshotPoint Ask() const { return {clock_.load(), 0, grown_blocks_.load()}; }
 
   using Reader = std::function<Status(std::span<std::byte>, uint64_t offset_bytes)>;
   void CheckVolume();
-  void CheckInstant(const Reader& read, uint64_t size_bytes, const Instant& instant);
+  void CheckSnapshotPoint(const Reader& read, uint64_t size_bytes, const SnapshotPoint& instant);
   void CheckAll();
 
   std::shared_ptr<Volume> db_;
@@ -73,8 +73,9 @@ class BigStressTest : public VolumeStressTest {
   std::atomic<uint64_t> grown_blocks_{0};  // whole blocks that the volume surely has
 
   Mutex kept_mu_;
-  std::map<Id, Instant> snapshots_ VOLFS_GUARDED_BY(kept_mu_);
-  std::map<std::string, Instant> clones_ VOLFS_GUARDED_BY(kept_mu_);  // never written themselves
+  std::map<Id, SnapshotPoint> snapshots_ VOLFS_GUARDED_BY(kept_mu_);
+  std::map<std::string, SnapshotPoint> clones_
+      VOLFS_GUARDED_BY(kept_mu_);  // never written themselves
 };
 
 void BigStressTest::Write(uint32_t writer) {
@@ -130,7 +131,7 @@ void BigStressTest::Snapshot() {
   std::vector<std::pair<std::string, Id>> taken;
   for (int n = 0; !over(); ++n) {
     const std::string name = "s" + std::to_string(n);
-    Instant instant = Ask();
+    SnapshotPoint instant = Ask();
     const Result<SnapshotInfo> info = store().TakeSnapshot(kVolume, name, Caller{});
     EXPECT_MAY_HAPPEN(info);
     instant.answered = clock_.load();
@@ -185,7 +186,7 @@ void BigStressTest::OneClone(std::mt19937& random, int n) {
   request.name = "c" + std::to_string(n);
   request.linked = random() % 3 == 0;
   if (!request.linked && random() % 3 == 0) request.node = "a";  // a copy on the source's own node
-  Instant instant = Ask();
+  SnapshotPoint instant = Ask();
   const Result<std::shared_ptr<Volume>> clone = Clone(request);
   EXPECT_MAY_HAPPEN(clone);
   instant.answered = clock_.load();
@@ -206,7 +207,7 @@ void BigStressTest::OneClone(std::mt19937& random, int n) {
   EXPECT_MAY_HAPPEN(store().Delete(renamed, Caller{}));
 }
 
-bool BigStressTest::KeepClone(const std::string& name, const Instant& instant) {
+bool BigStressTest::KeepClone(const std::string& name, const SnapshotPoint& instant) {
   MutexLock lock(kept_mu_);
   if (clones_.size() >= kClonesKept) return false;
   clones_[name] = instant;
@@ -269,7 +270,8 @@ void BigStressTest::CheckVolume() {
 
 // The prefix rule (and its edges, the request and its answer): if a write is in it, so is every
 // write that was acknowledged before that one was issued.
-void BigStressTest::CheckInstant(const Reader& read, uint64_t size_bytes, const Instant& instant) {
+void BigStressTest::CheckSnapshotPoint(const Reader& read, uint64_t size_bytes,
+                                       const SnapshotPoint& instant) {
   ASSERT_GE(size_bytes, instant.blocks * kTold);
   const uint64_t blocks = std::min(size_bytes / kTold, kBlocksAtLast);
   std::vector<Bytes> contents(blocks, Bytes(kTold));
@@ -302,15 +304,15 @@ void BigStressTest::CheckAll() {
     const auto open = store().OpenSnapshotImage(id);
     ASSERT_TRUE(open.ok()) << open.error().message;
     const FrozenImage& image = open.value()->image();
-    CheckInstant([&](auto out, uint64_t at) { return image.ReadAt(out, at); }, image.size_bytes(),
-                 instant);
+    CheckSnapshotPoint([&](auto out, uint64_t at) { return image.ReadAt(out, at); },
+                       image.size_bytes(), instant);
   }
   for (const auto& [name, instant] : clones_) {
     SCOPED_TRACE(name);
     const auto clone = store().Find(name);
     ASSERT_NE(clone, nullptr);
-    CheckInstant([&](auto out, uint64_t at) { return StatusOf(clone->ReadAt(out, at)); },
-                 clone->size_bytes(), instant);
+    CheckSnapshotPoint([&](auto out, uint64_t at) { return StatusOf(clone->ReadAt(out, at)); },
+                       clone->size_bytes(), instant);
   }
 }
 

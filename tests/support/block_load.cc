@@ -222,8 +222,8 @@ std::string BlockLoad::CheckNewest(const std::vector<std::byte>& contents) const
   return complaints.Text();
 }
 
-std::string BlockLoad::CheckInstant(const std::vector<std::byte>& contents, uint64_t asked,
-                                    uint64_t answered) const {
+std::string BlockLoad::CheckSnapshotPoint(const std::vector<std::byte>& contents, uint64_t asked,
+                                          uint64_t answered) const {
   const std::string wrong_size = WrongSize(contents, blocks_.size());
   if (!wrong_size.empty()) return wrong_size;
   Complaints complaints;

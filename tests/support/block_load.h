@@ -70,8 +70,8 @@ class BlockLoad {
   // One instant between two moments, by the prefix rule: if the image holds a write, it holds every
   // one that was acknowledged before that was issued; it holds all that was acknowledged before
   // `asked` and nothing that was issued after `answered`; each block is whole.
-  [[nodiscard]] std::string CheckInstant(const std::vector<std::byte>& contents, uint64_t asked,
-                                         uint64_t answered) const;
+  [[nodiscard]] std::string CheckSnapshotPoint(const std::vector<std::byte>& contents,
+                                               uint64_t asked, uint64_t answered) const;
   // After a crash: each sector is as synced or newer, as written or older. What is found is what
   // may not be lost from then on.
   std::string CheckAfterCrash(const std::vector<std::byte>& contents);

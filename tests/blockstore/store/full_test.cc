@@ -84,7 +84,7 @@ TEST_F(StoreFullTest, NothingNewIsMade) {
   ExpectNoSpace(StatusOf(store_->Clone({.source = "db", .name = "linked", .linked = true}, {})));
   ExpectNoSpace(StatusOf(
       store_->Clone({.source = "db", .snapshot = "s", .name = "back", .linked = true}, {})));
-  ExpectNoSpace(StatusOf(store_->PinInstant(Find("db"))));
+  ExpectNoSpace(StatusOf(store_->PinSnapshotPoint(Find("db"))));
   ExpectNoSpace(store_->Resize("db", 2 * kMiB, {}));
   EXPECT_EQ(store_->Volumes().size(), 2U);
   EXPECT_EQ(store_->Snapshots(Find("db")->id()).size(), 1U);

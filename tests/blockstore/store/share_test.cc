@@ -21,7 +21,7 @@ class ShareTest : public ::testing::Test {
     expected_ = ReadBack(*source_);
   }
   std::shared_ptr<OpenSnapshot> Pin() {
-    auto pinned = fixture_.store().PinInstant(source_);
+    auto pinned = fixture_.store().PinSnapshotPoint(source_);
     EXPECT_TRUE(pinned.ok());
     return pinned.value();
   }
@@ -138,7 +138,7 @@ TEST_F(ShareTest, IsRefusedAcrossNodesAndWhileTheSourceIsLocked) {
   EXPECT_EQ(Share(Pin(), far.value(), 0, kMiB).error().code, Errc::kWrongRegion);
   fixture_.store().hydrator().throttle().SetRate(0);
   ASSERT_TRUE(fixture_.store().Clone({.source = "db", .name = "x"}, Caller{}).ok());
-  EXPECT_EQ(fixture_.store().PinInstant(source_).error().code, Errc::kBusy);
+  EXPECT_EQ(fixture_.store().PinSnapshotPoint(source_).error().code, Errc::kBusy);
 }
 
 // A restore by `cp snapshots/db/s volumes/copy`; the snapshot may go afterwards.
