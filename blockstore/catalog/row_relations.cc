@@ -28,7 +28,7 @@ class RowRelations {
 
   void AddLayers();
   void Link(LayerFacts& layer);
-  void AddPoints();
+  void AddReferences();
   void MarkReached();
   void CheckLayer(LayerFacts& layer);
   void CheckFlat(LayerFacts& layer);
@@ -90,7 +90,7 @@ const NodeRows* RowRelations::FindNode(const std::string& uuid) const {
 Contradictions RowRelations::Find() {
   AddLayers();
   for (auto& [id, layer] : layers_) Link(layer);
-  AddPoints();
+  AddReferences();
   MarkReached();
   for (auto& [id, layer] : layers_) CheckLayer(layer);
   CheckHeads();
@@ -146,7 +146,7 @@ void RowRelations::Link(LayerFacts& layer) {
   // Of another node, and not there: the clone's job and hold tell of it (Recovery::KeepClone).
 }
 
-void RowRelations::AddPoints() {
+void RowRelations::AddReferences() {
   for (const NodeRows& node : nodes_) {
     for (const VolumeRecord& volume : node.rows->volumes) {
       if (volume.head == kNoId) continue;

@@ -11,7 +11,7 @@ Status CheckPass::Run(const std::vector<Node*>& nodes) {
   if (!CheckIdentities()) return OkStatus();
   CheckGenerations();
   LinkLayers();
-  AddPoints();
+  AddReferences();
   MarkReached();
   CheckIds();
   CheckCycles();

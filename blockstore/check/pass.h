@@ -94,7 +94,7 @@ class CheckPass {
 
   // check/tree.cc
   void LinkLayers();
-  void AddPoints();
+  void AddReferences();
   void MarkReached();
   void CheckCycles();
   [[nodiscard]] LayerView* FindLayer(const Member* member, Id id);

@@ -31,7 +31,7 @@ void CheckPass::LinkLayers() {
   }
 }
 
-void CheckPass::AddPoints() {
+void CheckPass::AddReferences() {
   for (Member& member : members_) {
     for (const VolumeRecord& volume : member.contents.volumes) {
       if (LayerView* const head = FindLayer(&member, volume.head)) {

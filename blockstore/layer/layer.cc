@@ -234,7 +234,7 @@ Result<uint64_t> Layer::AllocatedBytes() {
   return *allocated_bytes_;
 }
 
-Result<Layer::Lent> Layer::Lend(OpenFiles::For what) {
+Result<Layer::Lent> Layer::ExportDescriptor(OpenFiles::For what) {
   const bool writes = what == OpenFiles::For::kWrite;
   ASSIGN_OR_RETURN(Use file, writes ? FileForWrite() : FileForRead());
   if (!file) return Lent{};

@@ -102,7 +102,7 @@ class Layer {
     Descriptor file;
     OpenFiles::Use use;
   };
-  Result<Lent> Lend(OpenFiles::For what) VOLFS_EXCLUDES(mu_);
+  Result<Lent> ExportDescriptor(OpenFiles::For what) VOLFS_EXCLUDES(mu_);
   // Of a flat layer whose file others may have made longer: it has that size from now on. Of a
   // shorter one it keeps its own: that is an error of who opens the file.
   Result<NodeFile::State> TakeSizeFromFile() VOLFS_EXCLUDES(mu_);

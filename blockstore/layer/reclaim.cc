@@ -56,7 +56,7 @@ void Reclaimer::Add(Layer* layer) {
   places_[layer];
 }
 
-void Reclaimer::AddPoint(Layer* layer) {
+void Reclaimer::AddReference(Layer* layer) {
   MutexLock lock(tree_mu_);
   ++places_[layer].points;
 }
@@ -80,7 +80,7 @@ void Reclaimer::AddUse(Layer* layer) {
   ++place.uses;
 }
 
-void Reclaimer::PointIsUse(Layer* layer) {
+void Reclaimer::ReferenceIsPin(Layer* layer) {
   MutexLock lock(tree_mu_);
   Place& place = places_[layer];
   ++place.uses;
@@ -88,7 +88,7 @@ void Reclaimer::PointIsUse(Layer* layer) {
 }
 
 Status Reclaimer::RemoveUse(Layer* layer) {
-  const Id id = layer->id();  // as in RemovePoint
+  const Id id = layer->id();  // as in RemoveReference
   {
     // Both at once: a point that is no use any more would be moved by who merges.
     MutexLock lock(tree_mu_);
@@ -211,7 +211,7 @@ Status Reclaimer::ReclaimAll() {
   return OkStatus();
 }
 
-void Reclaimer::DropPoint(Layer* layer) {
+void Reclaimer::DropReference(Layer* layer) {
   MutexLock lock(tree_mu_);
   Place& place = places_[layer];
   assert(place.points > 0);
@@ -219,9 +219,9 @@ void Reclaimer::DropPoint(Layer* layer) {
   ++version_;
 }
 
-Status Reclaimer::RemovePoint(Layer* layer) {
+Status Reclaimer::RemoveReference(Layer* layer) {
   const Id id = layer->id();  // once its last point is gone anybody may remove it
-  DropPoint(layer);
+  DropReference(layer);
   return Reclaim(id);
 }
 
@@ -238,7 +238,7 @@ Status Reclaimer::Reclaim(Id id) {
 Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
   while (layer != nullptr && layer->node() == plan.node) {
     const Place place = PlaceOf(layer);
-    if (place.points > (Sabotaged(Sabotage::kIgnorePoints) ? 1 : 0)) return OkStatus();
+    if (place.points > (Sabotaged(Sabotage::kIgnoreReferences) ? 1 : 0)) return OkStatus();
     const bool childless =
         std::all_of(place.children.begin(), place.children.end(), [&](Layer* child) {
           return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();

@@ -47,17 +47,17 @@ class Reclaimer {
   // too.
   void Add(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void Expect(size_t layers) VOLFS_EXCLUDES(tree_mu_);  // so many are about to be added
-  void AddPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
+  void AddReference(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void AddChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
   // `child` became flat.
   void RemoveChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
-  void AddUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);      // and a point
-  void PointIsUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);  // one that it has already
+  void AddUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);          // and a point
+  void ReferenceIsPin(Layer* layer) VOLFS_EXCLUDES(tree_mu_);  // one that it has already
 
   // Takes a point away; what that frees is for a later ReclaimAll.
-  void DropPoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
+  void DropReference(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   // Takes a point away; the space is free when this returns.
-  Status RemovePoint(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
+  Status RemoveReference(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   Status RemoveUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
 
   // --- merging: two layers become one (layer_merge.h)

@@ -191,7 +191,7 @@ Status Store::Freeze(ClonePlan& plan, const Volume::Extra& extra) {
   if (plan.source == nullptr) {
     ASSIGN_OR_RETURN(plan.image, SnapshotImage(plan.snapshot));
     RETURN_IF_ERROR(plan.source_node->catalog().Commit(extra(*plan.frozen), Room::kGrow));
-    reclaimer_->AddPoint(plan.frozen);
+    reclaimer_->AddReference(plan.frozen);
     return OkStatus();
   }
   ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
@@ -214,11 +214,11 @@ Result<std::shared_ptr<Volume>> Store::CloneLinked(ClonePlan& plan) {
     return {PutLayer{layer}, PutVolume{volume}};
   }));
   Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
-  reclaimer_->AddPoint(head);
+  reclaimer_->AddReference(head);
   reclaimer_->AddChild(plan.frozen, head);
   // Its head keeps the frozen layer now; the point that Freeze left on it stood for that. Nothing
   // of it is hidden from a head that has nothing yet.
-  reclaimer_->DropPoint(plan.frozen);
+  reclaimer_->DropReference(plan.frozen);
   return PublishClone(plan, head, volume);
 }
 
@@ -246,7 +246,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
     }
     return held.error();
   }
-  reclaimer_->PointIsUse(plan.frozen);  // the hold's
+  reclaimer_->ReferenceIsPin(plan.frozen);  // the hold's
   const bool same_node = plan.source_node == plan.target;
   LayerRecord layer = CloneLayer(plan.size_bytes, *plan.frozen, plan.image->size_bytes());
   if (!same_node) layer.parent_node = plan.source_node->uuid();
@@ -271,7 +271,7 @@ Result<std::shared_ptr<Volume>> Store::CloneAcross(ClonePlan& plan) {
   }
   if (Sabotaged(Sabotage::kCloneBeforeHold)) RETURN_IF_ERROR(a.Commit(hold, Room::kGrow));
   Layer* const head = layers_.Add(plan.target, layer, LayerTable::Origin::kCatalog);
-  reclaimer_->AddPoint(head);
+  reclaimer_->AddReference(head);
   if (same_node) reclaimer_->AddChild(plan.frozen, head);
   plan.clone = clone;
   return PublishClone(plan, head, volume);

@@ -452,7 +452,7 @@ Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
       return image.ok() ? OkStatus() : image.error();
     });
   });
-  if (frozen != nullptr) store_.reclaimer_->DropPoint(frozen);
+  if (frozen != nullptr) store_.reclaimer_->DropReference(frozen);
   return done;
 }
 

@@ -216,7 +216,7 @@ Status Recovery::LoadVolumes(Node& node) {
     if (head == nullptr || head->node() != &node) {  // it is refused
       head = store_.layers_.AddLost(record.head, node.name());
     }
-    store_.reclaimer_->AddPoint(head);
+    store_.reclaimer_->AddReference(head);
     // shared_ptr: see store_.h, "looking".
     auto volume = std::make_shared<Volume>(
         VolumeContext{store_.layers_, node.epoch(), store_.block_size_}, node, record, head);
@@ -237,7 +237,7 @@ Status Recovery::LoadSnapshots(Node& node) {
                                           " has the id of another; was its directory copied?")};
     }
     Layer* const layer = store_.layers_.Find(record.layer);
-    if (layer != nullptr) store_.reclaimer_->AddPoint(layer);
+    if (layer != nullptr) store_.reclaimer_->AddReference(layer);
     Store::SnapshotEntry& entry = store_.snapshots_[record.id];
     entry.record = record;
     entry.node = &node;
@@ -302,7 +302,7 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
     // Its layer is left without a point; the background frees it.
     change.emplace_back(DeleteVolume{clone.clone});
     heads_.erase(volume->head()->id());
-    store_.reclaimer_->DropPoint(volume->head());
+    store_.reclaimer_->DropReference(volume->head());
     MutexLock lock(store_.mu_);
     store_.by_name_.erase(volume->name());
     store_.by_id_.erase(clone.clone);

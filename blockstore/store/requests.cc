@@ -81,7 +81,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
     return done.error();
   }
   head->Committed(layer_record);
-  reclaimer_->AddPoint(head);
+  reclaimer_->AddReference(head);
   // shared_ptr: see store.h, "looking".
   auto volume = std::make_shared<Volume>(VolumeContext{layers_, node->epoch(), block_size_}, *node,
                                          record, head);
@@ -153,17 +153,17 @@ Result<Volume::FrozenHead> Store::FreezeHead(Volume& volume, const Volume::Extra
   }
   AdoptHead(volume, old);
   if (!instant.ok()) {
-    if (volume.head() != old) (void)reclaimer_->RemovePoint(old);
+    if (volume.head() != old) (void)reclaimer_->RemoveReference(old);
     return instant;
   }
-  if (volume.head() == old) reclaimer_->AddPoint(instant.value().frozen);
+  if (volume.head() == old) reclaimer_->AddReference(instant.value().frozen);
   return instant;
 }
 
 void Store::AdoptHead(Volume& volume, Layer* old) {
   Layer* const head = volume.head();
   if (head == old) return;  // the instant was refused before anything changed
-  reclaimer_->AddPoint(head);
+  reclaimer_->AddReference(head);
   reclaimer_->AddChild(old, head);
 }
 
@@ -360,7 +360,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
     by_id_.erase(volume->id());
     if (has_snapshots) tombstones_[volume->id()] = tombstone;
   }
-  reclaimer_->PointIsUse(volume->head());
+  reclaimer_->ReferenceIsPin(volume->head());
   tree.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
   volume->FinishDelete([this, held, raw = volume.get()] {
     Status freed = reclaimer_->RemoveUse(raw->head());
@@ -433,7 +433,7 @@ Result<Id> Store::DropSnapshot(const std::string& volume_name, const std::string
   }
   Emit("snapshot-deleted", volume_name, entry.record.id, name);
   Layer* const layer = layers_.Find(entry.record.layer);
-  if (layer != nullptr) reclaimer_->DropPoint(layer);
+  if (layer != nullptr) reclaimer_->DropReference(layer);
   return entry.record.layer;
 }
 

@@ -65,7 +65,7 @@ Status Store::PutHeadOver(Volume& volume, Layer* under, const Volume::NewHead& m
   };
   RETURN_IF_ERROR(volume.ReplaceHead(over, room));
   AdoptHead(volume, under);
-  if (const Status freed = reclaimer_->RemovePoint(old); !freed.ok()) {
+  if (const Status freed = reclaimer_->RemoveReference(old); !freed.ok()) {
     LogWarning(StrCat(
         volume.name(),
         ": space that its former head took is freed at the next mount: ", freed.error().message));

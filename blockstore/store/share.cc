@@ -32,7 +32,7 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinSnapshotPoint(
   RETURN_IF_ERROR(source->node().catalog().CheckMayGrow());
   ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
                    FreezeHead(*source, [](const Layer&) { return CatalogChange{}; }));
-  reclaimer_->PointIsUse(instant.frozen);
+  reclaimer_->ReferenceIsPin(instant.frozen);
   // shared_ptr: the source's descriptor and each target that it was copied to keep it.
   return std::make_shared<OpenSnapshot>(*reclaimer_, instant.frozen, instant.image);
 }

@@ -14,7 +14,7 @@ Result<Descriptor> Volume::BeginNative() {
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
   if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
-  ASSIGN_OR_RETURN(Layer::Lent lent, raw->Lend(OpenFiles::For::kWrite));
+  ASSIGN_OR_RETURN(Layer::Lent lent, raw->ExportDescriptor(OpenFiles::For::kWrite));
   if (!lent.file.ok()) return Descriptor();
   if (!native()) RETURN_IF_ERROR(TakeSizeFromFile(Time::kIgnored));
   native_.fetch_add(1);

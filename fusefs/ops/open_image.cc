@@ -99,7 +99,7 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
                                   [raw = handle->open->image().RawLayer()]() -> Result<Descriptor> {
                                     if (raw == nullptr) return Descriptor();
                                     ASSIGN_OR_RETURN(Layer::Lent lent,
-                                                     raw->Lend(OpenFiles::For::kRead));
+                                                     raw->ExportDescriptor(OpenFiles::For::kRead));
                                     return std::move(lent.file);
                                   },
                                   [] {}};

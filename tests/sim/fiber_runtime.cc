@@ -168,7 +168,7 @@ bool FiberRuntime::Schedule() {
   return true;
 }
 
-void FiberRuntime::SwitchPoint() {
+void FiberRuntime::SwitchReference() {
   now_ += Nanoseconds(1000);
   if (pause_in_ > 0 && current_ != nullptr && choice_.OneIn(pause_in_)) {
     return Sleep(std::chrono::microseconds(uint64_t{1} << choice_.Below(kPauseDoublings)));
@@ -209,7 +209,7 @@ void FiberRuntime::FireTimers() {
 // --- what the code under test calls --------------------------------------------------------------
 
 void FiberRuntime::Lock(const void* mutex) {
-  SwitchPoint();
+  SwitchReference();
   if (current_ == nullptr) return;
   for (;;) {
     LockState& lock = locks_[mutex];
@@ -224,7 +224,7 @@ void FiberRuntime::Lock(const void* mutex) {
 }
 
 void FiberRuntime::LockShared(const void* mutex) {
-  SwitchPoint();
+  SwitchReference();
   if (current_ == nullptr) return;
   for (;;) {
     LockState& lock = locks_[mutex];
@@ -264,7 +264,7 @@ bool FiberRuntime::Wait(const void* condition, const void* mutex, Nanoseconds de
   Unlock(mutex);
   self->timed_out = false;
   if (choice_.OneIn(50)) {
-    SwitchPoint();  // a spurious wake-up
+    SwitchReference();  // a spurious wake-up
   } else {
     self->waits_for = condition;
     waiting_[condition].push_back(self);
@@ -297,7 +297,7 @@ uint64_t FiberRuntime::Spawn(std::string name, std::function<void()> body) {
 
 void FiberRuntime::Join(uint64_t thread) {
   Fiber* const fiber = fibers_[thread - 1].get();
-  SwitchPoint();
+  SwitchReference();
   while (!fiber->over) {
     fiber->joiners.push_back(current_);
     Block();

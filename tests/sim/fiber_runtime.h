@@ -39,7 +39,7 @@ class FiberRuntime final : public Runtime {
   [[nodiscard]] bool pauses() const { return pause_in_ > 0; }
 
   // Lets another fiber go on, or not.
-  void SwitchPoint();
+  void SwitchReference();
   // Time that an operation of a device takes.
   void Advance(Nanoseconds duration) { now_ += duration; }
 

@@ -24,7 +24,7 @@ void Machine::CloneBegins(int disk) {
 Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& name,
                                      uint64_t offset_bytes, uint64_t length_bytes) {
   runtime_.Advance(std::chrono::microseconds(call == Call::kSync ? 200 : 5));
-  runtime_.SwitchPoint();
+  runtime_.SwitchReference();
   if (on_call) on_call();
   const uint64_t number = calls_++;
   trace_.Note(number << 8 | static_cast<uint64_t>(disk) << 4 | static_cast<uint64_t>(call));

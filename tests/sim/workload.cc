@@ -696,7 +696,7 @@ void Workload::RunClients(int clients, uint64_t operations) {
         }
         if (violations_.size() > 3) return;
         DoRandom(random);
-        machine_.runtime().SwitchPoint();
+        machine_.runtime().SwitchReference();
       }
     });
   }
