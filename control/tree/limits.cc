@@ -15,9 +15,10 @@ Result<uint64_t> ParseRate(std::string_view value) {
   if (value == "max") return Throttle::kUnlimited;
   const Result<uint64_t> size = ParseSize(value);
   if (size.ok()) return size.value();
-  return Error{Errc::kInvalid, StrCat("copy_rate: ", Printable(value),
-                                      " is no rate; write bytes a second (10M), max for no limit, "
-                                      "or 0 to pause")};
+  return Error{Errc::kInvalid,
+               StrCat("copy_rate: ", Printable(value),
+                      " is no rate; write bytes per second (10M), max for no limit, "
+                      "or 0 to pause")};
 }
 
 Result<uint64_t> ParseJobs(std::string_view value) {

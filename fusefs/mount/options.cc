@@ -63,7 +63,7 @@ Status SetValue(std::string_view word, std::string_view key, std::string_view va
     ASSIGN_OR_RETURN(options.control_gid, ParseNumber(word, value));
   } else if (key == "copy_rate") {
     if (value != "max" && !ParseSize(value).ok()) {
-      return BadOption(word, "bytes a second are expected (10M), `max`, or 0 to pause");
+      return BadOption(word, "bytes per second are expected (10M), `max`, or 0 to pause");
     }
     options.copy_rate = value;
   } else if (key == "copy_jobs") {

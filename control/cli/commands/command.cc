@@ -107,7 +107,9 @@ class Builder {
   }
 
   void TakesMount(CLI::App* command) {
-    command->add_option("--mount", line_.common.mount, "The mount that is meant, if not found out")
+    command
+        ->add_option("--mount", line_.common.mount,
+                     "The mount, if no path and no working directory tells it")
         ->type_name("MNT");
   }
 
@@ -173,7 +175,7 @@ class Builder {
     CLI::App* command = Add("umount", "Unmount; returns when the daemon is gone");
     Word(command, "MNT", line_.first, "The mountpoint");
     command->add_flag("--force", line_.flag,
-                      "Unmount even if not all that was written can be made durable");
+                      "Unmount even if acknowledged data cannot be made durable");
     Does(command, "umount", [&line = line_] { return Unmount(line.first, line.flag); });
   }
 
@@ -206,7 +208,8 @@ class Builder {
   }
 
   void AddClone() {
-    CLI::App* command = Add("clone", "Make a volume that is a copy of this instant of another");
+    CLI::App* command =
+        Add("clone", "Copy a volume as it is at this instant, also while it is in use");
     Word(command, "SRC", line_.clone.source, "A volume, or VOLUME@SNAP");
     command->add_option("NAME", line_.clone.name, "The new volume's name, if not SRC-clone")
         ->type_name("");
@@ -283,7 +286,7 @@ class Builder {
   }
 
   void AddStatus() {
-    CLI::App* command = Add("status", "Show how the volumes, or all about one, are");
+    CLI::App* command = Add("status", "Show the state of all volumes, or all about one");
     command->add_option("NAME", line_.status.name, "The volume")->type_name("");
     command->add_flag("--watch", line_.status.watch, "Again and again, until interrupted");
     TakesJson(command);
@@ -316,7 +319,7 @@ class Builder {
   }
 
   void AddDetach() {
-    CLI::App* command = Add("detach", "Give an image's loop device up");
+    CLI::App* command = Add("detach", "Give up the loop device of an image");
     Word(command, "NAME", line_.first, "The volume, VOLUME@SNAP, or /dev/loopN");
     TakesMount(command);
     Does(command, "detach", [&line = line_] { return Detach(line.common, line.first); });
