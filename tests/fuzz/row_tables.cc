@@ -61,13 +61,15 @@ struct Binder {
   }
 };
 
-void Insert(sqlite3_stmt* statement, const std::string& name, const std::vector<Cell>& row) {
+// False: a constraint of the database forbids it.
+bool Insert(sqlite3_stmt* statement, const std::string& name, const std::vector<Cell>& row) {
   catalog::RowChecksum crc(name);
   int place = 0;
   for (const Cell& cell : row) std::visit(Binder{statement, ++place, crc}, cell);
   sqlite3_bind_int64(statement, ++place, crc.value());
-  (void)sqlite3_step(statement);
+  const bool inserted = sqlite3_step(statement) == SQLITE_DONE;
   sqlite3_reset(statement);
+  return inserted;
 }
 
 }  // namespace
@@ -92,7 +94,8 @@ RowTables LoadTables(const std::string& catalog_path) {
   return tables;
 }
 
-void SaveTables(const std::string& catalog_path, const RowTables& tables) {
+RowTables SaveTables(const std::string& catalog_path, const RowTables& tables) {
+  RowTables left_out;
   Database database(catalog_path);
   database.Run("BEGIN IMMEDIATE");
   for (const auto& [name, table] : tables) {
@@ -101,11 +104,14 @@ void SaveTables(const std::string& catalog_path, const RowTables& tables) {
     for (size_t i = 0; i < table.columns.size(); ++i) marks += ", ?";
     sqlite3_stmt* const insert =
         database.Prepare("INSERT INTO " + name + " VALUES (" + marks + ")");
-    for (const auto& row : table.rows) Insert(insert, name, row);
+    for (const auto& row : table.rows) {
+      if (!Insert(insert, name, row)) left_out[name].rows.push_back(row);
+    }
     sqlite3_finalize(insert);
   }
   database.Run("COMMIT");
   database.Run("PRAGMA wal_checkpoint(TRUNCATE)");
+  return left_out;
 }
 
 }  // namespace volfs::fuzz

@@ -19,8 +19,8 @@ using RowTables = std::map<std::string, RowTable>;  // by name
 
 // Of a closed node. Abort if SQLite cannot do it.
 RowTables LoadTables(const std::string& catalog_path);
-// Puts these rows in the place of those that there are. A row that breaks a constraint of the
-// database (a key that is there twice) is left out.
-void SaveTables(const std::string& catalog_path, const RowTables& tables);
+// Puts these rows in the place of those that there are. Leaves out a row that breaks a constraint
+// of the database (a key that is there twice), and returns all that it left out, by table.
+RowTables SaveTables(const std::string& catalog_path, const RowTables& tables);
 
 }  // namespace volfs::fuzz

@@ -114,7 +114,10 @@ class Changer {
       }
     }
     for (const int node : {0, 1}) {
-      if (changed_[node]) SaveTables(Template().CatalogPath(node), tables_[node]);
+      if (!changed_[node]) continue;
+      for (const auto& [name, table] : SaveTables(Template().CatalogPath(node), tables_[node])) {
+        for (const Row& row : table.rows) Touch(name, row);
+      }
     }
     for (const auto& what : file_changes_) ChangeFile(what);
     return touched_;

@@ -145,7 +145,7 @@ void StoreTemplate::NumberIds() {
         }
       }
     }
-    SaveTables(CatalogPath(node), tables_[node]);
+    (void)SaveTables(CatalogPath(node), tables_[node]);
     tables_[node] = LoadTables(CatalogPath(node));
     for (const auto& [id, number] : numbers.all()) {
       std::error_code none;  // volumes and snapshots have no file, nor has each layer
