@@ -40,7 +40,7 @@ CloneJob::CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenIm
       cursor_bytes_(record.cursor_block * context.block_size),
       passed_bytes_(record.copied_bytes),
       committed_cursor_bytes_(cursor_bytes_),
-      verifies_(clone_->verification() == Verification::kWanted),
+      verifies_(clone_->state().verification() == Verification::kWanted),
       state_(record.total_known ? State::kCopying : State::kCounting),
       record_(std::move(record)) {
   record_.error.clear();  // each mount tries again
@@ -391,7 +391,7 @@ Status CloneJob::Finish() {
         PutSetting{VolumeSetting(kVerifyPrefix, clone_->id()), std::string(kVerifyDone)});
   }
   RETURN_IF_ERROR(clone_->Flatten(change));
-  if (verifies_) clone_->set_verification(Verification::kDone);
+  if (verifies_) clone_->state().set_verification(Verification::kDone);
   buffer_ = {};
   read_back_ = {};
   MutexLock lock(mu_);

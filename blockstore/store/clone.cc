@@ -285,7 +285,7 @@ std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
   ExtentMap map = plan.image->map();
   map.Resize(BlocksFor(record.size_bytes, block_size_));
   volume->SetMap(std::move(map));
-  if (plan.verify) volume->set_verification(Verification::kWanted);
+  if (plan.verify) volume->state().set_verification(Verification::kWanted);
   std::shared_ptr<CloneJob> job;
   if (plan.clone) {
     // shared_ptr: the scheduler, the table and who asks for progress use it side by side.

@@ -46,7 +46,7 @@ bool IdleCommitter::IsIdle(Volume& volume) {
     last_changes_.erase(volume.id());
     return false;
   }
-  const int64_t change = volume.LastChange();
+  const int64_t change = volume.state().last_change();
   const auto [last, first_look] = last_changes_.try_emplace(volume.id(), change);
   if (!first_look && last->second == change) {
     last_changes_.erase(last);

@@ -54,7 +54,7 @@ Status Store::SetNative(Volume& volume, bool native) {
 
 Status Store::SetNativeClosed(Volume& volume, bool native) {
   RETURN_IF_ERROR(RetryFor([&]() -> Status {
-    if (volume.readers() + volume.writers() == 0) return OkStatus();
+    if (!volume.opens().any()) return OkStatus();
     return Error{Errc::kBusy, StrCat(volume.name(),
                                      ": it is open; its I/O mode cannot change while it is open. "
                                      "Close or detach it first (`volfs status ",

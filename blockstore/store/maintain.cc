@@ -66,7 +66,7 @@ void Store::TellTroubles(const Node& node, Told& told) {
   }
   for (const auto& volume : Volumes()) {
     if (&volume->node() != &node) continue;
-    std::string why = volume->trouble();
+    std::string why = volume->state().trouble();
     const auto known = told.troubles.find(volume->id());
     if (known == told.troubles.end() ? why.empty() : why == known->second) continue;
     if (!why.empty()) LogError(StrCat(volume->name(), ": ", why));

@@ -115,8 +115,9 @@ Status Store::CheckSourceLocked(const Volume& source) const {
                                      ": it is itself a clone that is still being "
                                      "copied; wait until it is available")};
   }
-  if (source.deleting()) return Error{Errc::kBusy, StrCat(source.name(), ": it is being deleted")};
-  if (const std::string why = source.failure(); !why.empty()) {
+  if (source.opens().deleting())
+    return Error{Errc::kBusy, StrCat(source.name(), ": it is being deleted")};
+  if (const std::string why = source.state().failure(); !why.empty()) {
     return Error{Errc::kBusy, StrCat(source.name(), ": it is in error: ", why)};
   }
   return OkStatus();

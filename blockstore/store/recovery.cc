@@ -224,7 +224,7 @@ Status Recovery::LoadVolumes(Node& node) {
     store_.by_id_[record.id] = volume;
     heads_[head->id()] = volume;
     const auto refused = doubts_.volumes.find(record.id);
-    if (refused != doubts_.volumes.end()) volume->Refuse(refused->second);
+    if (refused != doubts_.volumes.end()) volume->state().Refuse(refused->second);
   }
   return OkStatus();
 }
@@ -259,7 +259,7 @@ Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
   Node* const a = FindByUuid(clone.source_node);
   const std::shared_ptr<Volume> volume = FindVolume(b, clone.clone);
   const bool trusted = b.trusted() && (a == nullptr || a->trusted());
-  if (volume != nullptr && volume->refused()) {
+  if (volume != nullptr && volume->state().refused()) {
     KeepRefused(volume, clone);
     return OkStatus();
   }
@@ -271,7 +271,7 @@ Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
     case CloneState::kDeleting:
       if (trusted) return ForgetClone(b, volume, clone);
       if (volume == nullptr) return OkStatus();
-      volume->Refuse("it is being deleted, which waits until its node can be trusted");
+      volume->state().Refuse("it is being deleted, which waits until its node can be trusted");
       KeepRefused(volume, clone);
       return OkStatus();
     case CloneState::kReleasing:
@@ -318,7 +318,7 @@ void Recovery::KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRec
   Store::CloneEntry entry;
   entry.record = clone;
   entry.source_node = FindByUuid(clone.source_node);
-  entry.trouble = volume->failure();
+  entry.trouble = volume->state().failure();
   MutexLock lock(store_.mu_);
   store_.clones_[clone.clone] = std::move(entry);
 }
@@ -423,7 +423,7 @@ bool Recovery::TakeVerification(Id clone, const std::string& value) {
   if (volume == store_.by_id_.end()) return false;
   const bool wanted = value == kVerifyWanted && store_.clones_.contains(clone);
   if (!wanted && value != kVerifyDone) return false;
-  volume->second->set_verification(wanted ? Verification::kWanted : Verification::kDone);
+  volume->second->state().set_verification(wanted ? Verification::kWanted : Verification::kDone);
   return true;
 }
 
@@ -436,7 +436,7 @@ bool Recovery::TakeIo(Id id, const std::string& value) {
     volume = found->second;
   }
   volume->set_wants_native(true);
-  if (volume->refused()) return true;
+  if (volume->state().refused()) return true;
   if (const Status adopted = volume->AdoptAfterCrash(); !adopted.ok()) {
     LogWarning(StrCat(volume->name(), ": ", adopted.error().message));
   }

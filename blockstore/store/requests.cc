@@ -219,10 +219,11 @@ Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller&
                                       " to ", type->greatest_bytes, " bytes")};
   }
   RETURN_IF_ERROR(volume->node().CheckAnswers());
-  RETURN_IF_ERROR(volume->AddOpen(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
+  RETURN_IF_ERROR(
+      volume->opens().Add(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
   Status done = shrinks ? Shrink(*volume, size_bytes) : volume->Grow(size_bytes);
   if (done.ok() && !shrinks) done = volume->Sync();
-  volume->RemoveOpen(Volume::Access::kWrite);
+  volume->opens().Remove(Volume::Access::kWrite);
   RETURN_IF_ERROR(done);
   Emit("resized", name, volume->id(), "");
   return OkStatus();
@@ -241,7 +242,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
     volume = found->second;
     ReserveNameLocked(reservation, to);
   }
-  if (volume->deleting()) return NotFound(from);
+  if (volume->opens().deleting()) return NotFound(from);
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));
   if (const Status done = volume->Rename(to); !done.ok()) {
     if (!RefusedCleanly(done.error())) reservation.Abandon();  // it may have either name
@@ -326,10 +327,10 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
   }
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));
   if (const Node* source = SourceNodeOf(volume->id())) RETURN_IF_ERROR(source->CheckAnswers());
-  RETURN_IF_ERROR(RetryFor([&] { return volume->BeginDelete(); }));
+  RETURN_IF_ERROR(RetryFor([&] { return volume->opens().BeginDelete(); }));
   const Status done = IsClone(volume->id()) ? CancelClone(volume) : Forget(volume, {}, nullptr);
   // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.
-  if (!done.ok() && RefusedCleanly(done.error())) volume->AbortDelete();
+  if (!done.ok() && RefusedCleanly(done.error())) volume->opens().AbortDelete();
   return done;
 }
 
@@ -362,7 +363,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
   }
   reclaimer_->ReferenceIsPin(volume->head());
   tree.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
-  volume->FinishDelete([this, held, raw = volume.get()] {
+  volume->opens().FinishDelete([this, held, raw = volume.get()] {
     Status freed = reclaimer_->RemoveUse(raw->head());
     if (freed.ok() && held != nullptr) {
       // Its readers may still be in the source's layers.

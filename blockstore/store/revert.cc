@@ -35,9 +35,9 @@ Status Store::Revert(const std::string& name, const std::string& snapshot, const
     ReserveSourceLocked(reservation, volume->id());
   }
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));
-  RETURN_IF_ERROR(RetryFor([&] { return volume->BeginRevert(); }));
+  RETURN_IF_ERROR(RetryFor([&] { return volume->opens().BeginRevert(); }));
   const Status done = RevertTo(*volume, record);
-  volume->EndRevert();
+  volume->opens().EndRevert();
   RETURN_IF_ERROR(done);
   Emit("reverted", volume->name(), volume->id(), snapshot);
   return OkStatus();

@@ -22,7 +22,7 @@ SpaceInfo SpaceOfAll(const std::vector<NodeInfo>& nodes) {
 // Of one that is being deleted nothing: its layers may be gone.
 uint64_t Store::ExclusiveBytes(Volume& volume) {
   const Epoch::Reader reader = volume.node().epoch().Enter();
-  if (volume.deleting() || volume.refused()) return 0;
+  if (volume.opens().deleting() || volume.state().refused()) return 0;
   // It is a lower bound: who looks shall not wait for a catalog that somebody else waits for.
   if (volume.node().directory().calls()->slow()) return 0;
   const Result<uint64_t> bytes = reclaimer_->ExclusiveBytes(volume.head());

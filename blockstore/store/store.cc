@@ -229,23 +229,23 @@ VolumeInfo Store::Info(Volume& volume) {
   info.node = volume.node().name();
   info.region = volume.node().record().region;
   info.created_ns = record.created_ns;
-  info.attachments = volume.readers() + volume.writers();
-  info.error = volume.trouble();
-  info.verification = volume.verification();
+  info.attachments = volume.opens().readers() + volume.opens().writers();
+  info.error = volume.state().trouble();
+  info.verification = volume.state().verification();
   info.native = volume.wants_native();
   if (const Result<uint64_t> bytes = volume.AllocatedBytes(); bytes.ok()) {
     info.allocated_bytes = bytes.value();
   }
   info.exclusive_bytes = std::min(ExclusiveBytes(volume), info.allocated_bytes);
   FillCloneInfo(info);
-  if (volume.deleting()) {
+  if (volume.opens().deleting()) {
     info.status = "deleting";
   } else if (!info.error.empty() && !info.paused) {
     info.status = "error";
   } else if (info.progress.creating) {
     info.status = "creating";
   } else {
-    info.status = volume.writers() > 0 ? "in-use" : "available";
+    info.status = volume.opens().writers() > 0 ? "in-use" : "available";
   }
   return info;
 }

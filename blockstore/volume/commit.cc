@@ -27,7 +27,7 @@ Status Volume::Conclude(Durability durability) {
 }
 
 void Volume::NoteUnsynced() {
-  if (!noted_.load(std::memory_order_relaxed) && !noted_.exchange(true)) node_.unsynced().Add(id_);
+  if (!noted_.load(std::memory_order_relaxed) && !noted_.exchange(true)) node_.unsynced().Add(id());
 }
 
 Status Volume::SyncWith(const CatalogChange& extra) {
@@ -36,14 +36,14 @@ Status Volume::SyncWith(const CatalogChange& extra) {
 
 uint64_t Volume::PendingWork() const {
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load() || read_only_.load(std::memory_order_acquire)) return 0;
+  if (state_.deleted() || state_.read_only()) return 0;
   Layer* const now = head();
   return now->pending_blocks() + (now->RecordDirty() ? 1 : 0);
 }
 
 Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
   Status done = CommitTaken(extra, room);
-  NoteTrouble(done);
+  state_.NoteTrouble(done);
   return done;
 }
 
@@ -51,8 +51,8 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
   const MapRefCount::Ref use = map_refs_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load() || refused()) return OkStatus();  // nobody could write to the latter
-  RETURN_IF_ERROR(CheckWritable());
+  if (state_.deleted() || state_.refused()) return OkStatus();  // nobody could write to the latter
+  RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(LearnSize());  // of a size that is not known nothing can be acknowledged
   struct Taken {
     Layer* layer;
@@ -77,7 +77,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
     if (!syncs) break;
     if (const Status synced = t.layer->SyncFile(); !synced.ok()) {
       LookForLoss(synced.error());
-      if (!Sabotaged(Sabotage::kRetrySync)) return Fail(synced.error());
+      if (!Sabotaged(Sabotage::kRetrySync)) return state_.Fail(synced.error());
       RETURN_IF_ERROR(t.layer->SyncFile());
     }
   }
@@ -114,7 +114,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
     }
     // Nothing was acknowledged and nothing lost: the next sync tries again.
     if (RefusedCleanly(committed.error())) return committed;
-    return Fail(committed.error());
+    return state_.Fail(committed.error());
   }
   for (const Taken& t : taken) {
     if (Sabotaged(Sabotage::kCommitBeforeSync)) RETURN_IF_ERROR(t.layer->SyncFile());
@@ -176,10 +176,7 @@ Result<Volume::FrozenHead> Volume::PutLayerOver(const Extra& extra, Nanoseconds 
     // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
     instant.image = std::make_shared<FrozenImage>(context_.layers, map_, size, context_.block_size);
   }
-  {
-    MutexLock lock(meta_mu_);
-    record_.head = fresh->id();
-  }
+  state_.SetHead(fresh->id());
   unrecorded_.push_back(old);
   if (drains) gate_.Open();
   RETURN_IF_ERROR(CommitBatch(extra(*old), Room::kGrow));
@@ -228,7 +225,7 @@ Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, cons
   RETURN_IF_ERROR(found.head->WriteOnce(bytes, offset));
   if (read_back.empty()) return std::optional(BlockState::kPresent);
   if (const Status written = found.head->WaitWritten({offset, bytes.size()}); !written.ok()) {
-    return Fail(written.error());
+    return state_.Fail(written.error());
   }
   RETURN_IF_ERROR(found.head->ReadBack(read_back, offset));
   if (std::memcmp(bytes.data(), read_back.data(), bytes.size()) == 0) {
@@ -254,7 +251,7 @@ Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
 
 Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
-  RETURN_IF_ERROR(CheckWritable());
+  RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
   const uint32_t bs = context_.block_size;
   const Gate::Passage passage = gate_.Enter();
@@ -289,14 +286,14 @@ Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, con
 
 Status Volume::WaitHydrated(const BlockRange& range) {
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load()) return OkStatus();
+  if (state_.deleted()) return OkStatus();
   const uint32_t bs = context_.block_size;
   const Status written = head()->WaitWritten({range.first * bs, range.count * bs});
-  return written.ok() ? written : Fail(written.error());
+  return written.ok() ? written : state_.Fail(written.error());
 }
 
 Result<bool> Volume::PunchGarbage(Id layer) {
-  if (refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", failure())};
+  if (state_.refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", state_.failure())};
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes(), bs);
   // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
@@ -306,7 +303,7 @@ Result<bool> Volume::PunchGarbage(Id layer) {
     // One step: a deletion elsewhere waits no longer than that for us.
     const Epoch::Reader reader = context_.epoch.Enter();
     // What froze of it since is for the reclaimer; the rest goes with it.
-    if (deleted_.load()) return record().head == layer;
+    if (state_.deleted()) return record().head == layer;
     if (!use.ok()) return use.error();
     const Lookup found = Find(block);
     if (found.head->id() != layer) return false;
@@ -352,7 +349,7 @@ Status Volume::Flatten(const CatalogChange& extra) {
   RETURN_IF_ERROR(head()->CreateFile());
   if (!Sabotaged(Sabotage::kFlatWithGarbage)) RETURN_IF_ERROR(PunchGarbage(head()->id()));
   return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(CheckWritable());
+    RETURN_IF_ERROR(state_.CheckWritable());
     assert(unrecorded_.empty());
     Layer* const flat = head();
     LayerRecord layer_record = flat->record();
@@ -364,12 +361,12 @@ Status Volume::Flatten(const CatalogChange& extra) {
     if (Sabotaged(Sabotage::kFlatBeforeSync)) {
       // nothing
     } else if (const Status synced = flat->SyncFile(); !synced.ok()) {
-      return Fail(synced.error());
+      return state_.Fail(synced.error());
     }
     CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
     change.insert(change.end(), extra.begin(), extra.end());
     if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
-      return RefusedCleanly(done.error()) ? done.error() : Fail(done.error());
+      return RefusedCleanly(done.error()) ? done.error() : state_.Fail(done.error());
     }
     {
       MutexLock lock(meta_mu_);

@@ -15,7 +15,7 @@ namespace volfs {
 Status Volume::ReplaceHead(const NewHead& make, Room room) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(CheckWritable());
+    RETURN_IF_ERROR(state_.CheckWritable());
     // What an earlier instant froze must be recorded before the head that does it is gone.
     RETURN_IF_ERROR(CommitBatch({}));
     RETURN_IF_ERROR(CloseGate());
@@ -26,7 +26,7 @@ Status Volume::ReplaceHead(const NewHead& make, Room room) {
 }
 
 Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
-  if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
+  if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   RETURN_IF_ERROR(CheckNotNative("this change"));
   LayerRecord layer;
   ExtentMap map;
@@ -39,7 +39,7 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
   const bool commits = !Sabotaged(Sabotage::kRevertUncommitted);
   const CatalogChange change{PutLayer{layer}, PutVolume{next}};
   if (const Status done = commits ? node_.catalog().Commit(change, room) : OkStatus(); !done.ok()) {
-    return RefusedCleanly(done.error()) ? done : Fail(done.error());
+    return RefusedCleanly(done.error()) ? done : state_.Fail(done.error());
   }
   Layer* const fresh = context_.layers.Add(&node_, layer, LayerTable::Origin::kCatalog);
   {
@@ -47,13 +47,10 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
     head_ = fresh;
     std::swap(map_, map);
     size_bytes_.store(layer.size_bytes, std::memory_order_release);
-    cache_epoch_.fetch_add(1);
+    opens_.AgeCaches();
   }
+  state_.ReplaceHead(next);
   MutexLock lock(meta_mu_);
-  record_.head = next.head;
-  record_.size_bytes = next.size_bytes;
-  record_.attributes.ctime_ns = next.attributes.ctime_ns;
-  mtime_ns_.store(next.attributes.mtime_ns);
   committed_ = std::move(next);
   return OkStatus();
 }
@@ -62,7 +59,7 @@ Status Volume::Shrink(uint64_t size_bytes, Cut what) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RETURN_IF_ERROR(Sync());  // with writers running, as for an instant
   return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(CheckWritable());
+    RETURN_IF_ERROR(state_.CheckWritable());
     RETURN_IF_ERROR(CloseGate());
     const Status done = ShrinkClosed(size_bytes, what);
     gate_.Open();
@@ -86,7 +83,7 @@ Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {
 // next (Layer::CheckSizeLocked), one that is too short could not be told from a damaged one.
 Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   const uint64_t old_bytes = this->size_bytes();
-  if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
+  if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   if (size_bytes >= old_bytes) return OkStatus();
   if (what == Cut::kUnwritten) {
     ASSIGN_OR_RETURN(const bool nothing, HoldsNothing(size_bytes));
@@ -109,7 +106,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     const std::span<std::byte> kept(bytes.data(), size_bytes - cut.first * bs);
     RETURN_IF_ERROR(ReadExtent(context_.layers, under.extent, bs, kept, cut.first * bs));
     RETURN_IF_ERROR(shrunk->WriteAt(kept, cut.first * bs));
-    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
+    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return state_.Fail(synced.error());
     presence.Set(cut, BlockState::kPresent);
   }
   LayerRecord layer = shrunk->record();
@@ -124,7 +121,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     if (!presence.empty()) change.emplace_back(SetPresence{layer.id, presence});
   }
   if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
-    if (!RefusedCleanly(done.error())) return Fail(done.error());
+    if (!RefusedCleanly(done.error())) return state_.Fail(done.error());
     if (merges) (void)shrunk->Punch({cut.first * bs, bs});
     return done;
   }
@@ -132,26 +129,26 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   {
     WriterLock lock(map_mu_);
     size_bytes_.store(size_bytes, std::memory_order_release);
-    cache_epoch_.fetch_add(1);
+    opens_.AgeCaches();
     map_.Resize(blocks);
     if (merges) map_.Assign(cut, shrunk->ref());
   }
+  state_.SetSize(size_bytes);
   {
     MutexLock lock(meta_mu_);
-    record_.size_bytes = size_bytes;
     committed_ = std::move(next);
   }
-  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  state_.Touch();
   // Grown again, an uncut file would show what was cut off.
   if (const Status done = shrunk->Shrink(layer); !done.ok()) {
     // It has shrunk, so no error that says "nothing happened".
-    return Fail(
+    return state_.Fail(
         {Errc::kIo, StrCat(name(), " has ", size_bytes,
                            " bytes now, but its file was not cut: ", done.error().message)});
   }
   // What a crash leaves past the size is cut, but of such a one it is kept (AdoptAfterCrash).
   if (wants_native()) {
-    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return Fail(synced.error());
+    if (const Status synced = shrunk->SyncFile(); !synced.ok()) return state_.Fail(synced.error());
   }
   return OkStatus();
 }
@@ -172,7 +169,7 @@ void Volume::Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
 
 Status Volume::SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small) {
   return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(CheckWritable());
+    RETURN_IF_ERROR(state_.CheckWritable());
     RETURN_IF_ERROR(
         CommitBatch({}));  // with writers running: little is left for those whom it holds up
     ASSIGN_OR_RETURN(const bool still_small, small());
@@ -189,7 +186,7 @@ Status Volume::SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool
   RETURN_IF_ERROR(CommitBatch({}));
   ASSIGN_OR_RETURN(const bool still_small, small());
   if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
-  if (deleted_.load()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
+  if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   assert(head() == merge.from() && unrecorded_.empty());
   RETURN_IF_ERROR(merge.Find());
   Layer* const under = merge.to();
@@ -203,13 +200,13 @@ Status Volume::SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool
   change.emplace_back(PutVolume{next});
   change.emplace_back(DeleteLayer{merge.from()->id()});
   if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
-    if (!RefusedCleanly(done.error())) return Fail(done.error());
+    if (!RefusedCleanly(done.error())) return state_.Fail(done.error());
     merge.Abandon();
     return done;
   }
+  state_.SetHead(next.head);
   {
     MutexLock lock(meta_mu_);
-    record_.head = next.head;
     committed_ = std::move(next);
   }
   merge.Settle();
@@ -227,7 +224,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   // In the slot: a batch must see the presence and the record of one moment.
   return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(CheckWritable());
+    RETURN_IF_ERROR(state_.CheckWritable());
     const Gate::Passage passage = gate_.Enter();
     const Epoch::Reader reader = context_.epoch.Enter();
     const uint32_t bs = context_.block_size;
@@ -269,7 +266,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
       map_.Assign({block, end - block}, extent.layer);
       block = end;
     }
-    mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+    state_.Touch();
     NoteUnsynced();
     return OkStatus();
   });

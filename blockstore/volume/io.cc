@@ -6,7 +6,7 @@
 //            block one pread and a copy of at most one block at each end.
 // A write asks besides whether the node's reserve is whole: one load. Both enter the epoch, writes
 // the gate too: an atomic increment and decrement each, on a counter
-// that few threads share. Both are noted, which is one addition more (foreground_load.h). Neither
+// that few threads share. Both are noted, which is one addition more (foreground.h). Neither
 // allocates or touches the catalog.
 #include <algorithm>
 #include <array>
@@ -48,7 +48,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
-  RETURN_IF_ERROR(CheckWritable());
+  RETURN_IF_ERROR(state_.CheckWritable());
   node_.foreground().Note();
   if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
     return Error{Errc::kFileTooBig, StrCat(name(), ": a write at byte ", offset_bytes,
@@ -71,7 +71,7 @@ Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
     offset_bytes += wrote;
     data = data.subspan(wrote);
   }
-  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  state_.Touch();
   return OkStatus();
 }
 
@@ -148,7 +148,7 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 Status Volume::Discard(ByteRange range) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
   RefreshFromFile();
-  RETURN_IF_ERROR(CheckWritable());
+  RETURN_IF_ERROR(state_.CheckWritable());
   const uint64_t size = size_bytes();
   if (range.offset_bytes >= size) return OkStatus();
   const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
@@ -158,7 +158,7 @@ Status Volume::Discard(ByteRange range) {
     const Epoch::Reader reader = context_.epoch.Enter();
     ASSIGN_OR_RETURN(at, DiscardStep({at, end - at}));
   }
-  mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed);
+  state_.Touch();
   return OkStatus();
 }
 
@@ -283,7 +283,7 @@ Result<uint64_t> Volume::AllocatedBytes() {
     return std::min(last_allocated_bytes_.load(), size_bytes());
   }
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load()) return uint64_t{0};
+  if (state_.deleted()) return uint64_t{0};
   ASSIGN_OR_RETURN(const uint64_t bytes,
                    ChainBytes(context_.layers, head(), size_bytes(), context_.block_size));
   last_allocated_bytes_ = bytes;

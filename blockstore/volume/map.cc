@@ -20,18 +20,18 @@ Result<MapRefCount::Ref> Volume::AcquireMap() {
 Status Volume::Load() {
   MutexLock loading(load_mu_);
   if (map_refs_.loaded()) return OkStatus();
-  if (refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", failure())};
+  if (state_.refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", state_.failure())};
   const Gate::Passage tree = node_.tree_gate().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   // Its layers may be gone, but for those who have it open.
-  if (deleted_.load() && readers() + writers() == 0) {
+  if (state_.deleted() && !opens_.any()) {
     return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   }
   Layer* const top = head();
   assert(top->pending_blocks() == 0 || Sabotaged(Sabotage::kGiveBackPending));
   Result<ExtentMap> map = LoadMap(context_.layers, top, context_.block_size);
   if (!map.ok()) {
-    if (map.error().code == Errc::kCorrupt) Refuse(map.error().message);
+    if (map.error().code == Errc::kCorrupt) state_.Refuse(map.error().message);
     return map.error();
   }
   SetMap(std::move(map.value()));
@@ -65,18 +65,14 @@ bool Volume::EvictMap(Nanoseconds idle) {
   return true;
 }
 
-bool Volume::OpenOrChanging() const {
-  if (native()) return true;
-  MutexLock lock(open_mu_);
-  return readers_ + writers_ > 0 || deleting_ || reverting_;
-}
+bool Volume::OpenOrChanging() const { return native() || opens_.busy(); }
 
 // Would the catalog of this node say the same? Layers that an instant froze and could not record
 // yet (unrecorded_) need no look: the head over them is not recorded either. Of a layer of another
 // node, that node's catalog would be asked, which may hang; so nothing else is asked of it here.
 bool Volume::MapIsRecorded() const {
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (deleted_.load() || read_only_.load() || node_.catalog().fenced()) return false;
+  if (state_.deleted() || state_.read_only() || node_.catalog().fenced()) return false;
   Layer* const top = head();
   const bool pending = top->pending_blocks() > 0 && !Sabotaged(Sabotage::kGiveBackPending);
   if (pending || top->RecordDirty()) return false;

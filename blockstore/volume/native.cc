@@ -26,7 +26,7 @@ Result<Descriptor> Volume::BeginNative() {
 void Volume::EndNative() {
   RefreshFromFile();
   // The kernel's own cache of the image knows nothing of what was written.
-  cache_epoch_.fetch_add(1);
+  opens_.AgeCaches();
   native_.fetch_sub(1);
   OpenFiles::Use ended;  // outlives the lock
   MutexLock lock(meta_mu_);
@@ -62,14 +62,11 @@ Status Volume::TakeSizeFromFile(Time time) {
       map_.Assign({old_blocks, blocks - old_blocks}, raw->ref());
     }
   }
-  {
-    MutexLock lock(meta_mu_);
-    record_.size_bytes = std::max(record_.size_bytes, file.size_bytes);
-  }
+  state_.RaiseSize(file.size_bytes);
   if (file.size_bytes > size_bytes()) size_bytes_.store(file.size_bytes, std::memory_order_release);
   // Only what is new: utimensat may have set an older one.
   const bool changed = followed_mtime_ns_.exchange(file.mtime_ns) != file.mtime_ns;
-  if (changed && time == Time::kTaken) mtime_ns_.store(file.mtime_ns);
+  if (changed && time == Time::kTaken) state_.SetModified(file.mtime_ns);
   return OkStatus();
 }
 
@@ -77,7 +74,7 @@ Status Volume::AdoptAfterCrash() {
   const Status adopted = AdoptIfAlone();
   if (adopted.ok()) return adopted;
   closed_by_mount_ = true;
-  return Fail(adopted.error());
+  return state_.Fail(adopted.error());
 }
 
 Status Volume::AdoptIfAlone() {

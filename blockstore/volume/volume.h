@@ -22,6 +22,8 @@
 #include "blockstore/sync/priority_ranges.h"
 #include "blockstore/sync/range_lock.h"
 #include "blockstore/sync/sync_slot.h"
+#include "blockstore/volume/open_state.h"
+#include "blockstore/volume/state.h"
 
 namespace volfs {
 
@@ -33,9 +35,6 @@ struct VolumeContext {
   Epoch& epoch;
   uint32_t block_size;
 };
-
-// Of a clone: is what is copied read back and compared? kDone: it was, all of it.
-enum class Verification : uint8_t { kNone, kWanted, kDone };
 
 // One volume: a size and a live map from blocks to layers, of which the head is written.
 //
@@ -61,8 +60,8 @@ enum class Verification : uint8_t { kNone, kWanted, kDone };
 //       not in memory, the catalogs say all that it would.
 //
 // Thread-safety: all methods from any thread.
-// Locks, in order: slot_ (a batch runs) > gate_ > load_mu_ > range_lock_ > map_mu_, meta_mu_ or
-// open_mu_ (leaves).
+// Locks, in order: slot_ (a batch runs) > gate_ > load_mu_ > range_lock_ > map_mu_ or meta_mu_
+// (leaves).
 class Volume {
  public:
   // `record` is in the catalog already, or is about to be.
@@ -71,14 +70,20 @@ class Volume {
   Volume(const Volume&) = delete;
   Volume& operator=(const Volume&) = delete;
 
-  [[nodiscard]] Id id() const { return id_; }
+  [[nodiscard]] Id id() const { return state_.id(); }
   [[nodiscard]] Node& node() const { return node_; }
-  [[nodiscard]] std::string name() const VOLFS_EXCLUDES(meta_mu_);
+  [[nodiscard]] std::string name() const { return state_.name(); }
   [[nodiscard]] uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
-  [[nodiscard]] VolumeRecord record() const VOLFS_EXCLUDES(meta_mu_);
-  [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(meta_mu_);
-  [[nodiscard]] Verification verification() const { return verification_.load(); }
-  void set_verification(Verification now) { verification_.store(now); }
+  [[nodiscard]] VolumeRecord record() const { return state_.record(); }
+  [[nodiscard]] Attributes attributes() const { return state_.attributes(); }
+
+  // Its parts, each with the lock that its header names.
+  [[nodiscard]] VolumeState& state() { return state_; }
+  [[nodiscard]] const VolumeState& state() const { return state_; }
+  [[nodiscard]] OpenState& opens() { return opens_; }
+  [[nodiscard]] const OpenState& opens() const { return opens_; }
+  using Access = OpenState::Access;
+
   // May the kernel serve it by itself from the next open on (io=native)?
   [[nodiscard]] bool wants_native() const { return wants_native_.load(); }
   void set_wants_native(bool wants) { wants_native_.store(wants); }
@@ -88,14 +93,14 @@ class Volume {
   // Builds the map from the catalogs if it is not in memory, and keeps it there. Everything below
   // that reads or writes bytes calls it itself. kNotFound: it was deleted, and nobody has it open.
   // kCorrupt: it is refused, or is from now on, as its map cannot be so.
-  Result<MapRefCount::Ref> AcquireMap() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
+  Result<MapRefCount::Ref> AcquireMap() VOLFS_EXCLUDES(map_mu_, load_mu_);
   void SetMap(ExtentMap map) VOLFS_EXCLUDES(map_mu_);  // of a volume just made
   [[nodiscard]] bool loaded() const { return map_refs_.loaded(); }
   // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
   // this tell, and if the catalog of this volume's node says all that it does; true if it has.
   // Waits for no request; for this node at most, as PendingWork. Cost where nothing is freed: some
   // short locks if the map is in memory, else one load.
-  bool EvictMap(Nanoseconds idle) VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);
+  bool EvictMap(Nanoseconds idle) VOLFS_EXCLUDES(map_mu_, load_mu_);
 
   // --- bytes ---------------------------------------------------------------------------------
 
@@ -133,32 +138,13 @@ class Volume {
   // kProtected if only what is unwritten may be cut off and HoldsNothing is false of it.
   enum class Cut : uint8_t { kAnything, kUnwritten };
   Status Shrink(uint64_t size_bytes, Cut what = Cut::kAnything);
-  // Durable with SyncAttributes (at close, and within a minute), not with Sync.
-  void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(meta_mu_);
+  // Makes attributes (VolumeState::ChangeAttributes) durable: called at close, and within a minute,
+  // as Sync does not.
   Status SyncAttributes() VOLFS_EXCLUDES(meta_mu_);
   // Durable when it returns. The caller has made sure that the name is free.
   Status Rename(const std::string& name) VOLFS_EXCLUDES(meta_mu_);
 
-  // --- who uses it ---------------------------------------------------------------------------
-
-  // kReadOnly if it may not be written, kNotFound if it is being deleted. Each success is paired
-  // with one RemoveOpen, which may free the space of a deleted volume: no lock may be held.
-  enum class Access { kRead, kWrite };
-  // `creates`: this open has just made it, and may write it whatever its mode says (open(2)).
-  Status AddOpen(Access access, bool creates = false) VOLFS_EXCLUDES(open_mu_);
-  void RemoveOpen(Access access) VOLFS_EXCLUDES(open_mu_);
-  [[nodiscard]] int readers() const VOLFS_EXCLUDES(open_mu_);
-  [[nodiscard]] int writers() const VOLFS_EXCLUDES(open_mu_);
-
-  // Reverting: nobody may open it until EndRevert; kBusy while anybody has it open.
-  Status BeginRevert() VOLFS_EXCLUDES(open_mu_);
-  void EndRevert() VOLFS_EXCLUDES(open_mu_);
-  // Grows whenever bytes change that the kernel did not see changing (a revert, a shrink): who
-  // opens it must not believe a page cache that is older.
-  [[nodiscard]] uint64_t cache_epoch() const { return cache_epoch_.load(); }
-  // Nobody has an older one than of this epoch any more.
-  void CacheDropped(uint64_t epoch) { dropped_cache_epoch_.store(epoch); }
-  [[nodiscard]] uint64_t dropped_cache_epoch() const { return dropped_cache_epoch_.load(); }
+  // --- native, deletion ---------------------------------------------------------------------
 
   // The kernel reads and writes the volume's file by itself from now until EndNative (one each):
   // none if it is not one raw file. Meanwhile the file's size is the volume's, and no instant is
@@ -177,26 +163,9 @@ class Volume {
   // kBusy while the kernel serves it; `what` is named as what has to wait.
   [[nodiscard]] Status CheckNotNative(std::string_view what) const;
 
-  // Deleting: nobody may open it from now on; kBusy while it is open for writing.
-  Status BeginDelete() VOLFS_EXCLUDES(open_mu_);
-  void AbortDelete() VOLFS_EXCLUDES(open_mu_);
-  [[nodiscard]] bool deleting() const VOLFS_EXCLUDES(open_mu_);
   // Makes `change` durable; after it nothing of this volume is committed any more, and whoever
   // still has the object finds it empty: its layers may go once the readers of the epoch have left.
   Status CommitDeletion(const CatalogChange& change);
-  // The deletion is durable: `gone` is called once, when nobody has it open any more.
-  void FinishDelete(std::function<void()> gone) VOLFS_EXCLUDES(open_mu_);
-
-  // What the catalogs say of it cannot be so: no byte of it is read or written from now on.
-  void Refuse(const std::string& why) VOLFS_EXCLUDES(meta_mu_);
-  [[nodiscard]] bool refused() const { return refused_.load(std::memory_order_acquire); }
-
-  // Why this volume can no longer be written, or not be read either, its own reason or its
-  // node's; empty if it can.
-  [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(meta_mu_);
-  // Why what was written to it is not durable although it should be by now: failure(), or why the
-  // last commit was refused, which is tried again; empty if all is well. `error` for users.
-  [[nodiscard]] std::string trouble() const VOLFS_EXCLUDES(meta_mu_);
 
   // --- for Store and CloneJob ----------------------------------------------------------------
 
@@ -266,7 +235,7 @@ class Volume {
   // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
   // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
   Result<bool> PunchGarbage(Id layer) VOLFS_EXCLUDES(map_mu_);
-  // Merging (layer_merge.h), with Node::tree_gate() closed:
+  // Merging (merge.h), with Node::tree_gate() closed:
   // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
   void Redirect(const BlockRange& range, LayerRef from, LayerRef to) VOLFS_EXCLUDES(map_mu_);
   // Runs `work` while no batch is made.
@@ -283,8 +252,6 @@ class Volume {
   [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1); of who uses the map
   // Blocks made here or zero, or a new size, that wait for a commit; 0 if nothing does.
   [[nodiscard]] uint64_t PendingWork() const;
-  // Changes with each write, discard and growth, to within a few milliseconds; means nothing else.
-  [[nodiscard]] int64_t LastChange() const { return mtime_ns_.load(std::memory_order_relaxed); }
   // For IdleCommitter: Node::unsynced() has this volume if it has work to commit that a user has
   // made since the last ForgetNote. Cost of NoteUnsynced if it is noted: one load.
   void NoteUnsynced();
@@ -296,11 +263,9 @@ class Volume {
     Layer* head;
   };
   [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(map_mu_);
-  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_, open_mu_);  // of who has entered map_refs_
-  [[nodiscard]] bool OpenOrChanging() const VOLFS_EXCLUDES(open_mu_);
+  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_);  // of who has entered map_refs_
+  [[nodiscard]] bool OpenOrChanging() const;
   [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(map_mu_, meta_mu_);
-  [[nodiscard]] Status CheckWritable() const;
-  Error Fail(const Error& error);
   void LookForLoss(const Error& error);
   // A first write: up to all of `data`, which starts in a block that was not in the head; returns
   // how many bytes, 0 if the block has come into the head meanwhile.
@@ -341,28 +306,21 @@ class Volume {
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);
   Status CommitTaken(const CatalogChange& extra, Room room);
-  void NoteTrouble(const Status& commit) VOLFS_EXCLUDES(meta_mu_);
   // Inside slot_: changes the record as it was committed last, durably.
   Status CommitRecord(const std::function<void(VolumeRecord&)>& change);
 
   const VolumeContext context_;
   Node& node_;
-  const Id id_;
+  VolumeState state_;
+  OpenState opens_;
 
   std::atomic<uint64_t> size_bytes_;
-  std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
-  std::atomic<bool> read_only_{false};
-  std::atomic<bool> noted_{false};  // NoteUnsynced
-  std::atomic<bool> refused_{false};
-  bool closed_by_mount_ = false;  // constant after the mount
-  std::atomic<uint64_t> cache_epoch_{0};
-  std::atomic<uint64_t> dropped_cache_epoch_{0};
-  std::atomic<bool> deleted_{false};  // durably: set in slot_
-  std::atomic<int> native_{0};        // BeginNative; grows only inside the gate
+  std::atomic<bool> noted_{false};                            // NoteUnsynced
+  bool closed_by_mount_ = false;                              // constant after the mount
+  std::atomic<int> native_{0};  // BeginNative; grows only inside the gate
   std::atomic<int64_t> followed_mtime_ns_{0};
   std::atomic<bool> wants_native_{false};
-  std::atomic<Verification> verification_{Verification::kNone};
 
   SyncSlot slot_;
   // Of the batch that runs in slot_: layers that a FreezeHead froze without being able to commit.
@@ -385,18 +343,8 @@ class Volume {
   ExtentMap map_ VOLFS_GUARDED_BY(map_mu_);
   Layer* head_ VOLFS_GUARDED_BY(map_mu_);
 
-  mutable Mutex open_mu_;
-  int readers_ VOLFS_GUARDED_BY(open_mu_) = 0;
-  int writers_ VOLFS_GUARDED_BY(open_mu_) = 0;
-  bool deleting_ VOLFS_GUARDED_BY(open_mu_) = false;
-  bool reverting_ VOLFS_GUARDED_BY(open_mu_) = false;
-  std::function<void()> gone_ VOLFS_GUARDED_BY(open_mu_);
-
   mutable Mutex meta_mu_;
-  VolumeRecord record_ VOLFS_GUARDED_BY(meta_mu_);     // as it is
-  VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
-  std::string failure_ VOLFS_GUARDED_BY(meta_mu_);
-  std::string refusal_ VOLFS_GUARDED_BY(meta_mu_);               // of the last commit
+  VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);            // as it is on disk
   std::vector<OpenFiles::Use> lent_ VOLFS_GUARDED_BY(meta_mu_);  // one for each of native_
   // What ShowThrough keeps until the catalog knows that it is needed, and what it kept until then.
   std::vector<std::shared_ptr<const void>> pins_ VOLFS_GUARDED_BY(meta_mu_);

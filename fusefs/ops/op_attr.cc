@@ -41,7 +41,7 @@ Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
     RETURN_IF_ERROR(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), how));
   }
   if ((which & (kWhoAndHow | kTimes)) == 0) return OkStatus();
-  volume->ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
+  volume->state().ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
   // Of truncate(2) the kernel sends the time, too: that is saved now and then, as those of writes.
   if ((which & kWhoAndHow) == 0 && (which & FUSE_SET_ATTR_SIZE) != 0) return OkStatus();
   // Who may read a disk, and a time that somebody has set, shall not be undone by a crash.

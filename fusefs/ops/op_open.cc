@@ -24,7 +24,7 @@ void ReplyOpen(fuse_req_t req, const Result<Handle*>& opened, const std::string&
   }
   // Killed meanwhile: the kernel sends no release for what it does not know to be open.
   if (fuse_reply_open(req, &fi) != 0) return fs.Close(opened.value());
-  if (volume != nullptr) volume->CacheDropped(cache_epoch);
+  if (volume != nullptr) volume->opens().CacheDropped(cache_epoch);
 }
 
 // `open` may open a file of the node, and load a map.

@@ -58,11 +58,11 @@ bool ForWrite(const fuse_file_info& fi) {
 Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi,
                            bool creates) {
   const auto access = ForWrite(fi) ? Volume::Access::kWrite : Volume::Access::kRead;
-  RETURN_IF_ERROR(volume->AddOpen(access, creates));
+  RETURN_IF_ERROR(volume->opens().Add(access, creates));
   // Read before the table is asked: an EndNative after this makes it old. The invalidator tells the
   // kernel of a revert too, but perhaps after this open.
-  const uint64_t epoch = volume->cache_epoch();
-  const bool keep_cache = volume->dropped_cache_epoch() == epoch;
+  const uint64_t epoch = volume->opens().cache_epoch();
+  const bool keep_cache = volume->opens().dropped_cache_epoch() == epoch;
   auto handle = std::make_unique<VolumeHandle>(std::move(volume), access);
   handle->cache_epoch = epoch;
   handle->created_it = creates;
@@ -78,7 +78,7 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
                                   [file = handle->volume] { file->EndNative(); }};
   const Result<int> backing = fs.backings.Add(image);
   if (!backing.ok()) {
-    handle->volume->RemoveOpen(access);
+    handle->volume->opens().Remove(access);
     return backing.error();
   }
   handle->direct = backing.value() == BackingTable::kNone && (fi.flags & O_DIRECT) != 0;
@@ -111,11 +111,11 @@ Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, const Siz
   volume.RefreshFromFile();
   // The size may be there already and not be durable: Conclude is for that, too.
   if (size_bytes == volume.size_bytes()) return volume.Conclude(how.durability);
-  if (!how.open) RETURN_IF_ERROR(volume.AddOpen(Volume::Access::kWrite));
+  if (!how.open) RETURN_IF_ERROR(volume.opens().Add(Volume::Access::kWrite));
   const bool shrinks = size_bytes < volume.size_bytes();
   Status changed = shrinks ? fs.store.Shrink(volume, size_bytes, how.cut) : volume.Grow(size_bytes);
   if (changed.ok()) changed = volume.Conclude(how.durability);
-  if (!how.open) volume.RemoveOpen(Volume::Access::kWrite);
+  if (!how.open) volume.opens().Remove(Volume::Access::kWrite);
   return changed;
 }
 

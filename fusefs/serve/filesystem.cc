@@ -79,8 +79,8 @@ void Filesystem::CloseImage(std::unique_ptr<Handle> handle) {
 }
 
 void Filesystem::CloseVolume(const VolumeHandle& handle) {
-  handle.volume->RemoveOpen(handle.access);
-  if (handle.volume->readers() + handle.volume->writers() != 0) return;
+  handle.volume->opens().Remove(handle.access);
+  if (handle.volume->opens().any()) return;
   names.Submit([volume = handle.volume] {
     const Status status = volume->SyncAttributes();
     if (!status.ok()) {

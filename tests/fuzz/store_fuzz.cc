@@ -350,9 +350,9 @@ Shown LookAt(Store& store, Volume& volume) {
   shown.size_bytes = volume.size_bytes();
   ReadEnds(shown, [&](std::span<std::byte> out, uint64_t at) { return volume.ReadAt(out, at); });
   const auto map = store.Map(volume);
-  Require(!volume.refused() || !map.ok(), "a refused volume has no map");
+  Require(!volume.state().refused() || !map.ok(), "a refused volume has no map");
   (void)volume.SeekData(0);
-  shown.refused = volume.refused();
+  shown.refused = volume.state().refused();
   const VolumeInfo info = store.Info(volume);
   Require(!shown.refused || info.status == "error", "a refused volume is in error");
   Require(!shown.refused || !info.error.empty(), "... and says why");
@@ -364,10 +364,10 @@ Shown LookAt(Store& store, Volume& volume) {
 void WriteTheSame(Volume& volume, const Shown& shown) {
   if (!shown.error.empty() || shown.size_bytes < 5000) return;
   const auto* const bytes = reinterpret_cast<const std::byte*>(shown.bytes.data());
-  if (!volume.AddOpen(Volume::Access::kWrite).ok()) return;
+  if (!volume.opens().Add(Volume::Access::kWrite).ok()) return;
   (void)volume.WriteAt({bytes + 100, 4800}, 100);
   (void)volume.Sync();
-  volume.RemoveOpen(Volume::Access::kWrite);
+  volume.opens().Remove(Volume::Access::kWrite);
 }
 
 // Ids that what an image of the template shows depends on.

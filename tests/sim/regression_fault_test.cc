@@ -321,7 +321,8 @@ TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
       for (uint64_t block = 1; block < 19; ++block) {
         (void)clients.Write(kept, block * kBlockBytes + kSectorBytes, kBlockBytes);
         (void)clients.Sync(kept);
-        EXPECT_EQ(store.Find(kept.id)->failure(), "") << "no space is a refusal, not an end";
+        EXPECT_EQ(store.Find(kept.id)->state().failure(), "")
+            << "no space is a refusal, not an end";
       }
       EXPECT_THAT(complaints, Each(AnyOf(HasSubstr("no space"), HasSubstr("is full"))));
       refusals += room.refusals;
@@ -372,7 +373,7 @@ TEST(RegressionTest, R8_ASyncThatWasRefusedForWantOfSpaceSucceedsLater) {
       };
       Together({refused, refused});
       refused();
-      EXPECT_EQ(volume->failure(), "");
+      EXPECT_EQ(volume->state().failure(), "");
 
       room.max_bytes = kNever;
       const Status synced = volume->Sync();
@@ -430,7 +431,7 @@ bool FailSync(Simulation& world, VolumeModel& model, uint64_t which) {
   const std::vector<std::byte> bytes(kBlockBytes);
   EXPECT_EQ(volume->WriteAt(bytes, 0).error().code, Errc::kReadOnly);
   EXPECT_EQ(volume->Discard({0, kBlockBytes}).error().code, Errc::kReadOnly);
-  EXPECT_EQ(volume->AddOpen(Volume::Access::kWrite).error().code, Errc::kReadOnly);
+  EXPECT_EQ(volume->opens().Add(Volume::Access::kWrite).error().code, Errc::kReadOnly);
   std::vector<std::byte> read(kBlockBytes);
   EXPECT_TRUE(volume->ReadAt(read, 0).ok()) << "it can still be read";
   return true;

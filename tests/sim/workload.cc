@@ -180,12 +180,12 @@ VolumeModel& Workload::Make(int disk, uint64_t size_bytes) {
 bool Workload::Write(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes) {
   const User user(model.users);
   const std::shared_ptr<Volume> volume = store_.Find(model.id);
-  if (const Status open = volume->AddOpen(Volume::Access::kWrite); !open.ok()) {
+  if (const Status open = volume->opens().Add(Volume::Access::kWrite); !open.ok()) {
     Check(open.error(), StrCat("opening ", model.name), model.failed);
     return true;
   }
   const bool done = WriteOpen(*volume, model, offset_bytes, length_bytes);
-  volume->RemoveOpen(Volume::Access::kWrite);
+  volume->opens().Remove(Volume::Access::kWrite);
   return done;
 }
 
@@ -293,7 +293,7 @@ bool Workload::Sync(VolumeModel& model) {
   Check(done.error(), StrCat("fsync of ", model.name), had_failed);
   if (done.error().code == Errc::kIo) {
     model.failed = true;
-    if (volume->failure().empty() && !volume->node().catalog().fenced()) {
+    if (volume->state().failure().empty() && !volume->node().catalog().fenced()) {
       Violation(StrCat("fsync of ", model.name, " failed, but the volume does not say so"));
     }
   }

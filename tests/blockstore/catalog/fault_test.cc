@@ -425,17 +425,18 @@ TEST_F(CatalogFaultTest, ARefusedCommitIsTheVolumesTrouble) {
   const Status refused = volume->Sync();
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, Errc::kNoSpace);
-  EXPECT_NE(volume->trouble().find("not durable yet"), std::string::npos) << volume->trouble();
-  EXPECT_EQ(volume->failure(), "") << "it can be written";
+  EXPECT_NE(volume->state().trouble().find("not durable yet"), std::string::npos)
+      << volume->state().trouble();
+  EXPECT_EQ(volume->state().failure(), "") << "it can be written";
   EXPECT_EQ(store.Info(*volume).status, "error");
-  EXPECT_EQ(store.Info(*volume).error, volume->trouble());
+  EXPECT_EQ(store.Info(*volume).error, volume->state().trouble());
   const std::vector<std::string> unsaved = store.CommitAll();
   ASSERT_EQ(unsaved.size(), 1U);
   EXPECT_EQ(unsaved.front().find("volume v: "), 0U) << unsaved.front();
 
   faults.writes_left = -1;
   EXPECT_TRUE(volume->Sync().ok());
-  EXPECT_EQ(volume->trouble(), "");
+  EXPECT_EQ(volume->state().trouble(), "");
   EXPECT_EQ(store.Info(*volume).status, "available");
   ASSERT_TRUE(volume->WriteAt(data, 4096).ok());
   faults.writes_left = 0;

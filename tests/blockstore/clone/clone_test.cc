@@ -269,7 +269,7 @@ TEST_F(CloneTest, IsReadableToTheLastCloseWhenItIsCancelled) {
   Pause();
   const auto clone = Clone("db", "x");
   ASSERT_TRUE(clone.ok());
-  ASSERT_TRUE(clone.value()->AddOpen(Volume::Access::kRead).ok());
+  ASSERT_TRUE(clone.value()->opens().Add(Volume::Access::kRead).ok());
   ASSERT_TRUE(fixture_.store().Cancel("x", Caller{}).ok());
   const Bytes newer(kMiB, std::byte{0xee});
   ASSERT_TRUE(db->WriteAt(newer, 0).ok());
@@ -277,7 +277,7 @@ TEST_F(CloneTest, IsReadableToTheLastCloseWhenItIsCancelled) {
   db.reset();
   ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
-  clone.value()->RemoveOpen(Volume::Access::kRead);
+  clone.value()->opens().Remove(Volume::Access::kRead);
   EXPECT_TRUE(std::filesystem::is_empty(fixture_.NodePath("a") + "/layers"));
   EXPECT_TRUE(std::filesystem::is_empty(fixture_.NodePath("b") + "/layers"));
 }

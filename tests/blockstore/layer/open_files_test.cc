@@ -185,7 +185,7 @@ TEST_F(UnsyncableTest, AnErrorOfAFileThatHadToGoIsTold) {
   WriteOthers();
   const Status synced = victim_->Sync();
   EXPECT_FALSE(synced.ok());
-  EXPECT_NE(victim_->failure(), "");
+  EXPECT_NE(victim_->state().failure(), "");
 }
 
 // ... also while it is being told.

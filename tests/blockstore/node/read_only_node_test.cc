@@ -101,7 +101,7 @@ TEST_F(ReadOnlyNodeTest, RefusesEveryChange) {
     const auto refused = [](const auto& result) {
       return !result.ok() && result.error().code == Errc::kReadOnly;
     };
-    EXPECT_TRUE(refused(volume->AddOpen(Volume::Access::kWrite)));
+    EXPECT_TRUE(refused(volume->opens().Add(Volume::Access::kWrite)));
     EXPECT_TRUE(refused(volume->WriteAt(std::vector<std::byte>(4096), 0)));
     EXPECT_TRUE(refused(volume->Grow(2 * kMiB)));
     EXPECT_TRUE(refused(Make(store, "w")));

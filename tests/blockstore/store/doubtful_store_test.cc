@@ -60,7 +60,7 @@ class DoubtfulStoreTest : public CheckFixture {
     const VolumeInfo info = fixture_.store().Info(name).value();
     EXPECT_EQ(info.status, "error");
     EXPECT_THAT(info.error, HasSubstr(why));
-    EXPECT_FALSE(volume->AddOpen(Volume::Access::kWrite).ok());
+    EXPECT_FALSE(volume->opens().Add(Volume::Access::kWrite).ok());
     EXPECT_FALSE(fixture_.store().TakeSnapshot(name, "now", Caller{}).ok());
   }
   [[nodiscard]] std::string StateOf(const std::string& node) {

@@ -73,13 +73,13 @@ TEST_F(RevertTest, IsRefusedWhileItIsOpen) {
   auto db = fixture_.MakeVolume("db", kMiB, kMiB);
   Snapshot("s");
   for (const auto access : {Volume::Access::kRead, Volume::Access::kWrite}) {
-    ASSERT_TRUE(db->AddOpen(access).ok());
+    ASSERT_TRUE(db->opens().Add(access).ok());
     EXPECT_EQ(Revert("s").error().code, Errc::kBusy);
-    db->RemoveOpen(access);
+    db->opens().Remove(access);
   }
   EXPECT_TRUE(Revert("s").ok());
-  EXPECT_TRUE(db->AddOpen(Volume::Access::kWrite).ok());
-  db->RemoveOpen(Volume::Access::kWrite);
+  EXPECT_TRUE(db->opens().Add(Volume::Access::kWrite).ok());
+  db->opens().Remove(Volume::Access::kWrite);
 }
 
 // A clone that is copied from it keeps its source as it is; its own copy goes on untouched.
@@ -100,7 +100,7 @@ TEST_F(RevertTest, NeedsASnapshotAndTheRightToWrite) {
   EXPECT_EQ(Revert("t").error().code, Errc::kNotFound);
   EXPECT_EQ(fixture_.store().Revert("dc", "s", Caller{}).error().code, Errc::kNotFound);
   EXPECT_EQ(Revert("s", Caller{1234, 1234, {}}).error().code, Errc::kDenied);
-  db->ChangeAttributes([](Attributes& attributes) { attributes.mode = 0444; });
+  db->state().ChangeAttributes([](Attributes& attributes) { attributes.mode = 0444; });
   EXPECT_EQ(Revert("s").error().code, Errc::kProtected);
 }
 

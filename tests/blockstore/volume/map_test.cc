@@ -106,10 +106,10 @@ TEST_F(VolumeMapTest, StaysUntilAllOfItIsCommitted) {
 
 TEST_F(VolumeMapTest, StaysWithWhoHasTheVolumeOpen) {
   for (const auto access : {Volume::Access::kRead, Volume::Access::kWrite}) {
-    ASSERT_TRUE(db_->AddOpen(access).ok());
+    ASSERT_TRUE(db_->opens().Add(access).ok());
     EXPECT_EQ(ReadBack(*db_).size(), kMiB);
     EXPECT_FALSE(db_->EvictMap(kAtOnce));
-    db_->RemoveOpen(access);
+    db_->opens().Remove(access);
     EXPECT_TRUE(db_->EvictMap(kAtOnce));
   }
 }
@@ -160,12 +160,12 @@ TEST_F(VolumeMapTest, OfADeletedVolumeIsLoadedForWhoHasItOpen) {
   Write(3, 7);
   ASSERT_TRUE(db_->Sync().ok());
   ASSERT_TRUE(db_->EvictMap(kAtOnce));
-  ASSERT_TRUE(db_->AddOpen(Volume::Access::kRead).ok());
+  ASSERT_TRUE(db_->opens().Add(Volume::Access::kRead).ok());
   ASSERT_TRUE(store().Delete("db", Caller{}).ok());
   EXPECT_FALSE(db_->loaded());
   EXPECT_TRUE(ReadBack(*db_) == Expected({{3, 7}}));
   EXPECT_FALSE(db_->EvictMap(kAtOnce));
-  db_->RemoveOpen(Volume::Access::kRead);
+  db_->opens().Remove(Volume::Access::kRead);
 }
 
 // Many volumes, each used once: the background takes their maps, and only theirs.
@@ -178,7 +178,7 @@ TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
     EXPECT_TRUE(volumes.back()->loaded());
   }
   Volume& open = *volumes.front();
-  ASSERT_TRUE(open.AddOpen(Volume::Access::kRead).ok());
+  ASSERT_TRUE(open.opens().Add(Volume::Access::kRead).ok());
   const auto loaded = [&] {
     return std::count_if(volumes.begin(), volumes.end(), [](const auto& v) { return v->loaded(); });
   };
@@ -189,7 +189,7 @@ TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
   Bytes expected = Pattern(10'000);
   expected.resize(kMiB);
   for (const auto& volume : volumes) EXPECT_TRUE(ReadBack(*volume) == expected);
-  open.RemoveOpen(Volume::Access::kRead);
+  open.opens().Remove(Volume::Access::kRead);
 }
 
 // With the tree gate closed no map can be loaded: who merges must not need to.

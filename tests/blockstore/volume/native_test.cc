@@ -116,7 +116,7 @@ TEST_F(VolumeNativeTest, OneWhoseFileCannotBeLookedAtAtTheMountIsReadOnly) {
   look_fails_ = true;
   const auto store = Open();
   const auto volume = store->Find("v");
-  EXPECT_FALSE(volume->failure().empty());
+  EXPECT_FALSE(volume->state().failure().empty());
   EXPECT_FALSE(volume->WriteAt(Pattern(4096), 0).ok());
   EXPECT_FALSE(volume->Sync().ok());
   EXPECT_TRUE(store->Close().ok());

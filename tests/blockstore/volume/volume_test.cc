@@ -188,21 +188,21 @@ TEST_F(VolumeTest, IsReadableUntilTheLastCloseOfADeletedOne) {
   Modelled m = Make("db", 300'000);
   m.Write(0, 300'000, 9);
   ASSERT_TRUE(m.volume->Sync().ok());
-  ASSERT_TRUE(m.volume->AddOpen(Volume::Access::kRead).ok());
+  ASSERT_TRUE(m.volume->opens().Add(Volume::Access::kRead).ok());
   ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
   EXPECT_EQ(fixture_.store().Find("db"), nullptr);
   m.Check();
-  EXPECT_EQ(m.volume->AddOpen(Volume::Access::kRead).error().code, Errc::kNotFound);
+  EXPECT_EQ(m.volume->opens().Add(Volume::Access::kRead).error().code, Errc::kNotFound);
   Make("db", 5000).Check();  // the name is free, and the new one has nothing of the old
-  m.volume->RemoveOpen(Volume::Access::kRead);
+  m.volume->opens().Remove(Volume::Access::kRead);
 }
 
 // Deleting what is open for writing is refused, and changes nothing.
 TEST_F(VolumeTest, IsNotDeletedWhileItIsOpenForWriting) {
   Modelled m = Make("db", 1000);
-  ASSERT_TRUE(m.volume->AddOpen(Volume::Access::kWrite).ok());
+  ASSERT_TRUE(m.volume->opens().Add(Volume::Access::kWrite).ok());
   EXPECT_EQ(fixture_.store().Delete("db", Caller{}).error().code, Errc::kBusy);
-  m.volume->RemoveOpen(Volume::Access::kWrite);
+  m.volume->opens().Remove(Volume::Access::kWrite);
   EXPECT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
 }
 

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "blockstore/base/error.h"
+#include "blockstore/base/runtime.h"
+#include "blockstore/catalog/catalog.h"
+#include "blockstore/node/node.h"
+
+namespace volfs {
+
+// Of a clone: is what is copied read back and compared? kDone: it was, all of it.
+enum class Verification : uint8_t { kNone, kWanted, kDone };
+
+// What one volume is, and whether it may still be used: its record as it is now (which may be
+// newer than the catalog's), and the reason why it can no longer be written or read. All parts of a
+// volume ask here, and this class knows none of them.
+//
+// Invariants:
+//   S1  a volume that has failed, was refused or was deleted stays so until the next mount;
+//   S2  failure() tells the reason before CheckWritable refuses the first change for it.
+//
+// Thread-safety: all methods from any thread; SetDeleted by the thread that has the volume's sync
+// slot. Locks: mu_, a leaf. Cost: CheckWritable, refused, deleted and Touch are atomic loads and
+// stores, the others take mu_.
+class VolumeState {
+ public:
+  VolumeState(Node& node, VolumeRecord record);
+  VolumeState(const VolumeState&) = delete;
+  VolumeState& operator=(const VolumeState&) = delete;
+
+  [[nodiscard]] Id id() const { return id_; }
+  [[nodiscard]] Node& node() const { return node_; }
+  [[nodiscard]] std::string name() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] VolumeRecord record() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(mu_);
+
+  // Changes the record as it is now. What a commit has made durable is the Committer's to know.
+  // Calls `change` with mu_ held.
+  void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(mu_);
+  void SetName(const std::string& name) VOLFS_EXCLUDES(mu_);
+  void SetHead(Id head) VOLFS_EXCLUDES(mu_);
+  void SetSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
+  // Never makes it smaller.
+  void RaiseSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
+  // Takes the head, the size and the times of `next`.
+  void ReplaceHead(const VolumeRecord& next) VOLFS_EXCLUDES(mu_);
+
+  // Notes that bytes changed now (to within a few milliseconds), or at `mtime_ns`.
+  void Touch() { mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed); }
+  void SetModified(int64_t mtime_ns) { mtime_ns_.store(mtime_ns); }
+  // Changes with each write, discard and growth, to within a few milliseconds; means nothing else.
+  [[nodiscard]] int64_t last_change() const { return mtime_ns_.load(std::memory_order_relaxed); }
+
+  [[nodiscard]] Verification verification() const { return verification_.load(); }
+  void set_verification(Verification now) { verification_.store(now); }
+
+  // Returns an error, for users, if the volume or its node takes no change.
+  [[nodiscard]] Status CheckWritable() const VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] bool read_only() const { return read_only_.load(std::memory_order_acquire); }
+  // Makes the volume read-only until the next mount: what was written since its last commit is of
+  // unknown state, so nothing may be acknowledged any more. Keeps the first reason. Returns
+  // `error`.
+  Error Fail(const Error& error) VOLFS_EXCLUDES(mu_);
+  // Notes that the catalogs contradict themselves about this volume: no byte of it is read or
+  // written from now on.
+  void Refuse(const std::string& why) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] bool refused() const { return refused_.load(std::memory_order_acquire); }
+  // The catalog does not know the volume any more.
+  void SetDeleted() { deleted_.store(true); }
+  [[nodiscard]] bool deleted() const { return deleted_.load(); }
+
+  // Returns why this volume can no longer be written, or not be read either: its own reason or its
+  // node's. Empty if it can.
+  [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(mu_);
+  // Returns why what was written to it is not durable although it should be by now: failure(), or
+  // why the last commit was refused, which is tried again. Empty if all is well. `error` for users.
+  [[nodiscard]] std::string trouble() const VOLFS_EXCLUDES(mu_);
+  // `commit` is the result of one that had all that was pending.
+  void NoteTrouble(const Status& commit) VOLFS_EXCLUDES(mu_);
+
+ private:
+  Node& node_;
+  const Id id_;
+  std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
+  std::atomic<bool> read_only_{false};
+  std::atomic<bool> refused_{false};
+  std::atomic<bool> deleted_{false};
+  std::atomic<Verification> verification_{Verification::kNone};
+
+  mutable Mutex mu_;
+  VolumeRecord record_ VOLFS_GUARDED_BY(mu_);
+  std::string failure_ VOLFS_GUARDED_BY(mu_);
+  std::string refusal_ VOLFS_GUARDED_BY(mu_);  // of the last commit
+};
+
+}  // namespace volfs
