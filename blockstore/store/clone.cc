@@ -284,7 +284,7 @@ std::shared_ptr<Volume> Store::PublishClone(ClonePlan& plan, Layer* head,
                                          *plan.target, record, head);
   ExtentMap map = plan.image->map();
   map.Resize(BlocksFor(record.size_bytes, block_size_));
-  volume->SetMap(std::move(map));
+  volume->map().Set(std::move(map));
   if (plan.verify) volume->state().set_verification(Verification::kWanted);
   std::shared_ptr<CloneJob> job;
   if (plan.clone) {

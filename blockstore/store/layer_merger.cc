@@ -255,7 +255,7 @@ Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* 
     for (const auto& volume : users.volumes) {
       if (Sabotaged(Sabotage::kMergeOldMaps)) break;
       for (const PresenceRun& run : slice.moved) {
-        volume->Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
+        volume->map().Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
       }
     }
     return OkStatus();
@@ -362,7 +362,7 @@ Status LayerMerger::MergeUp(LayerMerge& merge) {
         {PutLayer{flat}, ClearPresence{over->id()}, DeleteLayer{under->id()}}));
     over->BecomeFlat(flat);
     for (const auto& volume : users.volumes) {
-      volume->Redirect({0, UINT64_MAX}, under->ref(), over->ref());
+      volume->map().Redirect({0, UINT64_MAX}, under->ref(), over->ref());
     }
     store_.reclaimer_->Merge(under, over, over);
     return OkStatus();
@@ -383,7 +383,7 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   // What was frozen to be moved on must not become a head again before it was.
   if (overs_.contains(pair.under)) return Busy("what is under it is merged first");
   // Kept until the end: with the tree gate closed none can be loaded.
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
   ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.PendingWork()));
   if (small) {
     RETURN_IF_ERROR(SinkHead(pair, volume));

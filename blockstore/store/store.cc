@@ -285,9 +285,9 @@ void Store::FillCloneInfo(VolumeInfo& info) {
 }
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
   const Epoch::Reader reader = volume.node().epoch().Enter();
-  const ExtentMap map = volume.MapCopy();
+  const ExtentMap map = volume.map().Copy();
   const uint64_t size = volume.size_bytes();
   std::vector<MapRange> ranges;
   for (uint64_t block = 0; block * block_size_ < size && block < map.size();) {

@@ -49,7 +49,7 @@ Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
 
 Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   // What it has taken from the pending sets is not in the catalog yet.
-  const MapRefCount::Ref use = map_refs_.Enter();
+  const MapRefCount::Ref use = map_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   if (state_.deleted() || state_.refused()) return OkStatus();  // nobody could write to the latter
   RETURN_IF_ERROR(state_.CheckWritable());
@@ -137,14 +137,14 @@ void Volume::LookForLoss(const Error& error) {
 }
 
 Status Volume::CloseGate(Nanoseconds patience) {
-  if (gate_.Close(MonotonicNow() + patience)) return OkStatus();
+  if (map_.gate().Close(MonotonicNow() + patience)) return OkStatus();
   return Error{Errc::kBusy, StrCat(name(),
                                    ": its writes in flight did not end within 1 s; try again, or "
                                    "look at the node's disk")};
 }
 
 Result<Volume::FrozenHead> Volume::FreezeHead(const Extra& extra, Nanoseconds patience) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(Sync());  // with writers running: little is left for the batch that holds them up
   FrozenHead instant{};
   RETURN_IF_ERROR(slot_.RunAlone([&]() -> Status {
@@ -158,7 +158,7 @@ Result<Volume::FrozenHead> Volume::PutLayerOver(const Extra& extra, Nanoseconds 
   const bool drains = !Sabotaged(Sabotage::kSkipDrain);
   if (drains) RETURN_IF_ERROR(CloseGate(patience));
   if (native()) {
-    gate_.Open();
+    map_.gate().Open();
     return CloneFile(extra);
   }
   const uint64_t size = size_bytes();
@@ -169,16 +169,13 @@ Result<Volume::FrozenHead> Volume::PutLayerOver(const Extra& extra, Nanoseconds 
   record.size_bytes = size;
   record.parent_bytes = size;
   Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
-  FrozenHead instant{nullptr, old};
-  {
-    WriterLock lock(map_mu_);
-    head_ = fresh;
-    // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
-    instant.image = std::make_shared<FrozenImage>(context_.layers, map_, size, context_.block_size);
-  }
+  // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
+  const FrozenHead instant{std::make_shared<FrozenImage>(context_.layers, map_.PutOver(fresh), size,
+                                                         context_.block_size),
+                           old};
   state_.SetHead(fresh->id());
   unrecorded_.push_back(old);
-  if (drains) gate_.Open();
+  if (drains) map_.gate().Open();
   RETURN_IF_ERROR(CommitBatch(extra(*old), Room::kGrow));
   return instant;
 }
@@ -190,24 +187,15 @@ PriorityRanges& Volume::NotePriorityRanges() {
 }
 
 Result<bool> Volume::AnyInherited(const BlockRange& range) {
-  constexpr int kExtentsAtOnce = 4096;  // writers wait for so many
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
-  for (uint64_t block = range.first;;) {
-    ReaderLock lock(map_mu_);
-    for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
-      if (block >= std::min(range.end(), map_.size())) return false;
-      const Extent extent = map_.Find(block);
-      if (extent.layer != LayerRef::kHole && extent.layer != head_->ref()) return true;
-      block = extent.end();
-    }
-  }
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  return map_.AnyInherited(range);
 }
 
 Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data,
                                  std::span<std::byte> read_back) {
   const uint32_t bs = context_.block_size;
   ASSIGN_OR_RETURN(const std::optional<uint64_t> wrote,
-                   HydrateRuns(range, [&](const BlockRange& run, const Lookup& found) {
+                   HydrateRuns(range, [&](const BlockRange& run, const LiveMap::Lookup& found) {
                      const uint64_t from = (run.first - range.first) * bs;
                      const uint64_t length = std::min<uint64_t>(run.count * bs, data.size() - from);
                      return HydrateRun(
@@ -217,7 +205,8 @@ Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::b
   return *wrote;
 }
 
-Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, const Lookup& found,
+Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run,
+                                                     const LiveMap::Lookup& found,
                                                      std::span<const std::byte> bytes,
                                                      std::span<std::byte> read_back) {
   if (AllZero(bytes)) return std::optional(BlockState::kZero);
@@ -240,21 +229,23 @@ Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run, cons
 
 Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
   const uint32_t bs = context_.block_size;
-  return HydrateRuns(
-      range, [&](const BlockRange& run, const Lookup& found) -> Result<std::optional<BlockState>> {
-        Layer& under = *context_.layers.Get(found.extent.layer);
-        ASSIGN_OR_RETURN(const bool shared,
-                         found.head->ShareFrom(under, {run.first * bs, run.count * bs}));
-        return shared ? std::optional(BlockState::kPresent) : std::nullopt;
-      });
+  return HydrateRuns(range,
+                     [&](const BlockRange& run,
+                         const LiveMap::Lookup& found) -> Result<std::optional<BlockState>> {
+                       Layer& under = *context_.layers.Get(found.extent.layer);
+                       ASSIGN_OR_RETURN(
+                           const bool shared,
+                           found.head->ShareFrom(under, {run.first * bs, run.count * bs}));
+                       return shared ? std::optional(BlockState::kPresent) : std::nullopt;
+                     });
 }
 
 Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
   const uint32_t bs = context_.block_size;
-  const Gate::Passage passage = gate_.Enter();
+  const Gate::Passage passage = map_.gate().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   // Without a break from the look to the mark: a look at the commit would be too late, as the
   // place is final and the user's bytes would be gone.
@@ -262,7 +253,7 @@ Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, con
   if (!Sabotaged(Sabotage::kCopyWithoutLock)) guard = range_lock_.Lock(range);
   uint64_t wrote = 0;
   for (uint64_t block = range.first; block < range.end();) {
-    const Lookup found = Find(block);
+    const LiveMap::Lookup found = map_.Find(block);
     const BlockRange run{block, std::min(range.end(), found.extent.end()) - block};
     block = run.end();
     if (found.extent.layer == LayerRef::kHole) continue;
@@ -278,7 +269,7 @@ Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, con
     if (!brought.value()) return std::optional<uint64_t>();
     const BlockState state = *brought.value();
     if (here && state == BlockState::kPresent && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
-    RecordWritten(run, found.head, state);
+    map_.RecordWritten(run, found.head, state);
     if (state == BlockState::kPresent) wrote += run.count * bs;
   }
   return std::optional(wrote);
@@ -299,13 +290,13 @@ Result<bool> Volume::PunchGarbage(Id layer) {
   // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
   DataCursor cursor;
   for (uint64_t block = 0; block < blocks;) {
-    const Result<MapRefCount::Ref> use = AcquireMap();
+    const Result<MapRefCount::Ref> use = map_.Acquire();
     // One step: a deletion elsewhere waits no longer than that for us.
     const Epoch::Reader reader = context_.epoch.Enter();
     // What froze of it since is for the reclaimer; the rest goes with it.
     if (state_.deleted()) return record().head == layer;
     if (!use.ok()) return use.error();
-    const Lookup found = Find(block);
+    const LiveMap::Lookup found = map_.Find(block);
     if (found.head->id() != layer) return false;
     const uint64_t end = std::min(found.extent.end(), blocks);
     if (found.extent.layer == found.head->ref()) {
@@ -320,10 +311,10 @@ Result<bool> Volume::PunchGarbage(Id layer) {
     }
     const uint64_t first = std::max(block, data->offset_bytes / bs);
     const uint64_t last = std::min(end, BlocksFor(data->end(), bs));
-    const Gate::Passage passage = gate_.Enter();
+    const Gate::Passage passage = map_.gate().Enter();
     const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
     // Look again: a first write may have made it real since.
-    const Lookup again = Sabotaged(Sabotage::kPunchUnchecked) ? found : Find(first);
+    const LiveMap::Lookup again = Sabotaged(Sabotage::kPunchUnchecked) ? found : map_.Find(first);
     const uint64_t stop = std::min(last, again.extent.end());
     if (again.head != found.head) return false;
     if (again.extent.layer != again.head->ref()) {
@@ -345,7 +336,7 @@ bool Volume::Recorded() {
 }
 
 Status Volume::Flatten(const CatalogChange& extra) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(head()->CreateFile());
   if (!Sabotaged(Sabotage::kFlatWithGarbage)) RETURN_IF_ERROR(PunchGarbage(head()->id()));
   return slot_.RunAlone([&]() -> Status {
@@ -374,14 +365,11 @@ Status Volume::Flatten(const CatalogChange& extra) {
     }
     // On disk it is flat from here on; in memory the old way of writing goes on, which is right for
     // a flat layer too, until the writes in flight have ended.
-    while (!gate_.Close(MonotonicNow() + kGatePatience)) {
+    while (!map_.gate().Close(MonotonicNow() + kGatePatience)) {
     }
     flat->BecomeFlat(layer_record);
-    {
-      WriterLock lock(map_mu_);
-      map_.Assign({0, map_.size()}, flat->ref());
-    }
-    gate_.Open();
+    map_.Flatten();
+    map_.gate().Open();
     return OkStatus();
   });
 }

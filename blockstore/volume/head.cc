@@ -13,14 +13,14 @@
 namespace volfs {
 
 Status Volume::ReplaceHead(const NewHead& make, Room room) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(state_.CheckWritable());
     // What an earlier instant froze must be recorded before the head that does it is gone.
     RETURN_IF_ERROR(CommitBatch({}));
     RETURN_IF_ERROR(CloseGate());
     const Status done = ReplaceHeadClosed(make, room);
-    gate_.Open();
+    map_.gate().Open();
     return done;
   });
 }
@@ -42,13 +42,8 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
     return RefusedCleanly(done.error()) ? done : state_.Fail(done.error());
   }
   Layer* const fresh = context_.layers.Add(&node_, layer, LayerTable::Origin::kCatalog);
-  {
-    WriterLock lock(map_mu_);
-    head_ = fresh;
-    std::swap(map_, map);
-    size_bytes_.store(layer.size_bytes, std::memory_order_release);
-    opens_.AgeCaches();
-  }
+  map_.Replace(fresh, std::move(map), layer.size_bytes);
+  opens_.AgeCaches();
   state_.ReplaceHead(next);
   MutexLock lock(meta_mu_);
   committed_ = std::move(next);
@@ -56,13 +51,13 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
 }
 
 Status Volume::Shrink(uint64_t size_bytes, Cut what) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(Sync());  // with writers running, as for an instant
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(state_.CheckWritable());
     RETURN_IF_ERROR(CloseGate());
     const Status done = ShrinkClosed(size_bytes, what);
-    gate_.Open();
+    map_.gate().Open();
     return done;
   });
 }
@@ -95,7 +90,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   Layer* const shrunk = head();
   PresenceRuns presence;
   const BlockRange cut{size_bytes / bs, size_bytes % bs == 0 ? 0u : 1u};  // the block cut in two
-  const Lookup under = Find(cut.first);
+  const LiveMap::Lookup under = map_.Find(cut.first);
   const bool merges = cut.count > 0 && under.extent.layer != shrunk->ref() &&
                       under.extent.layer != LayerRef::kHole &&
                       !Sabotaged(Sabotage::kShrinkUnmerged);
@@ -125,14 +120,10 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     if (merges) (void)shrunk->Punch({cut.first * bs, bs});
     return done;
   }
-  MutexLock growing(grow_mu_);  // RefreshFromFile passes no gate, and would find the file uncut
-  {
-    WriterLock lock(map_mu_);
-    size_bytes_.store(size_bytes, std::memory_order_release);
-    opens_.AgeCaches();
-    map_.Resize(blocks);
-    if (merges) map_.Assign(cut, shrunk->ref());
-  }
+  MutexLock growing(
+      map_.grow_mu());  // RefreshFromFile passes no gate, and would find the file uncut
+  map_.Cut(size_bytes, merges ? cut : BlockRange{});
+  opens_.AgeCaches();
   state_.SetSize(size_bytes);
   {
     MutexLock lock(meta_mu_);
@@ -153,20 +144,6 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   return OkStatus();
 }
 
-void Volume::Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
-  constexpr int kExtentsAtOnce = 4096;  // readers wait for so many
-  for (uint64_t block = range.first;;) {
-    WriterLock lock(map_mu_);
-    for (int extents = 0; extents < kExtentsAtOnce; ++extents) {
-      if (block >= std::min(range.end(), map_.size())) return;
-      const Extent extent = map_.Find(block);
-      const uint64_t end = std::min({extent.end(), range.end(), map_.size()});
-      if (extent.layer == from) map_.Assign({block, end - block}, to);
-      block = end;
-    }
-  }
-}
-
 Status Volume::SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small) {
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(state_.CheckWritable());
@@ -177,7 +154,7 @@ Status Volume::SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& 
     const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);
     if (closes) RETURN_IF_ERROR(CloseGate(Node::kTreePatience));
     const Status done = SinkHeadClosed(merge, small);
-    if (closes) gate_.Open();
+    if (closes) map_.gate().Open();
     return done;
   });
 }
@@ -211,21 +188,19 @@ Status Volume::SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool
   }
   merge.Settle();
   for (const PresenceRun& run : merge.slice().moved) {
-    Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
+    map_.Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
   }
-  WriterLock lock(map_mu_);
-  head_ = under;
-  if (under->flat()) map_.Assign({0, map_.size()}, under->ref());
+  map_.Sink(under);
   return OkStatus();
 }
 
 Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                            std::shared_ptr<const void> pin) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   // In the slot: a batch must see the presence and the record of one moment.
   return slot_.RunAlone([&]() -> Status {
     RETURN_IF_ERROR(state_.CheckWritable());
-    const Gate::Passage passage = gate_.Enter();
+    const Gate::Passage passage = map_.gate().Enter();
     const Epoch::Reader reader = context_.epoch.Enter();
     const uint32_t bs = context_.block_size;
     Layer* const over = head();
@@ -238,7 +213,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
     const uint64_t gap = std::min(BlocksFor(over->record().parent_bytes, bs), first);
     const RangeLock::Guard guard = range_lock_.Lock({gap, blocks.end() - gap});
     for (uint64_t block = first; block < blocks.end();) {
-      const Lookup found = Find(block);
+      const LiveMap::Lookup found = map_.Find(block);
       if (found.extent.layer == over->ref()) {
         return Error{Errc::kWrongRegion, StrCat(name(), ": this range was written to already")};
       }
@@ -246,7 +221,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
     }
     if (range.end() > size_bytes()) RETURN_IF_ERROR(GrowTo(range.end()));
     for (uint64_t block = gap; block < first;) {
-      const Extent extent = Find(block).extent;
+      const Extent extent = map_.Find(block).extent;
       const uint64_t end = std::min(extent.end(), first);
       if (extent.layer == LayerRef::kHole && !Sabotaged(Sabotage::kShareLeavesGap)) {
         over->MarkPending({block, end - block}, BlockState::kZero);
@@ -258,14 +233,7 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
       pins_.push_back(std::move(pin));
     }
     over->ShowParent(blocks, std::min(range.end(), image.size_bytes()));
-    WriterLock lock(map_mu_);
-    map_.Assign(blocks, LayerRef::kHole);
-    for (uint64_t block = first; block < std::min(blocks.end(), image.map().size());) {
-      const Extent extent = image.map().Find(block);
-      const uint64_t end = std::min({extent.end(), blocks.end(), image.map().size()});
-      map_.Assign({block, end - block}, extent.layer);
-      block = end;
-    }
+    map_.Show(blocks, image.map());
     state_.Touch();
     NoteUnsynced();
     return OkStatus();

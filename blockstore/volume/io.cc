@@ -26,7 +26,7 @@ constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, o
 }  // namespace
 
 Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   node_.foreground().Note();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) return size_t{0};
@@ -35,7 +35,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   size_t done = 0;
   while (done < out.size()) {
     const uint64_t at = offset_bytes + done;
-    const Lookup found = Find(at / context_.block_size);
+    const LiveMap::Lookup found = map_.Find(at / context_.block_size);
     ASSIGN_OR_RETURN(const size_t got, ReadExtent(context_.layers, found.extent,
                                                   context_.block_size, out.subspan(done), at));
     if (found.extent.layer != found.head->ref() && found.extent.layer != LayerRef::kHole) {
@@ -47,7 +47,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 }
 
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(state_.CheckWritable());
   node_.foreground().Note();
   if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
@@ -55,12 +55,12 @@ Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
                                            " is past the greatest size of a volume")};
   }
   RETURN_IF_ERROR(CheckRoom({offset_bytes, data.size()}));
-  const Gate::Passage passage = gate_.Enter();
+  const Gate::Passage passage = map_.gate().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t end = offset_bytes + data.size();
   if (end > size_bytes() && !data.empty()) RETURN_IF_ERROR(GrowTo(end));
   while (offset_bytes < end) {
-    const Lookup found = Find(offset_bytes / context_.block_size);
+    const LiveMap::Lookup found = map_.Find(offset_bytes / context_.block_size);
     size_t wrote = 0;
     if (found.extent.layer == found.head->ref()) {
       wrote = std::min(end, found.extent.end() * context_.block_size) - offset_bytes;
@@ -82,7 +82,7 @@ Status Volume::CheckHasRoom(const ByteRange& range) {
   if (range.end() > size_bytes()) return whole;
   const Epoch::Reader reader = context_.epoch.Enter();
   for (uint64_t at = range.offset_bytes; at < range.end();) {
-    const Lookup found = Find(at / context_.block_size);
+    const LiveMap::Lookup found = map_.Find(at / context_.block_size);
     if (found.extent.layer != found.head->ref()) return whole;
     ASSIGN_OR_RETURN(const std::optional<ByteRange> data, found.head->NextData(at));
     if (!data || data->offset_bytes > at) return whole;
@@ -96,7 +96,7 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
   const uint64_t first = offset_bytes / bs;
   const BlockRange wanted{first, BlocksFor(offset_bytes + data.size(), bs) - first};
   const RangeLock::Guard guard = range_lock_.Lock(wanted);
-  const Lookup under = Find(first);
+  const LiveMap::Lookup under = map_.Find(first);
   if (under.extent.layer == under.head->ref()) return size_t{0};  // somebody was first
   const BlockRange blocks{first, std::min(wanted.end(), under.extent.end()) - first};
   const uint64_t end = std::min(offset_bytes + data.size(), blocks.end() * bs);
@@ -106,7 +106,7 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
     (void)under.head->Punch({first * bs, blocks.count * bs});
     return done.error();
   }
-  RecordWritten(blocks, under.head, BlockState::kPresent);
+  map_.RecordWritten(blocks, under.head, BlockState::kPresent);
   NoteUnsynced();
   return end - offset_bytes;
 }
@@ -114,7 +114,7 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
 // Writes whole blocks: `data`, completed at both ends with what lies under it. The blocks are
 // clipped to the volume's size, as layer files are exactly that long.
 Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes,
-                           const Lookup& under) {
+                           const LiveMap::Lookup& under) {
   const uint32_t bs = context_.block_size;
   assert(bs <= kMaxBlockSize);
   while (!data.empty()) {
@@ -146,7 +146,7 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 }
 
 Status Volume::Discard(ByteRange range) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RefreshFromFile();
   RETURN_IF_ERROR(state_.CheckWritable());
   const uint64_t size = size_bytes();
@@ -154,7 +154,7 @@ Status Volume::Discard(ByteRange range) {
   const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
   for (uint64_t at = range.offset_bytes; at < end;) {
     // Anew for each step: no instant, and nobody who frees space, waits for terabytes.
-    const Gate::Passage passage = gate_.Enter();
+    const Gate::Passage passage = map_.gate().Enter();
     const Epoch::Reader reader = context_.epoch.Enter();
     ASSIGN_OR_RETURN(at, DiscardStep({at, end - at}));
   }
@@ -166,7 +166,7 @@ Status Volume::Discard(ByteRange range) {
 Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
   const uint32_t bs = context_.block_size;
   const uint64_t at = range.offset_bytes;
-  const Lookup found = Find(at / bs);
+  const LiveMap::Lookup found = map_.Find(at / bs);
   uint64_t stop = std::min(range.end(), found.extent.end() * bs);
   if (found.extent.layer == LayerRef::kHole) return stop;
   if (found.extent.layer != found.head->ref()) {
@@ -199,7 +199,7 @@ Status Volume::DiscardInherited(const ByteRange& range) {
   {
     const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
     for (uint64_t block = first; block < last;) {
-      const Lookup found = Find(block);
+      const LiveMap::Lookup found = map_.Find(block);
       const uint64_t stop = std::min(last, found.extent.end());
       if (found.extent.layer == found.head->ref()) {
         // Not past the range: the last block may have been appended to since.
@@ -207,8 +207,8 @@ Status Volume::DiscardInherited(const ByteRange& range) {
             found.head->Punch({block * bs, std::min(stop * bs, range.end()) - block * bs}));
       } else if (found.extent.layer != LayerRef::kHole) {
         const bool absent = Sabotaged(Sabotage::kDiscardAsAbsent);
-        RecordWritten({block, stop - block}, found.head,
-                      absent ? BlockState::kAbsent : BlockState::kZero);
+        map_.RecordWritten({block, stop - block}, found.head,
+                           absent ? BlockState::kAbsent : BlockState::kZero);
         NoteUnsynced();
       }
       block = stop;
@@ -223,7 +223,7 @@ Status Volume::WriteZeros(const ByteRange& range) {
   static constexpr std::array<std::byte, 2 * kMaxBlockSize> kZeros{};
   assert(range.length_bytes <= kZeros.size());
   for (uint64_t at = range.offset_bytes; at < range.end();) {
-    const Lookup found = Find(at / context_.block_size);
+    const LiveMap::Lookup found = map_.Find(at / context_.block_size);
     const std::span<const std::byte> zeros(kZeros.data(), range.end() - at);
     if (found.extent.layer != found.head->ref()) {
       ASSIGN_OR_RETURN(const size_t wrote, WriteFirst(zeros, at));
@@ -238,13 +238,13 @@ Status Volume::WriteZeros(const ByteRange& range) {
 }
 
 Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RefreshFromFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
   DataCursor starts(DataCursor::Wanted::kStart);
   for (uint64_t at = offset_bytes; at < size;) {
-    const Extent extent = Find(at / context_.block_size).extent;
+    const Extent extent = map_.Find(at / context_.block_size).extent;
     ASSIGN_OR_RETURN(const std::optional<ByteRange> data,
                      DataInExtent(context_.layers, extent, context_.block_size, at, starts));
     if (data && data->offset_bytes < size) return data->offset_bytes;
@@ -254,7 +254,7 @@ Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
 }
 
 Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RefreshFromFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
@@ -265,7 +265,7 @@ Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
   // once for each range of its data.
   DataCursor cursor;
   while (offset_bytes < size) {
-    const Extent extent = Find(offset_bytes / context_.block_size).extent;
+    const Extent extent = map_.Find(offset_bytes / context_.block_size).extent;
     ASSIGN_OR_RETURN(
         const std::optional<ByteRange> data,
         DataInExtent(context_.layers, extent, context_.block_size, offset_bytes, cursor));

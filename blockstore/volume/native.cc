@@ -8,9 +8,9 @@
 namespace volfs {
 
 Result<Descriptor> Volume::BeginNative() {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
-  const Gate::Passage passage = gate_.Enter();
+  const Gate::Passage passage = map_.gate().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
   if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
@@ -43,27 +43,18 @@ void Volume::RefreshFromFile() {
 Status Volume::LearnSize() {
   if (!native()) return OkStatus();
   // Its map was loaded before it was native, and stays: none is loaded with the size of before.
-  const MapRefCount::Ref use = map_refs_.Enter();
+  const MapRefCount::Ref use = map_.Enter();
   return native() ? TakeSizeFromFile(Time::kTaken) : OkStatus();
 }
 
 Status Volume::TakeSizeFromFile(Time time) {
-  MutexLock growing(grow_mu_);
+  MutexLock growing(map_.grow_mu());
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = head();
   if (!raw->flat()) return OkStatus();  // closed since, and an instant was taken
   ASSIGN_OR_RETURN(const NodeFile::State file, raw->TakeSizeFromFile());
-  {
-    WriterLock lock(map_mu_);
-    const uint64_t old_blocks = map_.size();
-    const uint64_t blocks = BlocksFor(file.size_bytes, context_.block_size);
-    if (loaded() && blocks > old_blocks) {
-      map_.Resize(blocks);
-      map_.Assign({old_blocks, blocks - old_blocks}, raw->ref());
-    }
-  }
+  map_.Grow(file.size_bytes);
   state_.RaiseSize(file.size_bytes);
-  if (file.size_bytes > size_bytes()) size_bytes_.store(file.size_bytes, std::memory_order_release);
   // Only what is new: utimensat may have set an older one.
   const bool changed = followed_mtime_ns_.exchange(file.mtime_ns) != file.mtime_ns;
   if (changed && time == Time::kTaken) state_.SetModified(file.mtime_ns);

@@ -13,53 +13,24 @@ Volume::Volume(const VolumeContext& context, Node& node, VolumeRecord record, La
       node_(node),
       state_(node, record),
       opens_(state_),
-      size_bytes_(record.size_bytes),
-      head_(head),
+      map_(context, state_, opens_, record.size_bytes, head),
       committed_(std::move(record)) {}
 
 Volume::~Volume() = default;
 
-Layer* Volume::head() const {
-  ReaderLock lock(map_mu_);
-  return head_;
-}
-
-Volume::Lookup Volume::Find(uint64_t block) const {
-  assert(loaded());
-  ReaderLock lock(map_mu_);
-  // Who looked at the size before it shrank may ask for what is past the map's end.
-  if (block >= map_.size()) {
-    const uint64_t end = BlocksFor(kMaxVolumeBytes, context_.block_size) + 1;
-    return {Extent{block, end - block, LayerRef::kHole}, head_};
-  }
-  return {map_.Find(block), head_};
-}
-
-void Volume::RecordWritten(const BlockRange& blocks, Layer* head, BlockState state) {
-  // The pending set first: once the map says "here" another writer may overwrite in place, and its
-  // fsync must find the block in the set.
-  if (!Sabotaged(Sabotage::kMapBeforePending)) head->MarkPending(blocks, state);
-  {
-    WriterLock lock(map_mu_);
-    assert(head == head_ || Sabotaged(Sabotage::kSkipDrain));
-    map_.Assign(blocks, state == BlockState::kPresent ? head->ref() : LayerRef::kHole);
-  }
-  if (Sabotaged(Sabotage::kMapBeforePending)) head->MarkPending(blocks, state);
-}
-
 // --- size --------------------------------------------------------------------------------------
 
 Status Volume::Grow(uint64_t size_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, AcquireMap());
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(state_.CheckWritable());
   if (size_bytes > this->size_bytes()) RETURN_IF_ERROR(node_.catalog().CheckReserve());
-  const Gate::Passage passage = gate_.Enter();
+  const Gate::Passage passage = map_.gate().Enter();
   return GrowTo(size_bytes);
 }
 
 Status Volume::GrowTo(uint64_t size_bytes) {
   RefreshFromFile();
-  MutexLock growing(grow_mu_);
+  MutexLock growing(map_.grow_mu());
   if (size_bytes <= this->size_bytes()) return OkStatus();
   const VolumeRecord now = record();
   const VolumeType* const type = node_.FindType(now.type);
@@ -70,18 +41,9 @@ Status Volume::GrowTo(uint64_t size_bytes) {
                         now.type, " have at most ", greatest)};
   }
   RETURN_IF_ERROR(head()->SetSize(size_bytes));
-  {
-    // The map first: whoever sees the new size must find its blocks. A flat head's new blocks are
-    // in the head; else they are a hole, which the first write of each turns into "here".
-    WriterLock lock(map_mu_);
-    const uint64_t old_blocks = map_.size();
-    const uint64_t blocks = BlocksFor(size_bytes, context_.block_size);
-    map_.Resize(blocks);
-    if (head_->flat()) map_.Assign({old_blocks, blocks - old_blocks}, head_->ref());
-  }
+  map_.Grow(size_bytes);
   state_.SetSize(size_bytes);
   state_.Touch();
-  size_bytes_.store(size_bytes, std::memory_order_release);
   NoteUnsynced();
   return OkStatus();
 }

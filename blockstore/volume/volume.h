@@ -16,25 +16,17 @@
 #include "blockstore/layer/image.h"
 #include "blockstore/layer/layer_table.h"
 #include "blockstore/node/node.h"
-#include "blockstore/sync/epoch.h"
-#include "blockstore/sync/gate.h"
-#include "blockstore/sync/map_ref_count.h"
 #include "blockstore/sync/priority_ranges.h"
 #include "blockstore/sync/range_lock.h"
 #include "blockstore/sync/sync_slot.h"
+#include "blockstore/volume/context.h"
+#include "blockstore/volume/live_map.h"
 #include "blockstore/volume/open_state.h"
 #include "blockstore/volume/state.h"
 
 namespace volfs {
 
 class LayerMerge;
-
-// What all volumes of one store share.
-struct VolumeContext {
-  LayerTable& layers;
-  Epoch& epoch;
-  uint32_t block_size;
-};
 
 // One volume: a size and a live map from blocks to layers, of which the head is written.
 //
@@ -50,18 +42,11 @@ struct VolumeContext {
 //     pwrite whole blocks; mark them in the map and in the head's pending set.
 //
 // Invariants:
-//   V1  every map entry names a layer of this volume's chain, or LayerRef::kHole;
-//   V2  a block is mapped to the head only after its bytes are in the head's file;
 //   V3  only blocks mapped to the head are overwritten in place;
-//   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes();
-//   V5  whoever looks at the map or changes it has a MapRefCount::Ref from before it was loaded for
-//   him
-//       until what he did is in it and, as pending, in its layers; so has a batch. Where the map is
-//       not in memory, the catalogs say all that it would.
+// and those of its map (live_map.h).
 //
 // Thread-safety: all methods from any thread.
-// Locks, in order: slot_ (a batch runs) > gate_ > load_mu_ > range_lock_ > map_mu_ or meta_mu_
-// (leaves).
+// Locks, in order: slot_ (a batch runs) > map().gate() > range_lock_ > meta_mu_ (a leaf).
 class Volume {
  public:
   // `record` is in the catalog already, or is about to be.
@@ -73,7 +58,8 @@ class Volume {
   [[nodiscard]] Id id() const { return state_.id(); }
   [[nodiscard]] Node& node() const { return node_; }
   [[nodiscard]] std::string name() const { return state_.name(); }
-  [[nodiscard]] uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
+  [[nodiscard]] uint64_t size_bytes() const { return map_.size_bytes(); }
+  [[nodiscard]] Layer* head() const { return map_.head(); }
   [[nodiscard]] VolumeRecord record() const { return state_.record(); }
   [[nodiscard]] Attributes attributes() const { return state_.attributes(); }
 
@@ -83,24 +69,18 @@ class Volume {
   [[nodiscard]] OpenState& opens() { return opens_; }
   [[nodiscard]] const OpenState& opens() const { return opens_; }
   using Access = OpenState::Access;
+  [[nodiscard]] LiveMap& map() { return map_; }
+  [[nodiscard]] const LiveMap& map() const { return map_; }
 
   // May the kernel serve it by itself from the next open on (io=native)?
   [[nodiscard]] bool wants_native() const { return wants_native_.load(); }
   void set_wants_native(bool wants) { wants_native_.store(wants); }
 
-  // --- the map (volume/map.cc) ---------------------------------------------------------------
-
-  // Builds the map from the catalogs if it is not in memory, and keeps it there. Everything below
-  // that reads or writes bytes calls it itself. kNotFound: it was deleted, and nobody has it open.
-  // kCorrupt: it is refused, or is from now on, as its map cannot be so.
-  Result<MapRefCount::Ref> AcquireMap() VOLFS_EXCLUDES(map_mu_, load_mu_);
-  void SetMap(ExtentMap map) VOLFS_EXCLUDES(map_mu_);  // of a volume just made
-  [[nodiscard]] bool loaded() const { return map_refs_.loaded(); }
   // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
   // this tell, and if the catalog of this volume's node says all that it does; true if it has.
   // Waits for no request; for this node at most, as PendingWork. Cost where nothing is freed: some
   // short locks if the map is in memory, else one load.
-  bool EvictMap(Nanoseconds idle) VOLFS_EXCLUDES(map_mu_, load_mu_);
+  bool EvictMap(Nanoseconds idle);
 
   // --- bytes ---------------------------------------------------------------------------------
 
@@ -154,10 +134,10 @@ class Volume {
   [[nodiscard]] bool native() const { return native_.load() != 0; }
   // Learns what the kernel has changed by itself: size and time. Cost if it serves nobody: one
   // load.
-  void RefreshFromFile() VOLFS_EXCLUDES(grow_mu_);
+  void RefreshFromFile();
   // Of one with io=native, at a mount, before anything else: what was written past the size that
   // was committed is kept, as its fsync may have been acknowledged. An error makes it read-only.
-  Status AdoptAfterCrash() VOLFS_EXCLUDES(grow_mu_);
+  Status AdoptAfterCrash();
   // It failed: nothing was written to the volume in this mount, so nothing of it can be unsaved.
   [[nodiscard]] bool closed_by_mount() const { return closed_by_mount_; }
   // kBusy while the kernel serves it; `what` is named as what has to wait.
@@ -213,7 +193,7 @@ class Volume {
   PriorityRanges& NotePriorityRanges();
 
   // Is any block of `range` still in a layer under the head? Hydration copies these.
-  Result<bool> AnyInherited(const BlockRange& range) VOLFS_EXCLUDES(map_mu_);
+  Result<bool> AnyInherited(const BlockRange& range);
   // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
   // the call) to those blocks of `range` that are still inherited when their lock is held.
   // Blocks of zeros become kZero and take no space. Returns how many bytes were written.
@@ -234,10 +214,8 @@ class Volume {
   Status Flatten(const CatalogChange& extra);
   // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
   // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
-  Result<bool> PunchGarbage(Id layer) VOLFS_EXCLUDES(map_mu_);
+  Result<bool> PunchGarbage(Id layer);
   // Merging (merge.h), with Node::tree_gate() closed:
-  // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
-  void Redirect(const BlockRange& range, LayerRef from, LayerRef to) VOLFS_EXCLUDES(map_mu_);
   // Runs `work` while no batch is made.
   Status WithoutBatches(const std::function<Status()>& work) { return slot_.RunAlone(work); }
   // The layer under the head takes its place, with what the head has: `merge` is of the two. Nobody
@@ -248,8 +226,6 @@ class Volume {
   // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.
   [[nodiscard]] bool Recorded();
 
-  [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(map_mu_);
-  [[nodiscard]] ExtentMap MapCopy() VOLFS_EXCLUDES(map_mu_);  // O(1); of who uses the map
   // Blocks made here or zero, or a new size, that wait for a commit; 0 if nothing does.
   [[nodiscard]] uint64_t PendingWork() const;
   // For IdleCommitter: Node::unsynced() has this volume if it has work to commit that a user has
@@ -258,19 +234,13 @@ class Volume {
   void ForgetNote() { noted_.store(false); }
 
  private:
-  struct Lookup {
-    Extent extent;
-    Layer* head;
-  };
-  [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(map_mu_);
-  Status Load() VOLFS_EXCLUDES(map_mu_, load_mu_);  // of who has entered map_refs_
-  [[nodiscard]] bool OpenOrChanging() const;
-  [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(map_mu_, meta_mu_);
+  [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(meta_mu_);
   void LookForLoss(const Error& error);
   // A first write: up to all of `data`, which starts in a block that was not in the head; returns
   // how many bytes, 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
-  Status WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes, const Lookup& under);
+  Status WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes,
+                     const LiveMap::Lookup& under);
   Result<uint64_t> DiscardStep(const ByteRange& range);
   Status DiscardInherited(const ByteRange& range);
   Status WriteZeros(const ByteRange& range);
@@ -280,18 +250,19 @@ class Volume {
     return node_.catalog().missing_reserve_bytes() == 0 ? OkStatus() : CheckHasRoom(range);
   }
   Status CheckHasRoom(const ByteRange& range);
-  Status GrowTo(uint64_t size_bytes) VOLFS_EXCLUDES(grow_mu_);  // inside the gate
+  Status GrowTo(uint64_t size_bytes);  // inside the gate
   // Calls `bring` for each inherited run of `range` with what that is mapped to, under the locks of
   // a first write, and marks it as it says; nothing, and no more calls: `bring` gave up.
-  using Bring = std::function<Result<std::optional<BlockState>>(const BlockRange&, const Lookup&)>;
+  using Bring =
+      std::function<Result<std::optional<BlockState>>(const BlockRange&, const LiveMap::Lookup&)>;
   Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const Bring& bring);
-  Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const Lookup& found,
+  Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const LiveMap::Lookup& found,
                                                std::span<const std::byte> bytes,
                                                std::span<std::byte> read_back);
   enum class Time { kTaken, kIgnored };  // the file's, if it has changed since it was looked at
-  Status TakeSizeFromFile(Time time) VOLFS_EXCLUDES(grow_mu_);
-  Status AdoptIfAlone() VOLFS_EXCLUDES(grow_mu_);
-  Status LearnSize() VOLFS_EXCLUDES(grow_mu_);  // RefreshFromFile, and whether it could
+  Status TakeSizeFromFile(Time time);
+  Status AdoptIfAlone();
+  Status LearnSize();  // RefreshFromFile, and whether it could
   Result<FrozenHead> PutLayerOver(const Extra& extra, Nanoseconds patience);
   Result<FrozenHead> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
@@ -301,8 +272,6 @@ class Volume {
   // count as one: a hole is not told from them there.
   Result<bool> HoldsNothing(uint64_t offset_bytes);
   Status SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool>()>& small);
-  void RecordWritten(const BlockRange& blocks, Layer* head, BlockState state)
-      VOLFS_EXCLUDES(map_mu_);
   // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
   Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);
   Status CommitTaken(const CatalogChange& extra, Room room);
@@ -314,7 +283,7 @@ class Volume {
   VolumeState state_;
   OpenState opens_;
 
-  std::atomic<uint64_t> size_bytes_;
+  LiveMap map_;
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
   std::atomic<bool> noted_{false};                            // NoteUnsynced
   bool closed_by_mount_ = false;                              // constant after the mount
@@ -329,19 +298,7 @@ class Volume {
   std::unique_ptr<PriorityRanges> owned_wanted_;
   std::atomic<PriorityRanges*> wanted_{nullptr};  // ... once it may be used
 
-  Gate gate_;
   RangeLock range_lock_;
-  Mutex load_mu_;  // one loads the map, or gives it back, at a time
-  Mutex grow_mu_;  // one change of size at a time
-
-  // As of the last look of EvictMap.
-  uint64_t last_uses_ VOLFS_GUARDED_BY(load_mu_) = 0;
-  Nanoseconds idle_since_ VOLFS_GUARDED_BY(load_mu_){0};
-
-  alignas(64) MapRefCount map_refs_;  // on the cache line of the lock that most users take next
-  mutable SharedMutex map_mu_;
-  ExtentMap map_ VOLFS_GUARDED_BY(map_mu_);
-  Layer* head_ VOLFS_GUARDED_BY(map_mu_);
 
   mutable Mutex meta_mu_;
   VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);            // as it is on disk

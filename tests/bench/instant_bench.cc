@@ -64,8 +64,8 @@ class Fragmented {
   Volume& volume() { return *store().Find(kVolume); }
   void Settle() { (void)Value(volume().Sync(), "a sync"); }
   uint64_t ExtentsNow() {
-    const MapRefCount::Ref use = Value(volume().AcquireMap(), "the map");
-    return volume().MapCopy().extent_count();
+    const MapRefCount::Ref use = Value(volume().map().Acquire(), "the map");
+    return volume().map().Copy().extent_count();
   }
 
   // Transactions of nodes a and b. A request's own, if nothing else commits: so without hydration,
@@ -101,7 +101,7 @@ class Fragmented {
     options.hydrate = hydrate;
     fixture_.Reopen(options);
     store().hydrator().throttle().SetRate(0);
-    (void)Value(volume().AcquireMap(), "the map");
+    (void)Value(volume().map().Acquire(), "the map");
   }
 
   const uint64_t extents_;

@@ -44,16 +44,16 @@ class VolumeMapTest : public ::testing::Test {
 
 TEST_F(VolumeMapTest, IsLoadedAtTheFirstUseAndAgainAtTheNext) {
   const auto idle = fixture_.MakeVolume("idle", kMiB);
-  EXPECT_FALSE(idle->loaded());
+  EXPECT_FALSE(idle->map().loaded());
   Snapshot("s");
   Write(3, 7);
   ASSERT_TRUE(db_->Discard({8 * kBlock, kBlock}).ok());
   ASSERT_TRUE(db_->Sync().ok());
   const Bytes expected = Expected({{3, 7}, {8, 0}});
   for (int round = 0; round < 3; ++round) {
-    ASSERT_TRUE(db_->loaded());
+    ASSERT_TRUE(db_->map().loaded());
     ASSERT_TRUE(db_->EvictMap(kAtOnce));
-    EXPECT_FALSE(db_->loaded());
+    EXPECT_FALSE(db_->map().loaded());
     EXPECT_FALSE(db_->EvictMap(kAtOnce));
     EXPECT_TRUE(ReadBack(*db_) == expected);
   }
@@ -116,7 +116,7 @@ TEST_F(VolumeMapTest, StaysWithWhoHasTheVolumeOpen) {
 
 TEST_F(VolumeMapTest, StaysWithWhoUsesIt) {
   {
-    const auto use = db_->AcquireMap();
+    const auto use = db_->map().Acquire();
     ASSERT_TRUE(use.ok());
     EXPECT_FALSE(db_->EvictMap(kAtOnce));
   }
@@ -152,7 +152,7 @@ TEST_F(VolumeMapTest, OfADeletedVolumeIsNotLoaded) {
   ASSERT_TRUE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(store().Delete("db", Caller{}).ok());
   EXPECT_EQ(store().Map(*db_).error().code, Errc::kNotFound);
-  EXPECT_EQ(db_->AcquireMap().error().code, Errc::kNotFound);
+  EXPECT_EQ(db_->map().Acquire().error().code, Errc::kNotFound);
 }
 
 TEST_F(VolumeMapTest, OfADeletedVolumeIsLoadedForWhoHasItOpen) {
@@ -162,7 +162,7 @@ TEST_F(VolumeMapTest, OfADeletedVolumeIsLoadedForWhoHasItOpen) {
   ASSERT_TRUE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(db_->opens().Add(Volume::Access::kRead).ok());
   ASSERT_TRUE(store().Delete("db", Caller{}).ok());
-  EXPECT_FALSE(db_->loaded());
+  EXPECT_FALSE(db_->map().loaded());
   EXPECT_TRUE(ReadBack(*db_) == Expected({{3, 7}}));
   EXPECT_FALSE(db_->EvictMap(kAtOnce));
   db_->opens().Remove(Volume::Access::kRead);
@@ -175,17 +175,18 @@ TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
   std::vector<std::shared_ptr<Volume>> volumes;
   for (int n = 0; n < kVolumes; ++n) {
     volumes.push_back(fixture.MakeVolume("v" + std::to_string(n), kMiB, 10'000));
-    EXPECT_TRUE(volumes.back()->loaded());
+    EXPECT_TRUE(volumes.back()->map().loaded());
   }
   Volume& open = *volumes.front();
   ASSERT_TRUE(open.opens().Add(Volume::Access::kRead).ok());
   const auto loaded = [&] {
-    return std::count_if(volumes.begin(), volumes.end(), [](const auto& v) { return v->loaded(); });
+    return std::count_if(volumes.begin(), volumes.end(),
+                         [](const auto& v) { return v->map().loaded(); });
   };
   const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(10);
   while (loaded() > 1 && MonotonicNow() < deadline) SleepFor(milliseconds(20));
   EXPECT_EQ(loaded(), 1);
-  EXPECT_TRUE(open.loaded());
+  EXPECT_TRUE(open.map().loaded());
   Bytes expected = Pattern(10'000);
   expected.resize(kMiB);
   for (const auto& volume : volumes) EXPECT_TRUE(ReadBack(*volume) == expected);
