@@ -14,7 +14,7 @@ std::vector<std::string> Store::CommitAll(Silent silent) {
   std::vector<std::string> volumes;
   for (const auto& volume : Volumes()) {
     // What is on the former is named by the node.
-    if (volume->node().catalog().fenced() || volume->closed_by_mount()) continue;
+    if (volume->node().catalog().fenced() || volume->native().closed_by_mount()) continue;
     if (silent == Silent::kPassedOver && !volume->node().CheckAnswers().ok()) continue;
     Status done = volume->Sync();
     if (done.ok()) done = volume->SyncAttributes();

@@ -45,10 +45,10 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
 
 Status Store::SetNative(Volume& volume, bool native) {
   MutexLock setting(settings_mu_);
-  const bool before = volume.wants_native();
-  volume.set_wants_native(false);  // who opens it meanwhile
+  const bool before = volume.native().wanted();
+  volume.native().set_wanted(false);  // who opens it meanwhile
   const Status done = SetNativeClosed(volume, native);
-  volume.set_wants_native(done.ok() ? native : before);
+  volume.native().set_wanted(done.ok() ? native : before);
   return done;
 }
 

@@ -435,9 +435,9 @@ bool Recovery::TakeIo(Id id, const std::string& value) {
     if (found == store_.by_id_.end() || value != kIoNative) return false;
     volume = found->second;
   }
-  volume->set_wants_native(true);
+  volume->native().set_wanted(true);
   if (volume->state().refused()) return true;
-  if (const Status adopted = volume->AdoptAfterCrash(); !adopted.ok()) {
+  if (const Status adopted = volume->native().AdoptAfterCrash(); !adopted.ok()) {
     LogWarning(StrCat(volume->name(), ": ", adopted.error().message));
   }
   return true;

@@ -85,7 +85,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   // shared_ptr: see store.h, "looking".
   auto volume = std::make_shared<Volume>(VolumeContext{layers_, node->epoch(), block_size_}, *node,
                                          record, head);
-  volume->set_wants_native(native);
+  volume->native().set_wanted(native);
   {
     MutexLock lock(mu_);
     by_name_[record.name] = volume;
@@ -145,10 +145,10 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
 Result<Volume::FrozenHead> Store::FreezeHead(Volume& volume, const Volume::Extra& extra) {
   Layer* const old = volume.head();
   Result<Volume::FrozenHead> instant = volume.FreezeHead(extra);
-  if (!instant.ok() && instant.error().code == Errc::kBusy && volume.wants_native()) {
+  if (!instant.ok() && instant.error().code == Errc::kBusy && volume.native().wanted()) {
     // Perhaps who had it open has just closed it: close(2) returns before its release reaches us,
     // and that may have come meanwhile.
-    const Status closed = RetryFor([&] { return volume.CheckNotNative("this"); });
+    const Status closed = RetryFor([&] { return volume.native().CheckNotActive("this"); });
     if (closed.ok()) instant = volume.FreezeHead(extra);
   }
   AdoptHead(volume, old);
@@ -208,7 +208,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
 Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller& caller) {
   const std::shared_ptr<Volume> volume = Find(name);
   if (volume == nullptr) return NotFound(name);
-  volume->RefreshFromFile();
+  volume->native().RefreshFromFile();
   const VolumeRecord record = volume->record();
   if (!Allowed(caller, record.attributes, Right::kWrite)) return Denied(name, "resize");
   const bool shrinks = size_bytes < volume->size_bytes();

@@ -12,14 +12,14 @@ bool Store::MayShare(const Volume& source, Volume& target) {
     if (locked_.contains(target.id()) || clones_.contains(target.id())) return false;
   }
   const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be replaced meanwhile
-  return &source.node() == &target.node() && source.id() != target.id() && !target.native() &&
-         target.Untouched();
+  return &source.node() == &target.node() && source.id() != target.id() &&
+         !target.native().active() && target.Untouched();
 }
 
 Result<std::shared_ptr<OpenSnapshot>> Store::PinSnapshotPoint(
     const std::shared_ptr<Volume>& source) {
   // A file that the host would share whole, for a copy of perhaps a few blocks.
-  RETURN_IF_ERROR(source->CheckNotNative("sharing its blocks with another volume"));
+  RETURN_IF_ERROR(source->native().CheckNotActive("sharing its blocks with another volume"));
   const Gate::Passage tree = source->node().tree_gate().Enter();
   Reservation reservation(*this);
   {

@@ -133,7 +133,7 @@ Status Store::Close() {
   bool clean = unsaved.empty();
   for (const auto& volume : Volumes()) {
     volume->ReleasePins();  // before what they free is synced
-    clean = clean && !volume->closed_by_mount();
+    clean = clean && !volume->native().closed_by_mount();
   }
   {
     MutexLock lock(mu_);
@@ -219,7 +219,7 @@ Result<VolumeInfo> Store::Info(const std::string& name) {
 }
 
 VolumeInfo Store::Info(Volume& volume) {
-  if (!volume.node().directory().calls()->slow()) volume.RefreshFromFile();
+  if (!volume.node().directory().calls()->slow()) volume.native().RefreshFromFile();
   const VolumeRecord record = volume.record();
   VolumeInfo info;
   info.id = record.id;
@@ -232,7 +232,7 @@ VolumeInfo Store::Info(Volume& volume) {
   info.attachments = volume.opens().readers() + volume.opens().writers();
   info.error = volume.state().trouble();
   info.verification = volume.state().verification();
-  info.native = volume.wants_native();
+  info.native = volume.native().wanted();
   if (const Result<uint64_t> bytes = volume.AllocatedBytes(); bytes.ok()) {
     info.allocated_bytes = bytes.value();
   }

@@ -53,7 +53,7 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
   const Epoch::Reader reader = context_.epoch.Enter();
   if (state_.deleted() || state_.refused()) return OkStatus();  // nobody could write to the latter
   RETURN_IF_ERROR(state_.CheckWritable());
-  RETURN_IF_ERROR(LearnSize());  // of a size that is not known nothing can be acknowledged
+  RETURN_IF_ERROR(native_.LearnSize());  // of a size that is not known nothing can be acknowledged
   struct Taken {
     Layer* layer;
     PresenceRuns runs;
@@ -134,50 +134,6 @@ Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
 void Volume::LookForLoss(const Error& error) {
   (void)node_.catalog().CheckPresent();
   if (error.os_errno == EROFS) node_.catalog().Fence(error.message, true);
-}
-
-Status Volume::CloseGate(Nanoseconds patience) {
-  if (map_.gate().Close(MonotonicNow() + patience)) return OkStatus();
-  return Error{Errc::kBusy, StrCat(name(),
-                                   ": its writes in flight did not end within 1 s; try again, or "
-                                   "look at the node's disk")};
-}
-
-Result<Volume::FrozenHead> Volume::FreezeHead(const Extra& extra, Nanoseconds patience) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  RETURN_IF_ERROR(Sync());  // with writers running: little is left for the batch that holds them up
-  FrozenHead instant{};
-  RETURN_IF_ERROR(slot_.RunAlone([&]() -> Status {
-    ASSIGN_OR_RETURN(instant, PutLayerOver(extra, patience));
-    return OkStatus();
-  }));
-  return instant;
-}
-
-Result<Volume::FrozenHead> Volume::PutLayerOver(const Extra& extra, Nanoseconds patience) {
-  const bool drains = !Sabotaged(Sabotage::kSkipDrain);
-  if (drains) RETURN_IF_ERROR(CloseGate(patience));
-  if (native()) {
-    map_.gate().Open();
-    return CloneFile(extra);
-  }
-  const uint64_t size = size_bytes();
-  Layer* const old = head();
-  LayerRecord record;
-  record.id = NewId();
-  record.parent = old->id();
-  record.size_bytes = size;
-  record.parent_bytes = size;
-  Layer* const fresh = context_.layers.Add(&node_, std::move(record), LayerTable::Origin::kNew);
-  // shared_ptr: the snapshot's readers and the copier use it for as long as each needs it.
-  const FrozenHead instant{std::make_shared<FrozenImage>(context_.layers, map_.PutOver(fresh), size,
-                                                         context_.block_size),
-                           old};
-  state_.SetHead(fresh->id());
-  unrecorded_.push_back(old);
-  if (drains) map_.gate().Open();
-  RETURN_IF_ERROR(CommitBatch(extra(*old), Room::kGrow));
-  return instant;
 }
 
 PriorityRanges& Volume::NotePriorityRanges() {

@@ -27,7 +27,7 @@ Status Volume::ReplaceHead(const NewHead& make, Room room) {
 
 Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
   if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
-  RETURN_IF_ERROR(CheckNotNative("this change"));
+  RETURN_IF_ERROR(native_.CheckNotActive("this change"));
   LayerRecord layer;
   ExtentMap map;
   RETURN_IF_ERROR(make(layer, map));
@@ -138,7 +138,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
                            " bytes now, but its file was not cut: ", done.error().message)});
   }
   // What a crash leaves past the size is cut, but of such a one it is kept (AdoptAfterCrash).
-  if (wants_native()) {
+  if (native_.wanted()) {
     if (const Status synced = shrunk->SyncFile(); !synced.ok()) return state_.Fail(synced.error());
   }
   return OkStatus();

@@ -147,7 +147,7 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 
 Status Volume::Discard(ByteRange range) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  RefreshFromFile();
+  native_.RefreshFromFile();
   RETURN_IF_ERROR(state_.CheckWritable());
   const uint64_t size = size_bytes();
   if (range.offset_bytes >= size) return OkStatus();
@@ -239,7 +239,7 @@ Status Volume::WriteZeros(const ByteRange& range) {
 
 Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  RefreshFromFile();
+  native_.RefreshFromFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
   DataCursor starts(DataCursor::Wanted::kStart);
@@ -255,7 +255,7 @@ Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
 
 Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  RefreshFromFile();
+  native_.RefreshFromFile();
   const Epoch::Reader reader = context_.epoch.Enter();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) {

@@ -14,7 +14,7 @@ bool Volume::EvictMap(Nanoseconds idle) {
   if (!map_.loaded()) return false;
   // The look first: what a thread does that comes after it is not looked for.
   const uint64_t look = map_.Look();
-  const bool used = native() || opens_.busy();
+  const bool used = native_.active() || opens_.busy();
   const bool may_go = !used && MapIsRecorded();
   return map_.Evict(look, used, may_go, idle);
 }

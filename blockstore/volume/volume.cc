@@ -14,6 +14,7 @@ Volume::Volume(const VolumeContext& context, Node& node, VolumeRecord record, La
       state_(node, record),
       opens_(state_),
       map_(context, state_, opens_, record.size_bytes, head),
+      native_(context, state_, opens_, map_),
       committed_(std::move(record)) {}
 
 Volume::~Volume() = default;
@@ -29,7 +30,7 @@ Status Volume::Grow(uint64_t size_bytes) {
 }
 
 Status Volume::GrowTo(uint64_t size_bytes) {
-  RefreshFromFile();
+  native_.RefreshFromFile();
   MutexLock growing(map_.grow_mu());
   if (size_bytes <= this->size_bytes()) return OkStatus();
   const VolumeRecord now = record();
@@ -48,7 +49,14 @@ Status Volume::GrowTo(uint64_t size_bytes) {
   return OkStatus();
 }
 
-// --- attributes, name, deletion
+// --- attributes, name, deletion -----------------------------------------------------------------
+
+Status Volume::CloseGate(Nanoseconds patience) {
+  if (map_.gate().Close(MonotonicNow() + patience)) return OkStatus();
+  return Error{Errc::kBusy, StrCat(name(),
+                                   ": its writes in flight did not end within 1 s; try again, or "
+                                   "look at the node's disk")};
+}
 // ----------------------------------------------------------------------
 
 Status Volume::SyncAttributes() {

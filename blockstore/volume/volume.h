@@ -21,6 +21,7 @@
 #include "blockstore/sync/sync_slot.h"
 #include "blockstore/volume/context.h"
 #include "blockstore/volume/live_map.h"
+#include "blockstore/volume/native_serving.h"
 #include "blockstore/volume/open_state.h"
 #include "blockstore/volume/state.h"
 
@@ -71,10 +72,8 @@ class Volume {
   using Access = OpenState::Access;
   [[nodiscard]] LiveMap& map() { return map_; }
   [[nodiscard]] const LiveMap& map() const { return map_; }
-
-  // May the kernel serve it by itself from the next open on (io=native)?
-  [[nodiscard]] bool wants_native() const { return wants_native_.load(); }
-  void set_wants_native(bool wants) { wants_native_.store(wants); }
+  [[nodiscard]] NativeServing& native() { return native_; }
+  [[nodiscard]] const NativeServing& native() const { return native_; }
 
   // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
   // this tell, and if the catalog of this volume's node says all that it does; true if it has.
@@ -123,25 +122,6 @@ class Volume {
   Status SyncAttributes() VOLFS_EXCLUDES(meta_mu_);
   // Durable when it returns. The caller has made sure that the name is free.
   Status Rename(const std::string& name) VOLFS_EXCLUDES(meta_mu_);
-
-  // --- native, deletion ---------------------------------------------------------------------
-
-  // The kernel reads and writes the volume's file by itself from now until EndNative (one each):
-  // none if it is not one raw file. Meanwhile the file's size is the volume's, and no instant is
-  // taken but by sharing all of the file's blocks at once (FreezeHead), and no other head.
-  Result<Descriptor> BeginNative();
-  void EndNative();
-  [[nodiscard]] bool native() const { return native_.load() != 0; }
-  // Learns what the kernel has changed by itself: size and time. Cost if it serves nobody: one
-  // load.
-  void RefreshFromFile();
-  // Of one with io=native, at a mount, before anything else: what was written past the size that
-  // was committed is kept, as its fsync may have been acknowledged. An error makes it read-only.
-  Status AdoptAfterCrash();
-  // It failed: nothing was written to the volume in this mount, so nothing of it can be unsaved.
-  [[nodiscard]] bool closed_by_mount() const { return closed_by_mount_; }
-  // kBusy while the kernel serves it; `what` is named as what has to wait.
-  [[nodiscard]] Status CheckNotNative(std::string_view what) const;
 
   // Makes `change` durable; after it nothing of this volume is committed any more, and whoever
   // still has the object finds it empty: its layers may go once the readers of the epoch have left.
@@ -259,10 +239,6 @@ class Volume {
   Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const LiveMap::Lookup& found,
                                                std::span<const std::byte> bytes,
                                                std::span<std::byte> read_back);
-  enum class Time { kTaken, kIgnored };  // the file's, if it has changed since it was looked at
-  Status TakeSizeFromFile(Time time);
-  Status AdoptIfAlone();
-  Status LearnSize();  // RefreshFromFile, and whether it could
   Result<FrozenHead> PutLayerOver(const Extra& extra, Nanoseconds patience);
   Result<FrozenHead> CloneFile(const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
@@ -284,12 +260,9 @@ class Volume {
   OpenState opens_;
 
   LiveMap map_;
+  NativeServing native_;
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
   std::atomic<bool> noted_{false};                            // NoteUnsynced
-  bool closed_by_mount_ = false;                              // constant after the mount
-  std::atomic<int> native_{0};  // BeginNative; grows only inside the gate
-  std::atomic<int64_t> followed_mtime_ns_{0};
-  std::atomic<bool> wants_native_{false};
 
   SyncSlot slot_;
   // Of the batch that runs in slot_: layers that a FreezeHead froze without being able to commit.
@@ -301,8 +274,7 @@ class Volume {
   RangeLock range_lock_;
 
   mutable Mutex meta_mu_;
-  VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);            // as it is on disk
-  std::vector<OpenFiles::Use> lent_ VOLFS_GUARDED_BY(meta_mu_);  // one for each of native_
+  VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
   // What ShowThrough keeps until the catalog knows that it is needed, and what it kept until then.
   std::vector<std::shared_ptr<const void>> pins_ VOLFS_GUARDED_BY(meta_mu_);
   std::vector<std::shared_ptr<const void>> released_pins_ VOLFS_GUARDED_BY(meta_mu_);

@@ -72,10 +72,10 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
   if (handle->source == handle->node) handle->source = nullptr;
   const BackingTable::Image image{handle->ino, handle->node,
                                   [file = handle->volume]() -> Result<Descriptor> {
-                                    if (!file->wants_native()) return Descriptor();
-                                    return file->BeginNative();
+                                    if (!file->native().wanted()) return Descriptor();
+                                    return file->native().Begin();
                                   },
-                                  [file = handle->volume] { file->EndNative(); }};
+                                  [file = handle->volume] { file->native().End(); }};
   const Result<int> backing = fs.backings.Add(image);
   if (!backing.ok()) {
     handle->volume->opens().Remove(access);
@@ -108,7 +108,7 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
 }
 
 Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, const SizeChange& how) {
-  volume.RefreshFromFile();
+  volume.native().RefreshFromFile();
   // The size may be there already and not be durable: Conclude is for that, too.
   if (size_bytes == volume.size_bytes()) return volume.Conclude(how.durability);
   if (!how.open) RETURN_IF_ERROR(volume.opens().Add(Volume::Access::kWrite));

@@ -169,7 +169,7 @@ StatResult StatVolume(Filesystem& fs, Volume& volume) {
   result.lifetime = kNoLifetime;
   struct stat& st = result.st;
   // Who looks at a node that is slow is told what it was, as by AllocatedBytes.
-  if (!volume.node().directory().calls()->slow()) volume.RefreshFromFile();
+  if (!volume.node().directory().calls()->slow()) volume.native().RefreshFromFile();
   const Attributes attributes = volume.attributes();
   const uint64_t size_bytes = volume.size_bytes();
   const Result<uint64_t> allocated = volume.AllocatedBytes();

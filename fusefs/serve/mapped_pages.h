@@ -25,7 +25,7 @@ class MappedPages {
   // descriptor that can write, and where the kernel serves the image by itself (io=native) it is of
   // the layer's file, whose filesystem knows what is stored.
   [[nodiscard]] static bool MayExist(Volume& volume) {
-    return volume.opens().writers() > 0 && !volume.native();
+    return volume.opens().writers() > 0 && !volume.native().active();
   }
 
   void Start(fuse_session* session) VOLFS_EXCLUDES(mu_);

@@ -85,9 +85,9 @@ class VolumeNativeTest : public ::testing::Test {
 TEST_F(VolumeNativeTest, AnInstantThatMeetsTheLastCloseIsTakenOrRefused) {
   const auto store = Open();
   const auto volume = store->Find("v");
-  ASSERT_TRUE(volume->BeginNative().value().ok());
+  ASSERT_TRUE(volume->native().Begin().value().ok());
   before_ = [&] {
-    if (volume->native()) volume->EndNative();
+    if (volume->native().active()) volume->native().End();
   };
   const auto taken = store->TakeSnapshot("v", "s", Caller{});
   ASSERT_TRUE(taken.ok()) << "it was closed in the first second";
@@ -102,12 +102,12 @@ TEST_F(VolumeNativeTest, AnInstantThatMeetsTheLastCloseIsTakenOrRefused) {
 TEST_F(VolumeNativeTest, AnInstantOfAnOpenOneIsRefused) {
   const auto store = Open();
   const auto volume = store->Find("v");
-  ASSERT_TRUE(volume->BeginNative().value().ok());
+  ASSERT_TRUE(volume->native().Begin().value().ok());
   const auto taken = store->TakeSnapshot("v", "s", Caller{});
   ASSERT_FALSE(taken.ok());
   EXPECT_EQ(taken.error().code, Errc::kBusy);
   EXPECT_TRUE(store->Snapshots(volume->id()).empty());
-  volume->EndNative();
+  volume->native().End();
 }
 
 // What the kernel has acknowledged of it is not known, so nothing more is. Nothing of it is unsaved
@@ -145,7 +145,7 @@ TEST_F(VolumeNativeTest, AFailedOneIsServedByUs) {
   const auto store = Open();
   const auto volume = store->Find("v");
   volume->head()->Fail();
-  const auto file = volume->BeginNative();
+  const auto file = volume->native().Begin();
   ASSERT_TRUE(file.ok());
   EXPECT_FALSE(file.value().ok());
 }

@@ -1,0 +1,93 @@
+#include "blockstore/volume/native_serving.h"
+
+#include <utility>
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
+
+namespace volfs {
+
+Result<Descriptor> NativeServing::Begin() {
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
+  const Gate::Passage passage = map_.gate().Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  Layer* const raw = map_.head();
+  if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
+  ASSIGN_OR_RETURN(Layer::Lent lent, raw->ExportDescriptor(OpenFiles::For::kWrite));
+  if (!lent.file.ok()) return Descriptor();
+  if (!active()) RETURN_IF_ERROR(TakeSizeFromFile(Time::kIgnored));
+  active_.fetch_add(1);
+  MutexLock lock(mu_);
+  lent_.push_back(std::move(lent.use));
+  return std::move(lent.file);
+}
+
+void NativeServing::End() {
+  RefreshFromFile();
+  // The kernel's own cache of the image knows nothing of what was written.
+  opens_.AgeCaches();
+  active_.fetch_sub(1);
+  OpenFiles::Use ended;  // outlives the lock
+  MutexLock lock(mu_);
+  ended = std::move(lent_.back());
+  lent_.pop_back();
+}
+
+void NativeServing::RefreshFromFile() {
+  if (const Status done = LearnSize(); !done.ok()) {
+    LogWarning(StrCat(state_.name(), ": its size is not known: ", done.error().message));
+  }
+}
+
+Status NativeServing::LearnSize() {
+  if (!active()) return OkStatus();
+  // Its map was loaded before it was native, and stays: none is loaded with the size of before.
+  const MapRefCount::Ref use = map_.Enter();
+  return active() ? TakeSizeFromFile(Time::kTaken) : OkStatus();
+}
+
+Status NativeServing::TakeSizeFromFile(Time time) {
+  MutexLock growing(map_.grow_mu());
+  const Epoch::Reader reader = context_.epoch.Enter();
+  Layer* const raw = map_.head();
+  if (!raw->flat()) return OkStatus();  // closed since, and an instant was taken
+  ASSIGN_OR_RETURN(const NodeFile::State file, raw->TakeSizeFromFile());
+  map_.Grow(file.size_bytes);
+  state_.RaiseSize(file.size_bytes);
+  // Only what is new: utimensat may have set an older one.
+  const bool changed = followed_mtime_ns_.exchange(file.mtime_ns) != file.mtime_ns;
+  if (changed && time == Time::kTaken) state_.SetModified(file.mtime_ns);
+  return OkStatus();
+}
+
+Status NativeServing::AdoptAfterCrash() {
+  const Status adopted = AdoptIfAlone();
+  if (adopted.ok()) return adopted;
+  closed_by_mount_ = true;
+  return state_.Fail(adopted.error());
+}
+
+Status NativeServing::AdoptIfAlone() {
+  if (!map_.head()->flat() || !map_.head()->record().has_file) return OkStatus();
+  RETURN_IF_ERROR(TakeSizeFromFile(Time::kIgnored));
+  ASSIGN_OR_RETURN(const bool written, map_.head()->WrittenElsewhere());
+  if (!written) return OkStatus();
+  return Error{Errc::kBusy,
+               "a process that had it open with io=native when the last mount died still has: "
+               "end that process (`fuser`, `losetup`), then unmount and mount again"};
+}
+
+Status NativeServing::CheckNotActive(std::string_view what) const {
+  if (!active()) return OkStatus();
+  return Error{Errc::kBusy,
+               StrCat(state_.name(),
+                      ": it is open with io=native, where the kernel writes it without "
+                      "asking: ",
+                      what,
+                      " has to wait until it is closed (or, once closed, ask for the other "
+                      "mode: `echo daemon > control/volumes/",
+                      state_.name(), "/io`)")};
+}
+
+}  // namespace volfs
