@@ -174,7 +174,7 @@ Status CloneJob::CountSlice() {
     CloneRecord next = record();
     next.total_bytes = counted_bytes_;
     next.total_known = true;
-    RETURN_IF_ERROR(clone_->SyncWith({PutClone{next}}));
+    RETURN_IF_ERROR(clone_->commits().SyncWith({PutClone{next}}));
     MutexLock lock(mu_);
     record_ = next;
     if (state_ == State::kCounting) TransitionLocked(State::kCopying);
@@ -334,7 +334,7 @@ Status CloneJob::CommitProgress() {
   next.error.clear();
   const Nanoseconds began = MonotonicNow();
   step_began_.store(began);
-  const Status committed = clone_->SyncWith({PutClone{next}});
+  const Status committed = clone_->commits().SyncWith({PutClone{next}});
   step_began_.store(Nanoseconds{0});
   RETURN_IF_ERROR(committed);
   clone_use_.Rest(MonotonicNow() - began);
@@ -416,7 +416,7 @@ CloneJob::Next CloneJob::OnError(const Error& error) {
   CloneRecord next = record();
   next.error = error.message;
   // If even that cannot be committed the next mount finds the clone creating, and tries again.
-  if (const Status told = clone_->SyncWith({PutClone{next}}); !told.ok()) {
+  if (const Status told = clone_->commits().SyncWith({PutClone{next}}); !told.ok()) {
     LogWarning(StrCat("clone ", clone_->name(), ": ", told.error().message));
   }
   MutexLock lock(mu_);

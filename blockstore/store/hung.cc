@@ -17,7 +17,7 @@ std::vector<std::string> Store::CommitAll(Silent silent) {
     if (volume->node().catalog().fenced() || volume->native().closed_by_mount()) continue;
     if (silent == Silent::kPassedOver && !volume->node().CheckAnswers().ok()) continue;
     Status done = volume->Sync();
-    if (done.ok()) done = volume->SyncAttributes();
+    if (done.ok()) done = volume->commits().SyncAttributes();
     if (!done.ok())
       volumes.push_back(StrCat("volume ", volume->name(), ": ", done.error().message));
   }

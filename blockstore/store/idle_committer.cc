@@ -41,8 +41,8 @@ Nanoseconds IdleCommitter::Look() {
 // Has it work, and was it not written since the last look? One that is busy is noted anew.
 bool IdleCommitter::IsIdle(Volume& volume) {
   // Before the look: whoever makes work after it notes the volume again.
-  volume.ForgetNote();
-  if (volume.PendingWork() == 0) {
+  volume.commits().ForgetNote();
+  if (volume.commits().PendingWork() == 0) {
     last_changes_.erase(volume.id());
     return false;
   }
@@ -53,7 +53,7 @@ bool IdleCommitter::IsIdle(Volume& volume) {
     return true;
   }
   last->second = change;
-  volume.NoteUnsynced();
+  volume.commits().NoteUnsynced();
   return false;
 }
 

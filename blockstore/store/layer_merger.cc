@@ -180,7 +180,7 @@ Status LayerMerger::MergePair(const Pair& pair) {
   // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
   // it could not be committed yet.
   for (const auto& volume : users.volumes) {
-    if (!volume->Recorded()) return Busy("a commit is outstanding");
+    if (!volume->commits().Recorded()) return Busy("a commit is outstanding");
   }
   return MergeFrozen(pair);
 }
@@ -271,17 +271,6 @@ Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* 
   return OkStatus();
 }
 
-namespace {
-
-// Runs `work` while none of the volumes from `first` on makes a batch.
-Status WithoutBatches(const std::vector<std::shared_ptr<Volume>>& volumes, size_t first,
-                      const std::function<Status()>& work) {
-  if (first == volumes.size()) return work();
-  return volumes[first]->WithoutBatches([&] { return WithoutBatches(volumes, first + 1, work); });
-}
-
-}  // namespace
-
 // `over` has nothing left: those who named it name `under`.
 Status LayerMerger::MergeDown(LayerMerge& merge) {
   Layer* const under = merge.under();
@@ -299,48 +288,49 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
   };
   // A batch that is at work has their records as they were.
   const Volumes heads = heads_of(store_.Volumes());
-  const Status done = WithoutBatches(heads, 0, [&] {
-    return ChangeTree(over, [&](const Users& users) -> Status {
-      const Error busy = Busy("the tree has changed");
-      if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
-        return busy;
+  std::vector<Committer::Exclusive> no_batches;
+  for (const auto& volume : heads) no_batches.push_back(volume->commits().Take());
+  const Status done = ChangeTree(over, [&](const Users& users) -> Status {
+    const Error busy = Busy("the tree has changed");
+    if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
+      return busy;
+    }
+    CatalogChange change = merge.Change();
+    std::vector<std::pair<Layer*, LayerRecord>> relinked;
+    for (Layer* const child : children) {
+      LayerRecord record = child->committed();
+      const bool head = std::any_of(heads.begin(), heads.end(),
+                                    [&](const auto& volume) { return volume->head() == child; });
+      if (record.id == kNoId || (!head && child->RecordDirty())) return busy;
+      record.parent = under->id();
+      change.emplace_back(PutLayer{record});
+      relinked.emplace_back(child, record);
+    }
+    std::vector<SnapshotRecord> snapshots;
+    {
+      MutexLock lock(store_.mu_);
+      for (const auto& [id, entry] : store_.snapshots_) {
+        if (entry.record.layer != over->id()) continue;
+        snapshots.push_back(entry.record);
+        snapshots.back().layer = under->id();
       }
-      CatalogChange change = merge.Change();
-      std::vector<std::pair<Layer*, LayerRecord>> relinked;
-      for (Layer* const child : children) {
-        LayerRecord record = child->committed();
-        const bool head = std::any_of(heads.begin(), heads.end(),
-                                      [&](const auto& volume) { return volume->head() == child; });
-        if (record.id == kNoId || (!head && child->RecordDirty())) return busy;
-        record.parent = under->id();
-        change.emplace_back(PutLayer{record});
-        relinked.emplace_back(child, record);
-      }
-      std::vector<SnapshotRecord> snapshots;
-      {
-        MutexLock lock(store_.mu_);
-        for (const auto& [id, entry] : store_.snapshots_) {
-          if (entry.record.layer != over->id()) continue;
-          snapshots.push_back(entry.record);
-          snapshots.back().layer = under->id();
-        }
-      }
-      for (const SnapshotRecord& record : snapshots) {
-        if (!Sabotaged(Sabotage::kMergeKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
-      }
-      change.emplace_back(DeleteLayer{over->id()});
-      RETURN_IF_ERROR(over->node()->catalog().Commit(std::move(change)));
-      merge.Settle();
-      for (const auto& [child, record] : relinked) child->Relink(record);
-      {
-        MutexLock lock(store_.mu_);
-        for (const SnapshotRecord& record : snapshots)
-          store_.snapshots_.at(record.id).record = record;
-      }
-      store_.reclaimer_->Merge(under, over, under);
-      return OkStatus();
-    });
+    }
+    for (const SnapshotRecord& record : snapshots) {
+      if (!Sabotaged(Sabotage::kMergeKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
+    }
+    change.emplace_back(DeleteLayer{over->id()});
+    RETURN_IF_ERROR(over->node()->catalog().Commit(std::move(change)));
+    merge.Settle();
+    for (const auto& [child, record] : relinked) child->Relink(record);
+    {
+      MutexLock lock(store_.mu_);
+      for (const SnapshotRecord& record : snapshots)
+        store_.snapshots_.at(record.id).record = record;
+    }
+    store_.reclaimer_->Merge(under, over, under);
+    return OkStatus();
   });
+  no_batches.clear();
   RETURN_IF_ERROR(done);
   Remove(over);
   return OkStatus();
@@ -384,7 +374,7 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   if (overs_.contains(pair.under)) return Busy("what is under it is merged first");
   // Kept until the end: with the tree gate closed none can be loaded.
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
-  ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.PendingWork()));
+  ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.commits().PendingWork()));
   if (small) {
     RETURN_IF_ERROR(SinkHead(pair, volume));
     patience_.erase(volume.id());

@@ -32,12 +32,12 @@ void Store::MaintainOnce(Node& node, uint64_t tick) {
   if (&node == nodes_.front().get()) TidyUp(tick == 0);
   for (const auto& volume : Volumes()) {
     if (&volume->node() != &node) continue;
-    const uint64_t work = volume->PendingWork();
-    volume->ReleasePins();
+    const uint64_t work = volume->commits().PendingWork();
+    volume->commits().ReleasePins();
     // An error is the volume's trouble(), told by TellTroubles.
     if (work > kPendingBlocks || (work > 0 && tick % kCommitTicks == kCommitTicks - 1))
       (void)volume->Sync();
-    if (tick % kAttributeTicks == kAttributeTicks - 1) (void)volume->SyncAttributes();
+    if (tick % kAttributeTicks == kAttributeTicks - 1) (void)volume->commits().SyncAttributes();
     (void)volume->EvictMap(options_.map_idle);
   }
   if (node.catalog().fenced()) return;
@@ -117,7 +117,7 @@ Result<bool> Store::PunchGarbage(const Unpunched& what) {
     ASSIGN_OR_RETURN(const bool was_head, what.volume->PunchGarbage(what.layer));
     if (was_head) return true;
     // A snapshot has frozen it since. What it has is in the catalog once that is committed.
-    if (!what.volume->Recorded()) return false;
+    if (!what.volume->commits().Recorded()) return false;
   }
   RETURN_IF_ERROR(reclaimer_->PunchGarbage(what.layer));
   return true;

@@ -244,7 +244,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
   }
   if (volume->opens().deleting()) return NotFound(from);
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));
-  if (const Status done = volume->Rename(to); !done.ok()) {
+  if (const Status done = volume->commits().Rename(to); !done.ok()) {
     if (!RefusedCleanly(done.error())) reservation.Abandon();  // it may have either name
     return done;
   }
@@ -354,7 +354,7 @@ Status Store::Forget(const std::shared_ptr<Volume>& volume, CatalogChange change
   } else {
     change.emplace_back(DeleteVolume{volume->id()});
   }
-  RETURN_IF_ERROR(volume->CommitDeletion(change));
+  RETURN_IF_ERROR(volume->commits().CommitDeletion(change));
   {
     MutexLock lock(mu_);
     by_name_.erase(volume->name());

@@ -132,7 +132,7 @@ Status Store::Close() {
   for (const std::string& what : unsaved) LogError(StrCat("unmounting: not durable: ", what));
   bool clean = unsaved.empty();
   for (const auto& volume : Volumes()) {
-    volume->ReleasePins();  // before what they free is synced
+    volume->commits().ReleasePins();  // before what they free is synced
     clean = clean && !volume->native().closed_by_mount();
   }
   {

@@ -14,7 +14,9 @@ Status SyncSlot::Run(const Batch& batch) {
     running_ = true;
     next_ = nullptr;  // those who ask from now on need a batch that starts later
   }
-  Status result = batch();
+  Exclusive alone(this);
+  Status result = batch(alone);
+  alone.slot_ = nullptr;  // left here, under one lock with the result
   MutexLock lock(mu_);
   mine->result = result;
   mine->done = true;
@@ -23,17 +25,17 @@ Status SyncSlot::Run(const Batch& batch) {
   return result;
 }
 
-Status SyncSlot::RunAlone(const Batch& batch) {
-  {
-    MutexLock lock(mu_);
-    while (running_) changed_.Wait(mu_);
-    running_ = true;
-  }
-  Status result = batch();
+SyncSlot::Exclusive SyncSlot::Take() {
+  MutexLock lock(mu_);
+  while (running_) changed_.Wait(mu_);
+  running_ = true;
+  return Exclusive(this);
+}
+
+void SyncSlot::Leave() {
   MutexLock lock(mu_);
   running_ = false;
   changed_.NotifyAll();
-  return result;
 }
 
 }  // namespace volfs

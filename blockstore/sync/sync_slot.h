@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "blockstore/base/error.h"
 #include "blockstore/base/runtime.h"
@@ -18,16 +19,34 @@ namespace volfs {
 // Thread-safety: all methods from any thread. Locks: mu_, not held while a batch runs.
 class SyncSlot {
  public:
-  using Batch = std::function<Status()>;
+  // Has the slot until it is destroyed: no batch runs but those that its owner makes. Functions
+  // that may run in the slot only take one. Another thread may destroy it.
+  class [[nodiscard]] Exclusive {
+   public:
+    Exclusive(Exclusive&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
+    Exclusive& operator=(Exclusive&&) = delete;
+    ~Exclusive() {
+      if (slot_ != nullptr) slot_->Leave();
+    }
+
+   private:
+    friend class SyncSlot;
+    explicit Exclusive(SyncSlot* slot) : slot_(slot) {}
+    SyncSlot* slot_;
+  };
+  using Batch = std::function<Status(const Exclusive&)>;
 
   // Runs `batch`, or waits for one that another caller runs for us; its result.
   Status Run(const Batch& batch) VOLFS_EXCLUDES(mu_);
 
-  // Runs `batch` alone: those who ask meanwhile are served by a later one. For operations that
-  // change what a batch would write (snapshot, flattening).
-  Status RunAlone(const Batch& batch) VOLFS_EXCLUDES(mu_);
+  // Waits for the batch that runs, then keeps others from running. Callers of Run meanwhile are
+  // served by a later batch. For operations that change what a batch would write (snapshot,
+  // flattening).
+  Exclusive Take() VOLFS_EXCLUDES(mu_);
 
  private:
+  void Leave() VOLFS_EXCLUDES(mu_);
+
   // One batch and those who wait for it; shared_ptr, as the last of them to look frees it.
   struct Shared {
     bool done = false;

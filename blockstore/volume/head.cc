@@ -14,18 +14,18 @@ namespace volfs {
 
 Status Volume::ReplaceHead(const NewHead& make, Room room) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(state_.CheckWritable());
-    // What an earlier instant froze must be recorded before the head that does it is gone.
-    RETURN_IF_ERROR(CommitBatch({}));
-    RETURN_IF_ERROR(CloseGate());
-    const Status done = ReplaceHeadClosed(make, room);
-    map_.gate().Open();
-    return done;
-  });
+  const Committer::Exclusive alone = commits_.Take();
+  RETURN_IF_ERROR(state_.CheckWritable());
+  // What an earlier instant froze must be recorded before the head that does it is gone.
+  RETURN_IF_ERROR(commits_.CommitBatch(alone, {}));
+  RETURN_IF_ERROR(CloseGate());
+  const Status done = ReplaceHeadClosed(alone, make, room);
+  map_.gate().Open();
+  return done;
 }
 
-Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
+Status Volume::ReplaceHeadClosed(const Committer::Exclusive& alone, const NewHead& make,
+                                 Room room) {
   if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   RETURN_IF_ERROR(native_.CheckNotActive("this change"));
   LayerRecord layer;
@@ -36,30 +36,26 @@ Status Volume::ReplaceHeadClosed(const NewHead& make, Room room) {
   next.head = layer.id;
   next.size_bytes = layer.size_bytes;
   next.attributes.mtime_ns = next.attributes.ctime_ns = WallNow().count();
-  const bool commits = !Sabotaged(Sabotage::kRevertUncommitted);
-  const CatalogChange change{PutLayer{layer}, PutVolume{next}};
-  if (const Status done = commits ? node_.catalog().Commit(change, room) : OkStatus(); !done.ok()) {
-    return RefusedCleanly(done.error()) ? done : state_.Fail(done.error());
+  if (!Sabotaged(Sabotage::kRevertUncommitted)) {
+    RETURN_IF_ERROR(commits_.Commit(alone, {PutLayer{layer}, PutVolume{next}}, room));
   }
   Layer* const fresh = context_.layers.Add(&node_, layer, LayerTable::Origin::kCatalog);
   map_.Replace(fresh, std::move(map), layer.size_bytes);
   opens_.AgeCaches();
   state_.ReplaceHead(next);
-  MutexLock lock(meta_mu_);
-  committed_ = std::move(next);
+  commits_.SetCommitted(alone, std::move(next));
   return OkStatus();
 }
 
 Status Volume::Shrink(uint64_t size_bytes, Cut what) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(Sync());  // with writers running, as for an instant
-  return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(state_.CheckWritable());
-    RETURN_IF_ERROR(CloseGate());
-    const Status done = ShrinkClosed(size_bytes, what);
-    map_.gate().Open();
-    return done;
-  });
+  const Committer::Exclusive alone = commits_.Take();
+  RETURN_IF_ERROR(state_.CheckWritable());
+  RETURN_IF_ERROR(CloseGate());
+  const Status done = ShrinkClosed(alone, size_bytes, what);
+  map_.gate().Open();
+  return done;
 }
 
 Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {
@@ -76,7 +72,7 @@ Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {
 
 // The size is committed before the file is cut: a file that is too long is cut when it is opened
 // next (Layer::CheckSizeLocked), one that is too short could not be told from a damaged one.
-Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
+Status Volume::ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_bytes, Cut what) {
   const uint64_t old_bytes = this->size_bytes();
   if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   if (size_bytes >= old_bytes) return OkStatus();
@@ -84,7 +80,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     ASSIGN_OR_RETURN(const bool nothing, HoldsNothing(size_bytes));
     if (!nothing) return Error{Errc::kProtected, StrCat(name(), " holds data past its new end")};
   }
-  RETURN_IF_ERROR(CommitBatch({}));
+  RETURN_IF_ERROR(commits_.CommitBatch(alone, {}));
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(size_bytes, bs);
   Layer* const shrunk = head();
@@ -115,9 +111,8 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
     if (old_blocks > blocks) presence.Set({blocks, old_blocks - blocks}, BlockState::kAbsent);
     if (!presence.empty()) change.emplace_back(SetPresence{layer.id, presence});
   }
-  if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
-    if (!RefusedCleanly(done.error())) return state_.Fail(done.error());
-    if (merges) (void)shrunk->Punch({cut.first * bs, bs});
+  if (const Status done = commits_.Commit(alone, std::move(change), Room::kFree); !done.ok()) {
+    if (merges && RefusedCleanly(done.error())) (void)shrunk->Punch({cut.first * bs, bs});
     return done;
   }
   MutexLock growing(
@@ -125,10 +120,7 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
   map_.Cut(size_bytes, merges ? cut : BlockRange{});
   opens_.AgeCaches();
   state_.SetSize(size_bytes);
-  {
-    MutexLock lock(meta_mu_);
-    committed_ = std::move(next);
-  }
+  commits_.SetCommitted(alone, std::move(next));
   state_.Touch();
   // Grown again, an uncut file would show what was cut off.
   if (const Status done = shrunk->Shrink(layer); !done.ok()) {
@@ -145,26 +137,26 @@ Status Volume::ShrinkClosed(uint64_t size_bytes, Cut what) {
 }
 
 Status Volume::SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small) {
-  return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(state_.CheckWritable());
-    RETURN_IF_ERROR(
-        CommitBatch({}));  // with writers running: little is left for those whom it holds up
-    ASSIGN_OR_RETURN(const bool still_small, small());
-    if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
-    const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);
-    if (closes) RETURN_IF_ERROR(CloseGate(Node::kTreePatience));
-    const Status done = SinkHeadClosed(merge, small);
-    if (closes) map_.gate().Open();
-    return done;
-  });
+  const Committer::Exclusive alone = commits_.Take();
+  RETURN_IF_ERROR(state_.CheckWritable());
+  RETURN_IF_ERROR(commits_.CommitBatch(
+      alone, {}));  // with writers running: little is left for those whom it holds up
+  ASSIGN_OR_RETURN(const bool still_small, small());
+  if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
+  const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);
+  if (closes) RETURN_IF_ERROR(CloseGate(Node::kTreePatience));
+  const Status done = SinkHeadClosed(alone, merge, small);
+  if (closes) map_.gate().Open();
+  return done;
 }
 
-Status Volume::SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool>()>& small) {
-  RETURN_IF_ERROR(CommitBatch({}));
+Status Volume::SinkHeadClosed(const Committer::Exclusive& alone, LayerMerge& merge,
+                              const std::function<Result<bool>()>& small) {
+  RETURN_IF_ERROR(commits_.CommitBatch(alone, {}));
   ASSIGN_OR_RETURN(const bool still_small, small());
   if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
   if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
-  assert(head() == merge.from() && unrecorded_.empty());
+  assert(head() == merge.from() && commits_.Recorded(alone));
   RETURN_IF_ERROR(merge.Find());
   Layer* const under = merge.to();
   if (const Status copied = merge.CopyAll(); !copied.ok()) {
@@ -176,16 +168,12 @@ Status Volume::SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool
   next.head = under->id();
   change.emplace_back(PutVolume{next});
   change.emplace_back(DeleteLayer{merge.from()->id()});
-  if (const Status done = node_.catalog().Commit(std::move(change)); !done.ok()) {
-    if (!RefusedCleanly(done.error())) return state_.Fail(done.error());
-    merge.Abandon();
+  if (const Status done = commits_.Commit(alone, std::move(change)); !done.ok()) {
+    if (RefusedCleanly(done.error())) merge.Abandon();
     return done;
   }
   state_.SetHead(next.head);
-  {
-    MutexLock lock(meta_mu_);
-    committed_ = std::move(next);
-  }
+  commits_.SetCommitted(alone, std::move(next));
   merge.Settle();
   for (const PresenceRun& run : merge.slice().moved) {
     map_.Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
@@ -198,57 +186,47 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
                            std::shared_ptr<const void> pin) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   // In the slot: a batch must see the presence and the record of one moment.
-  return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(state_.CheckWritable());
-    const Gate::Passage passage = map_.gate().Enter();
-    const Epoch::Reader reader = context_.epoch.Enter();
-    const uint32_t bs = context_.block_size;
-    Layer* const over = head();
-    if (over->record().parent != frozen) {
-      return Error{Errc::kWrongRegion, StrCat(name(), ": it shares nothing with that source")};
+  const Committer::Exclusive alone = commits_.Take();
+  RETURN_IF_ERROR(state_.CheckWritable());
+  const Gate::Passage passage = map_.gate().Enter();
+  const Epoch::Reader reader = context_.epoch.Enter();
+  const uint32_t bs = context_.block_size;
+  Layer* const over = head();
+  if (over->record().parent != frozen) {
+    return Error{Errc::kWrongRegion, StrCat(name(), ": it shares nothing with that source")};
+  }
+  const uint64_t first = range.offset_bytes / bs;
+  const BlockRange blocks{first, BlocksFor(range.end(), bs) - first};
+  // The gap between what is shown so far and this range would show the parent, too.
+  const uint64_t gap = std::min(BlocksFor(over->record().parent_bytes, bs), first);
+  const RangeLock::Guard guard = range_lock_.Lock({gap, blocks.end() - gap});
+  for (uint64_t block = first; block < blocks.end();) {
+    const LiveMap::Lookup found = map_.Find(block);
+    if (found.extent.layer == over->ref()) {
+      return Error{Errc::kWrongRegion, StrCat(name(), ": this range was written to already")};
     }
-    const uint64_t first = range.offset_bytes / bs;
-    const BlockRange blocks{first, BlocksFor(range.end(), bs) - first};
-    // The gap between what is shown so far and this range would show the parent, too.
-    const uint64_t gap = std::min(BlocksFor(over->record().parent_bytes, bs), first);
-    const RangeLock::Guard guard = range_lock_.Lock({gap, blocks.end() - gap});
-    for (uint64_t block = first; block < blocks.end();) {
-      const LiveMap::Lookup found = map_.Find(block);
-      if (found.extent.layer == over->ref()) {
-        return Error{Errc::kWrongRegion, StrCat(name(), ": this range was written to already")};
-      }
-      block = found.extent.end();
+    block = found.extent.end();
+  }
+  if (range.end() > size_bytes()) RETURN_IF_ERROR(GrowTo(range.end()));
+  for (uint64_t block = gap; block < first;) {
+    const Extent extent = map_.Find(block).extent;
+    const uint64_t end = std::min(extent.end(), first);
+    if (extent.layer == LayerRef::kHole && !Sabotaged(Sabotage::kShareLeavesGap)) {
+      over->MarkPending({block, end - block}, BlockState::kZero);
     }
-    if (range.end() > size_bytes()) RETURN_IF_ERROR(GrowTo(range.end()));
-    for (uint64_t block = gap; block < first;) {
-      const Extent extent = map_.Find(block).extent;
-      const uint64_t end = std::min(extent.end(), first);
-      if (extent.layer == LayerRef::kHole && !Sabotaged(Sabotage::kShareLeavesGap)) {
-        over->MarkPending({block, end - block}, BlockState::kZero);
-      }
-      block = end;
-    }
-    if (!Sabotaged(Sabotage::kShareUnpinned)) {
-      MutexLock lock(meta_mu_);
-      pins_.push_back(std::move(pin));
-    }
-    over->ShowParent(blocks, std::min(range.end(), image.size_bytes()));
-    map_.Show(blocks, image.map());
-    state_.Touch();
-    NoteUnsynced();
-    return OkStatus();
-  });
+    block = end;
+  }
+  if (!Sabotaged(Sabotage::kShareUnpinned)) commits_.Pin(std::move(pin));
+  over->ShowParent(blocks, std::min(range.end(), image.size_bytes()));
+  map_.Show(blocks, image.map());
+  state_.Touch();
+  commits_.NoteUnsynced();
+  return OkStatus();
 }
 
 bool Volume::Untouched() {
   const Result<std::optional<uint64_t>> data = head()->FirstData(0);
   return head()->flat() && data.ok() && !data.value();
-}
-
-void Volume::ReleasePins() {
-  std::vector<std::shared_ptr<const void>> gone;  // outlives the lock: what ends may free space
-  MutexLock lock(meta_mu_);
-  gone.swap(released_pins_);
 }
 
 }  // namespace volfs

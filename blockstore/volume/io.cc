@@ -107,7 +107,7 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
     return done.error();
   }
   map_.RecordWritten(blocks, under.head, BlockState::kPresent);
-  NoteUnsynced();
+  commits_.NoteUnsynced();
   return end - offset_bytes;
 }
 
@@ -209,7 +209,7 @@ Status Volume::DiscardInherited(const ByteRange& range) {
         const bool absent = Sabotaged(Sabotage::kDiscardAsAbsent);
         map_.RecordWritten({block, stop - block}, found.head,
                            absent ? BlockState::kAbsent : BlockState::kZero);
-        NoteUnsynced();
+        commits_.NoteUnsynced();
       }
       block = stop;
     }

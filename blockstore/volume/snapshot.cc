@@ -11,20 +11,16 @@ namespace volfs {
 Result<Volume::FrozenHead> Volume::FreezeHead(const Extra& extra, Nanoseconds patience) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(Sync());  // with writers running: little is left for the batch that holds them up
-  FrozenHead instant{};
-  RETURN_IF_ERROR(slot_.RunAlone([&]() -> Status {
-    ASSIGN_OR_RETURN(instant, PutLayerOver(extra, patience));
-    return OkStatus();
-  }));
-  return instant;
+  return PutLayerOver(commits_.Take(), extra, patience);
 }
 
-Result<Volume::FrozenHead> Volume::PutLayerOver(const Extra& extra, Nanoseconds patience) {
+Result<Volume::FrozenHead> Volume::PutLayerOver(const Committer::Exclusive& alone,
+                                                const Extra& extra, Nanoseconds patience) {
   const bool drains = !Sabotaged(Sabotage::kSkipDrain);
   if (drains) RETURN_IF_ERROR(CloseGate(patience));
   if (native_.active()) {
     map_.gate().Open();
-    return CloneFile(extra);
+    return CloneFile(alone, extra);
   }
   const uint64_t size = size_bytes();
   Layer* const old = head();
@@ -39,14 +35,15 @@ Result<Volume::FrozenHead> Volume::PutLayerOver(const Extra& extra, Nanoseconds 
                                                          context_.block_size),
                            old};
   state_.SetHead(fresh->id());
-  unrecorded_.push_back(old);
+  commits_.AddFrozen(alone, old);
   if (drains) map_.gate().Open();
-  RETURN_IF_ERROR(CommitBatch(extra(*old), Room::kGrow));
+  RETURN_IF_ERROR(commits_.CommitBatch(alone, extra(*old), Room::kGrow));
   return instant;
 }
 
-// Inside slot_. What is written from here on may be in it or not: the instant is the host's.
-Result<Volume::FrozenHead> Volume::CloneFile(const Extra& extra) {
+// What is written from here on may be in it or not: the instant is the host's.
+Result<Volume::FrozenHead> Volume::CloneFile(const Committer::Exclusive& alone,
+                                             const Extra& extra) {
   RETURN_IF_ERROR(native_.TakeSizeFromFile(NativeServing::Time::kTaken));
   LayerRecord record;
   record.id = NewId();
@@ -64,7 +61,7 @@ Result<Volume::FrozenHead> Volume::CloneFile(const Extra& extra) {
     RETURN_IF_ERROR(fresh->SyncFile());
     CatalogChange change = extra(*fresh);
     change.insert(change.begin(), PutLayer{fresh->record()});
-    return CommitBatch(change, Room::kGrow);
+    return commits_.CommitBatch(alone, change, Room::kGrow);
   };
   if (const Status done = clone(); !done.ok()) {
     // If what became of the commit is not known, the next mount tells whether it is needed.

@@ -15,7 +15,7 @@ Volume::Volume(const VolumeContext& context, Node& node, VolumeRecord record, La
       opens_(state_),
       map_(context, state_, opens_, record.size_bytes, head),
       native_(context, state_, opens_, map_),
-      committed_(std::move(record)) {}
+      commits_(context, state_, map_, native_, std::move(record)) {}
 
 Volume::~Volume() = default;
 
@@ -45,11 +45,9 @@ Status Volume::GrowTo(uint64_t size_bytes) {
   map_.Grow(size_bytes);
   state_.SetSize(size_bytes);
   state_.Touch();
-  NoteUnsynced();
+  commits_.NoteUnsynced();
   return OkStatus();
 }
-
-// --- attributes, name, deletion -----------------------------------------------------------------
 
 Status Volume::CloseGate(Nanoseconds patience) {
   if (map_.gate().Close(MonotonicNow() + patience)) return OkStatus();
@@ -59,54 +57,43 @@ Status Volume::CloseGate(Nanoseconds patience) {
 }
 // ----------------------------------------------------------------------
 
-Status Volume::SyncAttributes() {
-  const Attributes now = attributes();
-  {
-    MutexLock lock(meta_mu_);
-    if (now == committed_.attributes || state_.read_only() || state_.deleted()) return OkStatus();
-  }
-  // Looked at again inside of the slot: another caller, whose change came later, may have committed
-  // first, and must not be undone.
-  Status done = slot_.RunAlone([&] {
-    return CommitRecord([this](VolumeRecord& record) { record.attributes = attributes(); });
-  });
-  if (!done.ok() || PendingWork() == 0) state_.NoteTrouble(done);
-  return done;
-}
+// --- durability --------------------------------------------------------------------------------
 
-Status Volume::Rename(const std::string& name) {
-  return slot_.RunAlone([&]() -> Status {
-    if (!Sabotaged(Sabotage::kRenameUncommitted)) {
-      RETURN_IF_ERROR(CommitRecord([&](VolumeRecord& record) { record.name = name; }));
-    }
-    // Before the next batch takes the record, or it would commit the old name again.
-    state_.SetName(name);
+Status Volume::Conclude(Durability durability) {
+  if (durability == Durability::kWithSync || Sabotaged(Sabotage::kAckBeforeItsSync)) {
     return OkStatus();
-  });
-}
-
-Status Volume::CommitRecord(const std::function<void(VolumeRecord&)>& change) {
-  if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
-  VolumeRecord next;
-  {
-    MutexLock lock(meta_mu_);
-    next = committed_;
   }
-  change(next);
-  RETURN_IF_ERROR(node_.catalog().Commit({PutVolume{next}}));
-  MutexLock lock(meta_mu_);
-  committed_ = std::move(next);
-  return OkStatus();
+  return Sync();
 }
 
-Status Volume::CommitDeletion(const CatalogChange& change) {
-  return slot_.RunAlone([&]() -> Status {
-    const bool commits = !Sabotaged(Sabotage::kDeleteUncommitted);
-    const Status done = commits ? node_.catalog().Commit(change, Room::kFree) : OkStatus();
-    if (done.ok()) state_.SetDeleted();
-    if (!done.ok() && !RefusedCleanly(done.error())) return state_.Fail(done.error());
-    return done;
-  });
+// --- the map goes ------------------------------------------------------------------------------
+
+bool Volume::EvictMap(Nanoseconds idle) {
+  if (!map_.loaded()) return false;
+  // The look first: what a thread does that comes after it is not looked for.
+  const uint64_t look = map_.Look();
+  const bool used = native_.active() || opens_.busy();
+  const bool may_go = !used && MapIsRecorded();
+  return map_.Evict(look, used, may_go, idle);
+}
+
+// Would the catalog of this node say the same? Layers that an instant froze and could not record
+// yet (unrecorded_) need no look: the head over them is not recorded either. Of a layer of another
+// node, that node's catalog would be asked, which may hang; so nothing else is asked of it here.
+bool Volume::MapIsRecorded() const {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (state_.deleted() || state_.read_only() || node_.catalog().fenced()) return false;
+  Layer* const top = head();
+  const bool pending = top->pending_blocks() > 0 && !Sabotaged(Sabotage::kGiveBackPending);
+  if (pending || top->RecordDirty()) return false;
+  if (commits_.pinned()) return false;
+  // It ends, or LoadMap would have refused it.
+  for (const Layer* layer = top; layer != nullptr && layer->node() == &node_;) {
+    const Id parent = layer->record().parent;
+    if (parent == kNoId) return true;
+    layer = layer->lost_parent() != nullptr ? nullptr : context_.layers.Find(parent);
+  }
+  return false;
 }
 
 }  // namespace volfs

@@ -19,6 +19,7 @@
 #include "blockstore/sync/priority_ranges.h"
 #include "blockstore/sync/range_lock.h"
 #include "blockstore/sync/sync_slot.h"
+#include "blockstore/volume/committer.h"
 #include "blockstore/volume/context.h"
 #include "blockstore/volume/live_map.h"
 #include "blockstore/volume/native_serving.h"
@@ -47,7 +48,7 @@ class LayerMerge;
 // and those of its map (live_map.h).
 //
 // Thread-safety: all methods from any thread.
-// Locks, in order: slot_ (a batch runs) > map().gate() > range_lock_ > meta_mu_ (a leaf).
+// Locks, in order: the slot (commits()) > the gate (map()) > range_lock_.
 class Volume {
  public:
   // `record` is in the catalog already, or is about to be.
@@ -74,6 +75,8 @@ class Volume {
   [[nodiscard]] const LiveMap& map() const { return map_; }
   [[nodiscard]] NativeServing& native() { return native_; }
   [[nodiscard]] const NativeServing& native() const { return native_; }
+  [[nodiscard]] Committer& commits() { return commits_; }
+  [[nodiscard]] const Committer& commits() const { return commits_; }
 
   // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
   // this tell, and if the catalog of this volume's node says all that it does; true if it has.
@@ -92,7 +95,7 @@ class Volume {
   Status Discard(ByteRange range);
   // Durable: what was written, discarded and resized before the call, and the identity of all
   // layers under it. After an error the volume is read-only until the next mount.
-  Status Sync();
+  Status Sync() { return commits_.Sync(); }
   // When a change of bytes or size has to be durable: with the next Sync, or when the call that
   // made it returns (O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC, a mount with the option sync).
   enum class Durability : uint8_t { kWithSync, kAtReturn };
@@ -117,16 +120,6 @@ class Volume {
   // kProtected if only what is unwritten may be cut off and HoldsNothing is false of it.
   enum class Cut : uint8_t { kAnything, kUnwritten };
   Status Shrink(uint64_t size_bytes, Cut what = Cut::kAnything);
-  // Makes attributes (VolumeState::ChangeAttributes) durable: called at close, and within a minute,
-  // as Sync does not.
-  Status SyncAttributes() VOLFS_EXCLUDES(meta_mu_);
-  // Durable when it returns. The caller has made sure that the name is free.
-  Status Rename(const std::string& name) VOLFS_EXCLUDES(meta_mu_);
-
-  // Makes `change` durable; after it nothing of this volume is committed any more, and whoever
-  // still has the object finds it empty: its layers may go once the readers of the epoch have left.
-  Status CommitDeletion(const CatalogChange& change);
-
   // --- for Store and CloneJob ----------------------------------------------------------------
 
   // The instant (contract.md 5.2: all earlier writes are in, no later one is): flushes with writers
@@ -164,10 +157,6 @@ class Volume {
   Status ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                      std::shared_ptr<const void> pin);
 
-  // Lets go of pins that commits have made needless: in the background, as it may wait for whoever
-  // frees space, on whatever node.
-  void ReleasePins() VOLFS_EXCLUDES(meta_mu_);
-
   // From now on reads of what is not in the head are noted. Of a clone that is being copied; one
   // call at a time.
   PriorityRanges& NotePriorityRanges();
@@ -186,9 +175,6 @@ class Volume {
   Result<std::optional<uint64_t>> HydrateShared(const BlockRange& range);
   // Returns when the disk has got what Hydrate wrote to `range`; an error is as one of Sync.
   Status WaitHydrated(const BlockRange& range);
-  // Sync, with `extra` in the same commit. `extra` must be true already of what was written
-  // before the call.
-  Status SyncWith(const CatalogChange& extra);
   // Everything is here or zero: punches what else lies in the head's file, syncs, commits
   // (head flat, link cut, `extra`), then maps all blocks to the head.
   Status Flatten(const CatalogChange& extra);
@@ -196,26 +182,14 @@ class Volume {
   // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
   Result<bool> PunchGarbage(Id layer);
   // Merging (merge.h), with Node::tree_gate() closed:
-  // Runs `work` while no batch is made.
-  Status WithoutBatches(const std::function<Status()>& work) { return slot_.RunAlone(work); }
   // The layer under the head takes its place, with what the head has: `merge` is of the two. Nobody
   // writes meanwhile. An error leaves all as it was; kBusy as FreezeHead, but after
   // Node::kTreePatience.
   // `small` is asked whether that is still so little that they can wait for it; else kBusy.
   Status SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small);
-  // Every layer that a snapshot of this volume froze is in the catalog, with all that it has.
-  [[nodiscard]] bool Recorded();
-
-  // Blocks made here or zero, or a new size, that wait for a commit; 0 if nothing does.
-  [[nodiscard]] uint64_t PendingWork() const;
-  // For IdleCommitter: Node::unsynced() has this volume if it has work to commit that a user has
-  // made since the last ForgetNote. Cost of NoteUnsynced if it is noted: one load.
-  void NoteUnsynced();
-  void ForgetNote() { noted_.store(false); }
 
  private:
-  [[nodiscard]] bool MapIsRecorded() const VOLFS_EXCLUDES(meta_mu_);
-  void LookForLoss(const Error& error);
+  [[nodiscard]] bool MapIsRecorded() const;
   // A first write: up to all of `data`, which starts in a block that was not in the head; returns
   // how many bytes, 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
@@ -239,20 +213,17 @@ class Volume {
   Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const LiveMap::Lookup& found,
                                                std::span<const std::byte> bytes,
                                                std::span<std::byte> read_back);
-  Result<FrozenHead> PutLayerOver(const Extra& extra, Nanoseconds patience);
-  Result<FrozenHead> CloneFile(const Extra& extra);
+  Result<FrozenHead> PutLayerOver(const Committer::Exclusive& alone, const Extra& extra,
+                                  Nanoseconds patience);
+  Result<FrozenHead> CloneFile(const Committer::Exclusive& alone, const Extra& extra);
   Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
-  Status ReplaceHeadClosed(const NewHead& make, Room room);
-  Status ShrinkClosed(uint64_t size_bytes, Cut what);
+  Status ReplaceHeadClosed(const Committer::Exclusive& alone, const NewHead& make, Room room);
+  Status ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_bytes, Cut what);
   // Is everything from `offset_bytes` on a hole? In the block that `offset_bytes` lies in, zeros
   // count as one: a hole is not told from them there.
   Result<bool> HoldsNothing(uint64_t offset_bytes);
-  Status SinkHeadClosed(LayerMerge& merge, const std::function<Result<bool>()>& small);
-  // Inside slot_: makes durable what `layers` hold and commits it with this volume's record.
-  Status CommitBatch(const CatalogChange& extra, Room room = Room::kRecord);
-  Status CommitTaken(const CatalogChange& extra, Room room);
-  // Inside slot_: changes the record as it was committed last, durably.
-  Status CommitRecord(const std::function<void(VolumeRecord&)>& change);
+  Status SinkHeadClosed(const Committer::Exclusive& alone, LayerMerge& merge,
+                        const std::function<Result<bool>()>& small);
 
   const VolumeContext context_;
   Node& node_;
@@ -261,23 +232,13 @@ class Volume {
 
   LiveMap map_;
   NativeServing native_;
+  Committer commits_;
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
-  std::atomic<bool> noted_{false};                            // NoteUnsynced
-
-  SyncSlot slot_;
-  // Of the batch that runs in slot_: layers that a FreezeHead froze without being able to commit.
-  std::vector<Layer*> unrecorded_;
 
   std::unique_ptr<PriorityRanges> owned_wanted_;
   std::atomic<PriorityRanges*> wanted_{nullptr};  // ... once it may be used
 
   RangeLock range_lock_;
-
-  mutable Mutex meta_mu_;
-  VolumeRecord committed_ VOLFS_GUARDED_BY(meta_mu_);  // as it is on disk
-  // What ShowThrough keeps until the catalog knows that it is needed, and what it kept until then.
-  std::vector<std::shared_ptr<const void>> pins_ VOLFS_GUARDED_BY(meta_mu_);
-  std::vector<std::shared_ptr<const void>> released_pins_ VOLFS_GUARDED_BY(meta_mu_);
 };
 
 }  // namespace volfs

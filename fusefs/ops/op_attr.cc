@@ -45,7 +45,7 @@ Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
   // Of truncate(2) the kernel sends the time, too: that is saved now and then, as those of writes.
   if ((which & kWhoAndHow) == 0 && (which & FUSE_SET_ATTR_SIZE) != 0) return OkStatus();
   // Who may read a disk, and a time that somebody has set, shall not be undone by a crash.
-  return volume->SyncAttributes();
+  return volume->commits().SyncAttributes();
 }
 
 const char* VerbOf(int which) {

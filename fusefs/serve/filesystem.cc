@@ -82,7 +82,7 @@ void Filesystem::CloseVolume(const VolumeHandle& handle) {
   handle.volume->opens().Remove(handle.access);
   if (handle.volume->opens().any()) return;
   names.Submit([volume = handle.volume] {
-    const Status status = volume->SyncAttributes();
+    const Status status = volume->commits().SyncAttributes();
     if (!status.ok()) {
       LogWarning(StrCat("times of ", volume->name(), " were not saved: ", status.error().message));
     }

@@ -1,10 +1,8 @@
-// How Volume makes things durable, in the order of writes of ARCHITECTURE.md: data before map, map
-// before freeing, look and mark under one range lock.
+// What makes a clone whole: blocks of its source, written where they belong if nobody has written
+// there yet, and at the end a head that needs no layer under it.
 #include <algorithm>
 #include <cassert>
-#include <cerrno>
 #include <cstring>
-#include <iterator>
 
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
@@ -12,129 +10,6 @@
 #include "blockstore/volume/volume.h"
 
 namespace volfs {
-
-Status Volume::Sync() {
-  if (node_.catalog().read_only()) return OkStatus();  // nothing was written
-  if (Sabotaged(Sabotage::kSyncDoesNotWait) && PendingWork() == 0) return head()->SyncFile();
-  return slot_.Run([this] { return CommitBatch({}); });
-}
-
-Status Volume::Conclude(Durability durability) {
-  if (durability == Durability::kWithSync || Sabotaged(Sabotage::kAckBeforeItsSync)) {
-    return OkStatus();
-  }
-  return Sync();
-}
-
-void Volume::NoteUnsynced() {
-  if (!noted_.load(std::memory_order_relaxed) && !noted_.exchange(true)) node_.unsynced().Add(id());
-}
-
-Status Volume::SyncWith(const CatalogChange& extra) {
-  return slot_.RunAlone([&] { return CommitBatch(extra); });
-}
-
-uint64_t Volume::PendingWork() const {
-  const Epoch::Reader reader = context_.epoch.Enter();
-  if (state_.deleted() || state_.read_only()) return 0;
-  Layer* const now = head();
-  return now->pending_blocks() + (now->RecordDirty() ? 1 : 0);
-}
-
-Status Volume::CommitBatch(const CatalogChange& extra, Room room) {
-  Status done = CommitTaken(extra, room);
-  state_.NoteTrouble(done);
-  return done;
-}
-
-Status Volume::CommitTaken(const CatalogChange& extra, Room room) {
-  // What it has taken from the pending sets is not in the catalog yet.
-  const MapRefCount::Ref use = map_.Enter();
-  const Epoch::Reader reader = context_.epoch.Enter();
-  if (state_.deleted() || state_.refused()) return OkStatus();  // nobody could write to the latter
-  RETURN_IF_ERROR(state_.CheckWritable());
-  RETURN_IF_ERROR(native_.LearnSize());  // of a size that is not known nothing can be acknowledged
-  struct Taken {
-    Layer* layer;
-    PresenceRuns runs;
-    LayerRecord record;
-  };
-  std::vector<Layer*> layers = unrecorded_;
-  layers.push_back(head());
-  std::vector<Taken> taken;
-  for (Layer* const layer : layers) {
-    // The set before the record: a block in it means that its file is in the record.
-    PresenceRuns runs;
-    if (!Sabotaged(Sabotage::kPendingAfterSync)) runs = layer->TakePending();
-    taken.push_back({layer, std::move(runs), layer->record()});
-  }
-  VolumeRecord next = record();
-  next.size_bytes = taken.back().record.size_bytes;  // one size for both, if it is growing just now
-  // Data before map: only now, after what is to be committed was taken. What is written from here
-  // on is in a later batch.
-  const bool syncs = !Sabotaged(Sabotage::kSkipDataSync) && !Sabotaged(Sabotage::kCommitBeforeSync);
-  for (const Taken& t : taken) {
-    if (!syncs) break;
-    if (const Status synced = t.layer->SyncFile(); !synced.ok()) {
-      LookForLoss(synced.error());
-      if (!Sabotaged(Sabotage::kRetrySync)) return state_.Fail(synced.error());
-      RETURN_IF_ERROR(t.layer->SyncFile());
-    }
-  }
-  for (Taken& t : taken) {
-    if (!Sabotaged(Sabotage::kPendingAfterSync)) break;
-    t.runs = t.layer->TakePending();
-    t.record = t.layer->record();
-  }
-  CatalogChange change;
-  for (const Taken& t : taken) {
-    if (Sabotaged(Sabotage::kSnapshotUnflushed) && t.layer != taken.back().layer) continue;
-    if (t.layer->RecordDirty()) change.emplace_back(PutLayer{t.record});
-    if (!t.runs.empty()) change.emplace_back(SetPresence{t.layer->id(), t.runs});
-  }
-  {
-    MutexLock lock(meta_mu_);
-    // Times alone are no reason for a commit (contract.md: durable at close).
-    next.attributes = committed_.attributes;
-    if (!(next == committed_)) change.emplace_back(PutVolume{next});
-  }
-  change.insert(change.end(), extra.begin(), extra.end());
-  if (Sabotaged(Sabotage::kSizeNotCommitted)) {
-    std::erase_if(change,
-                  [](const CatalogOp& op) { return std::holds_alternative<PutVolume>(op); });
-  }
-  if (change.empty()) return node_.catalog().CheckPresent();
-  if (Sabotaged(Sabotage::kAckBeforeCommit) && extra.empty()) {
-    for (Taken& t : taken) t.layer->RestorePending(std::move(t.runs));
-    return OkStatus();
-  }
-  if (const Status committed = node_.catalog().Commit(std::move(change), room); !committed.ok()) {
-    for (Taken& t : taken) {
-      if (!Sabotaged(Sabotage::kLosePendingOnRefusal)) t.layer->RestorePending(std::move(t.runs));
-    }
-    // Nothing was acknowledged and nothing lost: the next sync tries again.
-    if (RefusedCleanly(committed.error())) return committed;
-    return state_.Fail(committed.error());
-  }
-  for (const Taken& t : taken) {
-    if (Sabotaged(Sabotage::kCommitBeforeSync)) RETURN_IF_ERROR(t.layer->SyncFile());
-    t.layer->Committed(t.record);
-  }
-  unrecorded_.clear();
-  MutexLock lock(meta_mu_);
-  committed_ = std::move(next);
-  // Nothing was shown through since the sets were taken: that is alone in the slot, too.
-  std::move(pins_.begin(), pins_.end(), std::back_inserter(released_pins_));
-  pins_.clear();
-  return OkStatus();
-}
-
-// After a sync that failed: for all other volumes of the node, too, if the reason is theirs as
-// well.
-void Volume::LookForLoss(const Error& error) {
-  (void)node_.catalog().CheckPresent();
-  if (error.os_errno == EROFS) node_.catalog().Fence(error.message, true);
-}
 
 PriorityRanges& Volume::NotePriorityRanges() {
   if (owned_wanted_ == nullptr) owned_wanted_ = std::make_unique<PriorityRanges>();
@@ -281,53 +156,37 @@ Result<bool> Volume::PunchGarbage(Id layer) {
   return true;
 }
 
-bool Volume::Recorded() {
-  bool recorded = false;
-  // Not while a batch runs: its commit may still fail.
-  (void)slot_.RunAlone([&] {
-    recorded = unrecorded_.empty();
-    return OkStatus();
-  });
-  return recorded;
-}
-
 Status Volume::Flatten(const CatalogChange& extra) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(head()->CreateFile());
   if (!Sabotaged(Sabotage::kFlatWithGarbage)) RETURN_IF_ERROR(PunchGarbage(head()->id()));
-  return slot_.RunAlone([&]() -> Status {
-    RETURN_IF_ERROR(state_.CheckWritable());
-    assert(unrecorded_.empty());
-    Layer* const flat = head();
-    LayerRecord layer_record = flat->record();
-    layer_record.parent = kNoId;
-    layer_record.parent_node.clear();
-    layer_record.parent_bytes = 0;
-    VolumeRecord next = record();
-    next.size_bytes = layer_record.size_bytes;
-    if (Sabotaged(Sabotage::kFlatBeforeSync)) {
-      // nothing
-    } else if (const Status synced = flat->SyncFile(); !synced.ok()) {
-      return state_.Fail(synced.error());
-    }
-    CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
-    change.insert(change.end(), extra.begin(), extra.end());
-    if (const Status done = node_.catalog().Commit(std::move(change), Room::kFree); !done.ok()) {
-      return RefusedCleanly(done.error()) ? done.error() : state_.Fail(done.error());
-    }
-    {
-      MutexLock lock(meta_mu_);
-      committed_ = std::move(next);
-    }
-    // On disk it is flat from here on; in memory the old way of writing goes on, which is right for
-    // a flat layer too, until the writes in flight have ended.
-    while (!map_.gate().Close(MonotonicNow() + kGatePatience)) {
-    }
-    flat->BecomeFlat(layer_record);
-    map_.Flatten();
-    map_.gate().Open();
-    return OkStatus();
-  });
+  const Committer::Exclusive alone = commits_.Take();
+  RETURN_IF_ERROR(state_.CheckWritable());
+  assert(commits_.Recorded(alone));
+  Layer* const flat = head();
+  LayerRecord layer_record = flat->record();
+  layer_record.parent = kNoId;
+  layer_record.parent_node.clear();
+  layer_record.parent_bytes = 0;
+  VolumeRecord next = record();
+  next.size_bytes = layer_record.size_bytes;
+  if (Sabotaged(Sabotage::kFlatBeforeSync)) {
+    // nothing
+  } else if (const Status synced = flat->SyncFile(); !synced.ok()) {
+    return state_.Fail(synced.error());
+  }
+  CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
+  change.insert(change.end(), extra.begin(), extra.end());
+  RETURN_IF_ERROR(commits_.Commit(alone, std::move(change), Room::kFree));
+  commits_.SetCommitted(alone, std::move(next));
+  // On disk it is flat from here on; in memory the old way of writing goes on, which is right for a
+  // flat layer too, until the writes in flight have ended.
+  while (!map_.gate().Close(MonotonicNow() + kGatePatience)) {
+  }
+  flat->BecomeFlat(layer_record);
+  map_.Flatten();
+  map_.gate().Open();
+  return OkStatus();
 }
 
 }  // namespace volfs
