@@ -36,7 +36,7 @@ CloneJob::CloneJob(std::shared_ptr<Volume> clone, std::shared_ptr<const FrozenIm
       source_use_(source_node.foreground()),
       clone_use_(clone_->node().foreground()),
       context_(context),
-      wanted_(clone_->NotePriorityRanges()),
+      wanted_(clone_->hydration().NotePriorityRanges()),
       cursor_bytes_(record.cursor_block * context.block_size),
       passed_bytes_(record.copied_bytes),
       committed_cursor_bytes_(cursor_bytes_),
@@ -278,7 +278,7 @@ bool CloneJob::PassThrottles(uint64_t bytes, const std::function<bool()>& over) 
 Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<bool()>& over) {
   const uint64_t first = piece.offset_bytes / context_.block_size;
   const BlockRange blocks{first, BlocksFor(piece.end(), context_.block_size) - first};
-  ASSIGN_OR_RETURN(const bool inherited, clone_->AnyInherited(blocks));
+  ASSIGN_OR_RETURN(const bool inherited, clone_->hydration().AnyInherited(blocks));
   if (!inherited) return true;  // the user was there first
   if (!PassThrottles(piece.length_bytes, over)) return false;
   const Nanoseconds began = MonotonicNow();
@@ -288,7 +288,7 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   // works on the source shares the processors with the kernel's writing of that.
   const bool busy = source_use_.Busy() || clone_use_.Busy();
   const bool waits = wrote.ok() && wrote.value() > 0 && busy;
-  const Status written = waits ? clone_->WaitHydrated(blocks) : OkStatus();
+  const Status written = waits ? clone_->hydration().WaitHydrated(blocks) : OkStatus();
   step_began_.store(Nanoseconds{0});
   EndStep(began);
   if (!wrote.ok()) return wrote.error();
@@ -300,7 +300,8 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
 
 Result<uint64_t> CloneJob::CopyRange(const BlockRange& blocks, const ByteRange& piece) {
   if (shares_ && !verifies_) {
-    ASSIGN_OR_RETURN(const std::optional<uint64_t> shared, clone_->HydrateShared(blocks));
+    ASSIGN_OR_RETURN(const std::optional<uint64_t> shared,
+                     clone_->hydration().HydrateShared(blocks));
     if (shared) return *shared;
     shares_ = false;
   }
@@ -320,9 +321,9 @@ Result<uint64_t> CloneJob::CopyRange(const BlockRange& blocks, const ByteRange& 
                " on node ", about.source_node_name, ": ", read.error().message),
         read.error().os_errno};
   }
-  if (!verifies_) return clone_->Hydrate(blocks, bytes);
+  if (!verifies_) return clone_->hydration().Hydrate(blocks, bytes);
   read_back_.resize(context_.piece_bytes);
-  return clone_->Hydrate(blocks, bytes, std::span(read_back_).first(length));
+  return clone_->hydration().Hydrate(blocks, bytes, std::span(read_back_).first(length));
 }
 
 // Presence, cursor and figures in one commit: after a crash they agree.
@@ -363,7 +364,7 @@ Result<bool> CloneJob::NothingLeft() {
     if (!data) return true;
     const uint64_t first = data->offset_bytes / context_.block_size;
     const BlockRange blocks{first, BlocksFor(data->end(), context_.block_size) - first};
-    ASSIGN_OR_RETURN(const bool inherited, clone_->AnyInherited(blocks));
+    ASSIGN_OR_RETURN(const bool inherited, clone_->hydration().AnyInherited(blocks));
     if (inherited) {
       LogError(StrCat("clone ", clone_->name(), ": bytes ", data->offset_bytes, " to ", data->end(),
                       " were passed but not copied; copying goes on there"));
@@ -390,7 +391,7 @@ Status CloneJob::Finish() {
     change.emplace_back(
         PutSetting{VolumeSetting(kVerifyPrefix, clone_->id()), std::string(kVerifyDone)});
   }
-  RETURN_IF_ERROR(clone_->Flatten(change));
+  RETURN_IF_ERROR(clone_->hydration().Flatten(change));
   if (verifies_) clone_->state().set_verification(Verification::kDone);
   buffer_ = {};
   read_back_ = {};

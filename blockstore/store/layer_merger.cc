@@ -180,7 +180,7 @@ Status LayerMerger::MergePair(const Pair& pair) {
   // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
   // it could not be committed yet.
   for (const auto& volume : users.volumes) {
-    if (!volume->commits().Recorded()) return Busy("a commit is outstanding");
+    if (!volume->merging().Recorded()) return Busy("a commit is outstanding");
   }
   return MergeFrozen(pair);
 }
@@ -255,7 +255,7 @@ Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* 
     for (const auto& volume : users.volumes) {
       if (Sabotaged(Sabotage::kMergeOldMaps)) break;
       for (const PresenceRun& run : slice.moved) {
-        volume->map().Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
+        volume->merging().Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
       }
     }
     return OkStatus();
@@ -289,7 +289,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
   // A batch that is at work has their records as they were.
   const Volumes heads = heads_of(store_.Volumes());
   std::vector<Committer::Exclusive> no_batches;
-  for (const auto& volume : heads) no_batches.push_back(volume->commits().Take());
+  for (const auto& volume : heads) no_batches.push_back(volume->merging().StopBatches());
   const Status done = ChangeTree(over, [&](const Users& users) -> Status {
     const Error busy = Busy("the tree has changed");
     if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
@@ -352,7 +352,7 @@ Status LayerMerger::MergeUp(LayerMerge& merge) {
         {PutLayer{flat}, ClearPresence{over->id()}, DeleteLayer{under->id()}}));
     over->BecomeFlat(flat);
     for (const auto& volume : users.volumes) {
-      volume->map().Redirect({0, UINT64_MAX}, under->ref(), over->ref());
+      volume->merging().Redirect({0, UINT64_MAX}, under->ref(), over->ref());
     }
     store_.reclaimer_->Merge(under, over, over);
     return OkStatus();
@@ -417,7 +417,8 @@ Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
     node_.epoch().Synchronize();
     const Status done = ChangeTree(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
-      RETURN_IF_ERROR(volume.SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
+      RETURN_IF_ERROR(
+          volume.merging().SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
       store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
       return OkStatus();
     });

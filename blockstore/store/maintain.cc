@@ -114,7 +114,7 @@ Result<bool> Store::PunchGarbage(const Unpunched& what) {
   // Of those, too, that nobody opens in this mount: the next one will not know of the unclean stop.
   RETURN_IF_ERROR(reclaimer_->ForgetCache(what.layer));
   if (what.volume != nullptr) {
-    ASSIGN_OR_RETURN(const bool was_head, what.volume->PunchGarbage(what.layer));
+    ASSIGN_OR_RETURN(const bool was_head, what.volume->hydration().PunchGarbage(what.layer));
     if (was_head) return true;
     // A snapshot has frozen it since. What it has is in the catalog once that is committed.
     if (!what.volume->commits().Recorded()) return false;

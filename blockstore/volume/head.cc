@@ -7,7 +7,6 @@
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
 #include "blockstore/base/zeros.h"
-#include "blockstore/layer/layer_merge.h"
 #include "blockstore/volume/volume.h"
 
 namespace volfs {
@@ -18,7 +17,7 @@ Status Volume::ReplaceHead(const NewHead& make, Room room) {
   RETURN_IF_ERROR(state_.CheckWritable());
   // What an earlier instant froze must be recorded before the head that does it is gone.
   RETURN_IF_ERROR(commits_.CommitBatch(alone, {}));
-  RETURN_IF_ERROR(CloseGate());
+  RETURN_IF_ERROR(map_.CloseGate());
   const Status done = ReplaceHeadClosed(alone, make, room);
   map_.gate().Open();
   return done;
@@ -52,7 +51,7 @@ Status Volume::Shrink(uint64_t size_bytes, Cut what) {
   RETURN_IF_ERROR(Sync());  // with writers running, as for an instant
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
-  RETURN_IF_ERROR(CloseGate());
+  RETURN_IF_ERROR(map_.CloseGate());
   const Status done = ShrinkClosed(alone, size_bytes, what);
   map_.gate().Open();
   return done;
@@ -133,52 +132,6 @@ Status Volume::ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_byt
   if (native_.wanted()) {
     if (const Status synced = shrunk->SyncFile(); !synced.ok()) return state_.Fail(synced.error());
   }
-  return OkStatus();
-}
-
-Status Volume::SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small) {
-  const Committer::Exclusive alone = commits_.Take();
-  RETURN_IF_ERROR(state_.CheckWritable());
-  RETURN_IF_ERROR(commits_.CommitBatch(
-      alone, {}));  // with writers running: little is left for those whom it holds up
-  ASSIGN_OR_RETURN(const bool still_small, small());
-  if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
-  const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);
-  if (closes) RETURN_IF_ERROR(CloseGate(Node::kTreePatience));
-  const Status done = SinkHeadClosed(alone, merge, small);
-  if (closes) map_.gate().Open();
-  return done;
-}
-
-Status Volume::SinkHeadClosed(const Committer::Exclusive& alone, LayerMerge& merge,
-                              const std::function<Result<bool>()>& small) {
-  RETURN_IF_ERROR(commits_.CommitBatch(alone, {}));
-  ASSIGN_OR_RETURN(const bool still_small, small());
-  if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
-  if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
-  assert(head() == merge.from() && commits_.Recorded(alone));
-  RETURN_IF_ERROR(merge.Find());
-  Layer* const under = merge.to();
-  if (const Status copied = merge.CopyAll(); !copied.ok()) {
-    merge.Abandon();
-    return copied;
-  }
-  CatalogChange change = merge.Change();
-  VolumeRecord next = record();
-  next.head = under->id();
-  change.emplace_back(PutVolume{next});
-  change.emplace_back(DeleteLayer{merge.from()->id()});
-  if (const Status done = commits_.Commit(alone, std::move(change)); !done.ok()) {
-    if (RefusedCleanly(done.error())) merge.Abandon();
-    return done;
-  }
-  state_.SetHead(next.head);
-  commits_.SetCommitted(alone, std::move(next));
-  merge.Settle();
-  for (const PresenceRun& run : merge.slice().moved) {
-    map_.Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
-  }
-  map_.Sink(under);
   return OkStatus();
 }
 

@@ -39,7 +39,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
     ASSIGN_OR_RETURN(const size_t got, ReadExtent(context_.layers, found.extent,
                                                   context_.block_size, out.subspan(done), at));
     if (found.extent.layer != found.head->ref() && found.extent.layer != LayerRef::kHole) {
-      if (PriorityRanges* const wanted = wanted_.load(std::memory_order_acquire)) wanted->Add(at);
+      if (PriorityRanges* const wanted = hydration_.wanted()) wanted->Add(at);
     }
     done += got;
   }

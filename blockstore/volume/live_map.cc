@@ -167,6 +167,16 @@ void LiveMap::Cut(uint64_t size_bytes, const BlockRange& merged) {
 
 // --- another head ------------------------------------------------------------------------------
 
+Status LiveMap::CloseGate(Nanoseconds patience) {
+  if (gate_.Close(MonotonicNow() + patience)) return OkStatus();
+  return Error{Errc::kBusy, StrCat(state_.name(),
+                                   ": its writes in flight did not end within 1 s; try again, or "
+                                   "look at the node's disk")};
+}
+// ----------------------------------------------------------------------
+
+// --- durability --------------------------------------------------------------------------------
+
 ExtentMap LiveMap::PutOver(Layer* head) {
   WriterLock lock(mu_);
   head_ = head;

@@ -90,6 +90,10 @@ class LiveMap {
 
   // Writes and all else that relies on the head is inside; MapRefCount::Ref first.
   [[nodiscard]] Gate& gate() { return gate_; }
+  static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
+  // Waits until the writes in flight have ended, and keeps new ones out until gate().Open(). kBusy
+  // after `patience`: the gate is open.
+  Status CloseGate(Nanoseconds patience = kGatePatience);
   // Puts `head` over the present one; returns what the map shows now.
   [[nodiscard]] ExtentMap PutOver(Layer* head) VOLFS_EXCLUDES(mu_);
   void Replace(Layer* head, ExtentMap map, uint64_t size_bytes) VOLFS_EXCLUDES(mu_);

@@ -17,7 +17,7 @@ Result<Volume::FrozenHead> Volume::FreezeHead(const Extra& extra, Nanoseconds pa
 Result<Volume::FrozenHead> Volume::PutLayerOver(const Committer::Exclusive& alone,
                                                 const Extra& extra, Nanoseconds patience) {
   const bool drains = !Sabotaged(Sabotage::kSkipDrain);
-  if (drains) RETURN_IF_ERROR(CloseGate(patience));
+  if (drains) RETURN_IF_ERROR(map_.CloseGate(patience));
   if (native_.active()) {
     map_.gate().Open();
     return CloneFile(alone, extra);

@@ -15,7 +15,9 @@ Volume::Volume(const VolumeContext& context, Node& node, VolumeRecord record, La
       opens_(state_),
       map_(context, state_, opens_, record.size_bytes, head),
       native_(context, state_, opens_, map_),
-      commits_(context, state_, map_, native_, std::move(record)) {}
+      commits_(context, state_, map_, native_, std::move(record)),
+      hydration_(context, state_, map_, commits_, range_lock_),
+      merging_(state_, map_, commits_) {}
 
 Volume::~Volume() = default;
 
@@ -48,16 +50,6 @@ Status Volume::GrowTo(uint64_t size_bytes) {
   commits_.NoteUnsynced();
   return OkStatus();
 }
-
-Status Volume::CloseGate(Nanoseconds patience) {
-  if (map_.gate().Close(MonotonicNow() + patience)) return OkStatus();
-  return Error{Errc::kBusy, StrCat(name(),
-                                   ": its writes in flight did not end within 1 s; try again, or "
-                                   "look at the node's disk")};
-}
-// ----------------------------------------------------------------------
-
-// --- durability --------------------------------------------------------------------------------
 
 Status Volume::Conclude(Durability durability) {
   if (durability == Durability::kWithSync || Sabotaged(Sabotage::kAckBeforeItsSync)) {

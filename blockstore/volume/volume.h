@@ -16,19 +16,17 @@
 #include "blockstore/layer/image.h"
 #include "blockstore/layer/layer_table.h"
 #include "blockstore/node/node.h"
-#include "blockstore/sync/priority_ranges.h"
 #include "blockstore/sync/range_lock.h"
-#include "blockstore/sync/sync_slot.h"
 #include "blockstore/volume/committer.h"
 #include "blockstore/volume/context.h"
+#include "blockstore/volume/hydration_target.h"
 #include "blockstore/volume/live_map.h"
+#include "blockstore/volume/merge_target.h"
 #include "blockstore/volume/native_serving.h"
 #include "blockstore/volume/open_state.h"
 #include "blockstore/volume/state.h"
 
 namespace volfs {
-
-class LayerMerge;
 
 // One volume: a size and a live map from blocks to layers, of which the head is written.
 //
@@ -77,6 +75,8 @@ class Volume {
   [[nodiscard]] const NativeServing& native() const { return native_; }
   [[nodiscard]] Committer& commits() { return commits_; }
   [[nodiscard]] const Committer& commits() const { return commits_; }
+  [[nodiscard]] HydrationTarget& hydration() { return hydration_; }
+  [[nodiscard]] MergeTarget& merging() { return merging_; }
 
   // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
   // this tell, and if the catalog of this volume's node says all that it does; true if it has.
@@ -138,8 +138,7 @@ class Volume {
     std::shared_ptr<const FrozenImage> image;
     Layer* frozen;  // the head of before, or a layer that nobody else knows
   };
-  static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
-  Result<FrozenHead> FreezeHead(const Extra& extra, Nanoseconds patience = kGatePatience);
+  Result<FrozenHead> FreezeHead(const Extra& extra, Nanoseconds patience = LiveMap::kGatePatience);
 
   // Puts another head in the place of the present one, durably: `make` fills its record, which is
   // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
@@ -156,37 +155,6 @@ class Volume {
   // something else, or a block of `range` was written.
   Status ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                      std::shared_ptr<const void> pin);
-
-  // From now on reads of what is not in the head are noted. Of a clone that is being copied; one
-  // call at a time.
-  PriorityRanges& NotePriorityRanges();
-
-  // Is any block of `range` still in a layer under the head? Hydration copies these.
-  Result<bool> AnyInherited(const BlockRange& range);
-  // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
-  // the call) to those blocks of `range` that are still inherited when their lock is held.
-  // Blocks of zeros become kZero and take no space. Returns how many bytes were written.
-  // With `read_back`, as large as `data`: what was written is read from the disk again before it is
-  // marked, and an error if it is not the same; nobody has seen it then.
-  Result<uint64_t> Hydrate(const BlockRange& range, std::span<const std::byte> data,
-                           std::span<std::byte> read_back = {});
-  // The same where the filesystem shares the source's blocks with the clone's file: nothing is
-  // read. Nothing if it does not; then Hydrate. Some of the blocks may be here by then.
-  Result<std::optional<uint64_t>> HydrateShared(const BlockRange& range);
-  // Returns when the disk has got what Hydrate wrote to `range`; an error is as one of Sync.
-  Status WaitHydrated(const BlockRange& range);
-  // Everything is here or zero: punches what else lies in the head's file, syncs, commits
-  // (head flat, link cut, `extra`), then maps all blocks to the head.
-  Status Flatten(const CatalogChange& extra);
-  // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
-  // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
-  Result<bool> PunchGarbage(Id layer);
-  // Merging (merge.h), with Node::tree_gate() closed:
-  // The layer under the head takes its place, with what the head has: `merge` is of the two. Nobody
-  // writes meanwhile. An error leaves all as it was; kBusy as FreezeHead, but after
-  // Node::kTreePatience.
-  // `small` is asked whether that is still so little that they can wait for it; else kBusy.
-  Status SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small);
 
  private:
   [[nodiscard]] bool MapIsRecorded() const;
@@ -205,25 +173,14 @@ class Volume {
   }
   Status CheckHasRoom(const ByteRange& range);
   Status GrowTo(uint64_t size_bytes);  // inside the gate
-  // Calls `bring` for each inherited run of `range` with what that is mapped to, under the locks of
-  // a first write, and marks it as it says; nothing, and no more calls: `bring` gave up.
-  using Bring =
-      std::function<Result<std::optional<BlockState>>(const BlockRange&, const LiveMap::Lookup&)>;
-  Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const Bring& bring);
-  Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const LiveMap::Lookup& found,
-                                               std::span<const std::byte> bytes,
-                                               std::span<std::byte> read_back);
   Result<FrozenHead> PutLayerOver(const Committer::Exclusive& alone, const Extra& extra,
                                   Nanoseconds patience);
   Result<FrozenHead> CloneFile(const Committer::Exclusive& alone, const Extra& extra);
-  Status CloseGate(Nanoseconds patience = kGatePatience);  // kBusy after that; the gate is open
   Status ReplaceHeadClosed(const Committer::Exclusive& alone, const NewHead& make, Room room);
   Status ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_bytes, Cut what);
   // Is everything from `offset_bytes` on a hole? In the block that `offset_bytes` lies in, zeros
   // count as one: a hole is not told from them there.
   Result<bool> HoldsNothing(uint64_t offset_bytes);
-  Status SinkHeadClosed(const Committer::Exclusive& alone, LayerMerge& merge,
-                        const std::function<Result<bool>()>& small);
 
   const VolumeContext context_;
   Node& node_;
@@ -235,10 +192,9 @@ class Volume {
   Committer commits_;
   std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
 
-  std::unique_ptr<PriorityRanges> owned_wanted_;
-  std::atomic<PriorityRanges*> wanted_{nullptr};  // ... once it may be used
-
   RangeLock range_lock_;
+  HydrationTarget hydration_;
+  MergeTarget merging_;
 };
 
 }  // namespace volfs

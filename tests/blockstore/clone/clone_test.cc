@@ -88,7 +88,7 @@ TEST_F(CloneTest, CopiesFirstWhatIsRead) {
   auto clone = Clone("db", "x");
   ASSERT_TRUE(clone.ok());
   const auto inherited = [&](uint64_t offset) {
-    return clone.value()->AnyInherited({offset / 4096, 1}).value();
+    return clone.value()->hydration().AnyInherited({offset / 4096, 1}).value();
   };
   Bytes one(1);
   ASSERT_TRUE(clone.value()->ReadAt(one, 24 * kMiB + 12'345).ok());

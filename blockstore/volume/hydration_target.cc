@@ -1,5 +1,5 @@
-// What makes a clone whole: blocks of its source, written where they belong if nobody has written
-// there yet, and at the end a head that needs no layer under it.
+#include "blockstore/volume/hydration_target.h"
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -7,23 +7,33 @@
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
 #include "blockstore/base/zeros.h"
-#include "blockstore/volume/volume.h"
 
 namespace volfs {
 
-PriorityRanges& Volume::NotePriorityRanges() {
+HydrationTarget::HydrationTarget(const VolumeContext& context, VolumeState& state, LiveMap& map,
+                                 Committer& commits, RangeLock& range_lock)
+    : context_(context),
+      node_(state.node()),
+      state_(state),
+      map_(map),
+      commits_(commits),
+      range_lock_(range_lock) {}
+
+HydrationTarget::~HydrationTarget() = default;
+
+PriorityRanges& HydrationTarget::NotePriorityRanges() {
   if (owned_wanted_ == nullptr) owned_wanted_ = std::make_unique<PriorityRanges>();
   wanted_.store(owned_wanted_.get(), std::memory_order_release);
   return *owned_wanted_;
 }
 
-Result<bool> Volume::AnyInherited(const BlockRange& range) {
+Result<bool> HydrationTarget::AnyInherited(const BlockRange& range) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   return map_.AnyInherited(range);
 }
 
-Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::byte> data,
-                                 std::span<std::byte> read_back) {
+Result<uint64_t> HydrationTarget::Hydrate(const BlockRange& range, std::span<const std::byte> data,
+                                          std::span<std::byte> read_back) {
   const uint32_t bs = context_.block_size;
   ASSIGN_OR_RETURN(const std::optional<uint64_t> wrote,
                    HydrateRuns(range, [&](const BlockRange& run, const LiveMap::Lookup& found) {
@@ -36,10 +46,10 @@ Result<uint64_t> Volume::Hydrate(const BlockRange& range, std::span<const std::b
   return *wrote;
 }
 
-Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run,
-                                                     const LiveMap::Lookup& found,
-                                                     std::span<const std::byte> bytes,
-                                                     std::span<std::byte> read_back) {
+Result<std::optional<BlockState>> HydrationTarget::HydrateRun(const BlockRange& run,
+                                                              const LiveMap::Lookup& found,
+                                                              std::span<const std::byte> bytes,
+                                                              std::span<std::byte> read_back) {
   if (AllZero(bytes)) return std::optional(BlockState::kZero);
   const uint64_t offset = run.first * context_.block_size;
   RETURN_IF_ERROR(found.head->WriteOnce(bytes, offset));
@@ -52,13 +62,13 @@ Result<std::optional<BlockState>> Volume::HydrateRun(const BlockRange& run,
     return std::optional(BlockState::kPresent);
   }
   return Error{Errc::kIo,
-               StrCat("bytes ", offset, " to ", offset + bytes.size(), " of ", name(), " on node ",
-                      node_.name(),
+               StrCat("bytes ", offset, " to ", offset + bytes.size(), " of ", state_.name(),
+                      " on node ", node_.name(),
                       " were read back as something else than the bytes written; look at "
                       "its disk, then resume or cancel the clone")};
 }
 
-Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
+Result<std::optional<uint64_t>> HydrationTarget::HydrateShared(const BlockRange& range) {
   const uint32_t bs = context_.block_size;
   return HydrateRuns(range,
                      [&](const BlockRange& run,
@@ -71,7 +81,8 @@ Result<std::optional<uint64_t>> Volume::HydrateShared(const BlockRange& range) {
                      });
 }
 
-Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, const Bring& bring) {
+Result<std::optional<uint64_t>> HydrationTarget::HydrateRuns(const BlockRange& range,
+                                                             const Bring& bring) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
@@ -106,18 +117,18 @@ Result<std::optional<uint64_t>> Volume::HydrateRuns(const BlockRange& range, con
   return std::optional(wrote);
 }
 
-Status Volume::WaitHydrated(const BlockRange& range) {
+Status HydrationTarget::WaitHydrated(const BlockRange& range) {
   const Epoch::Reader reader = context_.epoch.Enter();
   if (state_.deleted()) return OkStatus();
   const uint32_t bs = context_.block_size;
-  const Status written = head()->WaitWritten({range.first * bs, range.count * bs});
+  const Status written = map_.head()->WaitWritten({range.first * bs, range.count * bs});
   return written.ok() ? written : state_.Fail(written.error());
 }
 
-Result<bool> Volume::PunchGarbage(Id layer) {
-  if (state_.refused()) return Error{Errc::kCorrupt, StrCat(name(), ": ", state_.failure())};
+Result<bool> HydrationTarget::PunchGarbage(Id layer) {
+  if (state_.refused()) return Error{Errc::kCorrupt, StrCat(state_.name(), ": ", state_.failure())};
   const uint32_t bs = context_.block_size;
-  const uint64_t blocks = BlocksFor(size_bytes(), bs);
+  const uint64_t blocks = BlocksFor(map_.size_bytes(), bs);
   // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
   DataCursor cursor;
   for (uint64_t block = 0; block < blocks;) {
@@ -125,7 +136,7 @@ Result<bool> Volume::PunchGarbage(Id layer) {
     // One step: a deletion elsewhere waits no longer than that for us.
     const Epoch::Reader reader = context_.epoch.Enter();
     // What froze of it since is for the reclaimer; the rest goes with it.
-    if (state_.deleted()) return record().head == layer;
+    if (state_.deleted()) return state_.record().head == layer;
     if (!use.ok()) return use.error();
     const LiveMap::Lookup found = map_.Find(block);
     if (found.head->id() != layer) return false;
@@ -156,19 +167,19 @@ Result<bool> Volume::PunchGarbage(Id layer) {
   return true;
 }
 
-Status Volume::Flatten(const CatalogChange& extra) {
+Status HydrationTarget::Flatten(const CatalogChange& extra) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  RETURN_IF_ERROR(head()->CreateFile());
-  if (!Sabotaged(Sabotage::kFlatWithGarbage)) RETURN_IF_ERROR(PunchGarbage(head()->id()));
+  RETURN_IF_ERROR(map_.head()->CreateFile());
+  if (!Sabotaged(Sabotage::kFlatWithGarbage)) RETURN_IF_ERROR(PunchGarbage(map_.head()->id()));
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
   assert(commits_.Recorded(alone));
-  Layer* const flat = head();
+  Layer* const flat = map_.head();
   LayerRecord layer_record = flat->record();
   layer_record.parent = kNoId;
   layer_record.parent_node.clear();
   layer_record.parent_bytes = 0;
-  VolumeRecord next = record();
+  VolumeRecord next = state_.record();
   next.size_bytes = layer_record.size_bytes;
   if (Sabotaged(Sabotage::kFlatBeforeSync)) {
     // nothing
@@ -181,7 +192,7 @@ Status Volume::Flatten(const CatalogChange& extra) {
   commits_.SetCommitted(alone, std::move(next));
   // On disk it is flat from here on; in memory the old way of writing goes on, which is right for a
   // flat layer too, until the writes in flight have ended.
-  while (!map_.gate().Close(MonotonicNow() + kGatePatience)) {
+  while (!map_.gate().Close(MonotonicNow() + LiveMap::kGatePatience)) {
   }
   flat->BecomeFlat(layer_record);
   map_.Flatten();
