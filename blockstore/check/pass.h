@@ -107,7 +107,7 @@ class CheckPass {
   static bool IsBeingCancelled(const LayerView& head);
   void CheckParent(const LayerView& layer);
   // Is it the head of a volume with io=native? What its file has past the size in the record may
-  // have been acknowledged by the kernel: the next mount takes it over (Volume::AdoptAfterCrash).
+  // have been acknowledged by the kernel: the next mount takes it over (NativeServing).
   static bool MayOutgrow(const Member& member, const LayerRecord& layer);
   Status CheckFile(LayerView& layer);
   void CheckUnrecordedFile(LayerView& layer);

@@ -42,7 +42,7 @@ struct CloneProgress {
 // arrow that is not drawn here.
 //
 // Only data is copied, never holes: the source's frozen image is walked from `cursor` on; what the
-// user has written or discarded meanwhile is skipped under the range lock (Volume::Hydrate). What
+// user has written or discarded meanwhile is skipped under the range lock (HydrationTarget). What
 // readers ask for is copied before that, within the same limits, and counts when the walk passes.
 // Where the nodes' filesystem shares blocks between files, nothing is read (HydrateShared).
 // Both nodes' ForegroundLoad says when and how much.

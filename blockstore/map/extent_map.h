@@ -35,7 +35,7 @@ struct Extent {
 //
 // Thread-safety: as an int. Distinct maps that share nodes may be used by different threads at the
 // same time (counts fall with release, "is it 1" loads with acquire); one map needs a lock around
-// changes (Volume::map_mu_). Cost: n extents, k of them touched: Find O(log n), Assign
+// changes (LiveMap::mu_). Cost: n extents, k of them touched: Find O(log n), Assign
 // O(log n + k), copy O(1), destruction O(nodes not shared): free big maps off the request path.
 class ExtentMap {
  public:

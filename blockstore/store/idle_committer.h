@@ -28,7 +28,7 @@ class Volume;
 // NoteUnsynced.
 class IdleCommitter {
  public:
-  // Longer than the clock of Volume::LastChange is coarse (10 ms at most).
+  // Longer than the clock of VolumeState::last_change is coarse (10 ms at most).
   static constexpr Nanoseconds kIdle = std::chrono::milliseconds(20);
   static constexpr int kRests = 9;
   static constexpr Nanoseconds kLongestRest = std::chrono::seconds(1);

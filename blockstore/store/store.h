@@ -229,7 +229,7 @@ class Store {
   Result<SnapshotInfo> TakeSnapshot(const std::string& volume, const std::string& name,
                                     const Caller& caller);
   Status Resize(const std::string& name, uint64_t size_bytes, const Caller& caller);
-  // Volume::wants_native, durably. kBusy while it is open.
+  // NativeServing::wanted, durably. kBusy while it is open.
   Status SetNative(Volume& volume, bool native);
   // As Volume::Shrink. kProtected unless options allow it, or `cut` says that nothing written may
   // go; kBusy for a clone that is not whole.

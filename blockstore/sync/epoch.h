@@ -19,7 +19,7 @@ namespace volfs {
 //       between their two steps (read the parity, raise the counter) when it changed.
 //
 // Ordering: a reader that is not waited for must not find what was made unfindable. That holds if
-// both the finding and the hiding are done under one lock (Volume::map_mu_) or by seq_cst
+// both the finding and the hiding are done under one lock (LiveMap::mu_) or by seq_cst
 // operations on one atomic.
 //
 // Thread-safety: all methods from any thread; a Reader may end on another thread. A Reader must not

@@ -18,7 +18,7 @@ namespace volfs {
 //   M1  while there is a Ref, a map that is in memory stays there;
 //   M2  what a Ref did before it ended happens before a TakeAway that succeeds.
 //
-// Thread-safety: all methods from any thread; Loaded and TakeAway one at a time (Volume::load_mu_).
+// Thread-safety: all methods from any thread; Loaded and TakeAway one at a time (LiveMap).
 // Cost of a Use: an atomic addition and a subtraction on a counter of that volume, no lock.
 class MapRefCount {
  public:
@@ -40,7 +40,7 @@ class MapRefCount {
     MapRefCount* uses_ = nullptr;
   };
 
-  // Whatever is in memory stays. It loads nothing: Volume::AcquireMap does.
+  // Whatever is in memory stays. It loads nothing: LiveMap::Acquire does.
   Ref Enter() {
     word_.fetch_add(kCame + kOne, std::memory_order_acquire);
     return Ref(this);

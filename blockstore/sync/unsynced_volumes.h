@@ -7,12 +7,12 @@
 
 namespace volfs {
 
-// The volumes of one node that have work which no commit has recorded. Volume::NoteUnsynced puts a
+// The volumes of one node that have work which no commit has recorded. A Committer puts its
 // volume in, IdleCommitter takes it out: a thread that waits here costs nothing while nobody
 // writes, however many volumes there are.
 //
 // Thread-safety: all methods from any thread; one thread waits. Locks: mu_, a leaf. Memory: an id
-// for each volume that is noted (Volume::noted_), so at most as many as there are volumes.
+// for each volume that is noted (Committer::noted_), so at most as many as there are volumes.
 class UnsyncedVolumes {
  public:
   void Add(Id volume) VOLFS_EXCLUDES(mu_);

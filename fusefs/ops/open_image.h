@@ -12,7 +12,7 @@ namespace volfs {
 // Steps that opening, creating and truncating an image share.
 
 // Opens `volume` for what `fi` asks, fills fi->fh and how the kernel shall cache; the handle is in
-// the table and owned by it. kReadOnly if it may not be written. `creates`: as Volume::AddOpen.
+// the table and owned by it. kReadOnly if it may not be written. `creates`: as OpenState::Add.
 Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi,
                            bool creates = false);
 Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi);

@@ -64,7 +64,7 @@ class BackingTable {
   void Look() VOLFS_EXCLUDES(mu_);
 
   // The mount is gone: ends what is still mapped, too, joins the thread. The next mount finds out
-  // who writes it (Volume::AdoptAfterCrash).
+  // who writes it (NativeServing::AdoptAfterCrash).
   void Stop() VOLFS_EXCLUDES(mu_);
 
  private:
