@@ -137,12 +137,11 @@ Status Volume::ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_byt
 
 Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                            std::shared_ptr<const void> pin) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   // In the slot: a batch must see the presence and the record of one moment.
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
-  const Gate::Passage passage = map_.gate().Enter();
-  const Epoch::Reader reader = context_.epoch.Enter();
+  io.EnterWrite();
   const uint32_t bs = context_.block_size;
   Layer* const over = head();
   if (over->record().parent != frozen) {

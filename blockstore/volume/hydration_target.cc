@@ -83,12 +83,11 @@ Result<std::optional<uint64_t>> HydrationTarget::HydrateShared(const BlockRange&
 
 Result<std::optional<uint64_t>> HydrationTarget::HydrateRuns(const BlockRange& range,
                                                              const Bring& bring) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
   const uint32_t bs = context_.block_size;
-  const Gate::Passage passage = map_.gate().Enter();
-  const Epoch::Reader reader = context_.epoch.Enter();
+  io.EnterWrite();
   // Without a break from the look to the mark: a look at the commit would be too late, as the
   // place is final and the user's bytes would be gone.
   RangeLock::Guard guard;

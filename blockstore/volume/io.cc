@@ -1,13 +1,13 @@
 // The data path of Volume. What each request costs, once the file is open and the map loaded:
-//   all      a MapRefCount::Ref, which keeps the map: an atomic addition and a subtraction.
+//   all      an IoScope: for each of its parts an atomic addition and a subtraction, the epoch's
+//   and
+//            the gate's on counters that few threads share.
 //   ReadAt   per extent: one shared lock for the lookup, one pread into the caller's buffer.
 //   WriteAt  in place, per extent: one shared lock, one pwrite from the caller's buffer.
 //            first write: besides, the range lock, two short exclusive locks, and for a partial
 //            block one pread and a copy of at most one block at each end.
-// A write asks besides whether the node's reserve is whole: one load. Both enter the epoch, writes
-// the gate too: an atomic increment and decrement each, on a counter
-// that few threads share. Both are noted, which is one addition more (foreground.h). Neither
-// allocates or touches the catalog.
+// A write asks besides whether the node's reserve is whole: one load. Both are noted, which is one
+// addition more (foreground_load.h). Neither allocates or touches the catalog.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -26,12 +26,11 @@ constexpr uint32_t kMaxBlockSize = kDefaultBlockSize;  // of the merge buffer, o
 }  // namespace
 
 Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(const IoScope io, map_.BeginRead());
   node_.foreground().Note();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) return size_t{0};
   out = out.first(std::min<uint64_t>(out.size(), size - offset_bytes));
-  const Epoch::Reader reader = context_.epoch.Enter();
   size_t done = 0;
   while (done < out.size()) {
     const uint64_t at = offset_bytes + done;
@@ -47,7 +46,7 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 }
 
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   RETURN_IF_ERROR(state_.CheckWritable());
   node_.foreground().Note();
   if (offset_bytes > kMaxVolumeBytes || data.size() > kMaxVolumeBytes - offset_bytes) {
@@ -55,8 +54,7 @@ Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
                                            " is past the greatest size of a volume")};
   }
   RETURN_IF_ERROR(CheckRoom({offset_bytes, data.size()}));
-  const Gate::Passage passage = map_.gate().Enter();
-  const Epoch::Reader reader = context_.epoch.Enter();
+  io.EnterWrite();
   const uint64_t end = offset_bytes + data.size();
   if (end > size_bytes() && !data.empty()) RETURN_IF_ERROR(GrowTo(end));
   while (offset_bytes < end) {
@@ -146,7 +144,7 @@ Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_byte
 }
 
 Status Volume::Discard(ByteRange range) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   native_.RefreshFromFile();
   RETURN_IF_ERROR(state_.CheckWritable());
   const uint64_t size = size_bytes();
@@ -154,9 +152,9 @@ Status Volume::Discard(ByteRange range) {
   const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
   for (uint64_t at = range.offset_bytes; at < end;) {
     // Anew for each step: no instant, and nobody who frees space, waits for terabytes.
-    const Gate::Passage passage = map_.gate().Enter();
-    const Epoch::Reader reader = context_.epoch.Enter();
+    io.EnterWrite();
     ASSIGN_OR_RETURN(at, DiscardStep({at, end - at}));
+    io.Leave();
   }
   state_.Touch();
   return OkStatus();
@@ -238,9 +236,9 @@ Status Volume::WriteZeros(const ByteRange& range) {
 }
 
 Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   native_.RefreshFromFile();
-  const Epoch::Reader reader = context_.epoch.Enter();
+  io.EnterRead();
   const uint64_t size = size_bytes();
   DataCursor starts(DataCursor::Wanted::kStart);
   for (uint64_t at = offset_bytes; at < size;) {
@@ -254,9 +252,9 @@ Result<uint64_t> Volume::SeekData(uint64_t offset_bytes) {
 }
 
 Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   native_.RefreshFromFile();
-  const Epoch::Reader reader = context_.epoch.Enter();
+  io.EnterRead();
   const uint64_t size = size_bytes();
   if (offset_bytes >= size) {
     return Error{Errc::kNoData, StrCat(name(), ": byte ", offset_bytes, " is past its end")};

@@ -28,6 +28,23 @@ Result<MapRefCount::Ref> LiveMap::Acquire() {
   return use;
 }
 
+Result<IoScope> LiveMap::Begin() {
+  ASSIGN_OR_RETURN(MapRefCount::Ref map, Acquire());
+  return IoScope(std::move(map), gate_, context_.epoch);
+}
+
+Result<IoScope> LiveMap::BeginRead() {
+  ASSIGN_OR_RETURN(IoScope io, Begin());
+  io.EnterRead();
+  return io;
+}
+
+Result<IoScope> LiveMap::BeginWrite() {
+  ASSIGN_OR_RETURN(IoScope io, Begin());
+  io.EnterWrite();
+  return io;
+}
+
 Status LiveMap::Load() {
   MutexLock loading(load_mu_);
   if (loaded()) return OkStatus();

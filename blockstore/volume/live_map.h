@@ -11,6 +11,7 @@
 #include "blockstore/sync/gate.h"
 #include "blockstore/sync/map_ref_count.h"
 #include "blockstore/volume/context.h"
+#include "blockstore/volume/io_scope.h"
 #include "blockstore/volume/open_state.h"
 #include "blockstore/volume/state.h"
 
@@ -49,6 +50,12 @@ class LiveMap {
   // volume was deleted and is open nowhere. kCorrupt: it is refused, or is from now on, as its map
   // cannot be so.
   Result<MapRefCount::Ref> Acquire() VOLFS_EXCLUDES(mu_, load_mu_);
+  // Acquires the map for a request that reads or writes bytes.
+  Result<IoScope> Begin() VOLFS_EXCLUDES(mu_, load_mu_);
+  // Begin, and EnterRead.
+  Result<IoScope> BeginRead() VOLFS_EXCLUDES(mu_, load_mu_);
+  // Begin, and EnterWrite.
+  Result<IoScope> BeginWrite() VOLFS_EXCLUDES(mu_, load_mu_);
   // Keeps what is in memory, and loads nothing.
   [[nodiscard]] MapRefCount::Ref Enter() { return uses_.Enter(); }
   [[nodiscard]] bool loaded() const { return uses_.loaded(); }

@@ -8,10 +8,8 @@
 namespace volfs {
 
 Result<Descriptor> NativeServing::Begin() {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
-  const Gate::Passage passage = map_.gate().Enter();
-  const Epoch::Reader reader = context_.epoch.Enter();
+  ASSIGN_OR_RETURN(const IoScope io, map_.BeginWrite());
   Layer* const raw = map_.head();
   if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
   ASSIGN_OR_RETURN(Layer::Lent lent, raw->ExportDescriptor(OpenFiles::For::kWrite));

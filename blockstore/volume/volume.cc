@@ -24,10 +24,10 @@ Volume::~Volume() = default;
 // --- size --------------------------------------------------------------------------------------
 
 Status Volume::Grow(uint64_t size_bytes) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
+  ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   RETURN_IF_ERROR(state_.CheckWritable());
   if (size_bytes > this->size_bytes()) RETURN_IF_ERROR(node_.catalog().CheckReserve());
-  const Gate::Passage passage = map_.gate().Enter();
+  io.EnterWrite();
   return GrowTo(size_bytes);
 }
 
