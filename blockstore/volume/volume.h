@@ -7,8 +7,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "blockstore/base/error.h"
 #include "blockstore/base/runtime.h"
@@ -41,12 +39,16 @@ namespace volfs {
 //     the block is still not in the head; merge with what lies under it if only a part is written;
 //     pwrite whole blocks; mark them in the map and in the head's pending set.
 //
-// Invariants:
-//   V3  only blocks mapped to the head are overwritten in place;
-// and those of its map (live_map.h).
+// Its parts have a lock each: opens() counts the opens, map() knows where the blocks are, native()
+// lets the kernel serve the file, commits() makes changes durable. All of them ask state(). Volume
+// itself has the data path and the changes of the head, and calls the parts in lock order.
 //
-// Thread-safety: all methods from any thread.
-// Locks, in order: the slot (commits()) > the gate (map()) > range_lock_.
+// Invariants, beside those of its map (live_map.h):
+//   V3  only blocks mapped to the head are overwritten in place.
+//
+// Thread-safety: all methods from any thread. Its own lock is range_lock_: first writes of a range
+// of blocks, one at a time. Locks, in order: the slot of commits() > the gate of map() >
+// range_lock_.
 class Volume {
  public:
   // `record` is in the catalog already, or is about to be.
@@ -78,8 +80,8 @@ class Volume {
   [[nodiscard]] HydrationTarget& hydration() { return hydration_; }
   [[nodiscard]] MergeTarget& merging() { return merging_; }
 
-  // Frees the map if nobody has used it or had the volume open for `idle`, as far as the calls of
-  // this tell, and if the catalog of this volume's node says all that it does; true if it has.
+  // Frees the map if it was not used, nor the volume open, for `idle`, as far as the calls of this
+  // tell, and if the catalog of this volume's node says all that it does; true if it has.
   // Waits for no request; for this node at most, as PendingWork. Cost where nothing is freed: some
   // short locks if the map is in memory, else one load.
   bool EvictMap(Nanoseconds idle);
@@ -110,7 +112,7 @@ class Volume {
   // As ChainBytes (map_loader.h) of the head.
   Result<uint64_t> AllocatedBytes();
 
-  // --- size, names, attributes ---------------------------------------------------------------
+  // --- size ----------------------------------------------------------------------------------
 
   // Grows to `size_bytes` (no-op if it is not larger); durable with the next Sync.
   // kFileTooBig past the type's greatest size, or what the node's filesystem can hold.
@@ -120,7 +122,8 @@ class Volume {
   // kProtected if only what is unwritten may be cut off and HoldsNothing is false of it.
   enum class Cut : uint8_t { kAnything, kUnwritten };
   Status Shrink(uint64_t size_bytes, Cut what = Cut::kAnything);
-  // --- for Store and CloneJob ----------------------------------------------------------------
+
+  // --- the head ------------------------------------------------------------------------------
 
   // The instant (contract.md 5.2: all earlier writes are in, no later one is): flushes with writers
   // running, closes the gate until the writes in flight have ended (kBusy after 1 s, nothing
