@@ -6,9 +6,9 @@
 
 namespace volfs {
 
-// Who serves a volume, in words: "native", the kernel by itself, or "daemon". In requests, in
-// control/volumes/NAME/io and as a mount option.
-Result<bool> ParseIo(std::string_view word);  // true: native
+// The words that say whether the kernel by itself ("native") or the daemon ("daemon") serves a
+// volume. They stand in requests, in control/volumes/NAME/io and as a mount option.
+Result<bool> ParseIo(std::string_view word);  // true if native
 std::string_view IoText(bool native);
 
 }  // namespace volfs

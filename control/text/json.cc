@@ -33,8 +33,8 @@ struct ToPlainText {
   std::string operator()(const std::string& text) const { return text; }
 };
 
-// The library escapes C0 only, and a terminal may show what is printed here. What is unsafe can
-// only be within a string, and is of four hexadecimal digits.
+// The library escapes C0 only, and a terminal may show this text. Unsafe characters stand only
+// within strings and have four hexadecimal digits.
 std::string EscapeUnsafe(std::string_view json) {
   std::string out;
   while (!json.empty()) {

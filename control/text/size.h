@@ -8,17 +8,17 @@
 
 namespace volfs {
 
-// The greatest number that any size may be written as: off_t is signed. (What a volume may have is
-// less: kMaxVolumeBytes, and its type's greatest size.)
+// The greatest size in bytes that can be written: off_t is signed. A volume's limit is lower:
+// kMaxVolumeBytes, and its type's greatest size.
 inline constexpr uint64_t kMaxParsedSize = (uint64_t{1} << 63) - 1;
 
-// Reads a size as users write it: digits, then nothing (bytes), K M G T P (powers of 1024) or
-// KB MB GB TB PB (powers of 1000). Decimal digits only: no sign, no blank, no 0x, no exponent, no
-// fraction. kInvalid, with a sentence, for anything else and for more than kMaxParsedSize.
+// Reads a size as users write it: digits, then nothing (bytes), K M G T P (powers of 1024) or KB MB
+// GB TB PB (powers of 1000). Decimal digits only: no sign, no blank, no 0x, no exponent, no
+// fraction. Returns kInvalid, with a sentence, for anything else and for more than kMaxParsedSize.
 Result<uint64_t> ParseSize(std::string_view text);
 
-// A size for people: "512", "10G", "1.5G". In powers of 1024; without a fraction only if it is
-// exact, so "10.0G" is a little more or less than "10G". Never parsed back.
+// Returns a size for people, in powers of 1024: "512", "10G", "1.5G". Only an exact size has no
+// fraction, so "10.0G" is a little more or less than "10G". Never parsed back.
 std::string FormatSize(uint64_t size_bytes);
 
 }  // namespace volfs
