@@ -10,7 +10,8 @@ std::string VolumeWords(const VolumeInfo& info) {
                 " node=", info.node);
 }
 
-// Of what was done already: who deleted or renamed it meanwhile does not make that a failure.
+// For a request that is already done: it stays a success even if another caller deleted or renamed
+// the volume meanwhile.
 std::string WordsOf(Store& store, const std::string& volume) {
   const Result<VolumeInfo> info = store.Info(volume);
   return info.ok() ? VolumeWords(info.value()) : StrCat("volume=", volume);

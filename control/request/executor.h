@@ -8,12 +8,13 @@
 
 namespace volfs {
 
-// Carries out one well-formed request for `caller`; blocks for as long as it takes. The value is
-// the reply's words after "ok " (PROTOCOL.md, "Reading replies"):
+// Carries out one well-formed request for `caller`. Blocks for as long as the request takes.
+// Returns the reply's words after "ok " (PROTOCOL.md, "Reading replies"):
 //   clone, restore, create, resize: volume= status= size= node=
 //   snapshot:                       snapshot=VOLUME@SNAP size=
 //   delete, cancel:                 volume= or snapshot=
-// Errors: the store's, as they are; kNotSupported for what it cannot do yet.
+// Errors are the store's, unchanged; kNotSupported for a request that this build cannot carry out
+// yet.
 Result<std::string> ExecuteRequest(Store& store, const Request& request, const Caller& caller);
 
 }  // namespace volfs

@@ -105,8 +105,8 @@ size_t WordCount(const RequestSpec& spec) {
 
 // ---- bytes
 
-// The length of the well-formed UTF-8 sequence that `text` begins with; 0 if there is none.
-// Overlong forms, surrogates and what lies past U+10FFFF are not well formed (Unicode, table 3-7).
+// Returns the length of the well-formed UTF-8 sequence that `text` begins with, 0 if there is none.
+// Overlong forms, surrogates and values beyond U+10FFFF are not well formed (Unicode, table 3-7).
 size_t Utf8Length(std::string_view text) {
   const auto at = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = at(0);
@@ -378,7 +378,7 @@ std::string UsageLine(RequestKind kind) {
   for (const WordSpec& word : spec.words) {
     AppendWord(line, word.optional ? StrCat('[', word.shown, ']') : StrCat(word.shown));
   }
-  std::string other_form;  // what a key that stands alone makes
+  std::string other_form;  // the request that a lone key makes
   for (const std::string_view name : spec.keys) {
     if (name.empty()) continue;
     const KeySpec& key = KeyOf(name);

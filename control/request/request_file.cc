@@ -109,7 +109,7 @@ void RequestFile::FinishLine(const Line& line, std::string reply) {
 // request of its own.
 size_t RequestFile::BeginLines(std::string_view bytes) {
   MutexLock lock(mu_);
-  if (!std::exchange(written_, true)) {  // what is left of the usage line answers nothing now
+  if (!std::exchange(written_, true)) {  // the unread rest of the usage line answers no request
     replies_.clear();
     cursor_ = 0;
   }
@@ -126,7 +126,7 @@ void RequestFile::SetPending(const Error& error) {
   pending_ = error;
 }
 
-// Never drops a reply that somebody has begun to read: its end would be missing.
+// Never drops a reply that a reader has begun: its end would be missing.
 void RequestFile::QueueLocked(std::string reply) {
   if (replies_.size() >= kMaxReplies) {
     replies_.erase(replies_.begin() + (cursor_ > 0 ? 1 : 0));

@@ -13,53 +13,53 @@
 
 namespace volfs {
 
-// Carries a request out. The value is what follows "ok " in the reply ("volume=db-clone ..."); it
-// may be empty.
+// Carries a request out. Returns the words that follow "ok " in the reply ("volume=db-clone ..."),
+// which may be none.
 using Executor = std::function<Result<std::string>(const Request&)>;
 
-// Hears of every line that was refused, by the grammar or by the executor. `line` is ready to be
-// printed: escaped, and cut if it is long.
+// Is told of every line that the grammar or the executor refused. `line` is ready to be printed:
+// escaped, and cut if it is long.
 using RefusalListener =
     std::function<void(RequestKind kind, const std::string& line, const Error& error)>;
 
-// One open request file: cuts what is written into lines, has them executed in order, and keeps
-// the replies for whoever reads from the same open file (PROTOCOL.md, "Writing" and "Reading").
+// One open request file. It cuts the written bytes into lines, has them executed in order, and
+// keeps the replies for the readers of the same open file (PROTOCOL.md, "Writing" and "Reading").
 //
 // Invariants:
-//   I1  lines are executed one at a time, in the order of their bytes; two concurrent writes on one
-//       open file (a descriptor that was dup'ed or inherited) are executed one after the other;
-//   I2  every executed or refused line queues exactly one reply;
-//   I3  an error is returned by exactly one Write: the one whose first line was refused, or, if
-//       lines went before it, the next one, which does nothing else;
-//   I4  at most kMaxReplies replies are kept; what goes beyond drops the oldest, and the reader is
-//       told how many it lost.
+//   I1  Lines are executed one at a time, in the order of their bytes. Two concurrent writes on one
+//       open file (a descriptor that was dup'ed or inherited) are executed one after the other.
+//   I2  Every executed or refused line queues exactly one reply.
+//   I3  Exactly one Write returns an error: the one whose first line was refused or, if lines went
+//       before it, the next one, which does nothing else.
+//   I4  At most kMaxReplies replies are kept. A further reply drops the oldest one, and the reader
+//       is told how many it lost.
 //
-// Thread-safety: all methods from any thread. Locks: mu_ is a leaf and not held while the callbacks
-// run; Read never waits for a Write. Write blocks for as long as its requests take.
+// Thread-safety: all methods from any thread. Locks: mu_ is a leaf and is not held while the
+// callbacks run. Read never waits for a Write. Write blocks for as long as its requests take.
 // Offsets, O_APPEND and O_TRUNC mean nothing here; the caller drops them.
 class RequestFile {
  public:
   static constexpr size_t kMaxReplies = 1000;
-  // A longer write that ends within a line may have been cut there by the kernel, which passes a
-  // write(2) on in pieces of its own limit (128 KiB or more): such a tail is not taken for a
-  // request but left to the writer, who gets a short count.
+  // The kernel passes a write(2) on in pieces of its own limit (128 KiB or more), so a longer write
+  // that ends within a line may have been cut there. Such a tail is not executed: the writer gets a
+  // short count and sends it again.
   static constexpr size_t kMaxUncutBytes = size_t{64} << 10;
 
   explicit RequestFile(RequestKind kind) : kind_(kind) {}
 
   // Executes the lines in `bytes`. Returns how many bytes were taken: all of them, or those before
-  // the first refused line. The callbacks see no lock held and may run for long.
+  // the first refused line. The callbacks run without a lock and may take long.
   Result<size_t> Write(std::string_view bytes, const Executor& execute,
                        const RefusalListener& refused) VOLFS_EXCLUDES(mu_);
 
-  // At most `max` bytes of the oldest reply; "" if there is none. One call never spans two replies.
-  // The first reply of a file that was not written to is its usage line.
+  // Returns at most `max` bytes of the oldest reply, "" if there is none. One call never spans two
+  // replies. The first reply of a file that was not written to is its usage line.
   std::string Read(size_t max) VOLFS_EXCLUDES(mu_);
 
  private:
   struct Line {
     std::string_view text;  // without the LF
-    bool ended = false;     // whether there was one
+    bool ended = false;     // whether an LF ended it
     [[nodiscard]] size_t bytes() const { return text.size() + (ended ? 1 : 0); }
   };
   class Turn;  // the right to be the one Write that executes
@@ -86,7 +86,7 @@ class RequestFile {
   std::optional<Error> pending_ VOLFS_GUARDED_BY(mu_);
   std::deque<std::string> replies_ VOLFS_GUARDED_BY(mu_);
   size_t cursor_ VOLFS_GUARDED_BY(mu_) = 0;  // how much of the first reply was read
-  size_t lost_ VOLFS_GUARDED_BY(mu_) = 0;    // dropped, and not told yet
+  size_t lost_ VOLFS_GUARDED_BY(mu_) = 0;    // replies that were dropped and not yet reported
 };
 
 }  // namespace volfs
