@@ -23,7 +23,7 @@ constexpr uint64_t kVolumeWatch = 0xff;  // control/watch/volumes/NAME
 constexpr std::string_view kInfoJsonName = "info.json";
 constexpr std::string_view kMapName = "map";
 
-// What an inode number stands for. A volume's or node's facet is one that this tree knows.
+// The file that an inode number stands for. This tree knows the facets of a volume or node.
 struct VolumePlace {
   std::shared_ptr<Volume> volume;
   uint64_t facet;
@@ -59,7 +59,7 @@ std::string NameOf(const NodePlace& place) {
   return field == nullptr ? place.node->name() : std::string(field->name);
 }
 
-// What a reader would get now; "" of directories.
+// Returns the text that a reader would get now; "" of directories.
 std::string TextOf(const VolumePlace& place, ControlView& view) {
   if (place.facet == inode::kControlDirectory) return "";
   if (place.facet == kMap) return MapText(view.state().store, *place.volume);

@@ -15,11 +15,11 @@
 
 namespace volfs {
 
-// How many texts about the whole store are made at once: each takes some kilobytes a volume while
-// it is made, however many want to have one.
+// Limits how many texts about the whole store are made at once, however many readers want one. Each
+// takes some kilobytes per volume while it is made.
 //
-// Thread-safety: all methods from any thread. Locks: mu_, a leaf; held by nobody while a text is
-// made. A text waits for no node that is slow (NodeCalls::slow), so nobody waits here for one.
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf, is free while a text is made. A
+// text never waits for a slow node (NodeCalls::slow), so no caller waits here for one.
 class RenderSlots {
  public:
   static constexpr int kMax = 4;
@@ -41,12 +41,13 @@ class RenderSlots {
   int free_ VOLFS_GUARDED_BY(mu_) = kMax;
 };
 
-// What all files of one ControlTree share. Thread-safety: all members are safe by themselves or
-// constant.
+// The state that all files of one ControlTree share. Thread-safety: each member is safe by itself
+// or constant.
 struct ControlState {
   ControlState(Store& store_of_mount, ControlConfig mount_config);
 
-  // For last_error and the counters; the log too, if a backing file failed. `object` is printable.
+  // Records a refusal for last_error and the counters, and in the log if a backing file failed.
+  // `object` is printable.
   void RecordRefusal(uint32_t uid, std::string_view operation, std::string_view object,
                      const Error& error);
 
@@ -62,19 +63,19 @@ struct ControlState {
   const std::shared_ptr<EventFeed> feed = std::make_shared<EventFeed>();
 };
 
-// The store as it is while one call (a stat, a listing, an open) looks at it: each thing is asked
-// for at most once, when it is needed first.
+// The store as one call (a stat, a listing, an open) sees it. Each value is fetched at most once,
+// when it is first needed.
 //
-// Thread-safety: none; lives on one thread's stack.
+// Thread-safety: none; it lives on one thread's stack.
 class ControlView {
  public:
-  // `viewer` is the one who opens a file, and lives as long as this; null: the view is the daemon's
-  // own, which sees everything.
+  // `viewer` is the caller that opens a file, and outlives this view. Null means the daemon's own
+  // view, which sees everything.
   explicit ControlView(ControlState& state, const Caller* viewer = nullptr)
       : state_(state), viewer_(viewer) {}
 
   [[nodiscard]] ControlState& state() const { return state_; }
-  // Of whom last_error may tell; nothing: of everybody.
+  // Returns the user whose refusals last_error may show; nothing means every user's.
   [[nodiscard]] std::optional<uint32_t> only_uid() const;
   const std::vector<VolumeInfo>& Volumes();  // by name
   const std::vector<NodeInfo>& Nodes();
@@ -86,7 +87,7 @@ class ControlView {
   const Caller* const viewer_;
   std::optional<std::vector<VolumeInfo>> volumes_;
   std::optional<std::vector<NodeInfo>> nodes_;
-  std::optional<VolumeInfo> volume_;  // the one that was asked for last
+  std::optional<VolumeInfo> volume_;  // the one that was fetched last
   NodeInfo no_node_;
 };
 

@@ -13,8 +13,8 @@ namespace volfs {
 
 // The last events of the store as JSON lines, for the readers of control/watch/events.
 //
-// Each reader has a cursor. One that reads more slowly than events come finds the line of an event
-// `lost` with their number in `lost` where the missing ones would be.
+// Each reader has a cursor. A reader that is slower than the events finds an event `lost` in place
+// of the missing lines, with their number in its field `lost`.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf; it guards the cursors too. Cost
 // of Add: one JSON line. Memory: kKept lines.
@@ -25,16 +25,16 @@ class EventRing {
   class Cursor {
     friend class EventRing;
     uint64_t next = 0;  // counted since the ring was made; guarded by the ring's mu_
-    std::string rest;   // of a line that was read in part
+    std::string rest;   // of a line that was partly read
   };
 
   void Add(const StoreEvent& event) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] uint64_t added() const VOLFS_EXCLUDES(mu_);
 
-  // From now on.
+  // Returns a cursor that reads the events from now on.
   [[nodiscard]] Cursor End() const VOLFS_EXCLUDES(mu_);
-  // Whole lines of at most `max` bytes together, or a part of one that is longer; nothing if there
-  // is no new event.
+  // Returns whole lines of at most `max` bytes together, or a part of a longer one. Returns nothing
+  // if there is no new event.
   std::optional<std::string> Read(Cursor& cursor, size_t max) const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool Readable(const Cursor& cursor) const VOLFS_EXCLUDES(mu_);
 
@@ -49,18 +49,18 @@ class EventRing {
 
   mutable Mutex mu_;
   uint64_t added_ VOLFS_GUARDED_BY(mu_) = 0;
-  std::deque<Line> lines_ VOLFS_GUARDED_BY(mu_);  // the last of these `added_`
+  std::deque<Line> lines_ VOLFS_GUARDED_BY(mu_);  // the last of the `added_` lines
 };
 
-// Takes events from the store's notifier thread: into the ring, then to who asked for them.
+// Passes events from the store's notifier thread to the ring, then to the callbacks.
 //
 // Thread-safety: all methods from any thread, but no method from within a callback. Locks: mu_, a
 // leaf; the callbacks run without it.
 class EventFeed {
  public:
-  void Deliver(const StoreEvent& event) VOLFS_EXCLUDES(mu_);  // one thread at a time
+  void Deliver(const StoreEvent& event) VOLFS_EXCLUDES(mu_);  // from one thread at a time
 
-  // When one of these returns, the callback that was there before is not running and will not run
+  // Each sets a callback. When it returns, the previous callback is not running and will not run
   // again.
   void SetEventCallback(std::function<void(const StoreEvent&)> callback) VOLFS_EXCLUDES(mu_);
   void SetActivityCallback(std::function<void()> callback) VOLFS_EXCLUDES(mu_);

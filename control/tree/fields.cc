@@ -113,7 +113,7 @@ std::string InfoJson(const VolumeInfo& info) {
 Hundredths HydratedPercent(const CloneProgress& progress) {
   constexpr uint64_t kWhole = 10'000;
   if (!progress.creating) return {kWhole};
-  // What is a hair below a whole hundredth is meant to be one: 37.5 is not 37.49.
+  // A value a hair below a whole hundredth is meant to be one: 37.5 is not 37.49.
   const double hundredths = std::floor(progress.percent() * 100 + 1e-6);
   const double bounded = std::clamp(hundredths, 0.0, static_cast<double>(kWhole - 1));
   return {static_cast<uint64_t>(bounded)};

@@ -10,18 +10,18 @@
 
 namespace volfs {
 
-// The files of control/volumes/NAME/ and control/nodes/NODE/: one table each, and a new file is one
-// line of it. Each file holds one value and an LF; the same values are the columns of
-// control/status and the members of info.json.
+// The files of control/volumes/NAME/ and control/nodes/NODE/. Each directory has one table, and a
+// new file is one line of it. Each file holds one value and an LF. The same values are the columns
+// of control/status and the members of info.json.
 //
-// A facet is the low byte of the file's inode number (control_tree.h): it never changes and is
+// A facet is the low byte of the file's inode number (control_tree.h). It never changes and is
 // never used for another file.
 template <typename Info>
 struct Field {
   uint64_t facet;
   std::string_view name;
   JsonValue (*value)(const Info&);
-  std::string_view if_null = "";  // the file's value where JSON has null
+  std::string_view if_null = "";  // the file's text where JSON has null
   bool writable = false;          // by the owner of control/
 };
 using VolumeField = Field<VolumeInfo>;
@@ -30,7 +30,7 @@ using NodeField = Field<NodeInfo>;
 std::span<const VolumeField> VolumeFields();
 std::span<const NodeField> NodeFields();
 
-// Null if there is none.
+// Each returns null if there is no such field.
 template <typename Info>
 const Field<Info>* FindField(std::span<const Field<Info>> fields, std::string_view name) {
   for (const Field<Info>& field : fields) {
@@ -46,7 +46,7 @@ const Field<Info>* FindField(std::span<const Field<Info>> fields, uint64_t facet
   return nullptr;
 }
 
-// The whole text of the file.
+// Returns the whole text of the file.
 template <typename Info>
 std::string FieldText(const Field<Info>& field, const Info& info) {
   const JsonValue value = field.value(info);
@@ -54,10 +54,10 @@ std::string FieldText(const Field<Info>& field, const Info& info) {
   return (null ? std::string(field.if_null) : PlainText(value)) + '\n';
 }
 
-// The text of info.json: the name and all fields as one object.
+// Returns the text of info.json: the name and all fields as one object.
 std::string InfoJson(const VolumeInfo& info);
 
-// How far a clone is. Rounded down, and 100.00 only if it is whole.
+// Returns how far a clone is, rounded down, and 100.00 only if it is whole.
 Hundredths HydratedPercent(const CloneProgress& progress);
 
 std::string IdText(Id id);  // 16 hexadecimal digits

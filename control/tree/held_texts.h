@@ -11,15 +11,15 @@
 
 namespace volfs {
 
-// The texts that open files and directories show, each as it was when that file was opened. Files
-// that were opened while nothing changed share one text, however many they are. What one user holds
-// beyond that is bounded: whoever keeps files open while the state changes would otherwise make the
-// daemon keep each state.
+// The texts that open files and directories show, each as it was when that file was opened. All
+// files that were opened between two changes share one text. Further texts are bounded per user,
+// because otherwise a user who keeps files open while the state changes would make the daemon keep
+// each state.
 //
-// Bounds: kMaxOfUser bytes of different texts a user (who opened a text first has it), kMaxOfAll
-// of all users but the owner of the mount and root, who can always look at it. The first text of a
-// user is never refused by the first bound, so that there is none that cannot be read. A text of at
-// most kSmall bytes is not counted; it costs no more than the handle that it belongs to.
+// Bounds: kMaxOfUser bytes of different texts per user (a text counts for the user who opened it
+// first), and kMaxOfAll for all users but the owner of the mount and root, who can always look at
+// the state. The first bound never refuses a user's first text, so that no text is unreadable. A
+// text of at most kSmall bytes is not counted; it costs no more than its handle.
 //
 // Thread-safety: all methods from any thread; a Text is constant. Locks: mu_, a leaf. Cost of Hold:
 // one comparison with the last text of that file.
@@ -35,7 +35,8 @@ class HeldTexts {
   HeldTexts(const HeldTexts&) = delete;
   HeldTexts& operator=(const HeldTexts&) = delete;
 
-  // `file` tells files apart (an inode number). kNoMemory: `user` holds too much already.
+  // Returns `text`, shared if it equals the last one of `file`, an inode number. kNoMemory if
+  // `user` holds too much already.
   Result<Text> Hold(uint32_t user, uint64_t file, std::string text);
 
   [[nodiscard]] size_t bytes() const;  // of all different texts that are held

@@ -108,7 +108,8 @@ Status Limits::Set(Limit limit, std::string_view value) {
   const std::string key(LimitName(limit));
   RETURN_IF_ERROR(store_.SetSetting(key, LimitText(limit, asked)));
   MutexLock lock(mu_);
-  // What is remembered, not what was asked: of two who come at once the last one must win in both.
+  // Applies the remembered value and not the requested one: of two concurrent callers the last one
+  // must win in both places.
   const Result<uint64_t> remembered = ParseLimit(limit, store_.Setting(key));
   ApplyLocked(limit, remembered.ok() ? remembered.value() : asked);
   return OkStatus();

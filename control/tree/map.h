@@ -6,10 +6,10 @@
 
 namespace volfs {
 
-// The text of control/volumes/NAME/map: a line for each range, `OFFSET LENGTH STATE NODE LAYER`.
-// OFFSET and LENGTH in bytes; STATE `data` or `zero`; NODE and LAYER (a file of that node's
-// directory) are `-` where it is zero. Holes of a flat layer's file count as data here. One line
-// that begins with `#` and says why, if the map cannot be had.
+// Returns the text of control/volumes/NAME/map: one line per range, `OFFSET LENGTH STATE NODE
+// LAYER`. OFFSET and LENGTH are in bytes. STATE is `data` or `zero`. NODE and LAYER (a file of that
+// node's directory) are `-` for `zero`. Holes of a flat layer's file count as data here. If the map
+// cannot be read, the text is one line that begins with `#` and says why.
 std::string MapText(Store& store, Volume& volume);
 
 }  // namespace volfs

@@ -12,7 +12,7 @@
 
 namespace volfs {
 
-// What control/ counts itself. Thread-safety: all methods from any thread, no lock.
+// The counters of control/ itself. Thread-safety: all methods from any thread, no lock.
 class ControlCounters {
  public:
   enum class Outcome { kOk, kRefused };
@@ -38,7 +38,8 @@ struct MetricsInput {
   int64_t started_ns = 0;
 };
 
-// control/metrics: Prometheus' text format 0.0.4. Base units; counters end in _total. Pure.
+// Returns control/metrics in Prometheus' text format 0.0.4. Base units; counters end in _total.
+// Pure.
 std::string MetricsText(const MetricsInput& input);
 
 }  // namespace volfs
