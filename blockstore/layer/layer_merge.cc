@@ -28,24 +28,12 @@ Status LayerMerge::Find() {
   return OkStatus();
 }
 
-void LayerMerge::AddChunks(const BlockRange& blocks) {
-  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
-  uint64_t first = blocks.first / kChunk * kChunk;
-  const uint64_t end = BlocksFor(blocks.end(), kChunk) * kChunk;
-  if (!parts_.empty()) first = std::max(first, parts_.back().end());
-  if (first >= end) return;
-  if (!parts_.empty() && parts_.back().end() == first) {
-    parts_.back().count += end - first;
-  } else {
-    parts_.push_back({first, end - first});
-  }
-}
-
 Status LayerMerge::FindDown() {
   // Nothing past its end.
   const uint64_t end = BlocksFor(over_->record().size_bytes, block_size_);
   return over_->node()->catalog().LoadPresence(over_->id(), [&](const PresenceRun& run) {
-    if (run.first < end) AddChunks({run.first, std::min(run.end(), end) - run.first});
+    if (run.first >= end) return;
+    AddWholeChunks({run.first, std::min(run.end(), end) - run.first}, parts_);
   });
 }
 
@@ -54,7 +42,7 @@ Status LayerMerge::FindUp() {
   ASSIGN_OR_RETURN(const std::optional<uint64_t> data, under_->FirstData(0));
   if (!data || *data >= end_bytes) return OkStatus();
   const uint64_t first = *data / block_size_;
-  AddChunks({first, BlocksFor(end_bytes, block_size_) - first});
+  AddWholeChunks({first, BlocksFor(end_bytes, block_size_) - first}, parts_);
   return OkStatus();
 }
 

@@ -73,7 +73,6 @@ class LayerMerge {
  private:
   Status FindDown();
   Status FindUp();
-  void AddChunks(const BlockRange& blocks);
   Status Level();
   // Each deals with what comes next, up to the end of a chunk or of chunks that are alike.
   Status MoveDown(uint64_t max_bytes);

@@ -274,19 +274,6 @@ Status ForEachOwn(Layer* layer, uint32_t block_size,
   }
 }
 
-// Adds the chunks of `run` to `chunks`, of which all are before its end. Units: chunks.
-void AddChunksOf(const BlockRange& run, std::vector<BlockRange>& chunks) {
-  uint64_t first = run.first / PresenceChunk::kChunkBlocks;
-  const uint64_t end = BlocksFor(run.end(), PresenceChunk::kChunkBlocks);
-  if (!chunks.empty()) first = std::max(first, chunks.back().end());
-  if (first >= end) return;
-  if (!chunks.empty() && chunks.back().end() == first) {
-    chunks.back().count += end - first;
-  } else {
-    chunks.push_back({first, end - first});
-  }
-}
-
 void AppendRun(const BlockRange& run, std::vector<BlockRange>& runs) {
   if (!runs.empty() && runs.back().end() == run.first) {
     runs.back().count += run.count;
@@ -346,10 +333,11 @@ Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
   const std::vector<Step> order = StepsOver(layer, plan);
   std::vector<BlockRange> chunks;
   RETURN_IF_ERROR(
-      ForEachOwn(layer, block_size_, [&](const BlockRange& run) { AddChunksOf(run, chunks); }));
+      ForEachOwn(layer, block_size_, [&](const BlockRange& run) { AddWholeChunks(run, chunks); }));
   Plan::Freed freed{layer, {}};
   for (const BlockRange& range : chunks) {
-    for (uint64_t chunk = range.first; chunk < range.end(); ++chunk) {
+    const uint64_t end = range.end() / PresenceChunk::kChunkBlocks;
+    for (uint64_t chunk = range.first / PresenceChunk::kChunkBlocks; chunk < end; ++chunk) {
       ASSIGN_OR_RETURN(const PresenceChunk hidden, HiddenIn(chunk, order));
       hidden.ForEachRun(chunk * PresenceChunk::kChunkBlocks, [&](const PresenceRun& run) {
         AppendRun({run.first, run.count}, freed.blocks);

@@ -199,4 +199,17 @@ bool PresenceChunk::FromBytes(const uint8_t* data, size_t size) {
   return true;
 }
 
+void AddWholeChunks(const BlockRange& run, std::vector<BlockRange>& parts) {
+  constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
+  uint64_t first = run.first / kChunk * kChunk;
+  const uint64_t end = BlocksFor(run.end(), kChunk) * kChunk;
+  if (!parts.empty()) first = std::max(first, parts.back().end());
+  if (first >= end) return;
+  if (!parts.empty() && parts.back().end() == first) {
+    parts.back().count += end - first;
+  } else {
+    parts.push_back({first, end - first});
+  }
+}
+
 }  // namespace volfs

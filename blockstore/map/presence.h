@@ -91,4 +91,8 @@ class PresenceChunk {
   std::vector<uint8_t> bits_;
 };
 
+// Adds to `parts` the whole chunks that `run` touches, as blocks; parts that touch become one.
+// Requires: no run that was added before begins behind this one.
+void AddWholeChunks(const BlockRange& run, std::vector<BlockRange>& parts);
+
 }  // namespace volfs

@@ -205,5 +205,16 @@ TEST(PresenceChunkTest, RefusesBadBytes) {
   EXPECT_EQ(chunk.bytes(), before);
 }
 
+TEST(WholeChunksTest, RunsOfOneChunkAndOfNeighboursAreOnePart) {
+  std::vector<BlockRange> parts;
+  AddWholeChunks({3, 1}, parts);
+  AddWholeChunks({5, 1}, parts);
+  EXPECT_EQ(parts, (std::vector<BlockRange>{{0, kChunk}}));
+  AddWholeChunks({kChunk + 1, kChunk}, parts);
+  EXPECT_EQ(parts, (std::vector<BlockRange>{{0, 3 * kChunk}}));
+  AddWholeChunks({5 * kChunk - 1, 2}, parts);
+  EXPECT_EQ(parts, (std::vector<BlockRange>{{0, 3 * kChunk}, {4 * kChunk, 2 * kChunk}}));
+}
+
 }  // namespace
 }  // namespace volfs
