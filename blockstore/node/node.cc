@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/runtime.h"
@@ -51,11 +52,30 @@ Status Node::Init(NodeDirectory& directory, NodeRecord record) {
   return OkStatus();
 }
 
+namespace {
+
+// The format allows what this program cannot do: larger blocks, of which one is merged on the
+// stack, and a generation that cannot grow.
+Status CheckCanServe(const NodeRecord& record, const std::string& path) {
+  if (record.block_size > kDefaultBlockSize) {
+    return Error{Errc::kNotSupported,
+                 StrCat("node directory ", path, " has blocks of ", record.block_size,
+                        " bytes; this volfs can serve blocks of at most ", kDefaultBlockSize)};
+  }
+  if (record.generation < std::numeric_limits<int64_t>::max()) return OkStatus();
+  return Error{Errc::kCorrupt,
+               StrCat("node directory ", path, ": its generation is ", record.generation,
+                      ", to which no number of mounts leads; restore its catalog from a backup")};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Node>> Node::Open(std::unique_ptr<NodeDirectory> directory,
                                          std::unique_ptr<NodeLock> lock) {
   std::unique_ptr<Node> node(new Node(std::move(directory), std::move(lock)));
   ASSIGN_OR_RETURN(node->catalog_, Catalog::Open(*node->directory_));
   ASSIGN_OR_RETURN(node->contents_, node->catalog_->Load());
+  RETURN_IF_ERROR(CheckCanServe(node->record(), node->path()));
   ASSIGN_OR_RETURN(node->lineage_, ReadLineage(node->contents_));
   DropLineage(node->contents_);
   node->id_ = IdFromUuid(node->uuid());

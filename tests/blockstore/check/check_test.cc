@@ -190,7 +190,7 @@ TEST_F(CheckTest, NodeName) {
 
 TEST_F(CheckTest, BlockSize) {
   NodeRecord record = Contents("b").node;
-  record.block_size = 8192;
+  record.block_size = 2048;
   Plant("b", {PutNode{record}});
   ExpectLeft({"damage block-size"});
 }

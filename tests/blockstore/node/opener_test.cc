@@ -208,5 +208,28 @@ TEST_F(NodeOpenerTest, WhatAThirdUserCouldChangeIsRefused) {
   EXPECT_TRUE(fs::is_empty(dir_ / "b"));
 }
 
+// Values that the format allows, with right checksums, and with which this program cannot go on.
+TEST_F(NodeOpenerTest, WhatCannotBeServedIsRefused) {
+  ASSERT_EQ(Mount({"a"}), "");
+  const auto refusal = [&](uint32_t block_size, uint64_t generation) {
+    const auto directory = std::move(OpenPosixNode(dir_ / "a").value());
+    auto catalog = std::move(Catalog::Open(*directory).value());
+    const NodeRecord before = std::move(catalog->Load().value()).node;
+    NodeRecord changed = before;
+    changed.block_size = block_size;
+    changed.generation = generation;
+    EXPECT_TRUE(catalog->Commit({PutNode{changed}}).ok());
+    catalog.reset();
+    std::string message = Mount({"a"});
+    catalog = std::move(Catalog::Open(*directory).value());
+    EXPECT_TRUE(catalog->Commit({PutNode{before}}).ok());
+    return message;
+  };
+  EXPECT_THAT(refusal(8192, 1), HasSubstr("has blocks of 8192 bytes"));
+  EXPECT_THAT(refusal(1 << 20, 1), HasSubstr("has blocks of 1048576 bytes"));
+  EXPECT_THAT(refusal(4096, (uint64_t{1} << 63) - 1), HasSubstr("its generation is"));
+  EXPECT_EQ(Mount({"a"}), "");
+}
+
 }  // namespace
 }  // namespace volfs
