@@ -97,9 +97,9 @@ Result<std::string> AwaitStatus(const Client& client, const std::string& volume)
 
 Error StillRunning(const Client& client, const std::string& volume) {
   return Error{Errc::kInterrupted,
-               StrCat(volume, ": goes on being copied in the background\n  see: volfs status ",
-                      volume, " --watch --mount ", client.mountpoint(), "\n  stop: volfs cancel ",
-                      volume, " --mount ", client.mountpoint())};
+               StrCat(volume, ": goes on being copied in the background", kNoteBreak,
+                      "see: volfs status ", volume, " --watch --mount ", client.mountpoint(),
+                      kNoteBreak, "stop: volfs cancel ", volume, " --mount ", client.mountpoint())};
 }
 
 }  // namespace
@@ -115,7 +115,7 @@ Status WaitForClone(const Client& client, const std::string& volume) {
     return Error{Errc::kIo, StrCat(volume, ": was cancelled or deleted meanwhile")};
   const Result<std::string> reason = client.Field(volume, "error");
   return Error{Errc::kIo, StrCat(volume, ": ", reason.ok() ? reason.value() : "is in error",
-                                 "\n  try again: echo \"", volume, " resume=1\" > ",
+                                 kNoteBreak, "try again: echo \"", volume, " resume=1\" > ",
                                  client.PathOf("control/clone"))};
 }
 

@@ -8,6 +8,7 @@
 #include "control/cli/host/mountinfo.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
+#include "control/cli/process/output.h"
 #include "control/cli/process/supervisor.h"
 #include "control/text/name.h"
 
@@ -43,7 +44,7 @@ Result<std::string> TheOnlyMount(const std::vector<MountEntry>& mounts) {
   if (all.size() == 1) return all.front().mountpoint;
   if (all.empty()) return Failure(ENOENT, "no volfs is mounted; see `volfs mount --help`");
   std::string message = "several volfs are mounted; say which with --mount MNT";
-  for (const MountEntry& mount : all) message += StrCat("\n  ", mount.mountpoint);
+  for (const MountEntry& mount : all) message += StrCat(kNoteBreak, mount.mountpoint);
   return UsageFailure(message);
 }
 

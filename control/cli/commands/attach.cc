@@ -38,7 +38,7 @@ Error OpenForWriting(const Client& client, const std::string& name) {
   const auto is_image = [&](std::string_view path) {
     return ImageBelow(client.mountpoint(), path) == name;
   };
-  for (const User& user : FindUsers(is_image)) message += StrCat("\n  ", UserText(user));
+  for (const User& user : FindUsers(is_image)) message += StrCat(kNoteBreak, UserText(user));
   return Failure(EBUSY, message);
 }
 
@@ -164,7 +164,7 @@ Result<LoopDevice> AttachedDevice(const Common& common, const std::string& name)
   if (devices.size() == 1) return devices.front();
   if (devices.empty()) return Failure(ENOENT, StrCat(image, ": is not attached"));
   std::string message = StrCat(image, ": is attached more than once; name the device");
-  for (const LoopDevice& device : devices) message += StrCat("\n  ", device.path());
+  for (const LoopDevice& device : devices) message += StrCat(kNoteBreak, device.path());
   return UsageFailure(message);
 }
 
@@ -186,7 +186,8 @@ Status Attach(const Common& common, const std::string& name, bool read_only) {
   }
   Print(device + "\n");
   RETURN_IF_ERROR(FlushOutput());
-  if (!advice.empty()) PrintNote(StrCat(image, " has UUIDs that are in use elsewhere:\n", advice));
+  if (!advice.empty())
+    PrintNote(StrCat(image, " has UUIDs that are in use elsewhere:", AsNoteLines(advice)));
   return OkStatus();
 }
 
@@ -205,7 +206,7 @@ Status Detach(const Common& common, const std::string& name) {
                                  "here (another mount namespace, a container?)"));
   }
   std::string message = StrCat(device.path(), ": is in use");
-  for (const std::string& holder : holders) message += StrCat("\n  ", holder);
+  for (const std::string& holder : holders) message += StrCat(kNoteBreak, holder);
   return Failure(EBUSY, message);
 }
 

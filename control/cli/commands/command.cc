@@ -419,10 +419,11 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRun
   } catch (const CLI::ParseError& error) {
     const std::string name = CommandName(app);
     if (name == "volfs" && argc > 1 && argv[1][0] != '-') {
-      return Report(name, UsageFailure(StrCat("there is no command ", OneLine(argv[1]),
-                                              "\n  see: volfs --help")));
+      return Report(name, UsageFailure(StrCat("there is no command ", OneLine(argv[1]), kNoteBreak,
+                                              "see: volfs --help")));
     }
-    PrintError(name, UsageFailure(StrCat(OneLine(error.what()), "\n  see: ", name, " --help")));
+    PrintError(name,
+               UsageFailure(StrCat(OneLine(error.what()), kNoteBreak, "see: ", name, " --help")));
     return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
   }
   // A daemon in the foreground is what a user or systemd has started, and gets its signals.

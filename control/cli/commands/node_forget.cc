@@ -98,11 +98,10 @@ class Forgetting {
       return opened;
     }
     if (uuid == options_.uuid) return OkStatus();
-    PrintNote(
-        StrCat("volfs node forget: warning: node ", uuid,
-               " cannot be asked: ", path.ok() ? opened.error().message : path.error().message,
-               "\n  if it was mounted with the lost one: mount its disk, and run this again with "
-               "its directory"));
+    PrintNote(StrCat("volfs node forget: warning: node ", uuid, " cannot be asked: ",
+                     path.ok() ? opened.error().message : path.error().message, kNoteBreak,
+                     "if it was mounted with the lost one: mount its disk, and run this again with "
+                     "its directory"));
     return OkStatus();
   }
 
@@ -132,7 +131,7 @@ class Forgetting {
       if (TracesOf(*node, options_.uuid).known) return OkStatus();
       for (const PeerRecord& peer : node->contents().peers) {
         if (IsOpenUuid(peer.uuid) || known.find(peer.uuid) != std::string::npos) continue;
-        known += StrCat("\n  ", peer.uuid, "  ", peer.name, " (last at ", peer.path, ")");
+        known += StrCat(kNoteBreak, peer.uuid, "  ", peer.name, " (last at ", peer.path, ")");
       }
     }
     if (in_registry_) return OkStatus();

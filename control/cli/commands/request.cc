@@ -72,14 +72,12 @@ void PrintMade(const Common& common, const Reply& reply) {
 }
 
 void TellHowToGrow(const Client& client, const std::string& volume) {
-  PrintNote(StrCat(volume,
-                   " is larger than its source. To grow its contents:\n"
-                   "  a filesystem without partitions:  volfs attach ",
-                   volume, " --mount ", client.mountpoint(),
-                   "; then resize2fs\n"
-                   "      /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize "
-                   "max\n"
-                   "  a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted"));
+  PrintNote(StrCat(
+      volume, " is larger than its source. To grow its contents:", kNoteBreak,
+      "a filesystem without partitions:  volfs attach ", volume, " --mount ", client.mountpoint(),
+      "; then resize2fs", kNoteBreak,
+      "    /dev/loopN (ext2-4), or, mounted, xfs_growfs or btrfs filesystem resize max", kNoteBreak,
+      "a partition table:  sgdisk -e /dev/loopN (GPT), then growpart or parted"));
 }
 
 struct Look {
@@ -120,7 +118,7 @@ void PrintCopied(const Common& common, const Client& client, const Reply& reply)
   PrintNote(StrCat(
       volume,
       " has the UUIDs of its source, too. Where both are used (/dev/loopN is as `volfs attach ",
-      volume, "` tells):\n", advice));
+      volume, "` tells):", AsNoteLines(advice)));
 }
 
 // What the filesystem in the source is while it is asked. Its warnings come before it is frozen:

@@ -74,7 +74,7 @@ Status CheckUnused(const MountEntry& mount, const std::vector<MountEntry>& mount
   const std::vector<std::string> lines = UsersOf(mount, mounts, daemon_pid);
   if (lines.empty()) return OkStatus();
   std::string message = StrCat(mount.mountpoint, ": is in use; end this first");
-  for (const std::string& line : lines) message += StrCat("\n  ", line);
+  for (const std::string& line : lines) message += StrCat(kNoteBreak, line);
   return Failure(EBUSY, message);
 }
 
@@ -167,7 +167,7 @@ Status CheckSaved(const std::string& mountpoint, bool force) {
   std::string lines;
   bool silent = false;
   for (const std::string& line : unsaved) {
-    lines += StrCat("\n  ", Printable(line, kMaxOfALine));
+    lines += StrCat(kNoteBreak, Printable(line, kMaxOfALine));
     silent = silent || line.find(": does not answer") != std::string::npos;
   }
   if (force) {

@@ -78,7 +78,7 @@ Error SilentFailure(Errc code) { return Error{code, ""}; }
 std::string ErrorText(const Error& error) {
   const char* name = error.os_errno == 0 ? nullptr : strerrorname_np(error.os_errno);
   if (name == nullptr) return error.message;
-  const size_t first_line = std::min(error.message.find("\n  "), error.message.size());
+  const size_t first_line = std::min(error.message.find(kNoteBreak), error.message.size());
   return StrCat(error.message.substr(0, first_line), " (", name, ")",
                 error.message.substr(first_line));
 }

@@ -11,6 +11,7 @@
 #include "blockstore/base/safe_text.h"
 #include "blockstore/base/str_cat.h"
 #include "control/cli/process/failure.h"
+#include "control/cli/process/files.h"
 #include "control/cli/process/supervisor.h"
 
 namespace volfs::cli {
@@ -108,15 +109,24 @@ Status FlushOutput() {
   return OkStatus();
 }
 
+std::string AsNoteLines(std::string_view lines) {
+  constexpr std::string_view kIndent = "  ";
+  std::string out;
+  for (std::string_view line : SplitLines(lines)) {
+    if (line.starts_with(kIndent)) line.remove_prefix(kIndent.size());
+    out += StrCat(kNoteBreak, line);
+  }
+  return out;
+}
+
 void PrintNote(std::string_view text) {
-  constexpr std::string_view kLineBreak = "\n  ";
   std::string out;
   for (;;) {
-    const size_t end = std::min(text.find(kLineBreak), text.size());
+    const size_t end = std::min(text.find(kNoteBreak), text.size());
     out += SafeText(text.substr(0, end));
     if (end == text.size()) break;
-    out += kLineBreak;
-    text.remove_prefix(end + kLineBreak.size());
+    out += "\n  ";
+    text.remove_prefix(end + kNoteBreak.size());
   }
   out += '\n';
   std::fwrite(out.data(), 1, out.size(), stderr);

@@ -54,8 +54,15 @@ void Print(const Drawn& drawn);
 // Whether all that was printed has arrived (a full disk, a closed pipe).
 Status FlushOutput();
 
-// Prints `text` and a line feed on stderr. A line of a text begins with two blanks, but for the
-// first: a line feed without them came with what others wrote, and is escaped.
+// What separates the lines of a note. No path, name or label can hold this byte, so a line feed in
+// a note came with what others wrote.
+inline constexpr std::string_view kNoteBreak{"\0", 1};
+
+// Lines of our own, each with two blanks at its beginning, as lines of a note.
+std::string AsNoteLines(std::string_view lines);
+
+// Prints `text` and a line feed on stderr, each line but the first with two blanks before it. What
+// others wrote is escaped, line feeds too.
 void PrintNote(std::string_view text);
 
 // Draws over the line of the terminal that is stderr. `line` is one line.

@@ -2,6 +2,7 @@
 // means what contract.md section 3 says.
 #include <gtest/gtest.h>
 
+#include "blockstore/base/str_cat.h"
 #include "control/cli/doctor.h"
 #include "control/cli/flat_json.h"
 #include "control/cli/mount_helper.h"
@@ -123,12 +124,14 @@ TEST(TableTest, CellsOfOthersAreEscapedAndAreAsWideAsTheyLook) {
   EXPECT_EQ(ShownLines("a\x1b\nb", {}).text, "a\x1b\nb");
 }
 
-// A line feed of ours has two blanks behind it; another one forges no line.
+// A line feed in what others wrote forges no line, with blanks behind it neither.
 TEST(NoteTest, OnlyLinesOfOursAreLines) {
   testing::internal::CaptureStderr();
-  PrintNote("volfs rm: a\nvolfs: all is well\x1b[31m\n  see: help");
+  PrintNote(StrCat("volfs rm: a\nvolfs: all is well\x1b[31m\n  loop0: b", kNoteBreak, "see: help",
+                   AsNoteLines("  mine\n      more")));
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
-            "volfs rm: a\\x0avolfs: all is well\\x1b[31m\n  see: help\n");
+            "volfs rm: a\\x0avolfs: all is well\\x1b[31m\\x0a  loop0: b\n  see: help\n  mine\n"
+            "      more\n");
 }
 
 TEST(FlatJsonTest, ReadsAnEvent) {

@@ -5,7 +5,9 @@
 
 #include <cerrno>
 
+#include "blockstore/base/str_cat.h"
 #include "control/cli/client.h"
+#include "control/cli/process/output.h"
 
 namespace volfs::cli {
 namespace {
@@ -44,8 +46,8 @@ TEST(FailureTest, ExitCodesOfTheStoresWords) {
 }
 
 TEST(FailureTest, TheErrnoStandsAtTheEndOfTheFirstLine) {
-  EXPECT_EQ(ErrorText(Failure(EBUSY, "mnt: is in use\n  loop0")),
-            "mnt: is in use (EBUSY)\n  loop0");
+  EXPECT_EQ(ErrorText(Failure(EBUSY, StrCat("mnt: is in use", kNoteBreak, "loop0"))),
+            StrCat("mnt: is in use (EBUSY)", kNoteBreak, "loop0"));
   EXPECT_EQ(ErrorText(UsageFailure("give a name")), "give a name");
 }
 
