@@ -130,14 +130,20 @@ struct Inherited {
   rlim_t enough;  // for most; not worth a warning
 };
 
-// What a shell, a service manager or PAM may have set for somebody else. Each that stays is told of
-// when it is met, as the errno of one request, but it is better known before.
-constexpr std::array<Inherited, 6> kInherited = {{
+// What a shell, a service manager or PAM may have set for somebody else, and what ends a daemon or
+// starves it without a word. Each that stays is told of when it is met, as the errno of one
+// request, but it is better known before.
+constexpr std::array<Inherited, 3> kRaised = {{
     {RLIMIT_NOFILE, "open files (ulimit -n)", kFiles, 4096},
     {RLIMIT_FSIZE, "the bytes of a file (ulimit -f)", RLIM_INFINITY, RLIM_INFINITY},
+    {RLIMIT_CPU, "the seconds of CPU time (ulimit -t)", RLIM_INFINITY, RLIM_INFINITY},
+}};
+
+// What an administrator sets to protect the machine from a program. A request that needs more is
+// refused, with ENOMEM, or waits for a thread.
+constexpr std::array<Inherited, 3> kKept = {{
     {RLIMIT_AS, "the bytes of address space (ulimit -v)", RLIM_INFINITY, RLIM_INFINITY},
     {RLIMIT_DATA, "the bytes of data (ulimit -d)", RLIM_INFINITY, RLIM_INFINITY},
-    {RLIMIT_CPU, "the seconds of CPU time (ulimit -t)", RLIM_INFINITY, RLIM_INFINITY},
     {RLIMIT_NPROC, "processes and threads (ulimit -u)", RLIM_INFINITY, 1024},
 }};
 
@@ -153,6 +159,13 @@ void Raise(const Inherited& inherited) {
                     now.rlim_max, "; requests that need more will be refused"));
 }
 
+void TellOfKept(const Inherited& inherited) {
+  rlimit now{};
+  if (::getrlimit(inherited.resource, &now) != 0 || now.rlim_cur >= inherited.enough) return;
+  LogInfo(StrCat("there is a limit on ", inherited.what, ", which is kept: ", now.rlim_cur,
+                 "; what needs more is refused or waits"));
+}
+
 // A limit that is met is the errno of the call that met it.
 void IgnoreSignalsOfLimits() {
   for (const int number : {SIGXFSZ, SIGXCPU, SIGPIPE}) ::signal(number, SIG_IGN);
@@ -162,7 +175,8 @@ void IgnoreSignalsOfLimits() {
 
 void PrepareProcess() {
   IgnoreSignalsOfLimits();
-  for (const Inherited& inherited : kInherited) Raise(inherited);
+  for (const Inherited& inherited : kRaised) Raise(inherited);
+  for (const Inherited& inherited : kKept) TellOfKept(inherited);
   PrepareForLackOfMemory();
   InstallCrashReport();
   if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) LogRefused("PR_SET_IO_FLUSHER");

@@ -325,6 +325,30 @@ TEST_F(LackTest, AnInheritedLimitOnTheSizeOfFilesIsAnErrno) {
   EXPECT_EQ(Field("db", "status"), "in-use");
 }
 
+// What an administrator has set to protect the machine stays; what would end the daemon does not.
+TEST_F(LackTest, InheritedLimitsOnMemoryAndThreadsAreKept) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "it maps terabytes";
+#endif
+  const CommandResult mounted =
+      RunProgram({"prlimit", "--as=8589934592:", "--data=4294967296:", "--nproc=20000:",
+                  "--cpu=1000:", "--nofile=500:", Binary(), "mount", NodePath("a"), Mnt()});
+  ASSERT_TRUE(mounted.ok()) << mounted.output;
+  FindDaemon();
+  const auto limit = [this](const char* resource) {
+    return MustRun("prlimit --raw --noheadings --output SOFT --" + std::string(resource) +
+                   " --pid " + std::to_string(pid()));
+  };
+  EXPECT_EQ(limit("as"), "8589934592\n");
+  EXPECT_EQ(limit("data"), "4294967296\n");
+  EXPECT_EQ(limit("nproc"), "20000\n");
+  EXPECT_EQ(limit("cpu"), "unlimited\n");
+  EXPECT_NE(limit("nofile"), "500\n");
+  MustRun("truncate -s 1M " + Quoted(Volume("db")));
+  WriteSome("db");
+  ExpectAllIsWell();
+}
+
 // --- what others make the daemon keep
 
 [[nodiscard]] uint64_t ResidentKiB(int pid) {
