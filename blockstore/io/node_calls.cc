@@ -80,6 +80,11 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
   now_ms_ = now_ms;
 }
 
+Nanoseconds NodeCalls::longest() const {
+  const uint64_t oldest = oldest_;
+  return std::chrono::milliseconds(oldest == 0 ? 0 : AgeMs(oldest, now_ms_));
+}
+
 std::string NodeCalls::Trouble() const {
   const uint64_t oldest = oldest_;
   if (oldest == 0) return "";

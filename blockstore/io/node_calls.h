@@ -52,6 +52,8 @@ class NodeCalls {
   [[nodiscard]] bool slow() const { return slow_.load(std::memory_order_relaxed); }
   // For how long the oldest brief call has not returned; 0: none is slow.
   [[nodiscard]] uint64_t waiting_seconds() const { return waiting_ms_ / 1000; }
+  // For how long the call that has waited longest has not returned; 0: none is slow.
+  [[nodiscard]] Nanoseconds longest() const;
   // "a write has not returned for 31 s", of the call that has waited longest; empty: none is slow.
   [[nodiscard]] std::string Trouble() const;
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -156,6 +157,11 @@ class NodeDirectory {
   // remembers what there is; ok where it cannot be told. Cost: five stat(2) calls, some 2 us.
   virtual Status CheckPresent() = 0;
 
+  // Returns a number that changes while the disk or the server under the node is at work, so that a
+  // call that takes its time can be told from one that hangs. May hang itself: where no disk is
+  // known, the answer of the filesystem to a question is the work that is counted.
+  virtual uint64_t Pulse() { return ++pulses_; }
+
   // Where SQLite finds this node's catalog: a path for, and the name of, one of its VFSes.
   virtual std::string catalog_path() const = 0;
   virtual const char* sqlite_vfs() const = 0;  // null: SQLite's own default
@@ -178,6 +184,7 @@ class NodeDirectory {
 
  private:
   const std::shared_ptr<NodeCalls> calls_ = std::make_shared<NodeCalls>();
+  std::atomic<uint64_t> pulses_{0};
 };
 
 }  // namespace volfs

@@ -14,12 +14,14 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cassert>
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <fstream>
 #include <iterator>
 #include <optional>
 #include <system_error>
@@ -101,6 +103,23 @@ std::string NameOfFilesystem(int root) {
   return StrCat(major(info.st_dev), ":", minor(info.st_dev));
 }
 
+// Documentation/block/stat.rst of the kernel; nothing if no block device has this number.
+std::optional<uint64_t> CompletedByDisk(int root) {
+  constexpr std::array<size_t, 3> kCompleted = {4, 11, 15};  // writes, discards, flushes
+  struct stat info {};
+  if (::fstat(root, &info) != 0 || major(info.st_dev) == 0) return std::nullopt;
+  std::ifstream stat(
+      StrCat("/sys/dev/block/", major(info.st_dev), ":", minor(info.st_dev), "/stat"));
+  uint64_t completed = 0;
+  uint64_t number = 0;
+  size_t fields = 0;
+  for (; stat >> number; ++fields) {
+    const bool counts = std::find(kCompleted.begin(), kCompleted.end(), fields) != kCompleted.end();
+    if (counts) completed += number;
+  }
+  return fields == 0 ? std::nullopt : std::optional(completed);
+}
+
 class PosixNode final : public NodeDirectory {
  public:
   PosixNode(Descriptor root, Descriptor layers, std::string display, std::string absolute,
@@ -120,6 +139,7 @@ class PosixNode final : public NodeDirectory {
   std::string FilesystemName() const override { return filesystem_; }
   Result<uint64_t> AllocatedBytes(const std::string& name) override;
   Status CheckPresent() override VOLFS_EXCLUDES(vital_mu_);
+  uint64_t Pulse() override;
   std::string catalog_path() const override { return path_ + "/catalog.db"; }
   const char* sqlite_vfs() const override { return nullptr; }
   const std::string& display_path() const override { return display_path_; }
@@ -216,6 +236,17 @@ Status PosixNode::CheckPresent() {
   MutexLock lock(vital_mu_);
   vital_ = vital;
   return OkStatus();
+}
+
+// What the kernel counts for a block device: writes, discards and flushes that the disk has
+// completed. A filesystem without one (NFS, CephFS, another FUSE mount) is asked for its room,
+// which its server answers.
+uint64_t PosixNode::Pulse() {
+  if (const std::optional<uint64_t> completed = CompletedByDisk(root_.get())) return *completed;
+  const Call call(*calls(), kLook);
+  struct statvfs info {};
+  (void)::fstatvfs(root_.get(), &info);
+  return NodeDirectory::Pulse();
 }
 
 Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenMode mode) {

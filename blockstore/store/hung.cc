@@ -1,5 +1,6 @@
 // What the store can say and do while a node does not answer.
 #include "blockstore/base/str_cat.h"
+#include "blockstore/node/node.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
@@ -8,6 +9,17 @@ Node* Store::SourceNodeOf(Id clone) {
   MutexLock lock(mu_);
   const auto found = clones_.find(clone);
   return found == clones_.end() ? nullptr : found->second.source_node;
+}
+
+void Store::CommitToEachNode() {
+  if (options_.read_only) return;
+  for (const auto& node : nodes_) {
+    if (!node->Works()) continue;
+    // SQLite writes no page that has not changed, so it is changed, and back. An error has fenced
+    // the node, or is of no room, which every other commit meets too.
+    (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}, PutSetting{kCleanKey, "0"}},
+                                 Room::kFree);
+  }
 }
 
 std::vector<std::string> Store::CommitAll(Silent silent) {

@@ -254,6 +254,10 @@ class Store {
   enum class Silent { kPassedOver, kWaitedFor };
   std::vector<std::string> CommitAll(Silent silent = Silent::kPassedOver) VOLFS_EXCLUDES(mu_);
 
+  // Commits to the catalog of each node what is there already, so that a node that takes no write
+  // is noticed although nothing is to be saved on it.
+  void CommitToEachNode();
+
   // --- sharing instead of copying (store/share.cc) -----------------------------------------------
   // Could `target` share blocks with what is on `source`'s node? Only what was never written to
   // can.

@@ -1,7 +1,6 @@
 #include "fusefs/serve/unmount_check.h"
 
 #include <utility>
-#include <vector>
 
 #include "blockstore/base/str_cat.h"
 
@@ -25,29 +24,57 @@ std::string Report(const std::vector<std::string>& unsaved) {
 
 }  // namespace
 
+UnmountCheck::UnmountCheck(Store& store, RequestPool& pool) : store_(store), pool_(pool) {
+  for (const auto& node : store_.nodes()) watched_.push_back({.node = node.get()});
+}
+
 std::string UnmountCheck::Ask() {
-  {
-    MutexLock lock(mu_);
-    if (!running_ && MonotonicNow() - result_at_ > kStale) result_.reset();
-    if (!running_ && !result_) StartLocked();
-    const Nanoseconds deadline = MonotonicNow() + kPatience;
-    while (running_ && MonotonicNow() < deadline) (void)ended_.WaitUntil(mu_, deadline);
-    if (auto result = TakeResultLocked()) return *result;
-  }
-  const std::string silent = SilentNodes();
-  return silent.empty() ? "pending" : "unsaved" + silent;
+  MutexLock lock(mu_);
+  if (!running_ && MonotonicNow() - result_at_ > kStale) result_.reset();
+  if (!running_ && !result_) StartLocked();
+  const Nanoseconds deadline = MonotonicNow() + kPatience;
+  while (running_ && MonotonicNow() < deadline) (void)ended_.WaitUntil(mu_, deadline);
+  if (auto result = TakeResultLocked()) return *result;
+  // A run that nobody awaited any more may just have ended.
+  const std::string silent = running_ ? SilentNodesLocked() : "";
+  if (silent.empty()) return "pending";
+  awaited_ = false;
+  return "unsaved" + silent;
 }
 
 void UnmountCheck::StartLocked() {
-  running_ = true;
+  running_ = awaited_ = true;
+  for (size_t place = 0; place < watched_.size(); ++place) {
+    watched_[place].changed_at = MonotonicNow();
+    LookLocked(place);
+  }
   pool_.Submit([this] {
+    store_.CommitToEachNode();
     std::string report = Report(store_.CommitAll());
     MutexLock lock(mu_);
-    result_ = std::move(report);
+    if (awaited_) result_ = std::move(report);
     result_at_ = MonotonicNow();
     running_ = false;
     ended_.NotifyAll();
   });
+}
+
+void UnmountCheck::LookLocked(size_t place) {
+  if (std::exchange(watched_[place].looking, true)) return;
+  pool_.Submit([this, place] { Look(place); });
+}
+
+void UnmountCheck::Look(size_t place) {
+  NodeDirectory* directory = nullptr;
+  {
+    MutexLock lock(mu_);
+    directory = &watched_[place].node->directory();
+  }
+  const uint64_t pulse = directory->Pulse();
+  MutexLock lock(mu_);
+  Watched& watched = watched_[place];
+  watched.looking = false;
+  if (std::exchange(watched.pulse, pulse) != pulse) watched.changed_at = MonotonicNow();
 }
 
 std::optional<std::string> UnmountCheck::TakeResultLocked() {
@@ -55,10 +82,18 @@ std::optional<std::string> UnmountCheck::TakeResultLocked() {
 }
 
 // The run will not end before these answer.
-std::string UnmountCheck::SilentNodes() const {
+std::string UnmountCheck::SilentNodesLocked() {
   std::string lines;
-  for (const auto& node : store_.nodes()) {
-    if (!node->CheckAnswers().ok()) lines += StrCat("\nnode ", node->name(), ": ", node->State());
+  const Nanoseconds now = MonotonicNow();
+  for (size_t place = 0; place < watched_.size(); ++place) {
+    const Watched& watched = watched_[place];
+    const NodeCalls& calls = *watched.node->directory().calls();
+    const bool idle = now - watched.changed_at >= kSilent;
+    if (calls.hung() || (calls.longest() >= kSilent && idle)) {
+      lines += StrCat("\nnode ", watched.node->name(), ": does not answer: ", calls.Trouble());
+    } else if (calls.slow()) {
+      LookLocked(place);
+    }
   }
   return lines;
 }

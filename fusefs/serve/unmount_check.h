@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "blockstore/base/runtime.h"
 #include "blockstore/store/store.h"
@@ -16,12 +19,18 @@ namespace volfs {
 // One run of commits at a time, on a thread of `pool`. A caller waits for it for kPatience at most
 // and asks again, so that no request of the kernel waits for a node that hangs.
 //
-// Thread-safety: all methods from any thread. Locks: mu_, a leaf; not held over commits.
+// A sync of much takes long, and must not be mistaken for one that hangs. So a node counts as
+// silent when one call has not returned for kSilent and its disk has done nothing meanwhile
+// (NodeDirectory::Pulse), long before the limit after which its callers are answered. A run that
+// waits for such a node goes on, its caller is told, and the next caller gets a run of its own.
+//
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf; not held over commits or looks.
 class UnmountCheck {
  public:
   static constexpr Nanoseconds kPatience = std::chrono::milliseconds(500);
+  static constexpr Nanoseconds kSilent = std::chrono::seconds(3);
 
-  UnmountCheck(Store& store, RequestPool& pool) : store_(store), pool_(pool) {}
+  UnmountCheck(Store& store, RequestPool& pool);
 
   // "saved", or "unsaved" and a line for each thing that is not durable, or "pending": ask again.
   std::string Ask() VOLFS_EXCLUDES(mu_);
@@ -29,18 +38,29 @@ class UnmountCheck {
  private:
   static constexpr Nanoseconds kStale = std::chrono::seconds(2);
 
+  struct Watched {
+    Node* node = nullptr;
+    bool looking = false;  // a look is under way, and hangs if the node does
+    uint64_t pulse = 0;
+    Nanoseconds changed_at{0};
+  };
+
   void StartLocked() VOLFS_REQUIRES(mu_);
+  void LookLocked(size_t place) VOLFS_REQUIRES(mu_);
+  void Look(size_t place) VOLFS_EXCLUDES(mu_);
   // Of the last run, if it has ended just now.
   std::optional<std::string> TakeResultLocked() VOLFS_REQUIRES(mu_);
-  [[nodiscard]] std::string SilentNodes() const;
+  [[nodiscard]] std::string SilentNodesLocked() VOLFS_REQUIRES(mu_);
 
   Store& store_;
   RequestPool& pool_;
   Mutex mu_;
   Condition ended_;
   bool running_ VOLFS_GUARDED_BY(mu_) = false;
+  bool awaited_ VOLFS_GUARDED_BY(mu_) = false;  // else what it finds is of an earlier moment
   std::optional<std::string> result_ VOLFS_GUARDED_BY(mu_);
   Nanoseconds result_at_ VOLFS_GUARDED_BY(mu_){0};
+  std::vector<Watched> watched_ VOLFS_GUARDED_BY(mu_);
 };
 
 }  // namespace volfs

@@ -210,6 +210,26 @@ TEST_F(CommandTest, UmountSaysWhoUsesIt) {
   Unmount();
 }
 
+// A container that was started meanwhile keeps a copy of the mount, and so its daemon: umount says
+// whose it is instead of waiting for it.
+TEST_F(CommandTest, UmountSaysWhoHasACopyOfTheMount) {
+  Mount();
+  MustRun("echo words > " + Volume("v"));
+  {
+    BackgroundProgram container({"unshare", "--mount", "--propagation", "private", "sleep", "100"});
+    ::usleep(500'000);
+    const CommandResult result = Volfs("umount " + Mnt());
+    EXPECT_EQ(result.exit_code, kBusy) << result.output;
+    EXPECT_THAT(result.output,
+                AllOf(HasSubstr("is unmounted here"), HasSubstr("namespaces of mounts"),
+                      HasSubstr(std::to_string(container.pid()) + " sleep")));
+    EXPECT_FALSE(IsMounted());
+  }
+  AwaitDaemon(20'000);
+  Mount();
+  EXPECT_EQ(ReadText(Volume("v")), "words\n");
+}
+
 // SIGTERM without users commits, unmounts and ends.
 TEST_F(CommandTest, SigtermEndsAnUnusedMount) {
   Mount();

@@ -388,6 +388,30 @@ TEST_F(HangTest, UmountIsRefusedWhileANodeHangs) {
   Unmount();
 }
 
+// Long before the limit after which the node counts as hung: whether something is unsaved there or
+// not.
+TEST_F(HangTest, UmountAnswersSoonerThanTheNodesLimit) {
+  PutNodeOnADisk();
+  Mount({"a", "b"}, "node_timeout=60");
+  MustRun("head -c 1M /dev/urandom > " + Path("nodes/b/on-b") + " && sync " + Volume("on-b"));
+  for (const bool unsaved : {true, false}) {
+    SCOPED_TRACE(unsaved);
+    if (unsaved) {
+      EXPECT_EQ(WriteBlock("on-b", 'u'), 0);
+    }
+    Freeze();
+    CommandResult refused;
+    const int took_ms = MsOf([&] { refused = Volfs("umount " + Mnt()); });
+    EXPECT_LT(took_ms, kGivenUpMs) << "5 s on a machine with time";
+    EXPECT_EQ(refused.exit_code, 7) << refused.output;
+    EXPECT_THAT(refused.output, AllOf(HasSubstr("node b: does not answer: "),
+                                      HasSubstr("has not returned for"), HasSubstr("--force")));
+    EXPECT_EQ(WriteBlock("on-a", 'u'), ENOENT) << "it is still mounted";
+    Thaw();
+  }
+  Unmount();
+}
+
 // A mount whose node hangs can be ended; the other node's volumes are committed.
 TEST_F(HangTest, TheMountCanBeEnded) {
   Start();

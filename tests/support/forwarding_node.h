@@ -58,6 +58,7 @@ class ForwardingNode : public NodeDirectory {
     return node_->AllocatedBytes(name);
   }
   Status CheckPresent() override { return node_->CheckPresent(); }
+  uint64_t Pulse() override { return node_->Pulse(); }
   std::string catalog_path() const override { return node_->catalog_path(); }
   const char* sqlite_vfs() const override { return node_->sqlite_vfs(); }
   const std::string& display_path() const override { return node_->display_path(); }

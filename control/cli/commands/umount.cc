@@ -19,6 +19,7 @@
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/output.h"
+#include "control/cli/process/standstill.h"
 #include "control/cli/process/supervisor.h"
 #include "control/cli/target.h"
 #include "control/cli/unsaved.h"
@@ -140,46 +141,86 @@ Daemon FindDaemon(const std::string& mountpoint) {
   return daemon;
 }
 
-// Without a limit, unless it is forced: what it commits is somebody's data. Whoever has no patience
-// interrupts this.
-Status AwaitEnd(const Daemon& daemon, bool force) {
-  constexpr int kQuietMs = 5000;
+// A container that was started meanwhile may have a copy of the mount, which it keeps.
+Status CheckNotElsewhere(const MountEntry& mount, int daemon_pid) {
+  const std::vector<User> others = FindOtherNamespaces(mount.device);
+  if (others.empty()) return OkStatus();
+  std::string message =
+      StrCat(mount.mountpoint,
+             ": is unmounted here, but still mounted in other namespaces of mounts, "
+             "for which its daemon (pid ",
+             daemon_pid,
+             ") goes on; end these, or "
+             "unmount it there (`nsenter -t PID -m umount PATH`)");
+  for (const User& user : others) message += StrCat(kNoteBreak, UserText(user));
+  return Failure(EBUSY, message);
+}
+
+constexpr int kEver = 0;
+
+// Waits for as long as the daemon is at work, if no other patience is given: what it commits is
+// somebody's data. A user who has no patience interrupts this.
+Status AwaitEnd(const MountEntry& mount, const Daemon& daemon, int patience_ms) {
+  constexpr int kStepMs = 100;
+  constexpr int kQuietMs = 3000;
+  constexpr int kHangsMs = 16'000;
   if (!daemon.pidfd.ok()) return OkStatus();
   pollfd ended{daemon.pidfd.get(), POLLIN, 0};
-  if (::poll(&ended, 1, kQuietMs) == 0) {
-    PrintNote(StrCat("volfs umount: ", force ? "not waiting any longer for" : "waiting for",
-                     " the daemon (pid ", daemon.pid, ") to commit and end"));
-    if (force) return OkStatus();
-    while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  Standstill standstill;
+  for (int waited = 0; ::poll(&ended, 1, kStepMs) <= 0; waited += kStepMs) {
+    if (patience_ms != kEver && waited >= patience_ms) {
+      PrintNote(StrCat("volfs umount: not waiting any longer for the daemon (pid ", daemon.pid,
+                       ") to commit and end"));
+      return OkStatus();
     }
+    if (waited == kQuietMs) {
+      PrintNote(
+          StrCat("volfs umount: waiting for the daemon (pid ", daemon.pid, ") to commit and end"));
+    }
+    if (waited >= kQuietMs && waited % 1000 == 0)
+      RETURN_IF_ERROR(CheckNotElsewhere(mount, daemon.pid));
+    if (standstill.Look(daemon.pid) * kStepMs < kHangsMs) continue;
+    return Error{
+        Errc::kNodeDown,
+        StrCat(mount.mountpoint,
+               ": is unmounted, and what was written is durable, but its daemon (pid ", daemon.pid,
+               ") does not end: a node does not answer (its log says which), or it is "
+               "mounted where this user cannot look. Its nodes can be mounted when it has ended")};
   }
-  if (force || ExitStatusOf(daemon.pid, daemon.pidfd.get()) == 0) return OkStatus();
+  if (patience_ms != kEver || ExitStatusOf(daemon.pid, daemon.pidfd.get()) == 0) return OkStatus();
   return Error{Errc::kIo,
                "it is unmounted, but its daemon ended with an error: the last writes "
                "may not be durable; the daemon's log names them"};
 }
 
+struct Unsaved {
+  std::string lines;
+  bool silent = false;  // a node does not answer
+};
+
+Unsaved FindUnsaved(const std::string& mountpoint) {
+  Unsaved unsaved;
+  for (const std::string& line : AskUnsaved(mountpoint)) {
+    unsaved.lines += StrCat(kNoteBreak, Printable(line, kMaxOfALine));
+    unsaved.silent = unsaved.silent || line.find(": does not answer") != std::string::npos;
+  }
+  return unsaved;
+}
+
 // What is not durable keeps the mount where it is: it may still be saved (room on a full disk, a
 // node that answers again), and nobody would hear of it later.
-Status CheckSaved(const std::string& mountpoint, bool force) {
-  const std::vector<std::string> unsaved = AskUnsaved(mountpoint);
-  if (unsaved.empty()) return OkStatus();
-  std::string lines;
-  bool silent = false;
-  for (const std::string& line : unsaved) {
-    lines += StrCat(kNoteBreak, Printable(line, kMaxOfALine));
-    silent = silent || line.find(": does not answer") != std::string::npos;
-  }
+Status CheckSaved(const std::string& mountpoint, const Unsaved& unsaved, bool force) {
+  if (unsaved.lines.empty()) return OkStatus();
   if (force) {
-    PrintNote(StrCat("volfs umount: ", mountpoint, ": not durable:", lines));
+    PrintNote(StrCat("volfs umount: ", mountpoint, ": not durable:", unsaved.lines));
     return OkStatus();
   }
   return Error{
-      silent ? Errc::kNodeDown : Errc::kIo,
+      unsaved.silent ? Errc::kNodeDown : Errc::kIo,
       StrCat(mountpoint,
              ": not all that was written is durable, so it stays mounted; end the cause and "
              "try again, or give that up with --force",
-             lines)};
+             unsaved.lines)};
 }
 
 // Another place where the same filesystem is mounted: the daemon lives on for it.
@@ -221,10 +262,13 @@ Status Unmount(const std::string& mountpoint, bool force) {
   const Daemon daemon = FindDaemon(mount.mountpoint);
   if (daemon.dead) return TakeDeadAway(mount, mounts);
   RETURN_IF_ERROR(CheckUnused(mount, mounts, daemon.pid));
-  RETURN_IF_ERROR(CheckSaved(mount.mountpoint, force));
+  const Unsaved unsaved = FindUnsaved(mount.mountpoint);
+  RETURN_IF_ERROR(CheckSaved(mount.mountpoint, unsaved, force));
   const Waiting waiting(Waiting::For::kEver);
   RETURN_IF_ERROR(UnmountNow(mount.mountpoint, Way::kWhenUnused));
-  return IsMountedElsewhere(mount, mounts) ? OkStatus() : AwaitEnd(daemon, force);
+  return IsMountedElsewhere(mount, mounts)
+             ? OkStatus()
+             : AwaitEnd(mount, daemon, force ? unsaved.silent ? 1000 : 5000 : kEver);
 }
 
 }  // namespace volfs::cli

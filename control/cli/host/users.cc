@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "blockstore/base/str_cat.h"
+#include "control/cli/host/mountinfo.h"
 #include "control/cli/process/files.h"
 #include "control/text/name.h"
 
@@ -87,6 +89,28 @@ std::vector<User> FindUsers(const PathPredicate& matches, const std::string& pro
   }
   std::stable_sort(users.begin(), users.end(),
                    [](const User& a, const User& b) { return a.pid < b.pid; });
+  return users;
+}
+
+std::vector<User> FindOtherNamespaces(std::string_view device, const std::string& proc) {
+  std::vector<User> users;
+  const auto names = ListDirectory(proc);
+  if (!names.ok()) return users;
+  std::set<std::string> seen = {ReadLink(proc + "/self/ns/mnt").value_or("")};
+  for (const std::string& name : names.value()) {
+    if (!IsOther(name)) continue;
+    const std::string directory = StrCat(proc, "/", name);
+    const auto space = ReadLink(directory + "/ns/mnt");
+    if (!space || !seen.insert(*space).second) continue;
+    const auto text = ReadFile(directory + "/mountinfo");
+    if (!text.ok()) continue;
+    for (const MountEntry& mount : ParseMountInfo(text.value())) {
+      if (mount.device != device) continue;
+      users.push_back({std::stoi(name), ReadValue(directory + "/comm").value_or("?"),
+                       "mounted in its namespace", mount.mountpoint});
+      break;
+    }
+  }
   return users;
 }
 

@@ -21,6 +21,11 @@ struct User {
 using PathPredicate = std::function<bool(std::string_view)>;
 std::vector<User> FindUsers(const PathPredicate& matches, const std::string& proc = "/proc");
 
+// The processes, one of each other namespace of mounts, in which the filesystem with this device
+// number ("0:52") is mounted too: `how` is "mounted in its namespace", `path` its mountpoint there.
+// Only root sees those of other users.
+std::vector<User> FindOtherNamespaces(std::string_view device, const std::string& proc = "/proc");
+
 // "1234 bash: working directory /mnt/v/volumes"; one line, safe to print, whatever the process
 // calls itself.
 std::string UserText(const User& user);

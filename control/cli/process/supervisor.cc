@@ -25,6 +25,7 @@
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/output.h"
+#include "control/cli/process/standstill.h"
 
 namespace volfs::cli {
 namespace {
@@ -57,32 +58,6 @@ void Store(std::array<char, kSize>& to, std::string_view text) {
 }
 
 // ---- the watcher
-
-// How far a thread has come; it hangs while this stays the same.
-struct Steps {
-  char state = 'X';
-  std::string counters;
-};
-
-std::optional<Steps> StepsOf(pid_t pid) {
-  const std::string directory = StrCat("/proc/", pid, "/task/", pid);
-  const Result<std::string> stat = ReadFile(directory + "/stat");
-  const Result<std::string> status = ReadFile(directory + "/status");
-  if (!stat.ok() || !status.ok()) return std::nullopt;
-  const size_t name_end = stat.value().rfind(") ");
-  if (name_end == std::string::npos) return std::nullopt;
-  Steps steps;
-  const std::vector<std::string_view> words =
-      SplitWords(std::string_view(stat.value()).substr(name_end + 2));
-  constexpr size_t kUser = 11;  // proc(5), counted from the state
-  if (words.size() <= kUser + 1) return std::nullopt;
-  steps.state = words[0][0];
-  steps.counters = StrCat(words[kUser], " ", words[kUser + 1]);
-  for (const std::string_view line : SplitLines(status.value())) {
-    if (line.find("ctxt_switches") != line.npos) steps.counters += StrCat(" ", line);
-  }
-  return steps;
-}
 
 // Copies what the worker prints into a pipe or a socket.
 class Relay {
@@ -246,21 +221,13 @@ class Watcher {
 
   // What does not answer; empty: all goes on.
   std::string Tick() {
-    const pid_t pid = page->worker;
-    const std::optional<Steps> now = pid > 0 ? StepsOf(pid) : std::nullopt;
-    const bool sleeps = now && (now->state == 'S' || now->state == 'D');
-    if (!sleeps || pid != seen_pid_ || now->counters != seen_.counters) {
-      stalled_ = 0;
-      seen_pid_ = pid;
-      if (now) seen_ = *now;
-      return "";
-    }
-    ++stalled_;
+    const int stalled = standstill_.Look(page->worker);
+    if (stalled == 0) return "";
     if (page->mountpoint[0] != '\0') {
-      return stalled_ % kAskTicks == 0 ? TroubleOf(page->mountpoint.data()) : "";
+      return stalled % kAskTicks == 0 ? TroubleOf(page->mountpoint.data()) : "";
     }
     const int limit = page->limit_ticks;
-    if (limit == kForever || stalled_ < limit) return "";
+    if (limit == kForever || stalled < limit) return "";
     return StrCat(page->what[0] == '\0' ? "a call of the kernel" : page->what.data(),
                   " does not answer");
   }
@@ -268,7 +235,7 @@ class Watcher {
   int GiveUp(const std::string& trouble) {
     for (Relay* const relay : relays_) relay->CopyRest();
     std::string text =
-        StrCat(page->name.data(), ": ", trouble, " (", stalled_ * kTickMs / 1000, " s)");
+        StrCat(page->name.data(), ": ", trouble, " (", standstill_.looks() * kTickMs / 1000, " s)");
     if (page->mountpoint[0] != '\0') {
       text += "; the request may still be carried out when it does: see `volfs status`";
     } else if (page->remedy[0] != '\0') {
@@ -294,9 +261,7 @@ class Watcher {
   const pid_t worker_;
   Descriptor pidfd_;
   std::vector<Relay*> relays_;
-  int stalled_ = 0;  // ticks
-  pid_t seen_pid_ = 0;
-  Steps seen_;
+  Standstill standstill_;  // a look a tick
 };
 
 // Of a stop or a kill of the watcher the worker must not be left over.

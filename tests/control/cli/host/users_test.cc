@@ -68,5 +68,25 @@ TEST_F(UsersTest, AProcessThatEndsMeanwhileIsNoFault) {
   EXPECT_TRUE(Found().empty());
 }
 
+// A container that was started while it was mounted may have it still.
+TEST_F(UsersTest, NamespacesOfMountsThatHaveItToo) {
+  const auto add = [this](const std::string& pid, const char* space, const char* device) {
+    AddProcess(pid, "shell");
+    fs::create_directory(proc_ / pid / "ns");
+    Link(pid + "/ns/mnt", space);
+    std::ofstream(proc_ / pid / "mountinfo")
+        << "36 35 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n"
+        << "37 36 " << device << " / /mnt/v rw - fuse.volfs volfs rw\n";
+  };
+  add("self", "mnt:[1]", "0:52");
+  add("10", "mnt:[1]", "0:52");
+  add("11", "mnt:[2]", "0:52");
+  add("12", "mnt:[2]", "0:52");
+  add("13", "mnt:[3]", "0:53");
+  const std::vector<User> others = FindOtherNamespaces("0:52", dir_.path());
+  ASSERT_EQ(others.size(), 1U);
+  EXPECT_EQ(UserText(others[0]), "11 shell: mounted in its namespace /mnt/v");
+}
+
 }  // namespace
 }  // namespace volfs::cli
