@@ -28,11 +28,21 @@ class BlockLoadTest : public testing::Test {
     before_ = ReadBytes(path_);
     asked_ = load_.Now();
     load_.Start();
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    AwaitWrite(before_);
     ASSERT_EQ(load_.Stop(), 0);
     answered_ = load_.Now();
     now_ = ReadBytes(path_);
     ASSERT_NE(CopyOf(before_, 0), CopyOf(now_, 0)) << "block 0 was never written again";
+  }
+
+  // Until block 0 was written again, and a while longer.
+  void AwaitWrite(const std::vector<std::byte>& before) const {
+    constexpr auto kLongest = std::chrono::seconds(60);
+    const auto end = std::chrono::steady_clock::now() + kLongest;
+    do {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    } while (CopyOf(ReadBytes(path_), 0) == CopyOf(before, 0) &&
+             std::chrono::steady_clock::now() < end);
   }
 
   static std::vector<std::byte> CopyOf(const std::vector<std::byte>& from, uint64_t block) {
@@ -103,7 +113,7 @@ TEST_F(BlockLoadTest, SeesWhatACrashMustNotLose) {
   ASSERT_EQ(other.Fill(), 0);
   const std::vector<std::byte> synced = ReadBytes(path_);
   other.Start();
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  AwaitWrite(synced);
   ASSERT_EQ(other.Stop(), 0);
   const std::vector<std::byte> written = ReadBytes(path_);
   EXPECT_EQ(other.CheckAfterCrash(written), "");

@@ -89,8 +89,10 @@ class HangTest : public MountTest {
     PutNodeOnADisk();
     Mount({"a", "b"}, "node_timeout=1");
     for (const char* node : {"a", "b"}) {
-      MustRun(std::string("head -c 4M /dev/urandom > ") + Path("nodes/") + node + "/on-" + node +
-              " && sync " + Path("nodes/") + node + "/on-" + node);
+      const std::string file = Path("nodes/") + node + "/on-" + node;
+      MustRun("head -c 4M /dev/urandom > " + file);
+      // The limit is short, and a busy machine may not keep it.
+      MustRun("for i in $(seq 30); do sync " + file + " && exit 0; sleep 1; done; exit 1");
     }
   }
 
@@ -230,7 +232,8 @@ TEST_F(HangTest, WhoWaitsCanBeKilled) {
   Freeze();
   const int writer = Fork([&] { (void)WriteBlock("on-b", 'h'); });
   const int maker = Fork([&] { (void)TestFile(Path("nodes/b/new"), O_CREAT | O_WRONLY); });
-  ::usleep(300'000);
+  AwaitAsleep(writer);
+  AwaitAsleep(maker);
   EXPECT_LT(Kill9(writer), 2500);
   EXPECT_LT(Kill9(maker), 2500);
   EXPECT_EQ(State(), "ok\n") << "it may be slow only";
@@ -360,7 +363,7 @@ TEST_F(HangTest, AWriteInFlightForOverASecondRefusesAnInstant) {
   MustRun("head -c 1M /dev/zero > " + Path("nodes/b/on-b") + " && sync " + Volume("on-b"));
   Freeze();
   const int writer = Fork([&] { (void)WriteBlock("on-b", 'w'); });
-  ::usleep(300'000);
+  AwaitAsleep(writer);
   AskResult refused;
   const int took_ms = MsOf([&] { refused = AskForReply("snapshot", "on-b s"); });
   EXPECT_EQ(refused.error, EBUSY) << refused.reply;

@@ -374,6 +374,24 @@ void MountTest::SetCopyRate(const std::string& rate) const {
   if (error != 0) throw std::runtime_error(std::string("copy_rate: ") + std::strerror(error));
 }
 
+bool MountTest::IsAsleep(int pid) {
+  const std::string stat = FirstLineOf("/proc/" + std::to_string(pid) + "/stat");
+  const size_t end_of_name = stat.rfind(") ");
+  if (end_of_name == std::string::npos) return false;
+  return stat.compare(end_of_name, 3, ") S") == 0 || stat.compare(end_of_name, 3, ") D") == 0;
+}
+
+void MountTest::AwaitAsleep(int pid) {
+  constexpr int kLooks = 30;
+  constexpr int kStepMs = 10;
+  constexpr int kLongestMs = 20'000;
+  int asleep = 0;
+  for (int waited = 0; asleep < kLooks && waited < kLongestMs; waited += kStepMs) {
+    SleepMs(kStepMs);
+    asleep = IsAsleep(pid) ? asleep + 1 : 0;
+  }
+}
+
 // --- loop devices --------------------------------------------------------------------------------
 
 // Others may take the free device between two system calls of losetup, so it gets several tries.
@@ -399,7 +417,7 @@ void MountTest::DetachLoop(const std::string& device) {
 void MountTest::AwaitDetached(const std::string& device) {
   const std::string file = "/sys/block/" + device.substr(5) + "/loop/backing_file";
   for (int waited = 0; Exists(file); waited += kPollMs) {
-    if (waited > 5000) throw std::runtime_error(device + " stays attached");
+    if (waited > 20'000) throw std::runtime_error(device + " stays attached");
     SleepMs(kPollMs);
   }
 }

@@ -84,6 +84,11 @@ class MountTest : public ::testing::Test {
                                    int timeout_ms = 30'000) const;
   void SetCopyRate(const std::string& rate) const;
 
+  // Whether a process is in a call that has not returned. And until it has been for a while: a
+  // busy machine may not have let it begin.
+  static bool IsAsleep(int pid);
+  static void AwaitAsleep(int pid);
+
   // --- loop devices
   // losetup(8); returns /dev/loopN.
   [[nodiscard]] std::string AttachLoop(const std::string& image,

@@ -35,7 +35,7 @@ class MountRightsTest : public MountTest {
 
 // A user without the rights of root mounts for himself, and one line tells him so and what to do.
 // In a namespace of mounts of its own, where everybody may open /dev/fuse, as on most machines, and
-// enter the test's directory.
+// enter the test's directory. What other tests unmount meanwhile must not stay mounted in there.
 TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   if (RunShell("grep -q '^user_allow_other' /etc/fuse.conf").ok()) {
     GTEST_SKIP() << "/etc/fuse.conf lets users ask for allow_other";
@@ -45,6 +45,8 @@ TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
           " volfs && chown 65534 a mnt && mknod fuse c 10 229 && chmod 666 fuse");
   const CommandResult result = RunShell("cd " + directory() +
                                         R"sh( && exec unshare --mount sh -c '
+      awk -v own="$PWD" "/ - (fuse\\.|[^ ]+ \\/dev\\/loop)/ && index(own, \$5) != 1 { print \$5 }" \
+        /proc/self/mountinfo | tac | xargs -r umount -l
       mount --bind fuse /dev/fuse
       mount --bind . /mnt && cd /mnt
       user="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$PWD"

@@ -69,13 +69,32 @@ class NativeTest : public MountTest {
     const int child = ::fork();
     if (child == 0) ::_exit(::pread(file.fd(), block, kBlock, 0) > 0 ? 0 : 1);
     int status = -1;
-    for (int i = 0; i < 30 && ::waitpid(child, &status, WNOHANG) == 0; ++i) ::usleep(10'000);
+    // A busy machine may not have let it begin.
+    for (int asleep = 0; asleep < 30 && ::waitpid(child, &status, WNOHANG) == 0;) {
+      asleep = IsAsleep(child) ? asleep + 1 : 0;
+      ::usleep(10'000);
+    }
     const bool answered = status != -1;
     Go();
     if (!answered) ::waitpid(child, &status, 0);
     return answered && status == 0;
   }
-  void Stop() { ::kill(stopped_ = pid(), SIGSTOP); }
+  // The kernel tells the daemon of a close when close(2) has returned.
+  void AwaitClosed(const std::string& volume) {
+    for (int i = 0; i < 2000 && Field(volume, "attachments") != "0"; ++i) ::usleep(5000);
+  }
+  // Returns when each of the daemon's threads has stopped.
+  void Stop() {
+    ::kill(stopped_ = pid(), SIGSTOP);
+    const std::string tasks = "/proc/" + std::to_string(pid()) + "/task/";
+    for (const std::string& task : ListOf(tasks)) {
+      for (int i = 0; i < 2000; ++i) {
+        const std::string stat = ReadText(tasks + task + "/stat");
+        if (stat.empty() || stat.find(") T ") != std::string::npos) break;
+        ::usleep(5000);
+      }
+    }
+  }
   void Go() {
     if (stopped_ != 0) ::kill(stopped_, SIGCONT);
     stopped_ = 0;
@@ -245,6 +264,7 @@ TEST_F(NativeTest, TheModeChangesOnlyWhileItIsClosed) {
   const char* words[] = {"daemon", "native"};
   std::string before(1, '\0');
   for (int i = 0; i < 6; ++i) {
+    AwaitClosed("v");
     MustAsk("volumes/v/io", words[i % 2]);
     EXPECT_EQ(ServedByKernel(Volume("v"), O_RDWR), i % 2 == 1);
     const std::string text(1, static_cast<char>('a' + i));
