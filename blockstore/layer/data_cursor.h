@@ -11,20 +11,22 @@ namespace volfs {
 
 class Layer;
 
-// Where the file of a layer has data, for one walk that goes up its offsets. The host is asked once
-// for each range of data: to tell where one ends, SEEK_HOLE may walk all of it (tmpfs page by page,
-// XFS extent by extent), so a walk that asked anew for each piece or for each extent of a map would
-// take time with the square of the file's size.
+// Finds where the file of a layer has data, for one walk that goes up its offsets. The host is
+// asked once for each range of data. To tell where a range ends, SEEK_HOLE may walk all of it
+// (tmpfs page by page, XFS extent by extent), so a walk that asked anew for each piece or for each
+// extent of a map would take time with the square of the file's size.
 //
-// The last answer is remembered, so a walk is over files that do not change under it, or that only
-// it changes below where it is: frozen layers. Data that was punched meanwhile is still called
-// data, which is harmless. A walk over a file that others write begins a new cursor for each call.
+// The last answer is remembered. A walk therefore needs files that do not change under it (frozen
+// layers), or that only the walk itself changes below its position. Data that was punched meanwhile
+// is still called data, which is harmless. A walk over a file that others write begins a new cursor
+// for each call.
 //
-// Thread-safety: none. Cost: one look at two numbers where the answer is known; else Layer's.
+// Thread-safety: none. Cost: two comparisons where the answer is known, else that of
+// Layer::NextData.
 class DataCursor {
  public:
-  // What the walk wants to know of a range of data. kStart: only where it begins, which the host
-  // tells without a walk; the range is then as long as 1 byte, whatever follows.
+  // How much the walk needs of a range of data. kStart asks only where the range begins, which the
+  // host tells without a walk. The returned range is then 1 byte long, however much data follows.
   enum class Wanted : uint8_t { kRange, kStart };
   explicit DataCursor(Wanted wanted = Wanted::kRange) : wanted_(wanted) {}
 
@@ -35,7 +37,7 @@ class DataCursor {
   [[nodiscard]] bool Knows(const Layer& layer, uint64_t offset_bytes) const;
 
   const Wanted wanted_;
-  // Of this layer, the first data at or after asked_ is data_; nothing: none follows.
+  // For this layer, the first data at or after asked_ is data_. An empty data_: none follows.
   Id layer_ = kNoId;
   uint64_t asked_ = 0;
   std::optional<ByteRange> data_;

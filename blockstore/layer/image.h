@@ -14,11 +14,11 @@ namespace volfs {
 
 using LayerRead = Status (Layer::*)(std::span<std::byte> out, uint64_t offset_bytes);
 
-// A volume at one instant: an immutable map and a size. What a snapshot file shows and what a clone
-// is copied from.
+// A volume as it was at one snapshot point: an immutable map and a size. A snapshot file shows it,
+// and a clone is copied from it.
 //
-// Thread-safety: immutable; any number of threads, no lock. The layers that the map names must be
-// kept by a point (snapshot, hold, open file) for as long as this is used.
+// Thread-safety: immutable; any number of threads, no lock. A reference (of a snapshot, a hold, an
+// open file) must keep the layers that the map names for as long as this object is used.
 class FrozenImage {
  public:
   FrozenImage(const LayerTable& layers, ExtentMap map, uint64_t size_bytes, uint32_t block_size)
@@ -27,17 +27,18 @@ class FrozenImage {
   [[nodiscard]] uint64_t size_bytes() const { return size_bytes_; }
   [[nodiscard]] const ExtentMap& map() const { return map_; }
 
-  // Bytes at `offset_bytes`; what lies past size_bytes() reads as zeros.
+  // Reads bytes at `offset_bytes`. Bytes past size_bytes() read as zeros.
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) const;
 
-  // The same for who copies and does not come back (node_directory.h).
+  // The same for a copy, which reads each byte once (node_directory.h).
   Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) const;
 
-  // The layer whose file is this image, byte for byte; null if there is none.
+  // Returns the layer whose file is this image, byte for byte. Null if there is none.
   [[nodiscard]] Layer* RawLayer() const;
 
-  // The first range at or after `offset_bytes` that may hold something else than zeros; nothing if
-  // only zeros follow. May call zeros data, never data zeros. `cursor` is the walk's.
+  // Returns the first range at or after `offset_bytes` that may hold something else than zeros, or
+  // nothing if only zeros follow. It may call zeros data, but never data zeros. `cursor` belongs to
+  // the walk.
   Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes, DataCursor& cursor) const;
 
  private:
@@ -51,13 +52,13 @@ class FrozenImage {
 
 // The two steps that live and frozen images share.
 
-// Reads the part of `extent` from `offset_bytes` on that fits `out`; returns how many bytes.
+// Reads the part of `extent` from `offset_bytes` on that fits `out`. Returns how many bytes.
 Result<size_t> ReadExtent(const LayerTable& layers, const Extent& extent, uint32_t block_size,
                           std::span<std::byte> out, uint64_t offset_bytes,
                           LayerRead read = &Layer::ReadAt);
 
-// The first range of data within `extent`, at or after `offset_bytes`. Holes of the backing file
-// count only where the layer is flat (FORMAT.md): elsewhere what is here is data.
+// Returns the first range of data within `extent`, at or after `offset_bytes`. Holes of the backing
+// file count only where the layer is flat (FORMAT.md). Elsewhere a present block is data.
 Result<std::optional<ByteRange>> DataInExtent(const LayerTable& layers, const Extent& extent,
                                               uint32_t block_size, uint64_t offset_bytes,
                                               DataCursor& cursor);

@@ -52,7 +52,7 @@ Status Layer::MissingError() const {
 
 Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
   if (Use open = files_.FindOpen(slot_, what)) return open;
-  const AllocationScope scope(Allocations::kWait);  // what is noted here is not noted again
+  const AllocationScope scope(Allocations::kWait);  // allocations noted in here are not noted again
   ASSIGN_OR_RETURN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
   if (mode == OpenMode::kCreateNew) {
     if (const Status sized = file->SetSize(record_.size_bytes); !sized.ok()) {
@@ -64,7 +64,8 @@ Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
     record_.has_file = true;
   } else {
     ASSIGN_OR_RETURN(const bool cut, CheckSizeLocked(*file));
-    // Else it could be closed before that, or what the last mount wrote, is durable.
+    // Opened as written, or the file could be closed before the cut, or the last mount's writes,
+    // are durable.
     if (cut || unsynced_before_) what = OpenFiles::For::kWrite;
     unsynced_before_ = false;
     if (distrust_cache_) file->DropCache({0, record_.size_bytes});
@@ -75,12 +76,12 @@ Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
 }
 
 // A file is as long as the last commit said, or longer if a crash came before the commit of a
-// growth: what is past the size was never acknowledged and must not be seen after growing again.
+// growth. The bytes past the size were never acknowledged and must not be seen after growing again.
 Result<bool> Layer::CheckSizeLocked(NodeFile& file) {
   ASSIGN_OR_RETURN(const uint64_t size, file.Size());
   if (size == record_.size_bytes) return false;
-  if (size > record_.size_bytes && written_elsewhere_) return false;  // who appends is not cut
-  // Nobody grows the volume, so what is past its size is never seen.
+  if (size > record_.size_bytes && written_elsewhere_) return false;  // it may still grow
+  // A read-only mount never grows the volume, so the bytes past its size are never seen.
   if (size > record_.size_bytes && node_->directory().read_only()) return false;
   if (size > record_.size_bytes && Sabotaged(Sabotage::kTailNotCut)) return false;
   if (size > record_.size_bytes) {
@@ -129,7 +130,7 @@ Status Layer::ForgetCache() {
   MutexLock lock(mu_);
   if (!distrust_cache_ || !record_.has_file) return OkStatus();
   ASSIGN_OR_RETURN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadWrite));
-  // One that is too short is an error of who reads it.
+  // A file that is too short is an error of the open that reads it.
   ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   if (size > record_.size_bytes && !written_elsewhere_ && !Sabotaged(Sabotage::kTailNotCut)) {
     RETURN_IF_ERROR(file->SetSize(record_.size_bytes));
@@ -175,7 +176,7 @@ Status Layer::ReadBack(std::span<std::byte> out, uint64_t offset_bytes) {
   return file->ReadOnce(out, offset_bytes);
 }
 
-// What has no file reads as zeros: the caller's copying finds that out.
+// A layer without a file reads as zeros; the caller finds that out when it copies instead.
 Result<bool> Layer::ShareFrom(Layer& source, const ByteRange& range) {
   ASSIGN_OR_RETURN(const Use from, source.FileForRead());
   if (!from) return false;
@@ -224,7 +225,7 @@ Result<uint64_t> Layer::AllocatedBytes() {
   MutexLock lock(mu_);
   if (!record_.has_file) return uint64_t{0};
   if (!allocated_bytes_) {
-    // Opened since: what is asked by name now would be kept although it changes.
+    // The file has been opened since. A remembered answer would stay although the file changes.
     if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
       return open->AllocatedBytes();
     }
@@ -248,7 +249,7 @@ Result<NodeFile::State> Layer::TakeSizeFromFile() {
   NodeFile::State state;
   if (const Use open = files_.FindOpen(slot_, OpenFiles::For::kRead)) {
     ASSIGN_OR_RETURN(state, open->Stat());
-  } else {  // not OpenLocked, which cuts what is too long
+  } else {  // not OpenLocked, which cuts a file that is too long
     ASSIGN_OR_RETURN(const auto file, node_->directory().Open(FileName(), OpenMode::kReadOnly));
     ASSIGN_OR_RETURN(state, file->Stat());
   }
@@ -290,7 +291,7 @@ Status Layer::Shrink(const LayerRecord& committed) {
 }
 
 void Layer::MarkPending(const BlockRange& blocks, BlockState state) {
-  if (flat()) return;  // all of a flat layer is here; nothing is recorded (L1)
+  if (flat()) return;  // all of a flat layer is present; nothing is recorded (L1)
   MutexLock lock(mu_);
   assert(state != BlockState::kPresent || record_.has_file);
   pending_.Set(blocks, state);
@@ -330,8 +331,8 @@ Status Layer::SyncFile() {
     MutexLock lock(mu_);
     sync_name = !name_durable_ && !Sabotaged(Sabotage::kSkipNameSync);
   }
-  // One at a time: the host tells an error once, and who finds that it was told to another must not
-  // believe that all is well.
+  // One sync at a time: the host reports an error once, and a caller whose sync comes after the one
+  // that got the error must not believe that all is well.
   MutexLock syncing(sync_mu_);
   if (failed()) return FileForWrite().error();
   slot_.BeginSync();
@@ -339,9 +340,8 @@ Status Layer::SyncFile() {
   if (synced.ok() && sync_name) synced = node_->directory().SyncNames();
   if (!synced.ok()) {
     slot_.SyncFailed();
-    // The kernel may have dropped the dirty pages and will report success next time: what this
-    // layer holds is unknown from here on (ATC'20, "Can applications recover from fsync
-    // failures?").
+    // The kernel may have dropped the dirty pages and will report success next time. The content of
+    // this layer is unknown from here on (ATC'20, "Can applications recover from fsync failures?").
     if (!Sabotaged(Sabotage::kRetrySync)) Fail();
     return synced;
   }

@@ -12,9 +12,10 @@
 namespace volfs {
 namespace {
 
-// The host holds a file's lock for as long as one write takes: users of other blocks wait for it.
+// The host holds a file's lock for as long as one write takes, and users of other blocks wait for
+// it.
 constexpr uint64_t kPieceBytes = uint64_t{128} << 10;
-// So that a slice that copies nothing ends, too.
+// Ends a slice that copies nothing.
 constexpr uint64_t kSliceSteps = 256;
 constexpr uint64_t kSliceFreedBytes = uint64_t{1} << 30;
 
@@ -29,7 +30,7 @@ Status LayerMerge::Find() {
 }
 
 Status LayerMerge::FindDown() {
-  // Nothing past its end.
+  // The parts end where the layer does.
   const uint64_t end = BlocksFor(over_->record().size_bytes, block_size_);
   return over_->node()->catalog().LoadPresence(over_->id(), [&](const PresenceRun& run) {
     if (run.first >= end) return;
@@ -76,15 +77,16 @@ void LayerMerge::Abandon() {
     (void)to()->Punch({run.first * block_size_, run.count * block_size_});
   }
   slice_ = {};
-  // Else its record would wait for a commit that nobody makes.
+  // Else the layer's changed record would wait for a commit that never comes.
   const uint64_t committed_bytes = under_->committed().size_bytes;
   if (under_->record().size_bytes != committed_bytes) (void)under_->SetSize(committed_bytes);
 }
 
-// `under` gets the size of `over`, which then shows all of it: what it did not show is cut out.
+// `under` gets the size of `over`, which then shows all of it. The bytes that `over` did not show
+// are punched.
 Status LayerMerge::Level() {
   if (found_any() && !under_->record().has_file) {
-    // By itself: if the slice comes to nothing, its file is known all the same.
+    // A commit of its own: if the slice comes to nothing, the catalog knows the file all the same.
     RETURN_IF_ERROR(under_->CreateFile());
     RETURN_IF_ERROR(under_->SyncFile());
     const LayerRecord made = under_->record();
@@ -121,7 +123,7 @@ Status LayerMerge::MoveDown(uint64_t max_bytes) {
                    over_->node()->catalog().LoadChunk(over_->id(), chunk, &alike));
   BlockState uniform{};
   if (has.IsUniform(&uniform) && uniform == BlockState::kZero) {
-    // What was discarded is one row, however large it is.
+    // A discarded range is one row, however large it is.
     const uint64_t end = std::min({(chunk + alike) * kChunk, parts_[next_].end(), size});
     return MoveRun({at_, end - at_, uniform}, end, max_bytes);
   }
@@ -135,7 +137,7 @@ Status LayerMerge::MoveDown(uint64_t max_bytes) {
   return OkStatus();
 }
 
-// What is left of `run` below `end`.
+// Moves the rest of `run` below `end`.
 Status LayerMerge::MoveRun(const PresenceRun& run, uint64_t end, uint64_t max_bytes) {
   const uint64_t first = std::max(run.first, at_);
   const uint64_t last = std::min(run.end(), end);
@@ -166,7 +168,7 @@ Status LayerMerge::MoveUp(uint64_t max_bytes) {
   return OkStatus();
 }
 
-// The data of `under` from at_ to `end`, where `over`, whose chunk that is, does not hide it.
+// Moves the data of `under` from at_ to `end` that `has`, the chunk of `over` there, does not hide.
 Status LayerMerge::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t max_bytes) {
   constexpr uint64_t kChunk = PresenceChunk::kChunkBlocks;
   const uint64_t base = at_ / kChunk * kChunk;
@@ -188,13 +190,13 @@ Status LayerMerge::MoveShown(const PresenceChunk& has, uint64_t end, uint64_t ma
   return OkStatus();
 }
 
-// As much of `run` as the slice has room for.
+// Returns as much of `run` as the slice has room for.
 BlockRange LayerMerge::Clip(const BlockRange& run, uint64_t max_bytes) const {
   return {run.first, std::min(run.count, BlocksFor(max_bytes - slice_.bytes, block_size_))};
 }
 
-// The first part of `zeros`, up to what one call of the host may free: what is in `under` there is
-// freed. Where it has nothing there is nothing to be done, however much that is.
+// Frees in `under` the first part of `zeros`, up to the length that one call of the host may free.
+// Where `under` has no data it passes the whole range at once.
 Status LayerMerge::Hide(const BlockRange& zeros) {
   static_assert(Layer::kPunchBytes >= PresenceChunk::kChunkBlocks * kDefaultBlockSize);
   at_ = zeros.end();
@@ -211,10 +213,11 @@ Status LayerMerge::Hide(const BlockRange& zeros) {
   return OkStatus();
 }
 
-// Whole blocks, clipped to the end of the file that they are written to; shared where the host can.
+// Copies whole blocks, clipped to the end of the file that they are written to. Shares them where
+// the host can.
 Status LayerMerge::CopyRun(const BlockRange& run) {
   buffer_.resize(kPieceBytes);
-  const uint64_t to_bytes = over_->record().size_bytes;  // of both directions
+  const uint64_t to_bytes = over_->record().size_bytes;  // in both directions
   const ByteRange whole{run.first * block_size_,
                         std::min(run.end() * block_size_, to_bytes) - run.first * block_size_};
   const Result<bool> shared = to()->ShareFrom(*from(), whole);
@@ -234,7 +237,7 @@ Status LayerMerge::CopyRun(const BlockRange& run) {
       Note(piece, BlockState::kZero);
       continue;
     }
-    Note(piece, BlockState::kPresent);  // before it is written: Abandon frees what an error leaves
+    Note(piece, BlockState::kPresent);  // before the write: Abandon frees it if that fails
     RETURN_IF_ERROR(to()->WriteAt(bytes, offset_bytes));
     slice_.bytes += bytes.size();
   }
@@ -274,7 +277,7 @@ CatalogChange LayerMerge::Change() const {
   }
   change.emplace_back(PutLayer{UnderAfter()});
   if (!under_->flat()) {
-    // The tail first: a block of it that `over` has is in the slice.
+    // The tail first: a block of it that `over` has is also in the slice.
     PresenceRuns has = tail_;
     has.Merge(put);
     change.emplace_back(SetPresence{under_->id(), std::move(has)});
@@ -290,7 +293,7 @@ void LayerMerge::Settle() {
   tail_.Clear();
   if (direction_ == Direction::kUp) return;
   if (const Status cut = under_->Shrink(UnderAfter()); !cut.ok()) {
-    // What is past its size is zeros (Level), and cut off when the file is opened next.
+    // Level made the bytes past the size zeros, and the next open cuts them off.
     LogWarning(StrCat("a merged layer's file keeps its length: ", cut.error().message));
   }
 }

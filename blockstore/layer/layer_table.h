@@ -11,7 +11,7 @@
 #include "blockstore/layer/layer.h"
 #include "blockstore/map/extent_map.h"
 
-// 0 in the simulation only, where each reference is used again at once.
+// 0 in the simulation only, where each reference number is used again at once.
 #ifndef VOLFS_LAYER_REFS_REST
 #define VOLFS_LAYER_REFS_REST 4096
 #endif
@@ -20,32 +20,31 @@ namespace volfs {
 
 // All layers of a mount, by LayerRef (for the data path) and by id.
 //
-// Get is two loads and no lock. A layer lives until Remove, which its caller makes only after
-// Epoch::Synchronize and when no map holds the reference (reclaim.h): so the reference may be used
-// again, or a process that takes snapshots for years would run out of them. It rests first, until
-// kRest others have been removed, so that a mistake is more likely to find nothing than another
-// layer.
+// Get is two loads and no lock. A layer lives until Remove, which the caller calls only after
+// Epoch::Synchronize and when no map holds its LayerRef (reclaim.h). The LayerRef is then used
+// again, or a process that takes snapshots for years would run out of them. It rests until kRest
+// other layers have been removed, so that a mistake more likely finds nothing than another layer.
 //
-// Memory: 8 bytes a reference, of which there are as many as there were layers at once, and kRest.
+// Memory: 8 bytes per LayerRef. There are kRest more of them than there were layers at once.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf.
 class LayerTable {
  public:
-  // Keeps at most about `open_files` files of them open.
+  // Keeps at most about `open_files` of their files open.
   explicit LayerTable(size_t open_files) : files_(open_files) {}
   ~LayerTable();
   LayerTable(const LayerTable&) = delete;
   LayerTable& operator=(const LayerTable&) = delete;
 
-  // So many are about to be added.
+  // Prepares for so many layers that are about to be added.
   void Expect(size_t layers) VOLFS_EXCLUDES(mu_);
 
   enum class Origin { kNew, kCatalog };
   Layer* Add(Node* node, LayerRecord record, Origin origin) VOLFS_EXCLUDES(mu_);
-  // Of a node that is not mounted.
+  // Adds a stand-in for a layer of a node that is not mounted.
   Layer* AddMissing(Id id, std::string node_name) VOLFS_EXCLUDES(mu_);
-  // Stands for a layer that its node did not keep as it was (Layer::MarkParentLost). Find does not
-  // find it: the node may have that layer still.
+  // Adds a stand-in for a layer that its node did not keep as it was (Layer::MarkParentLost). Find
+  // does not find it, as the node may have that layer still.
   Layer* AddLost(Id id, std::string node_name) VOLFS_EXCLUDES(mu_);
   void Remove(Layer* layer) VOLFS_EXCLUDES(mu_);
 
@@ -55,12 +54,13 @@ class LayerTable {
     assert(index != 0 && segment != nullptr);
     return (*segment)[index % kSegment].load(std::memory_order_acquire);
   }
-  // Null if this process does not know it. Ids are unique over all nodes.
+  // Returns null if this process does not know the layer. Ids are unique over all nodes.
   [[nodiscard]] Layer* Find(Id id) const VOLFS_EXCLUDES(mu_);
 
   [[nodiscard]] const OpenFiles& files() const { return files_; }
 
-  // Of a layer that may be removed meanwhile; null: of none, or of one that is not mounted.
+  // Returns the node of a layer that may be removed meanwhile. Null if there is no such layer or
+  // its node is not mounted.
   [[nodiscard]] Node* NodeOf(Id id) const VOLFS_EXCLUDES(mu_);
 
  private:

@@ -43,7 +43,7 @@ Result<uint64_t> ChainBytes(const LayerTable& layers, Layer* top, uint64_t size_
 
 namespace {
 
-// What `layer` has and hides, put over what `map` shows so far.
+// Puts the presence of `layer` over the lower layers in `map`.
 Status AddPresence(Layer* layer, ExtentMap& map) {
   uint64_t end = 0;
   Status done = layer->node()->catalog().LoadPresence(layer->id(), [&](const PresenceRun& run) {
@@ -75,7 +75,7 @@ Result<ExtentMap> LoadMap(const LayerTable& layers, Layer* top, uint32_t block_s
     const LayerRecord record = layer->record();
     const bool lowest = i + 1 == chain.size();
     if (layer->node() == nullptr) {
-      // As much as the layer over it shows; what is there is for its node to say.
+      // As much as the layer over it shows; the content is known only on its own node.
       map.Resize(BlocksFor(chain[i - 1]->record().parent_bytes, block_size));
     } else {
       if (!lowest) {

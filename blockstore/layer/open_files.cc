@@ -8,7 +8,7 @@
 namespace volfs {
 namespace {
 
-constexpr int kMaxSyncs = 3;  // while others write on and on
+constexpr int kMaxSyncs = 3;  // a writer may go on and on
 constexpr Nanoseconds kPause = std::chrono::microseconds(50);
 
 }  // namespace
@@ -24,7 +24,7 @@ void OpenFiles::MakeRoom(const Node& node) {
     }
     if (closed == nullptr && sync == nullptr) return;
     if (sync == nullptr) continue;
-    // An error has marked the layer, and who syncs its volume is told.
+    // An error has marked the layer, and the next sync of its volume reports it.
     const bool synced = sync->layer_.SyncFile().ok();
     sync->uses_.fetch_sub(1, std::memory_order_release);
     if (!synced) return;
@@ -32,7 +32,7 @@ void OpenFiles::MakeRoom(const Node& node) {
   }
 }
 
-// Twice around: the first time it may find all of them used since.
+// Two rounds: the first may find all files used since.
 std::unique_ptr<NodeFile> OpenFiles::TakeOneLocked(const Node& node, Slot*& sync) {
   const size_t steps = 2 * open_.size();
   for (size_t step = 0; step < steps; ++step) {
@@ -53,7 +53,8 @@ std::unique_ptr<NodeFile> OpenFiles::TakeOneLocked(const Node& node, Slot*& sync
   return nullptr;
 }
 
-// Unfindable first, then look who has found it. A Use that was for writing says so before it goes.
+// Hides the file first, then checks for a Use that found it before. A Use for writing sets
+// unsynced_ before it ends.
 std::unique_ptr<NodeFile> OpenFiles::TakeLocked(Slot& slot) {
   slot.file_.store(nullptr, std::memory_order_seq_cst);
   const bool in_use = slot.uses_.load(std::memory_order_seq_cst) != 0;
@@ -88,7 +89,7 @@ void OpenFiles::Close(Slot& slot) {
     {
       MutexLock lock(mu_);
       if (slot.owned_ == nullptr) return;
-      slot.unsynced_.store(false);  // nobody is to see it again
+      slot.unsynced_.store(false);  // the layer goes: its bytes are not read again
       closed = TakeLocked(slot);
     }
     if (closed != nullptr) return;

@@ -15,29 +15,32 @@ namespace volfs {
 class Layer;
 class Node;
 
-// The open files of layers: there may be more layers than a process may have descriptors. When
-// there are as many as there may be, one that was not used for long is closed; its layer opens it
-// again when it is needed ("not for long": the clock algorithm, one bit a file).
+// A bounded cache of open layer files, as a store may have more layers than a process has
+// descriptors. When the cache is full, a file that was not used recently is closed (CLOCK, one bit
+// per file). Its layer reopens it on demand.
 //
 // Invariants:
-//   F1  a file is closed only while nobody has a Use of it;
-//   F2  a file is closed only if all that was written to it was synced, without an error, since:
-//       the kernel tells who opens a file only of errors that nobody was told. So a file that is
-//       not open has nothing to sync, and an error of writing is told to who syncs;
-//   F3  Slot::file_ is null, or what owned_ has. It may be null for a moment while it is looked
-//       whether the file can be closed; FindOpen waits until that is over.
+//   F1  A file with an outstanding Use is never closed.
+//   F2  A file is closed only after every write to it has been synced without an error. Linux
+//   reports
+//       a write-back error to a descriptor that is opened later only if no descriptor has seen it
+//       yet, so closing a dirty file could lose one. A closed file therefore has nothing to sync,
+//       and the caller that syncs sees every error.
+//   F3  Slot::file_ is null or owned_.get(). It is null for a moment while OpenFiles tests whether
+//   the
+//       file can be closed; FindOpen waits until that is over.
 //
-// There may be more than `most` only while more are in use at once, or cannot be synced.
+// More than the maximum are open only while more are in use at once, or cannot be synced.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf; nothing is opened, closed or
 // synced under it. Cost of a Use of an open file: an atomic addition and a subtraction on a counter
-// of that layer, no lock, no system call. Of MakeRoom, where there is none: a step for each file
-// that was used since it came by last, and for each that has something to sync.
+// of that layer, no lock, no system call. Cost of MakeRoom in a full cache: a step for each file
+// that was used since the hand passed it, and for each that has something to sync.
 class OpenFiles {
  public:
   class Slot;
 
-  // Keeps the file open. Empty: it is not.
+  // Keeps the file open. Empty: the file is not open.
   class [[nodiscard]] Use {
    public:
     Use() = default;
@@ -58,22 +61,23 @@ class OpenFiles {
 
    private:
     friend class OpenFiles;
-    // The counter has been raised.
+    // Requires: the caller has raised the counter.
     Use(Slot* slot, NodeFile* file, bool writes) : slot_(slot), file_(file), writes_(writes) {}
     Slot* slot_ = nullptr;
     NodeFile* file_ = nullptr;
     bool writes_ = false;
   };
 
-  // Does the user change the file? What it has then is to be synced (F2).
+  // Whether the user changes the file. Its bytes are then to be synced (F2).
   enum class For { kRead, kWrite };
 
-  // The place of one layer's file, which may be open. A member of the layer.
+  // The place in the cache for one layer's file. A member of the layer.
   class Slot {
    public:
     explicit Slot(Layer& layer) : layer_(layer) {}
 
-    // The hot path. Empty if it is not open, or seems so for a moment: then FindOpen knows.
+    // The hot path. Returns an empty Use if the file is not open, or seems so for a moment;
+    // FindOpen decides.
     Use TryUse(For what) {
       uses_.fetch_add(1, std::memory_order_seq_cst);  // before the load, as Close looks after it
       NodeFile* const file = file_.load(std::memory_order_seq_cst);
@@ -85,7 +89,7 @@ class OpenFiles {
       return {this, file, what == For::kWrite};
     }
 
-    // Of who has a Use: all that was written before the call is about to be synced.
+    // Called by a caller that holds a Use: all that was written before is about to be synced.
     void BeginSync() { unsynced_.store(false); }
     void SyncFailed() { unsynced_.store(true); }
 
@@ -94,9 +98,9 @@ class OpenFiles {
     Layer& layer_;
     std::atomic<NodeFile*> file_{nullptr};
     std::atomic<uint32_t> uses_{0};
-    std::atomic<bool> used_{false};      // since the hand came by
+    std::atomic<bool> used_{false};      // since the hand passed
     std::atomic<bool> unsynced_{false};  // a Use for writing sets it before it lowers uses_
-    uint32_t place_ = 0;                 // in open_; guarded by mu_, as the next
+    uint32_t place_ = 0;                 // in open_; guarded by mu_, as owned_ is
     std::unique_ptr<NodeFile> owned_;
   };
 
@@ -105,24 +109,25 @@ class OpenFiles {
   OpenFiles(const OpenFiles&) = delete;
   OpenFiles& operator=(const OpenFiles&) = delete;
 
-  // Closes one if there are as many as there may be: before one is opened, with no lock of a layer
-  // held. If all that could be closed have something to sync, one of `node` is synced: a node that
-  // hangs holds up its own only.
+  // Closes a file if the cache is full. Called before one is opened, with no lock of a layer held.
+  // If every file that could be closed has something to sync, one of `node` is synced, so that a
+  // node that hangs delays only its own layers.
   void MakeRoom(const Node& node) VOLFS_EXCLUDES(mu_);
 
-  // Under the layer's lock, which keeps others from opening the file:
-  Use FindOpen(Slot& slot, For what) VOLFS_EXCLUDES(mu_);  // empty: it is not open
+  // Called under the layer's lock, which keeps others from opening the file.
+  Use FindOpen(Slot& slot, For what) VOLFS_EXCLUDES(mu_);  // empty: the file is not open
   Use Opened(Slot& slot, std::unique_ptr<NodeFile> file, For what) VOLFS_EXCLUDES(mu_);
 
-  // Of a layer that nobody reads or writes any more, and without its lock. Waits if the file is
-  // just being synced by MakeRoom.
+  // Closes the file of a layer that is neither read nor written any more. Requires: the layer's
+  // lock is not held. Waits while MakeRoom syncs the file.
   void Close(Slot& slot) VOLFS_EXCLUDES(mu_);
 
   [[nodiscard]] size_t open() const VOLFS_EXCLUDES(mu_);
 
  private:
-  // Closes nothing itself: what it returns is to be destroyed without the lock. Null, and `sync` is
-  // of `node` and has a use more: that is to be synced first. Both null: all are in use.
+  // Takes a file out of the cache. The caller destroys, and so closes, it without the lock. Null
+  // with `sync` set: that slot of `node`, with one more use, is to be synced first. Both null: all
+  // files are in use.
   std::unique_ptr<NodeFile> TakeOneLocked(const Node& node, Slot*& sync) VOLFS_REQUIRES(mu_);
   std::unique_ptr<NodeFile> TakeLocked(Slot& slot) VOLFS_REQUIRES(mu_);
 

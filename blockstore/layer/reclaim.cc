@@ -16,12 +16,12 @@
 namespace volfs {
 namespace {
 
-// Of blocks that one commit frees, about.
+// About so many runs of blocks are freed by one commit.
 constexpr size_t kSliceRuns = PresenceChunk::kChunkBlocks / 4;
 
 }  // namespace
 
-// One layer, and those over it that may hide what it has.
+// One layer, and the layers over it that may hide its blocks.
 struct Reclaimer::Step {
   Layer* layer;
   std::vector<Layer*> children;
@@ -64,7 +64,7 @@ void Reclaimer::AddReference(Layer* layer) {
 void Reclaimer::AddChild(Layer* parent, Layer* child) {
   MutexLock lock(tree_mu_);
   places_[parent].children.push_back(child);
-  places_[child];  // known from now on, point or not
+  places_[child];  // known from now on, with or without a reference
 }
 
 void Reclaimer::RemoveChild(Layer* parent, Layer* child) {
@@ -90,7 +90,7 @@ void Reclaimer::ReferenceIsPin(Layer* layer) {
 Status Reclaimer::RemoveUse(Layer* layer) {
   const Id id = layer->id();  // as in RemoveReference
   {
-    // Both at once: a point that is no use any more would be moved by who merges.
+    // Both at once: LayerMerger would merge over a reference that is no pin any more.
     MutexLock lock(tree_mu_);
     Place& place = places_[layer];
     assert(place.uses > 0 && place.points >= place.uses);
@@ -118,7 +118,7 @@ std::vector<Reclaimer::Pair> Reclaimer::Pairs(const Node& node) const {
       pairs.push_back({layer->id(), place.children.front()->id()});
     }
   }
-  // Not in the order of the table, as in ReclaimAll.
+  // By id and not in the order of the table, as in ReclaimAll.
   std::sort(pairs.begin(), pairs.end(),
             [](const Pair& a, const Pair& b) { return a.under < b.under; });
   return pairs;
@@ -169,7 +169,7 @@ Status Reclaimer::AloneWith(Id id, const std::function<Status(Layer*)>& work) {
 
 void Reclaimer::Merge(Layer* under, Layer* over, Layer* stays) {
   assert(IsPair(under, over));
-  assert(stays == under || under->flat());  // else what lies under `under` would have a new child
+  assert(stays == under || under->flat());  // else the layer under `under` would have a new child
   MutexLock lock(tree_mu_);
   Place place = std::move(places_.at(over));
   places_.erase(under);
@@ -205,7 +205,7 @@ Status Reclaimer::ReclaimAll() {
       if (place.points == 0 && layer->node() != nullptr) pointless.push_back(layer->id());
     }
   }
-  // Not in the order of the table, which is that of addresses: two runs shall do the same.
+  // Not in the order of the table, which is that of addresses: two runs with one seed do the same.
   std::sort(pointless.begin(), pointless.end());
   for (const Id id : pointless) RETURN_IF_ERROR(Reclaim(id));
   return OkStatus();
@@ -220,7 +220,7 @@ void Reclaimer::DropReference(Layer* layer) {
 }
 
 Status Reclaimer::RemoveReference(Layer* layer) {
-  const Id id = layer->id();  // once its last point is gone anybody may remove it
+  const Id id = layer->id();  // once its last reference is gone another call may remove it
   DropReference(layer);
   return Reclaim(id);
 }
@@ -234,7 +234,7 @@ Status Reclaimer::Reclaim(Id id) {
   });
 }
 
-// From `layer` down to the first that has a point.
+// Plans from `layer` down to the first that has a reference.
 Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
   while (layer != nullptr && layer->node() == plan.node) {
     const Place place = PlaceOf(layer);
@@ -257,7 +257,7 @@ Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
 
 namespace {
 
-// The runs of blocks in which `layer` has bytes of its own.
+// Calls `f` for the runs of blocks in which `layer` has bytes of its own.
 Status ForEachOwn(Layer* layer, uint32_t block_size,
                   const std::function<void(const BlockRange&)>& visit) {
   if (!layer->flat()) {
@@ -284,8 +284,8 @@ void AppendRun(const BlockRange& run, std::vector<BlockRange>& runs) {
 
 }  // namespace
 
-// The pointless layers over `layer` and itself, children before parents. Those that die with `plan`
-// hide nothing and need nothing.
+// Returns `layer` and the layers without references over it, children before parents. Those that
+// die with `plan` hide nothing and need nothing.
 std::vector<Reclaimer::Step> Reclaimer::StepsOver(Layer* layer, const Plan& plan) const {
   std::vector<Step> order;
   for (std::vector<Layer*> open{layer}; !open.empty();) {
@@ -304,7 +304,8 @@ std::vector<Reclaimer::Step> Reclaimer::StepsOver(Layer* layer, const Plan& plan
   return order;
 }
 
-// What of one chunk of the last step's layer is hidden: what is not absent in the result.
+// Returns which blocks of one chunk of the last step's layer are hidden: those not absent in the
+// result.
 Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step>& order) const {
   const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
   std::unordered_map<const Layer*, PresenceChunk> hidden;
@@ -313,7 +314,7 @@ Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step
     for (Layer* child : step.children) {
       ASSIGN_OR_RETURN(PresenceChunk covered,
                        child->node()->catalog().LoadChunk(child->id(), chunk));
-      // It shows nothing past parent_bytes, which falls after its commit (Volume::Shrink) and
+      // A child shows nothing past parent_bytes, which falls after its commit (Volume::Shrink) and
       // rises before it (ShowThrough).
       const uint64_t shown = BlocksFor(child->record().parent_bytes, block_size_);
       const uint64_t from = std::min(std::max(shown, base) - base, PresenceChunk::kChunkBlocks);
@@ -327,7 +328,7 @@ Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step
   return std::move(hidden[order.back().layer]);
 }
 
-// Carries the plan out each time that it has kSliceRuns: a layer of terabytes may have many
+// Executes the plan whenever it has kSliceRuns runs, as a layer of terabytes may have many
 // millions.
 Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
   const std::vector<Step> order = StepsOver(layer, plan);
@@ -353,7 +354,7 @@ Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
 
 void Reclaimer::Plan::Add(Freed more) {
   if (more.blocks.empty()) return;
-  // A flat layer needs no commit: what it frees reads as zeros, and nobody reads it.
+  // A flat layer needs no commit: a freed block of it reads as zeros, and no reader reaches it.
   if (!more.layer->flat()) {
     PresenceRuns absent;
     for (const BlockRange& run : more.blocks) absent.Set(run, BlockState::kAbsent);
@@ -380,9 +381,9 @@ void Reclaimer::NotePunched(Id layer) {
 }
 
 Status Reclaimer::PunchGarbageAlone(Layer* layer) {
-  // All of it is looked at first: before a row that cannot be right no gap is one for certain.
+  // Reads all rows first: after one that is damaged, no gap would be certain.
   RETURN_IF_ERROR(ForEachOwn(layer, block_size_, [](const BlockRange&) {}));
-  // The gaps between what it has, the one after the last included.
+  // The gaps between the layer's own blocks, and the one after the last.
   uint64_t gap = 0;
   DataCursor cursor;
   const auto punch_until = [&](uint64_t end) -> Status {
@@ -418,7 +419,7 @@ Status Reclaimer::SyncPunched() {
   return OkStatus();
 }
 
-// Leaves the plan empty.
+// Carries the plan out and leaves it empty.
 Status Reclaimer::Execute(Plan& all) {
   Plan plan = std::move(all);
   all = {};

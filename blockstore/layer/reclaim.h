@@ -15,27 +15,26 @@
 
 namespace volfs {
 
-// The tree of layers, and the freeing of what nobody can reach.
+// The tree of layers, and the freeing of blocks and layers that cannot be reached.
 //
-// A layer has points (a head, a snapshot, a hold, something deleted that is still open) and
-// children (layers of the same node that lie over it; a clone on another node is seen as its hold).
-// A block of a layer without a point is needed only by children that do not cover it:
+// A layer has references (a head, a snapshot, a hold, something deleted that is still open) and
+// children (layers of the same node that lie over it; a clone on another node counts by its hold).
+// A block of a layer without a reference is needed only by children that do not cover it:
 //   hidden(L) = intersection over the children C of
-//               [here-or-zero(C)  united with  (C has a point ? nothing : hidden(C))
-//                                 united with  what lies past C's parent_bytes]
-// L's own blocks in hidden(L) are freed; a layer without points and children is removed whole. No
-// reference counts on blocks: all is derived from the committed presence.
+//               [present-or-zero(C)  united with  (C has a reference ? nothing : hidden(C))
+//                                    united with  all past C's parent_bytes]
+// L's own blocks in hidden(L) are freed; a layer without references and children is removed whole.
+// There are no reference counts on blocks: all is derived from the committed presence.
 //
-// A *use* is a point of somebody whose map of blocks cannot be changed under him: a hold, an open
-// snapshot, a deleted volume that is still open. While a layer has one, nothing that is under it is
-// merged (layer_merge.h).
+// A *pin* is a reference of an owner whose map of blocks cannot be changed while it is used: a
+// hold, an open snapshot, a deleted volume that is still open. While a layer is pinned, no layer
+// under it is merged (layer_merge.h).
 //
-// Order (map before freeing): the commit that makes blocks unreachable, then every request that
-// began before (the epoch), then the punch or the unlink. A crash in between leaves space that the
-// next mount finds (recovery.h).
+// Order (map before freeing): first the commit that makes blocks unreachable, then the end of every
+// request that began before it (the epoch), then the punch or the unlink. A crash in between leaves
+// space that the next mount finds (recovery.h).
 //
-// Of a node that is not trusted (Node::Distrust) nothing is freed: what would be stays for the next
-// mount.
+// Nothing is freed on a node that is not trusted (Node::Distrust). The next mount frees it.
 //
 // Thread-safety: all methods from any thread. Locks: reclaim_mu_ > tree_mu_ (a leaf).
 class Reclaimer {
@@ -43,20 +42,20 @@ class Reclaimer {
   Reclaimer(LayerTable& layers, const std::vector<std::unique_ptr<Node>>& nodes,
             uint32_t block_size);
 
-  // Every layer of the catalogs: one that has neither point nor child nor parent is to be freed
-  // too.
+  // Adds a layer of the catalogs. Recovery adds every one, as a layer that has neither reference
+  // nor child nor parent is to be freed too.
   void Add(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void Expect(size_t layers) VOLFS_EXCLUDES(tree_mu_);  // so many are about to be added
   void AddReference(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   void AddChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
-  // `child` became flat.
+  // Called when `child` became flat.
   void RemoveChild(Layer* parent, Layer* child) VOLFS_EXCLUDES(tree_mu_);
-  void AddUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);          // and a point
-  void ReferenceIsPin(Layer* layer) VOLFS_EXCLUDES(tree_mu_);  // one that it has already
+  void AddUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);          // adds a reference and a pin
+  void ReferenceIsPin(Layer* layer) VOLFS_EXCLUDES(tree_mu_);  // pins by a reference it has already
 
-  // Takes a point away; what that frees is for a later ReclaimAll.
+  // Drops a reference. A later ReclaimAll frees the space.
   void DropReference(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
-  // Takes a point away; the space is free when this returns.
+  // Drops a reference. The space is free when this returns.
   Status RemoveReference(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
   Status RemoveUse(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
 
@@ -64,52 +63,55 @@ class Reclaimer {
   // ---------------------------------------------------
 
   struct Pair {
-    Id under = kNoId;  // has no point, and one child, on the same node:
+    Id under = kNoId;  // has no reference, and one child, on the same node:
     Id over = kNoId;
   };
-  // By the id of `under`. Whether they can be merged now is for the caller to find out.
+  // Returns pairs by the id of `under`. The caller finds out whether they can be merged now.
   [[nodiscard]] std::vector<Pair> Pairs(const Node& node) const VOLFS_EXCLUDES(tree_mu_);
   [[nodiscard]] bool IsPair(const Layer* under, const Layer* over) const VOLFS_EXCLUDES(tree_mu_);
-  // The layer and all that lie over it, no layer before its parent.
+  // Returns the layer and all that lie over it, no layer before its parent.
   [[nodiscard]] std::vector<const Layer*> Subtree(const Layer* layer) const
       VOLFS_EXCLUDES(tree_mu_);
   [[nodiscard]] std::vector<Layer*> Children(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
-  // It, or a layer over it.
+  // Returns whether the layer, or one over it, is pinned.
   [[nodiscard]] bool InUse(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
-  // Grows with every change of the tree that can make a pair, or let one be merged.
+  // Returns a number that grows with every change of the tree that can make a pair or let one be
+  // merged.
   [[nodiscard]] uint64_t version() const VOLFS_EXCLUDES(tree_mu_);
   // Runs `work` while nothing is reclaimed on the node.
   Status Alone(const Node& node, const std::function<Status()>& work);
-  // Inside Alone, of a pair whose layers are one now: `stays` has the points, the children and the
-  // parent of both.
+  // Requires: inside Alone, after the two layers became one. Gives `stays` the references, the
+  // children and the parent of both.
   void Merge(Layer* under, Layer* over, Layer* stays) VOLFS_EXCLUDES(tree_mu_);
-  // Inside Alone, of a layer that nobody can find any more, after the last reader: its file and all
-  // that is known of it go.
+  // Removes the file of a layer and all records of it in memory. Requires: inside Alone; the layer
+  // cannot be found any more, and its last reader has left.
   void Discard(Layer* layer) VOLFS_EXCLUDES(tree_mu_);
-  // PunchGarbage, inside Alone.
+  // As PunchGarbage. Requires: inside Alone.
   Status PunchGarbageAlone(Layer* layer);
-  // SyncPunched will sync it.
+  // Notes that SyncPunched has to sync the layer.
   void NotePunched(Id layer) VOLFS_EXCLUDES(tree_mu_);
 
-  // What removing this layer's last point would free at least, in bytes: its file, and those of the
-  // layers under it that have no point and nobody else over them. The caller sees to it that the
-  // layer stays (Epoch).
+  // Returns a lower bound of the bytes that removing this layer's last reference would free: its
+  // file, and those of the layers under it that have no reference and no other layer over them.
+  // Requires: the caller keeps the layer alive (Epoch).
   Result<uint64_t> ExclusiveBytes(Layer* top) const VOLFS_EXCLUDES(tree_mu_);
-  // Frees what the layer and the pointless layers under it can spare. A no-op if it has a point, or
-  // is gone: by id, as another call may have removed it while this one waited for its turn.
+  // Frees the unreachable blocks of the layer and of the layers without references under it. Does
+  // nothing if the layer has a reference or is gone. It takes an id, as another call may have
+  // removed the layer while this one waited for its turn.
   Status Reclaim(Id layer) VOLFS_EXCLUDES(tree_mu_);
 
-  // Layer::ForgetCache, of one that may be gone.
+  // Calls Layer::ForgetCache if the layer still exists.
   Status ForgetCache(Id layer);
-  // Frees what is in the file of a layer that nobody writes any more, but not in its presence as
-  // the catalog has it: writes that were never committed. A no-op if the layer is gone.
+  // Frees the blocks that are in the layer's file but not in its committed presence: writes that
+  // were never committed. Requires: no volume writes the layer any more. Does nothing if the layer
+  // is gone.
   Status PunchGarbage(Id layer) VOLFS_EXCLUDES(tree_mu_);
 
-  // Makes durable what was punched. Not done by each call: until the mount ends in order a crash
-  // that brings such blocks back only makes the next mount punch them again.
+  // Makes the punches durable. Not done by each call: until the mount ends in order, a crash that
+  // brings such blocks back only makes the next mount punch them again.
   Status SyncPunched();
 
-  // Frees what a crash may have left: a Reclaim of every layer without a point.
+  // Frees the leftovers of a crash: calls Reclaim for every layer without a reference.
   Status ReclaimAll() VOLFS_EXCLUDES(tree_mu_);
 
  private:
@@ -118,13 +120,14 @@ class Reclaimer {
     int uses = 0;  // of these
     std::vector<Layer*> children;
   };
-  // What one call is going to free.
+  // The work of one call, layer by layer.
   struct Step;
   struct Plan;
 
-  // Alone on the layer's node; nothing if it is gone, or its node is not mounted or not trusted.
+  // Runs `work` alone on the layer's node. Does nothing if the layer is gone, or its node is not
+  // mounted or not trusted.
   Status AloneWith(Id layer, const std::function<Status(Layer*)>& work);
-  // All of these inside Alone.
+  // Requires for all of these: inside Alone.
   [[nodiscard]] Place PlaceOf(const Layer* layer) const VOLFS_EXCLUDES(tree_mu_);
   Status MakePlan(Layer* layer, Plan& plan);
   Status PlanHidden(Layer* layer, Plan& plan);
@@ -136,8 +139,8 @@ class Reclaimer {
   LayerTable& layers_;
   const uint32_t block_size_;
 
-  // One reclaim at a time on each node; held over I/O. Those of a node that hangs hold up nobody
-  // else.
+  // One reclaim at a time on each node; held over I/O. There is one for each node, so that a node
+  // that hangs delays no other.
   std::map<const Node*, Mutex> reclaim_mu_;
   mutable Mutex tree_mu_;
   std::set<Id> punched_ VOLFS_GUARDED_BY(tree_mu_);  // since the last SyncPunched
