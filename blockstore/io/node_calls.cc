@@ -62,7 +62,7 @@ void NodeCalls::Look(Nanoseconds now, Nanoseconds limit) {
   for (Slot& slot : slots_) {
     uint64_t call = slot.call.load(std::memory_order_acquire);
     if (call == 0) continue;
-    if (call >> kKindBits == 0) {  // begun before the clock was: it counts from now
+    if (call >> kKindBits == 0) {  // begun before the first Look: it counts from now
       const uint64_t dated = now_ms << kKindBits | call;
       if (!slot.call.compare_exchange_strong(call, dated)) continue;
       call = dated;

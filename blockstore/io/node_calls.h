@@ -9,23 +9,23 @@
 
 namespace volfs {
 
-// The calls that are at work on one node right now, and since when: how it is known that a node
-// hangs (a dead NFS server, a disk that does not answer). The kernel gives no call back before the
-// node answers, so nothing can be done for the call itself; but newcomers can be kept away, and
-// those who wait can be told (fusefs/serve/watchdog.h).
+// The calls that are at work on one node right now, and when each began. They show whether a node
+// hangs (a dead NFS server, a disk that does not answer). The kernel does not return a call before
+// the node answers, so the daemon can do nothing for the call itself. It can refuse new requests,
+// and answer those that wait (fusefs/serve/watchdog.h).
 //
-// Whoever calls something of a node that may hang holds a Call meanwhile. Waiting for a lock is no
-// call: who holds the lock is in one. One thread calls Look again and again, and so moves the clock
-// too: a call reads none.
+// A thread holds a Call while it is in a system call on the node that may hang. Waiting for a lock
+// is no Call, as the thread that holds the lock is in one. One thread calls Look again and again,
+// which also moves the clock: a Call reads none.
 //
-// A call is over its limit after `limit`; one that may have to write out what many others left
-// behind (a sync, a commit, freeing space) after kLongFactor times that.
+// A call is over its limit after `limit`. A call that may have to write out the data of many others
+// (a sync, a commit, freeing space) is over it after kLongFactor times that.
 //
 // Thread-safety: all methods from any thread, Look from one at a time. No locks.
 // Cost of a Call: one compare-and-swap and one store, to a line that hardly any other thread uses.
 class NodeCalls {
  public:
-  // kRead, kWrite, kLook: brief ones; the others are long.
+  // kRead, kWrite and kLook are brief, the others long.
   enum class Kind : uint8_t { kRead = 1, kWrite, kLook, kSync, kFree, kCommit };
   static constexpr int kLongFactor = 4;
 
@@ -39,22 +39,25 @@ class NodeCalls {
     Call& operator=(const Call&) = delete;
 
    private:
-    std::atomic<uint64_t>* const slot_;  // null: more calls at once than are looked at
+    std::atomic<uint64_t>* const slot_;  // null: there were already kSlots calls
   };
 
-  // Looks at all calls. `now` does not go backwards.
+  // Looks at all calls. Requires: `now` does not go backwards.
   void Look(Nanoseconds now, Nanoseconds limit);
 
-  // As of the last Look. Hung: a call is over its limit. New reads and writes are refused then,
-  // until every such call has returned: each may still land, in place, over something newer (T63).
+  // Returns, as of the last Look, whether a call is over its limit. New reads and writes are then
+  // refused until every such call has returned: each may still land, in place, over something newer
+  // (T63).
   [[nodiscard]] bool hung() const { return hung_.load(std::memory_order_relaxed); }
-  // A call has waited for kSlow: who only wants to know something should not join it.
+  // Returns whether a call has waited for kSlow. A request that only asks for a state does not call
+  // the node then.
   [[nodiscard]] bool slow() const { return slow_.load(std::memory_order_relaxed); }
-  // For how long the oldest brief call has not returned; 0: none is slow.
+  // Returns for how long the oldest brief call has not returned. 0: none is slow.
   [[nodiscard]] uint64_t waiting_seconds() const { return waiting_ms_ / 1000; }
   // For how long the call that has waited longest has not returned; 0: none is slow.
   [[nodiscard]] Nanoseconds longest() const;
-  // "a write has not returned for 31 s", of the call that has waited longest; empty: none is slow.
+  // Returns "a write has not returned for 31 s", of the call that has waited longest. Empty: none
+  // is slow.
   [[nodiscard]] std::string Trouble() const;
 
  private:

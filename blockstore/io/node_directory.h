@@ -16,13 +16,13 @@
 
 namespace volfs {
 
-// The node directory: one of the two seams through which blockstore touches the world (the other is
-// runtime.h). Every open, read, write, sync, punch and unlink on a node goes through it, so that a
-// test can put a simulated disk, or a RADOS pool, in its place.
+// The node directory is one of the two seams through which blockstore touches the world (the other
+// is runtime.h). Every open, read, write, sync, punch and unlink on a node goes through it, so that
+// a test can put a simulated disk, or a RADOS pool, in its place.
 //
-// Names are relative to the node's directory, of the form "layers/0123456789abcd00"; they never
-// hold what a user typed. Errors: kNotFound, kExists, kNoSpace, kQuota, kReadOnly, kIo, and
-// kCorrupt if a name turns out to be something other than a plain file with one link; every message
+// Names are relative to the node's directory, of the form "layers/0123456789abcd00". No text that a
+// user typed is part of them. Errors: kNotFound, kExists, kNoSpace, kQuota, kReadOnly, kIo, and
+// kCorrupt if a name turns out to be something other than a plain file with one link. Every message
 // names the file.
 
 struct ByteRange {
@@ -36,77 +36,79 @@ class NodeFile {
  public:
   virtual ~NodeFile() = default;
 
-  // Fills `out` from `offset_bytes`; what lies past the end of the file reads as zeros.
+  // Fills `out` from `offset_bytes`. Bytes past the end of the file read as zeros.
   virtual Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) = 0;
 
-  // Writes all of `data` or returns an error (then any part of it may have been written).
-  // Durable after the next successful SyncData, not before.
+  // Writes all of `data` or returns an error, after which any part may have been written. Durable
+  // after the next successful SyncData, not before.
   virtual Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) = 0;
 
-  // The same for who copies and does not come back: where the kernel can (Linux 6.14), the page
-  // cache keeps what it had and gets nothing new, and what was written goes out at once.
+  // As ReadAt and WriteAt, for a copy that uses each byte once. Where the kernel can (Linux 6.14),
+  // the page cache keeps its pages and gets no new ones, and the written bytes go out at once.
   virtual Status ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
     return ReadAt(out, offset_bytes);
   }
   virtual Status WriteOnce(std::span<const std::byte> data, uint64_t offset_bytes) {
     return WriteAt(data, offset_bytes);
   }
-  // Returns when what was written of the range has gone to the disk: it has nothing of that to do
-  // any more. Not durable, as the disk's own cache is not flushed. An error is one of SyncData,
-  // which need not tell it again.
+  // Waits until all written bytes of the range have gone to the disk. They are not durable, as the
+  // disk's own cache is not flushed. An error counts as one of SyncData, which need not report it
+  // again.
   virtual Status WaitWritten(const ByteRange& range) = 0;
-  // Where the kernel cannot: drops what WriteOnce has left in the page cache, as DropCache does.
+  // Drops the pages that WriteOnce has left in the page cache where the kernel cannot avoid them,
+  // as DropCache does.
   virtual void DropWritten(const ByteRange& range) = 0;
 
-  // The range becomes what `source` has there, by sharing its blocks: nothing is read or written.
-  // False, and nothing has changed, if the filesystem does not share these; then copy. Durable as
-  // after WriteAt.
+  // Gives the range the content that it has in `source` by sharing the blocks: nothing is read or
+  // written. Returns false, with nothing changed, if the filesystem does not share these; the
+  // caller then copies. Durable as after WriteAt.
   virtual Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) = 0;
 
-  // The file becomes all that `source` is at one instant, whoever writes that meanwhile, by sharing
-  // its blocks. False, and nothing has changed, if the filesystem cannot, or if it would hold up
-  // the writers for long, as `source` is in too many pieces. Durable as after WriteAt.
+  // Gives the file the content of all of `source` at one instant, also while others write that, by
+  // sharing the blocks. Returns false, with nothing changed, if the filesystem cannot, or if
+  // `source` is in so many pieces that its writers would be delayed for long. Durable as after
+  // WriteAt.
   virtual Result<bool> CloneFrom(NodeFile& /*source*/) { return false; }
 
-  // Makes all that was written, punched and truncated before the call durable; not the name. An
-  // error, too, if the file has no name any more: nobody will ever find what was written to it.
-  // After an error what was written since the last success is of unknown state, for ever: the
-  // caller must never report it as durable, whatever later calls return.
+  // Makes every write, punch and truncation before the call durable, but not the name. Fails, too,
+  // if the file has no name any more, as its content could never be found again. After an error all
+  // that was written since the last success is of unknown state, for ever. The caller must never
+  // report it as durable, whatever later calls return.
   virtual Status SyncData() = 0;
 
-  // The range reads as zeros and its space is free as far as the backing filesystem can; where it
-  // cannot punch, zeros are written. It may reach past the end, and should, to the end of the
-  // block, or the last block keeps its space. The size does not change.
+  // Makes the range read as zeros and frees its space as far as the backing filesystem can; where
+  // it cannot punch, zeros are written. The range may reach past the end, and should reach to the
+  // end of the block, or the last block keeps its space. The size does not change.
   virtual Status Punch(const ByteRange& range) = 0;
 
   virtual Status SetSize(uint64_t size_bytes) = 0;
   virtual Result<uint64_t> Size() = 0;
-  // What the kernel changes when it serves the file itself.
+  // The attributes that the kernel changes when it serves the file itself.
   struct State {
     uint64_t size_bytes = 0;
     int64_t mtime_ns = 0;  // since 1970; 0: not known
   };
   virtual Result<State> Stat();
-  virtual Result<uint64_t> AllocatedBytes() = 0;  // what the file takes on the backing filesystem
+  virtual Result<uint64_t> AllocatedBytes() = 0;  // as the backing filesystem counts them
 
-  // The first range of data at or after `offset_bytes` as the backing filesystem reports it;
-  // nothing if only holes follow. It may call holes data, never data a hole.
-  // Cost: to tell where it ends the host may walk all of it, so a walk uses a DataCursor.
+  // Returns the first range of data at or after `offset_bytes` as the backing filesystem reports
+  // it, or nothing if only holes follow. It may call holes data, never data a hole. Cost: to tell
+  // where the range ends the host may walk all of it, so a walk uses a DataCursor.
   virtual Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) = 0;
 
-  // Where that begins, for a caller that needs no more: the host walks nothing.
+  // Returns where that range begins, for a caller that needs no more. The host walks nothing.
   virtual Result<std::optional<uint64_t>> FirstData(uint64_t offset_bytes);
 
-  // Starts the write-out of the range and drops its clean pages: so that a background copy does not
-  // push other people's data out of the page cache; and so that after a mount that may have ended
-  // with a failed sync nobody reads pages that are clean, but never reached the disk.
+  // Starts the write-out of the range and drops its clean pages. A background copy uses it so as
+  // not to push other data out of the page cache. A mount after one that may have ended with a
+  // failed sync uses it so as not to read pages that are clean, but never reached the disk.
   virtual void DropCache(const ByteRange& range) = 0;
 
-  // A descriptor of its own, for the kernel to serve the file's readers and writers without us
-  // (FUSE passthrough); none where there is no file that the kernel knows.
+  // Returns a descriptor with which the kernel serves the file's readers and writers by itself
+  // (FUSE passthrough). None where there is no file that the kernel knows.
   virtual Descriptor Duplicate() { return Descriptor(); }
-  // Has anybody the file open for writing, whatever process it is? Of a file that was opened with
-  // kReadOnly and that this process has not open otherwise. False where that cannot be told.
+  // Returns whether any process has the file open for writing. Requires: the file was opened with
+  // kReadOnly and this process has no other descriptor of it. False where that cannot be told.
   virtual bool WrittenElsewhere() { return false; }
 };
 
@@ -118,8 +120,8 @@ inline Result<std::optional<uint64_t>> NodeFile::FirstData(uint64_t offset_bytes
 
 struct SpaceInfo {
   uint64_t size_bytes = 0;
-  uint64_t free_bytes = 0;  // what an ordinary user may still allocate
-  bool read_only = false;   // the filesystem takes no write
+  uint64_t free_bytes = 0;  // as an ordinary user may allocate
+  bool read_only = false;   // the filesystem refuses writes
 };
 
 inline Result<NodeFile::State> NodeFile::Stat() {
@@ -138,23 +140,23 @@ class NodeDirectory {
   NodeDirectory() = default;
   virtual ~NodeDirectory() = default;
 
-  // kCreateNew fails with kExists; the name is durable after SyncNames.
+  // Fails with kExists for kCreateNew. The name is durable after SyncNames.
   virtual Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) = 0;
-  virtual Status Remove(const std::string& name) = 0;  // kNotFound if it is not there
+  virtual Status Remove(const std::string& name) = 0;  // kNotFound if there is none
   virtual Status SyncNames() = 0;  // makes creations and removals of files in layers/ durable
   virtual Result<std::vector<std::string>> ListLayers() = 0;  // names below layers/, no order
   virtual Result<SpaceInfo> Space() = 0;
-  // Names the filesystem whose room Space() is: directories with the same answer take from one
-  // room.
-  // "" where that is not known, as of a simulated disk: then it is a room of its own.
+  // Names the filesystem whose room Space() reports. Directories with the same answer share that
+  // room. An empty name means that it is not known, as for a simulated disk, and counts as a room
+  // of its own.
   [[nodiscard]] virtual std::string FilesystemName() const { return ""; }
-  // What the file takes on the backing filesystem; it need not be open, and is not opened.
+  // Returns the bytes that the file allocates on the backing filesystem, without opening it.
   virtual Result<uint64_t> AllocatedBytes(const std::string& name) = 0;
 
-  // Is this directory still the node that was opened? kIo says why it is not: its directory, or a
-  // file that everything depends on, was removed, replaced or moved away, or its filesystem is
-  // gone. What is written then may reach nobody, although every call succeeds. The first call
-  // remembers what there is; ok where it cannot be told. Cost: five stat(2) calls, some 2 us.
+  // Checks that this directory is still the node that was opened. kIo says why it is not: its
+  // directory, or a file that everything depends on, was removed, replaced or moved away, or its
+  // filesystem is gone. Writes are then lost although every call succeeds. The first call remembers
+  // which files there are. Returns ok where it cannot be told. Cost: five stat(2) calls, some 2 us.
   virtual Status CheckPresent() = 0;
 
   // Returns a number that changes while the disk or the server under the node is at work, so that a
@@ -162,20 +164,21 @@ class NodeDirectory {
   // known, the answer of the filesystem to a question is the work that is counted.
   virtual uint64_t Pulse() { return ++pulses_; }
 
-  // Where SQLite finds this node's catalog: a path for, and the name of, one of its VFSes.
+  // Return the path of this node's catalog for SQLite, and the name of the VFS to open it with.
   virtual std::string catalog_path() const = 0;
   virtual const char* sqlite_vfs() const = 0;  // null: SQLite's own default
 
-  // What people call this directory in messages.
+  // Returns the name of this directory for messages.
   virtual const std::string& display_path() const = 0;
 
-  // True: every change is refused (read_only_node.h).
+  // Returns whether every change is refused (read_only_node.h).
   virtual bool read_only() const { return false; }
 
-  // The calls that are at work on it: those of the files and of the catalog. While they are
-  // hung(), reads and writes are refused with kIo; everything else waits, as who makes something
-  // durable, or frees it, must know the truth. While they are slow(), Space is what it last was.
-  // shared_ptr: who looks at them must not keep the directory, nor be kept by it.
+  // The calls at work on the node: those of its files and of its catalog. While they are hung(),
+  // reads and writes are refused with kIo. Everything else waits, as a caller that makes something
+  // durable, or frees it, must know the result. While they are slow(), Space returns its last
+  // answer. A shared_ptr: an observer of the calls must neither keep the directory nor be kept by
+  // it.
   [[nodiscard]] const std::shared_ptr<NodeCalls>& calls() const { return calls_; }
 
  protected:

@@ -20,8 +20,8 @@
 namespace volfs {
 namespace {
 
-constexpr off_t kToTheEnd = 0;  // as fcntl(2) has it
-constexpr off_t kServed = 1;    // where the byte that tells the mount is counted from
+constexpr off_t kToTheEnd = 0;  // the length that fcntl(2) takes for that
+constexpr off_t kServed = 1;    // the byte of the mount of device 0:0
 
 struct flock RangeOf(short type, off_t first, off_t length) {
   struct flock range {};
@@ -41,14 +41,14 @@ bool SetLock(int fd, short type, off_t first, off_t length) {
   return result == 0;
 }
 
-// The first lock of another process that a lock for writing would meet from `first` on.
+// Returns the first lock of another process that conflicts with a write lock from `first` on.
 std::optional<struct flock> LockFrom(int fd, off_t first) {
   struct flock range = RangeOf(F_WRLCK, first, kToTheEnd);
   if (::fcntl(fd, F_GETLK, &range) != 0 || range.l_type == F_UNLCK) return std::nullopt;
   return range;
 }
 
-// Whether a mount of volfs of device 0:`minor` is in this mountinfo; nothing if that cannot be
+// Returns whether this mountinfo has a mount of volfs of device 0:`minor`; nothing if it cannot be
 // read.
 std::optional<bool> IsMounted(const std::string& mountinfo, off_t minor) {
   std::ifstream in(mountinfo);
@@ -60,7 +60,8 @@ std::optional<bool> IsMounted(const std::string& mountinfo, off_t minor) {
   return false;
 }
 
-// Killed, or ending: the kernel has not taken its locks away yet.
+// Returns whether the process was killed or is ending, and the kernel has not removed its locks
+// yet.
 bool IsDying(pid_t pid) {
   constexpr unsigned kExiting = 4;  // PF_EXITING
   std::ifstream in(StrCat("/proc/", pid, "/stat"));
@@ -89,7 +90,7 @@ struct Owner {
   State state = State::kAlive;
 };
 
-// Who keeps us out, as the kernel tells. Nothing: nobody does any more.
+// Returns the process that holds the lock, as the kernel tells. Nothing: the lock is free now.
 std::optional<Owner> OwnerOf(int fd) {
   const std::optional<struct flock> any = LockFrom(fd, 0);
   if (!any) return std::nullopt;
@@ -101,7 +102,7 @@ std::optional<Owner> OwnerOf(int fd) {
     owner.state = Owner::State::kMountEnded;
   } else if (served->l_start >= kServed && served->l_len == 1) {
     const off_t minor = served->l_start - kServed;
-    // Its own namespace knows for sure; one that cannot be asked may have it mounted.
+    // The owner's own namespace knows for sure. An owner that cannot be asked may have it mounted.
     const bool gone = IsMounted(StrCat("/proc/", owner.pid, "/mountinfo"), minor) == false &&
                       IsMounted("/proc/self/mountinfo", minor) == false;
     if (gone) owner.state = Owner::State::kMountEnded;
@@ -113,9 +114,9 @@ std::string NameOf(const Owner& owner) {
   return owner.pid > 0 ? StrCat("process ", owner.pid) : std::string("another process");
 }
 
-// A process that was killed ends at once, unless a call of its does not return. One that seems to
-// serve its mount may have lost it just now, if another mount got the number of its device: it says
-// so within milliseconds.
+// A killed process ends at once, unless one of its calls does not return. A process that seems to
+// serve its mount may have lost it just now, if another mount got the number of its device; it
+// unlocks that byte within milliseconds.
 Nanoseconds PatienceFor(const Owner& owner, const LockWait& wait) {
   constexpr Nanoseconds kForKilled = std::chrono::seconds(4);
   constexpr Nanoseconds kForAlive = std::chrono::milliseconds(300);
@@ -151,8 +152,8 @@ Error InUse(const std::string& directory, const Owner& owner, const LockWait& wa
                       "try again when it does")};
 }
 
-// Locked, and still the file of that name; -1: not, and errno says why. A daemon that was killed
-// may have it for a moment longer than its other locks.
+// Opens and locks the file, and makes sure that it still has its name. Returns -1 with errno set if
+// it cannot. A killed daemon may hold it for a moment longer than its other locks.
 int OpenLocked(const std::string& file) {
   constexpr Nanoseconds kPatience = std::chrono::seconds(1);
   constexpr Nanoseconds kStep = std::chrono::milliseconds(20);
@@ -176,7 +177,7 @@ int OpenLocked(const std::string& file) {
   }
 }
 
-// What the holder has written: "PID PATH".
+// Returns "PID PATH" as the holder wrote it.
 std::string HolderOf(const std::string& file) {
   std::ifstream in(file);
   std::string pid;
@@ -216,7 +217,7 @@ Result<std::unique_ptr<TwinLock>> TwinLock::Take(const std::string& directory,
 }
 
 TwinLock::~TwinLock() {
-  ::unlink(file_.c_str());  // while it is locked, so that it is nobody else's
+  ::unlink(file_.c_str());  // while it is locked: another process may lock it next
   ::close(fd_);
 }
 
@@ -259,7 +260,7 @@ Result<std::unique_ptr<NodeLock>> NodeLock::Take(const std::string& directory, N
   }
 }
 
-// The byte that tells the mount is never free meanwhile: that would say that it has ended.
+// The byte of the mount stays locked throughout: unlocked, it would say that the mount has ended.
 void NodeLock::Serve(uint32_t minor) {
   const off_t byte = kServed + static_cast<off_t>(minor);
   if (byte > kServed) (void)SetLock(file_.get(), F_UNLCK, kServed, byte - kServed);

@@ -17,7 +17,7 @@ class Descriptor {
     return *this;
   }
   ~Descriptor() {
-    // Nothing is lost if this fails: who needs durability has synced.
+    // A failure loses nothing: a caller that needs durability has synced before.
     if (fd_ >= 0) ::close(fd_);
   }
 

@@ -23,11 +23,11 @@ namespace {
 using Call = NodeCalls::Call;
 using enum NodeCalls::Kind;
 
-// ext4 keeps what one write(2) brings in one folio of the page cache, up to 2 MiB, and a later
-// write of 4 KiB in there goes through all of its buffer heads, under the inode's lock (Linux 6.16
-// on, ext4_block_write_begin). Of this size at most, random writes after writes of 1 MiB are three
-// times as fast, for 0.88 of the speed of those on a disk, and the same on tmpfs (measured with
-// Linux 6.18).
+// ext4 keeps the bytes of one write(2) in one folio of the page cache, up to 2 MiB. A later write
+// of 4 KiB in it goes through all of its buffer heads, under the inode's lock (Linux 6.16 on,
+// ext4_block_write_begin). With writes of this size at most, random writes after writes of 1 MiB
+// are three times as fast. The writes of 1 MiB have 0.88 of their speed on a disk, and the same on
+// tmpfs (measured with Linux 6.18).
 constexpr size_t kLargestCachedWrite = size_t{64} << 10;
 constexpr int kDontCache = 0x80;  // RWF_DONTCACHE of Linux 6.14, which older headers lack
 constexpr uint64_t kMaxOffset = std::numeric_limits<off_t>::max();
@@ -107,7 +107,7 @@ Status PosixFile::Read(std::span<std::byte> out, uint64_t offset_bytes, int flag
     const ssize_t got = Retry(
         [&] { return ::preadv2(fd_.get(), &part, 1, static_cast<off_t>(offset_bytes), flags); });
     if (got < 0) return FailedAt("pread", offset_bytes);
-    if (got == 0) {  // past the end
+    if (got == 0) {  // past the end of the file
       std::memset(out.data(), 0, out.size());
       break;
     }
@@ -123,11 +123,11 @@ Status PosixFile::Write(std::span<const std::byte> data, uint64_t offset_bytes, 
   const Call call(*calls_, kWrite);
   const size_t most = flags == 0 ? kLargestCachedWrite : data.size();
   while (!data.empty()) {
-    const iovec part{const_cast<std::byte*>(data.data()),  // which it only reads
+    const iovec part{const_cast<std::byte*>(data.data()),  // pwritev2 only reads it
                      std::min(data.size(), most)};
     const ssize_t put = Retry(
         [&] { return ::pwritev2(fd_.get(), &part, 1, static_cast<off_t>(offset_bytes), flags); });
-    if (put == 0) errno = EIO;  // a filesystem that takes nothing and says so for ever
+    if (put == 0) errno = EIO;  // a filesystem that takes no bytes, for ever
     if (put <= 0) return FailedAt("pwrite", offset_bytes);
     data = data.subspan(static_cast<size_t>(put));
     offset_bytes += static_cast<uint64_t>(put);
@@ -135,20 +135,21 @@ Status PosixFile::Write(std::span<const std::byte> data, uint64_t offset_bytes, 
   return OkStatus();
 }
 
-// FICLONERANGE, as copy_file_range would copy where it cannot share, and not say so.
+// FICLONERANGE and not copy_file_range, which silently copies where it cannot share.
 Result<bool> PosixFile::ShareFrom(NodeFile& source, const ByteRange& range) {
   const auto* const from = dynamic_cast<const PosixFile*>(&source);
   return from == nullptr ? Result<bool>(false) : Share(*from, range);
 }
 
-// FICLONERANGE with a length of 0 is up to the end, wherever that is when it has the file's locks.
+// FICLONERANGE with a length of 0 clones up to the end, wherever that is once it has the file's
+// locks.
 Result<bool> PosixFile::CloneFrom(NodeFile& source) {
   const auto* const from = dynamic_cast<const PosixFile*>(&source);
   if (from == nullptr || from->InManyPieces()) return false;
   return Share(*from, {0, 0});
 }
 
-// XFS takes 27 us for each (measured), and writes of the file wait for all of them.
+// XFS takes 27 us for each piece (measured), and writes of the file wait for all of them.
 bool PosixFile::InManyPieces() const {
   constexpr uint32_t kMany = 4096;
   fiemap request;
@@ -164,9 +165,9 @@ Result<bool> PosixFile::Share(const PosixFile& source, const ByteRange& range) {
   const Call call(*calls_, kSync);
   if (Retry([&] { return ::ioctl(fd_.get(), FICLONERANGE, &request); }) == 0) return true;
   switch (errno) {
-    case EXDEV:  // two filesystems, or two disks of one
+    case EXDEV:  // two filesystems, or two devices of one
     case EOPNOTSUPP:
-    case ENOTTY:  // it does not know the request
+    case ENOTTY:  // the filesystem does not know the request
     case EINVAL:  // not whole blocks of that filesystem
       return false;
     default:
@@ -190,8 +191,8 @@ Status PosixFile::Punch(const ByteRange& range) {
   ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());
   if (range.offset_bytes >= size_bytes || range.length_bytes == 0) return OkStatus();
   const Call call(*calls_, kFree);
-  // Clipped not to the size, but to the end of its block (at most 64 KiB on Linux): of a block that
-  // is only zeroed up to the size ext4 would keep the space.
+  // Clipped to the end of the size's block (at most 64 KiB on Linux) and not to the size: ext4
+  // would keep the space of a block that is only zeroed up to the size.
   constexpr uint64_t kBlock = 64 * 1024;
   const uint64_t max_bytes = (size_bytes / kBlock + 1) * kBlock - range.offset_bytes;
   const int done = Retry([&] {
@@ -250,7 +251,7 @@ Result<uint64_t> PosixFile::AllocatedBytes() {
   return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
 }
 
-// The file's own position is moved by lseek, which harms nobody: all I/O names its offset.
+// lseek moves the file's own position, which is not used: all I/O names its offset.
 Result<std::optional<uint64_t>> PosixFile::FirstData(uint64_t offset_bytes) {
   if (offset_bytes > kMaxOffset) return std::optional<uint64_t>();
   if (calls_->hung()) return NotTried(*calls_, StrCat("lseek ", name_), where_);
@@ -259,7 +260,7 @@ Result<std::optional<uint64_t>> PosixFile::FirstData(uint64_t offset_bytes) {
   if (data >= 0) return std::optional(static_cast<uint64_t>(data));
   if (errno == ENXIO) return std::optional<uint64_t>();
   if (errno != EINVAL && errno != EOPNOTSUPP) return FailedAt("lseek(SEEK_DATA)", offset_bytes);
-  ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());  // it cannot tell: all is data
+  ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());  // no SEEK_DATA here: all is data
   return offset_bytes < size_bytes ? std::optional(offset_bytes) : std::nullopt;
 }
 
@@ -268,7 +269,7 @@ Result<std::optional<ByteRange>> PosixFile::NextData(uint64_t offset_bytes) {
   if (!data) return std::optional<ByteRange>();
   const Call call(*calls_, kLook);
   const off_t hole = ::lseek(fd_.get(), static_cast<off_t>(*data), SEEK_HOLE);
-  // ENXIO: the file was made shorter meanwhile.
+  // ENXIO: the file became shorter meanwhile.
   if (hole < 0 && errno == ENXIO) return std::optional<ByteRange>();
   if (hole < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {
     ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());
@@ -290,7 +291,7 @@ void PosixFile::DropCache(const ByteRange& range) {
   (void)::posix_fadvise(fd_.get(), offset, length, POSIX_FADV_DONTNEED);
 }
 
-// The kernel gives a lease for reading only while nobody has the file open for writing.
+// The kernel grants a lease for reading only if no process has the file open for writing.
 bool PosixFile::WrittenElsewhere() {
   if (::fcntl(fd_.get(), F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
   (void)::fcntl(fd_.get(), F_SETLEASE, F_UNLCK);

@@ -14,11 +14,11 @@
 
 namespace volfs {
 
-// What posix_node.cc and posix_file.cc share; nobody else needs it.
+// The shared part of posix_node.cc and posix_file.cc; private to them.
 
 inline constexpr uint64_t kStatBlockBytes = 512;  // of st_blocks, always on Linux
 
-// Calls `call` until it is not interrupted by a signal.
+// Repeats `call` while a signal interrupts it.
 template <typename Call>
 auto Retry(Call call) {
   for (;;) {
@@ -29,11 +29,11 @@ auto Retry(Call call) {
 
 // "pread layers/0123456789abcd00 on node directory /data/a: Input/output error"
 Error SystemError(int os_errno, std::string_view what, std::string_view where);
-// Not tried, as the node does not answer: nothing has happened.
+// Returns the error of a call that was not made because the node does not answer.
 Error NotTried(const NodeCalls& calls, std::string_view what, std::string_view where);
 
-// One file of a real directory: a system call for each method (of WriteAt one for each 64 KiB),
-// made inside of a NodeCalls::Call.
+// One file of a real directory. Each method makes one system call (WriteAt one for each 64 KiB)
+// inside a NodeCalls::Call.
 class PosixFile final : public NodeFile {
  public:
   PosixFile(Descriptor fd, std::string name, std::string where, std::shared_ptr<NodeCalls> calls);
@@ -67,7 +67,7 @@ class PosixFile final : public NodeFile {
   Status Read(std::span<std::byte> out, uint64_t offset_bytes, int flags);
   Status Write(std::span<const std::byte> data, uint64_t offset_bytes, int flags);
 
-  std::atomic<int> once_flags_;  // of ReadOnce and WriteOnce: what the filesystem can
+  std::atomic<int> once_flags_;  // of ReadOnce and WriteOnce, as far as the filesystem can
   const Descriptor fd_;
   const std::string name_;
   const std::string where_;

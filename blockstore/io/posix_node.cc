@@ -52,34 +52,34 @@ int OpenBeneath(int directory, const std::string& name, uint64_t flags, uint64_t
       Retry([&] { return ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how); }));
 }
 
-// btrfs writes a new place for what is overwritten, which a full one has not. The catalog's files
-// are overwritten where they are, and keep the room that they have; their checksums are their own.
+// btrfs allocates new space for overwritten data, which a full filesystem does not have. Without
+// copy-on-write the catalog's files keep the space they have. They have checksums of their own.
 void OverwriteInPlace(int fd) {
   struct statfs filesystem {};
   int flags = 0;
   if (::fstatfs(fd, &filesystem) != 0 || filesystem.f_type != BTRFS_SUPER_MAGIC) return;
   if (::ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return;
   flags |= FS_NOCOW_FL;
-  (void)::ioctl(fd, FS_IOC_SETFLAGS, &flags);  // of an empty file
+  (void)::ioctl(fd, FS_IOC_SETFLAGS, &flags);  // works on an empty file
 }
 
-// The files that the node depends on besides single layers. The daemon has each of them open for as
-// long as the node, so the filesystem gives no other file the number of its inode.
+// The files that the node depends on besides single layers. The daemon keeps each of them open for
+// as long as the node, so the filesystem gives the number of its inode to no other file.
 constexpr const char* kVitalNames[] = {"lock", "catalog.db", "catalog.db-wal", kLayersDirectory};
 
-// Which file a name leads to; zeros: none.
+// The file that a name leads to; zeros: none.
 struct Identity {
   dev_t device = 0;
   ino_t inode = 0;
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
-// Errors of a look at a path that do not tell whether what was there is still there.
+// Returns whether an error of stat(2) leaves open if the file is still there.
 bool TellsNothing(int os_errno) {
   return os_errno == EACCES || os_errno == ENOMEM || os_errno == ETIMEDOUT;
 }
 
-// Each subvolume of a btrfs has a device number of its own, but all take from one room.
+// Each subvolume of a btrfs has a device number of its own, but all share one room.
 std::string BtrfsName(int root) {
   btrfs_ioctl_fs_info_args info{};
   if (::ioctl(root, BTRFS_IOC_FS_INFO, &info) != 0) return "";
@@ -92,7 +92,7 @@ std::string BtrfsName(int root) {
   return name;
 }
 
-// "btrfs:UUID" or "MAJOR:MINOR" of the filesystem that the open directory `root` is on.
+// Returns "btrfs:UUID" or "MAJOR:MINOR" of the filesystem that the open directory `root` is on.
 std::string NameOfFilesystem(int root) {
   struct statfs filesystem {};
   if (::fstatfs(root, &filesystem) == 0 && filesystem.f_type == BTRFS_SUPER_MAGIC) {
@@ -103,7 +103,8 @@ std::string NameOfFilesystem(int root) {
   return StrCat(major(info.st_dev), ":", minor(info.st_dev));
 }
 
-// Documentation/block/stat.rst of the kernel; nothing if no block device has this number.
+// Returns a count of Documentation/block/stat.rst of the kernel; nothing if no block device has
+// this number.
 std::optional<uint64_t> CompletedByDisk(int root) {
   constexpr std::array<size_t, 3> kCompleted = {4, 11, 15};  // writes, discards, flushes
   struct stat info {};
@@ -146,15 +147,15 @@ class PosixNode final : public NodeDirectory {
 
  private:
   Status CheckPlainFile(int fd, const std::string& name) const;
-  // What the name leads to; nothing if it cannot be told. A null name: the directory itself, by its
-  // path.
+  // Returns the file that the name leads to; nothing if it cannot be told. A null name stands for
+  // the directory itself, by its path.
   Result<std::optional<Identity>> LookAt(const char* name) const;
-  // Of the directory, and of each of kVitalNames.
+  // The directory, and each of kVitalNames.
   using Vital = std::array<Identity, 1 + std::size(kVitalNames)>;
   Status CheckVital(const Vital& vital) const;
   Result<std::optional<Vital>> FirstLook() const;
   [[nodiscard]] Error Gone(const std::string& why) const;
-  // The directory that has the file, and the last part of its name: the only other is layers/.
+  // Returns the directory that has the file (the root or layers/) and the last part of its name.
   std::pair<int, std::string> Place(const std::string& name) const;
   void NoteChange(const std::string& name) {
     if (name.find('/') == std::string::npos) root_changed_ = true;
@@ -166,8 +167,8 @@ class PosixNode final : public NodeDirectory {
   const std::string filesystem_;
   const std::string display_path_;
   const std::string path_;  // absolute
-  // A name outside of layers/ may not be durable. True at first: SQLite makes the catalog's files
-  // without telling us.
+  // A name outside of layers/ may not be durable. True at first, as SQLite makes the catalog's
+  // files by itself.
   std::atomic<bool> root_changed_{true};
   Mutex space_mu_;
   std::optional<SpaceInfo> last_space_ VOLFS_GUARDED_BY(space_mu_);
@@ -190,7 +191,7 @@ Result<std::optional<Identity>> PosixNode::LookAt(const char* name) const {
   return Gone(StrCat(what, " was removed or moved away, or its filesystem failed (", reason, ")"));
 }
 
-// A file that is not there yet is none that could be missed.
+// A file that is not there at the first look is not missed later.
 Result<std::optional<PosixNode::Vital>> PosixNode::FirstLook() const {
   Vital vital{};
   for (size_t i = 0; i < vital.size(); ++i) {
@@ -222,7 +223,7 @@ Status PosixNode::CheckVital(const Vital& vital) const {
   return OkStatus();
 }
 
-// While it does not answer nobody knows, and who waits is told just that.
+// A hung node cannot be checked and passes; its waiting requests are told that it hangs.
 Status PosixNode::CheckPresent() {
   if (calls()->hung()) return OkStatus();
   const Call call(*calls(), kLook);
@@ -238,8 +239,8 @@ Status PosixNode::CheckPresent() {
   return OkStatus();
 }
 
-// What the kernel counts for a block device: writes, discards and flushes that the disk has
-// completed. A filesystem without one (NFS, CephFS, another FUSE mount) is asked for its room,
+// Counts the writes, discards and flushes that the disk has completed, as the kernel tells for a
+// block device. A filesystem without one (NFS, CephFS, another FUSE mount) is asked for its room,
 // which its server answers.
 uint64_t PosixNode::Pulse() {
   if (const std::optional<uint64_t> completed = CompletedByDisk(root_.get())) return *completed;
@@ -250,13 +251,14 @@ uint64_t PosixNode::Pulse() {
 }
 
 Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenMode mode) {
-  // O_NONBLOCK: a fifo or a device in the place of a layer must not make us wait or do something.
+  // O_NONBLOCK: a fifo or a device in the place of a layer must not block the daemon or start an
+  // action.
   uint64_t flags = O_NONBLOCK | O_NOCTTY;
   flags |= mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR;
   if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
   const Call call(*calls(), kLook);
   Descriptor fd;
-  // Refused to all but the file's owner and root.
+  // O_NOATIME: the kernel refuses it to all but the file's owner and root.
   if (access_ == NodeAccess::kReadOnly) {
     fd = Descriptor(OpenBeneath(root_.get(), name, flags | O_NOATIME, 0));
   }
@@ -320,7 +322,7 @@ Result<uint64_t> PosixNode::AllocatedBytes(const std::string& name) {
 }
 
 Status PosixNode::Remove(const std::string& name) {
-  // unlinkat follows no link in the last part.
+  // unlinkat does not follow a link in the last part.
   const auto [directory, last] = Place(name);
   const Call call(*calls(), kFree);
   if (::unlinkat(directory, last.c_str(), 0) != 0) {
@@ -346,7 +348,7 @@ Status PosixNode::SyncNames() {
 
 Result<std::vector<std::string>> PosixNode::ListLayers() {
   const Call call(*calls(), kLook);
-  // A descriptor of its own: the position in a directory belongs to the open file.
+  // A descriptor of its own, because the position in a directory belongs to the open file.
   Descriptor fd(OpenBeneath(layers_.get(), ".", O_RDONLY | O_DIRECTORY, 0));
   if (fd.get() < 0) return SystemError(errno, "open layers/", display_path_);
   const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(fd.get()), &::closedir);
@@ -364,7 +366,7 @@ Result<std::vector<std::string>> PosixNode::ListLayers() {
   return names;
 }
 
-// `df` and `status` ask for it of all nodes: who looks shall not join those who hang.
+// `df` and `status` ask this of all nodes, and must not hang with one of them.
 Result<SpaceInfo> PosixNode::Space() {
   if (calls()->slow()) {
     MutexLock lock(space_mu_);
@@ -383,8 +385,8 @@ Result<SpaceInfo> PosixNode::Space() {
   return space;
 }
 
-// Makes layers/ durable before anything is put into it: a synced file in a directory that a crash
-// forgets is lost.
+// Makes layers/ durable before any file is made in it: a crash that forgets a directory also loses
+// the synced files in it.
 Result<Descriptor> OpenLayers(int root, const std::string& path, NodeAccess access) {
   const bool may_make = access == NodeAccess::kReadWrite;
   const bool made = may_make && ::mkdirat(root, kLayersDirectory, 0700) == 0;
@@ -434,7 +436,7 @@ Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path, No
   Descriptor root(
       static_cast<int>(Retry([&] { return ::open(path.c_str(), O_DIRECTORY | O_CLOEXEC); })));
   if (root.get() < 0) return SystemError(errno, "open", path);
-  // Asked of the descriptor, so that both are the same directory whoever renames what meanwhile.
+  // Asked of the descriptor, so that both are the same directory even after a rename.
   std::array<char, PATH_MAX> absolute{};
   const std::string link = StrCat("/proc/self/fd/", root.get());
   const ssize_t length = ::readlink(link.c_str(), absolute.data(), absolute.size());
@@ -446,7 +448,7 @@ Result<std::unique_ptr<NodeDirectory>> OpenPosixNode(const std::string& path, No
   auto node = std::make_unique<PosixNode>(std::move(root), std::move(layers), path,
                                           std::string(absolute.data(), static_cast<size_t>(length)),
                                           access);
-  RETURN_IF_ERROR(node->Space());  // so that there is an answer when it hangs
+  RETURN_IF_ERROR(node->Space());  // remembers an answer for when the node hangs
   return std::unique_ptr<NodeDirectory>(std::move(node));
 }
 
