@@ -217,7 +217,7 @@ Status Recovery::LoadVolumes(Node& node) {
       head = store_.layers_.AddLost(record.head, node.name());
     }
     store_.reclaimer_->AddReference(head);
-    // shared_ptr: see store_.h, "looking".
+    // shared_ptr: see store.h, "looking".
     auto volume = std::make_shared<Volume>(
         VolumeContext{store_.layers_, node.epoch(), store_.block_size_}, node, record, head);
     store_.by_name_[record.name] = volume;
