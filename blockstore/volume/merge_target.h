@@ -12,8 +12,8 @@ namespace volfs {
 
 class LayerMerge;
 
-// What the merging of layers does with a volume whose map leads to one of them (merge.h). All of it
-// with Node::tree_gate() closed.
+// What the merging of layers does with a volume whose map leads to one of them (layer_merger.h).
+// All of it with Node::tree_gate() closed.
 //
 // Thread-safety: all methods from any thread. Has no lock of its own: SinkHead has the slot, then
 // the gate.
