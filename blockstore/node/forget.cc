@@ -5,7 +5,7 @@
 namespace volfs {
 namespace {
 
-// After a rename the record of the job has the old name.
+// After a rename the job's record has the old name, so the name of its volume is returned.
 std::string NameOfClone(const CatalogContents& contents, const CloneRecord& clone) {
   for (const VolumeRecord& volume : contents.volumes) {
     if (volume.id == clone.clone) return volume.name;

@@ -8,7 +8,7 @@
 
 namespace volfs {
 
-// A node that is lost for good: what the others, which are not mounted, have of it.
+// The records that the remaining nodes, not mounted now, have of a node that is lost for good.
 struct NodeTraces {
   bool known = false;                // as a peer, by a hold or by a clone
   std::string name;                  // the lost node's, as far as it is known
@@ -17,14 +17,15 @@ struct NodeTraces {
   std::vector<std::string> needing;  // clones here that are not whole without it
 };
 
-// Of the node with that UUID in what `node` loaded when it was opened.
+// Returns the traces of the node with that UUID in the records that `node` loaded when it was
+// opened.
 NodeTraces TracesOf(Node& node, const std::string& uuid);
 
-// Makes `node` forget the node with that UUID, in one commit: that it was a peer, what is held for
-// clones on it, and that a whole clone here still owes it a release. Durable when it returns.
+// Makes `node` forget the node with that UUID, in one commit: that it was a peer, the holds for
+// clones on it, and the release that a whole clone here still owes it. Durable when it returns.
 //
-// Clones here that need it stay: what was copied of them may be all that there is. If it comes back
-// its own clones have no hold any more, and are in error (recovery.h).
+// Clones here that need it stay, as their copied blocks may be the last copy. If the lost node
+// comes back, its own clones have no hold any more and are in error (recovery.h).
 Status ForgetNode(Node& node, const std::string& uuid);
 
 }  // namespace volfs

@@ -41,7 +41,7 @@ std::optional<std::vector<MountId>> ParseMounts(std::string_view text) {
   return mounts;
 }
 
-// The place of the last of `mounts` that is also in `others`; mounts.size() if none is.
+// Returns the place of the last of `mounts` that is also in `others`; mounts.size() if none is.
 size_t LastCommon(const std::vector<MountId>& mounts, const std::vector<MountId>& others) {
   for (size_t i = mounts.size(); i > 0; --i) {
     if (std::find(others.begin(), others.end(), mounts[i - 1]) != others.end()) return i - 1;
@@ -104,7 +104,7 @@ Kinship Compare(const std::vector<MountId>& mounts, MountId told,
   const size_t here = LastCommon(mounts, known);
   const size_t there = LastCommon(known, mounts);
   Kinship kinship;
-  if (mounts.empty()) {  // last mounted by a volfs that knew nothing of this, before its peers met
+  if (mounts.empty()) {  // last mounted by a volfs without lineages
     kinship.kind = Kinship::Kind::kOlder;
     kinship.mounts_there = known.size();
     return kinship;

@@ -54,8 +54,8 @@ Status Node::Init(NodeDirectory& directory, NodeRecord record) {
 
 namespace {
 
-// The format allows what this program cannot do: larger blocks, of which one is merged on the
-// stack, and a generation that cannot grow.
+// The format allows two things that this program cannot serve: larger blocks, of which one is
+// merged on the stack, and a generation that cannot grow.
 Status CheckCanServe(const NodeRecord& record, const std::string& path) {
   if (record.block_size > kDefaultBlockSize) {
     return Error{Errc::kNotSupported,

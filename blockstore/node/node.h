@@ -30,7 +30,8 @@ enum class Fullness : uint8_t {
   kFull,  // less than 1 MiB, or a part of its reserve is missing: nothing new is made
 };
 
-// One mounted node: its directory, its catalog, who it is, and the lock that keeps others out.
+// One mounted node: its directory, its catalog, its record, and the lock that keeps other processes
+// out.
 //
 // Thread-safety: all methods from any thread; record() is constant after Open.
 class Node {
@@ -38,7 +39,7 @@ class Node {
   // Makes a new node in an empty directory. Durable when it returns.
   static Status Init(NodeDirectory& directory, NodeRecord record);
 
-  // Opens a node. `lock` (null where nobody else can come, as in tests) is let go last.
+  // Opens a node. `lock` is released last (null where no other process can come, as in tests).
   static Result<std::unique_ptr<Node>> Open(std::unique_ptr<NodeDirectory> directory,
                                             std::unique_ptr<NodeLock> lock = nullptr);
 
@@ -51,63 +52,67 @@ class Node {
 
   NodeDirectory& directory() { return *directory_; }
   Catalog& catalog() { return *catalog_; }
-  // Who may still use what its volumes' maps showed. A volume may show layers of another node, too:
-  // those that a clone holds; who takes such a hold away waits for the readers of the clone's node.
+  // Counts the readers of this node that may still use blocks their volumes' maps showed. A volume
+  // may also show layers of another node, kept by a clone's hold. A caller that removes such a hold
+  // waits for the readers of the clone's node.
   [[nodiscard]] Epoch& epoch() { return epoch_; }
-  // Passed by who uses layers of this node, or a map of their blocks, that no point keeps: a
-  // request that has found a snapshot's layer, who loads a map from the catalog. Merging closes it
-  // while it changes which layer a block is in (layer_merge.h), and does not insist: nobody is kept
-  // from passing, and it from closing, for longer than kTreePatience.
+  // Serialises changes of this node's layer tree against lookups in it. A thread enters the gate
+  // before it uses a layer, or a map of its blocks, that no reference keeps alive (a request that
+  // has found a snapshot's layer, a thread that loads a map from the catalog). LayerMerger closes
+  // the gate while it changes which layer holds a block (layer_merge.h), and gives up after
+  // kTreePatience, so neither side delays the other for longer.
   Gate& tree_gate() { return tree_gate_; }
   static constexpr Nanoseconds kTreePatience = std::chrono::milliseconds(20);
   ForegroundLoad& foreground() { return foreground_; }
   UnsyncedVolumes& unsynced() { return unsynced_; }
   [[nodiscard]] const std::string& path() const { return directory_->display_path(); }
 
-  // What Open loaded; the store takes it over and frees it.
+  // Returns the records that Open loaded. The store takes them over and frees them.
   CatalogContents& contents() { return contents_; }
 
-  // Its mounts, and what it remembers of those of its peers.
+  // The node's own mounts, and its memory of those of its peers.
   [[nodiscard]] const Lineage& lineage() const { return lineage_; }
-  // This node is being mounted: its generation grows by one, its lineage by an id. Durable when it
+  // Records a new mount: the generation grows by one, the lineage by an id. Durable when it
   // returns.
   Status GrowGeneration();
-  // ... together with `others`, whose generations and ids are durable. One commit.
+  // Records the mount together with `others`, whose generations and ids are durable. One commit.
   Status RecordPeers(const std::vector<const Node*>& others);
   // Keeps other copies of this node from being mounted on this machine (node_lock.h).
   void Keep(std::unique_ptr<TwinLock> lock) { twin_lock_ = std::move(lock); }
 
-  // kNodeDown while a call has been waiting for it for too long (node_calls.h).
+  // Returns kNodeDown while a call on the node is over its limit (node_calls.h).
   [[nodiscard]] Status CheckAnswers() const;
 
-  // kReadOnly if it was opened for reading only, or this program may only read its catalog.
+  // Returns kReadOnly if the node was opened for reading only, or this program may only read its
+  // catalog.
   [[nodiscard]] Status CheckChanges() const;
 
-  // The lock; null where nobody else can come.
+  // The lock; null where no other process can come.
   NodeLock* lock() { return lock_.get(); }
 
-  // Its filesystem's size, and what of it is free for volumes: not what the reserve still needs.
+  // Returns its filesystem's size, and the room that is free for volumes: not the part that the
+  // reserve still needs.
   Result<SpaceInfo> Space();
 
-  // Compares what is free with the limits below and remembers the answer. Cost: one statvfs.
+  // Compares the free room with the limits of Fullness and remembers the answer. Cost: one statvfs.
   Fullness LookAtRoom();
   [[nodiscard]] Fullness fullness() const { return fullness_.load(std::memory_order_relaxed); }
 
-  // Can it be read and written? Also while it is full.
+  // Returns whether the node can be read and written. A full node works, too.
   [[nodiscard]] bool Works() const;
 
-  // Looks whether this node is still the one that was opened (NodeDirectory::CheckPresent) and can
-  // be written; fences it if not. For a background thread, about each second: what is committed
-  // or synced is looked at by itself.
+  // Checks whether this node is still the one that was opened (NodeDirectory::CheckPresent) and can
+  // be written, and fences it if not. Called by a background thread about once per second. Commits
+  // and syncs report their own failures.
   void LookForLoss();
 
-  // Notes that the catalog contradicts itself. A row that is wrong or missing may be the only one
-  // that needs some layer, so until the next mount nothing of this node is freed: no
-  // layer, block, hold or file. The first reason is kept, and logged. Cost of trusted(): one load.
+  // Notes that the catalog contradicts itself. A wrong or missing row may be the only one that
+  // needs some layer, so until the next mount nothing of this node is freed: no layer, block, hold
+  // or file. The first reason is kept and logged. Cost of trusted(): one load.
   void Distrust(const std::string& why) VOLFS_EXCLUDES(doubt_mu_);
   [[nodiscard]] bool trusted() const { return trusted_.load(std::memory_order_acquire); }
 
-  // "ok", or what is wrong with it: it does not answer, cannot be written, frees nothing, is
+  // Returns "ok", or the trouble: the node does not answer, cannot be written, frees nothing, is
   // (nearly) full. Waits for nothing.
   [[nodiscard]] std::string State() const;
 
@@ -123,7 +128,7 @@ class Node {
   Id id_ = kNoId;
   bool was_read_only_ = false;  // its filesystem, when it was opened
   Gate tree_gate_;
-  Epoch epoch_;  // its own, so that one that hangs does not keep others from freeing
+  Epoch epoch_;  // one per node, so that a hung node does not keep others from freeing
   ForegroundLoad foreground_;
   std::atomic<Fullness> fullness_{Fullness::kRoomy};
   UnsyncedVolumes unsynced_;
@@ -132,7 +137,7 @@ class Node {
   std::string doubt_ VOLFS_GUARDED_BY(doubt_mu_);
 };
 
-// A new id: 55 random bits, never kNoId. The caller checks it for collisions.
+// Returns a new id: 55 random bits, never kNoId. The caller checks it for collisions.
 Id NewId();
 
 }  // namespace volfs

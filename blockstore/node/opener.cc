@@ -77,7 +77,7 @@ Result<std::unique_ptr<Node>> OpenOne(const std::string& path, const NodeOpenOpt
   return Node::Open(std::move(directory), std::move(lock));
 }
 
-// What `other` is to `node`, which knows it as `peer`; empty if it is what it should be.
+// Returns the trouble with `other`, which `node` knows as `peer`; empty if it is the one expected.
 std::string TroubleBetween(const Node& node, const PeerRecord& peer, const Node& other) {
   const auto known = node.lineage().known.find(other.uuid());
   if (known != node.lineage().known.end()) {
@@ -88,7 +88,7 @@ std::string TroubleBetween(const Node& node, const PeerRecord& peer, const Node&
         KinshipTrouble(kinship, other.name(), other.lineage().newest(), node.name(), peer.path);
     if (!trouble.empty()) return trouble;
   }
-  // All that there is of nodes that no volfs with lineages has mounted together.
+  // The only evidence for nodes that no volfs with lineages has mounted together.
   if (other.record().generation >= peer.generation) return "";
   return StrCat("an older copy of node ", other.name(), ": node ", node.name(),
                 " was mounted with generation ", peer.generation, " of it, this is generation ",
@@ -142,7 +142,7 @@ Status CheckDistinct(const std::vector<std::unique_ptr<Node>>& nodes) {
   return OkStatus();
 }
 
-// Rewritten as a whole and renamed into place.
+// Writes the whole file anew and renames it into place.
 Status WriteRegistry(const std::string& file,
                      const std::vector<std::pair<std::string, std::string>>& lines) {
   std::error_code error;
@@ -156,8 +156,8 @@ Status WriteRegistry(const std::string& file,
   return Error{Errc::kIo, StrCat("cannot write ", file, ": ", error.message())};
 }
 
-// A directory that is gone for good (a test's, say). Not one that cannot be looked at, as its
-// filesystem was shut down.
+// Returns whether a directory is gone for good (one of a test, say). A directory that cannot be
+// tested, as its filesystem was shut down, is not.
 bool IsGone(const std::string& path) {
   std::error_code error;
   return !fs::exists(path, error) && !error;
@@ -186,8 +186,8 @@ void UpdateRegistry(const NodeOpenOptions& options,
   }
 }
 
-// In two steps: no node may remember a mount of another that is not durable there, and what it
-// remembers must be this mount, or a copy made just before it would pass for the newest.
+// In two steps. A node may remember only mounts of another that are durable there. The remembered
+// mount must be this one, or a copy made just before it would pass for the newest.
 Status RecordMounts(const std::vector<std::unique_ptr<Node>>& nodes) {
   for (const auto& node : nodes) RETURN_IF_ERROR(node->GrowGeneration());
   for (const auto& node : nodes) {
@@ -347,7 +347,7 @@ Result<std::vector<std::unique_ptr<Node>>> OpenNodes(const std::vector<std::stri
     open.push_back(std::move(node));
     RETURN_IF_ERROR(KeepTwinsAway({&open.back(), 1}, options.locks));
   }
-  // In the order of the command: the first node is where new volumes go.
+  // In the order of the command, as new volumes go to the first node.
   std::sort(open.begin(), open.end(), [&](const auto& a, const auto& b) {
     const auto place = [&](const auto& node) {
       return std::find(real.begin(), real.end(), node->path());

@@ -8,16 +8,16 @@
 
 namespace volfs {
 
-// A node of which nothing is changed: its files are opened for reading only, whatever OpenMode is
-// asked for, and every change is refused with kReadOnly. The catalog can be opened as ever, its
-// recovery included: what that writes stays in memory (catalog/overlay.h).
+// Returns a node directory that changes nothing: files are opened for reading only, whatever their
+// OpenMode, and every change is refused with kReadOnly. The catalog opens as usual, with its
+// recovery, whose writes stay in memory (catalog/overlay.h).
 //
-// A sync has nothing to do and succeeds. The page cache is left as it is: nothing is built on it.
-// The calls that are at work are those of `node`, which it owns.
+// A sync has nothing to do and succeeds. The page cache stays as it is. Its NodeCalls are those of
+// `node`, which it owns.
 std::unique_ptr<NodeDirectory> MakeReadOnly(std::unique_ptr<NodeDirectory> node);
 
 // Opens the node directory `path` for `access`: as OpenPosixNode does, and with kReadOnly as a node
-// of which nothing is changed.
+// that is never changed.
 Result<std::unique_ptr<NodeDirectory>> OpenNodeDirectory(const std::string& path,
                                                          NodeAccess access);
 
