@@ -90,7 +90,8 @@ Result<Reply> Client::Ask(std::string_view file, std::string_view line) const {
   const Descriptor fd(::open(PathOf(StrCat("control/", file)).c_str(), O_RDWR | O_CLOEXEC));
   if (!fd.ok()) return OpenFailure(*this, file, errno);
   const std::string request = StrCat(line, "\n");
-  // One write is one request, and is not repeated: nobody knows what an interrupted one has done.
+  // One write is one request. It is not repeated, because an interrupted one may have been carried
+  // out.
   const ssize_t wrote = ::write(fd.get(), request.data(), request.size());
   const int os_errno = errno;
   const std::string reply = ReadReply(fd.get());

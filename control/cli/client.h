@@ -16,15 +16,16 @@ struct Reply {
   [[nodiscard]] std::string Get(std::string_view key) const { return ValueOf(fields, key); }
 };
 
-// Reads the words after "ok"; what is not KEY=VALUE is skipped.
+// Reads the words after "ok"; a word that is not KEY=VALUE is skipped.
 Reply ParseReply(std::string_view line);
 
-// A refusal as people shall read it: the sentence of "error EBUSY db: a clone of it ...", or, when
-// the reply is not of that form (an older daemon, none at all), `request` and strerror's words.
+// Makes a refusal readable: returns the sentence of "error EBUSY db: a clone of it ...". If the
+// reply has another form (an older daemon, no reply at all), it returns `request` and strerror's
+// words.
 Error ParseRefusal(std::string_view reply, int os_errno, std::string_view request);
 
 // One mounted volfs, seen by its files only. Errors carry the errno of the call that failed.
-// Thread-safety: none needed, it has no state but the path.
+// Thread-safety: any thread; the path is its only state.
 class Client {
  public:
   explicit Client(std::string mountpoint) : mountpoint_(std::move(mountpoint)) {}
@@ -38,20 +39,20 @@ class Client {
   // Writes `line` (without LF) to control/FILE and reads the reply on the same descriptor.
   [[nodiscard]] Result<Reply> Ask(std::string_view file, std::string_view line) const;
 
-  // control/RELATIVE.
+  // Reads control/RELATIVE.
   [[nodiscard]] Result<std::string> ReadControl(std::string_view relative) const;
 
-  // One value of a volume: control/volumes/NAME/FIELD without its LF.
+  // Reads one value of a volume: control/volumes/NAME/FIELD without its LF.
   [[nodiscard]] Result<std::string> Field(std::string_view volume, std::string_view field) const;
 
-  // All about a volume, as of one moment: control/volumes/NAME/info.json. What has no value is
-  // "null".
+  // Reads all about a volume, as of one moment: control/volumes/NAME/info.json. A field without a
+  // value is "null".
   [[nodiscard]] Result<Fields> Info(std::string_view volume) const;
 
-  // kNotFound, with a sentence, if there is no volume of that name.
+  // Returns kNotFound, with a sentence, if there is no volume of that name.
   [[nodiscard]] Status CheckVolume(std::string_view volume) const;
 
-  // The size of a volume's or snapshot's image.
+  // Returns the size of a volume's or snapshot's image, in bytes.
   [[nodiscard]] Result<uint64_t> ImageSize(std::string_view name) const;
 
  private:

@@ -21,7 +21,7 @@ constexpr int kRedrawMs = 200;
 
 volatile std::sig_atomic_t interrupted = 0;
 
-// While it lives SIGINT only sets the flag, and interrupts what waits.
+// While it lives, SIGINT only sets the flag and interrupts the waiting call.
 class InterruptGuard {
  public:
   InterruptGuard() {

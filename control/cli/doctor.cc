@@ -164,7 +164,7 @@ std::string ExamineNode(const Client& client, const std::string& node,
   return may_write && !state.starts_with("does not answer") ? read("path") : std::string();
 }
 
-// What the node's filesystem itself says.
+// Reports the findings about the node's filesystem itself.
 void ExaminePath(const std::string& subject, const std::string& path,
                  std::vector<Finding>& findings) {
   if (!path.empty() && CanPunch(path) == false) {
@@ -190,7 +190,7 @@ void ExamineVolumes(const Client& client, std::vector<Finding>& findings) {
   }
 }
 
-// ---- questions: what is asked in a child comes back as text, a record a finding
+// ---- questions: a child sends its findings back as text, one per record
 
 constexpr auto kPatience = std::chrono::milliseconds(1500);
 constexpr char kField = '\x1f';

@@ -6,8 +6,8 @@
 
 namespace volfs::cli {
 
-// What `volfs doctor` looks at. It changes nothing but for a nameless file on a node, which is gone
-// when it is closed.
+// The examinations of `volfs doctor`. They change nothing; on a node they make one nameless file,
+// which vanishes when it is closed.
 
 struct Finding {
   enum class Level { kOk, kNote, kWarning, kProblem };
@@ -17,21 +17,21 @@ struct Finding {
   std::string remedy;  // empty if there is nothing to do
 };
 
-// What a mount needs from this machine.
+// Examines whether this machine can mount.
 std::vector<Finding> ExamineSystem();
 
-// Mounts: whether their daemons answer, the volumes in error, their nodes. Takes a few seconds at
-// most, whatever does not answer.
+// Examines mounts: whether their daemons answer, the volumes in error, their nodes. Takes a few
+// seconds at most, even if a mount or node does not answer.
 std::vector<Finding> ExamineMounts(const std::vector<std::string>& mountpoints);
 
-// Loop devices that nobody serves any more, with the way back; `of_mounts`: what ExamineMounts
-// found.
+// Finds loop devices whose daemon is gone, and says how to get rid of them. `of_mounts` are the
+// findings of ExamineMounts.
 std::vector<Finding> ExamineLoops(const std::vector<Finding>& of_mounts);
 
-// Nodes that were mounted here before and do not answer now.
+// Finds nodes that were mounted here before and do not answer now.
 std::vector<Finding> ExamineKnownNodes();
 
-// Whether fuse.conf's text lets users mount with allow_other.
+// Returns whether fuse.conf's text lets users mount with allow_other.
 bool AllowsOther(std::string_view fuse_conf);
 
 }  // namespace volfs::cli

@@ -23,7 +23,7 @@
 namespace volfs::cli {
 namespace {
 
-// What the child says. Before the others, where something fails: "failed ERRNO MOUNTPOINT".
+// The messages of the child. After a failure "failed ERRNO MOUNTPOINT" comes before the others.
 constexpr std::string_view kFrozen = "frozen";
 constexpr std::string_view kThawed = "thawed";
 constexpr std::string_view kLate = "late";  // thawed, as the time was over
@@ -50,7 +50,7 @@ Result<Filesystem> OpenVisible(const FilesystemMounts& mounts) {
                       "be frozen; nothing was asked")};
 }
 
-// The child. Nothing here may touch what is frozen, but by these descriptors.
+// The child. It may touch the frozen filesystems only through these descriptors.
 class Keeper {
  public:
   Keeper(std::vector<Filesystem>& filesystems, const Descriptor& image, const Descriptor& words,
@@ -59,7 +59,8 @@ class Keeper {
 
   void Run() {
     LeaveTheTerminal();
-    // Most of what freezing would have to wait for, while everybody may still go on.
+    // Writes most of the dirty data out while other processes may still write, so that freezing has
+    // little left to wait for.
     for (const Filesystem& one : filesystems_) ::syncfs(one.fd.get());
     if (image_.ok()) ::fsync(image_.get());
     const auto deadline =
@@ -78,7 +79,7 @@ class Keeper {
   }
 
  private:
-  // Whoever interrupts the command, or kills its process group, shall not kill this.
+  // A signal that interrupts the command, or kills its process group, shall not kill the child.
   static void LeaveTheTerminal() {
     ::setsid();
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) ::signal(number, SIG_IGN);
@@ -98,7 +99,7 @@ class Keeper {
     }
   }
 
-  // In the opposite order. Somebody may have thawed one by hand (EINVAL).
+  // Thaws in the opposite order. A user may have thawed one by hand (EINVAL).
   bool Thaw() {
     bool all = true;
     for (; frozen_ > 0; --frozen_) {

@@ -12,34 +12,35 @@
 
 namespace volfs::cli {
 
-// The filesystems that are mounted from a volume's image, each with all its mountpoints: through
-// loop devices, also from their partitions, as far as they can be seen from this mount namespace.
+// Returns the filesystems that are mounted from a volume's image, each with all its mountpoints.
+// They are found through loop devices and their partitions, as far as this mount namespace shows
+// them.
 using FilesystemMounts = std::vector<MountEntry>;
 std::vector<FilesystemMounts> FilesystemsOf(const Client& client, const std::string& volume,
                                             const std::vector<MountEntry>& mounts);
 
-// Filesystems that are frozen (FIFREEZE): nobody can write to them, and what is on their device is
-// whole, with an empty journal.
+// Filesystems that are frozen (FIFREEZE): no process can write to them, and each is whole on its
+// device, with an empty journal.
 //
 // A child process freezes them and holds their mountpoints. It thaws them when its pipe to this
-// process ends, however that comes, SIGKILL included, and in any case kMaxMs after it began to
-// freeze: a request that is hung cannot stop somebody's services for good.
+// process ends for any reason, SIGKILL included. It thaws them in any case kMaxMs after it began to
+// freeze, so a hung request cannot stop a user's services for good.
 class Freeze {
  public:
   static constexpr int kMaxMs = 10'000;
 
-  // Returns when all are frozen; after an error none is. What the kernel has of them is written
-  // out before, so that freezing has little left to do. kProtected where the kernel does not permit
-  // it, kBusy if somebody else has frozen one, kNotSupported by the filesystem.
-  // `image`: the volume's image, which is synced before, too.
+  // Freezes all filesystems, or none if it returns an error. Before that it writes out the kernel's
+  // dirty data, so that freezing has little left to do, and syncs `image`, the volume's image.
+  // Returns kProtected if the kernel does not permit it, kBusy if another process has frozen one,
+  // kNotSupported if a filesystem cannot be frozen.
   static Result<Freeze> Begin(const std::vector<FilesystemMounts>& filesystems,
                               const std::string& image);
   Freeze(Freeze&& other) noexcept = default;
   Freeze& operator=(Freeze&&) = delete;
-  ~Freeze();  // End
+  ~Freeze();  // calls End
 
-  // Returns when all are thawed. kIo, with what to do, if they were not frozen all the time until
-  // now, or cannot be thawed. Once.
+  // Thaws all filesystems. Returns kIo, with the remedy, if they were not frozen all the time until
+  // now, or cannot be thawed. Call it once.
   Status End();
 
  private:
@@ -48,7 +49,7 @@ class Freeze {
   [[nodiscard]] std::string NextWord() const;
 
   pid_t child_;
-  Descriptor words_;     // what the child says, a line each
+  Descriptor words_;     // the child's messages, one per line
   Descriptor lifeline_;  // the child thaws when this is closed
 };
 

@@ -43,7 +43,7 @@ std::vector<std::string> WayOut(const StaleLoop& loop, const std::vector<MountEn
   for (const MountEntry& mount : MountsOn(loop.device, mounts)) {
     commands.push_back("umount " + mount.mountpoint);
   }
-  std::reverse(commands.begin(), commands.end());  // what was mounted last is on top
+  std::reverse(commands.begin(), commands.end());  // the latest mount is on top
   commands.push_back("volfs detach " + loop.device.path());
   return commands;
 }

@@ -5,14 +5,15 @@
 
 namespace volfs {
 
-// What `volfs mount` and `mount.volfs` were asked for.
+// The arguments of `volfs mount` and `mount.volfs`.
 struct MountArguments {
   std::vector<std::string> nodes;  // node directories, in the order given; "DIR1:DIR2" is split
   std::string mountpoint;
   bool foreground = false;
-  std::vector<std::string> options;  // of all -o, one each: "allow_shrink", "copy_rate=10M"
+  std::vector<std::string> options;  // of all -o, one option each: "allow_shrink", "copy_rate=10M"
   std::string config_file;           // empty: none
-  bool through_helper = false;       // by mount(8), fstab or systemd: a new node needs -o init
+  bool through_helper = false;       // started by mount(8), fstab or systemd: a new node needs -o
+                                     // init
 };
 
 }  // namespace volfs

@@ -9,8 +9,8 @@
 
 namespace volfs::cli {
 
-// What mount(8) calls for a filesystem of type volfs: `mount.volfs DIR1:DIR2 MNT [-sfnv] [-o
-// OPTS]`.
+// The program that mount(8) calls for a filesystem of type volfs: `mount.volfs DIR1:DIR2 MNT
+// [-sfnv] [-o OPTS]`.
 
 inline constexpr std::string_view kMountHelperName = "mount.volfs";
 
@@ -19,10 +19,11 @@ struct MountHelperCall {
   bool fake = false;  // -f: do everything but the mount
 };
 
-// `words` without the program's name. kInvalid for what mount(8) does not say.
+// Parses `words`, the arguments without the program's name. Returns kInvalid for words that
+// mount(8) does not pass.
 Result<MountHelperCall> ParseMountHelper(const std::vector<std::string>& words);
 
-// The directories that `words` name: "DIR1:DIR2" is two, unless there is such a path.
+// Returns the directories that `words` name: "DIR1:DIR2" is two, unless there is such a path.
 std::vector<std::string> SplitNodeDirectories(const std::vector<std::string>& words);
 
 }  // namespace volfs::cli

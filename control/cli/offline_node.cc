@@ -34,7 +34,7 @@ Result<std::string> NodeDirectoryOf(const std::string& given) {
 }
 
 Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path, NodeAccess access) {
-  Touching::Note(StrCat("node directory ", real_path));  // what follows is about it, too
+  Touching::Note(StrCat("node directory ", real_path));  // the calls that follow touch it, too
   LockWait wait;
   wait.tell = [](const std::string& text) { PrintNote(StrCat("volfs: ", text)); };
   ASSIGN_OR_RETURN(std::unique_ptr<NodeLock> lock, NodeLock::Take(real_path, access, wait));

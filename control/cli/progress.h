@@ -10,7 +10,7 @@
 
 namespace volfs::cli {
 
-// How far a clone is, as control/volumes/NAME/ tells it.
+// The state of a clone, as control/volumes/NAME/ shows it.
 struct Progress {
   double per_cent = 0;
   uint64_t copied_bytes = 0;
@@ -20,14 +20,15 @@ struct Progress {
   std::string error;                    // why it stands still; empty if it does not
 };
 
-// kNotFound if there is no such volume (any more).
+// Returns kNotFound if there is no such volume (any more).
 Result<Progress> ReadProgress(const Client& client, std::string_view volume);
 
-// 65 -> "1:05", 3700 -> "1:01:40".
+// Returns 65 as "1:05", 3700 as "1:01:40".
 std::string FormatSeconds(uint64_t seconds);
 
-// "db-clone [=====>    ]  52.10%  1.2G of 2.3G  105.0M/s  eta 0:11" in at most `width` columns;
-// what does not fit is left out, the bar first, then from the right.
+// Returns the progress as a line of at most `width` columns:
+//   "db-clone [=====>    ]  52.10%  1.2G of 2.3G  105.0M/s  eta 0:11"
+// Parts that do not fit are left out, the bar first, then from the right.
 std::string RenderProgress(std::string_view name, const Progress& progress, size_t width);
 
 }  // namespace volfs::cli

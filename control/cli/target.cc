@@ -17,8 +17,8 @@ namespace {
 
 bool IsPath(std::string_view argument) { return argument.find('/') != argument.npos; }
 
-// The mount of a path as it stands, else of what its directory really is behind symbolic links;
-// `path` is then that.
+// Returns the mount of a path as it stands, else of its directory's real path behind symbolic
+// links; `path` is then that.
 std::optional<MountEntry> FindMount(const std::vector<MountEntry>& mounts, std::string& path) {
   if (auto mount = VolfsMountOf(mounts, path)) return mount;
   const Touching touching(path);
@@ -113,7 +113,7 @@ Result<std::string> Targets::NewVolume(const std::string& argument) {
 
 Result<Client> Targets::Mount() {
   Result<Client> client = FindClient();
-  // What follows is asked there.
+  // The calls that follow ask this mount.
   if (client.ok()) {
     Touching::Note(StrCat("the daemon of ", client.value().mountpoint()),
                    "`volfs doctor` says more");

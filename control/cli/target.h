@@ -10,25 +10,25 @@
 
 namespace volfs::cli {
 
-// "volumes/db" and "nodes/a/db" -> "db", "snapshots/db/monday" -> "db@monday"; nothing for what is
-// not an image. `relative` is a path below a mount.
+// Returns "db" for "volumes/db" and "nodes/a/db", "db@monday" for "snapshots/db/monday", and
+// nothing for a path that is no image. `relative` is a path below a mount.
 std::optional<std::string> ImageName(std::string_view relative);
 
-// `path` made absolute by the working directory, without "." and "..". Looks at no file.
+// Returns `path` made absolute by the working directory, without "." and "..". Looks at no file.
 std::string AbsolutePath(const std::string& path);
 
-// Finds out which mount a command means, and what its arguments are called there: by --mount, else
-// from an argument that is a path, else from the working directory, else as the only mount there
-// is. Ask for the names first, then for the mount.
+// Finds the mount that a command means, and the names of its arguments there. The mount is that of
+// --mount, else of an argument that is a path, else of the working directory, else the only one
+// there is. Ask for the names first, then for the mount.
 class Targets {
  public:
   explicit Targets(std::string mount_option) : mount_option_(std::move(mount_option)) {}
 
-  // The name of what exists: a volume's. kInvalid if it cannot be one's name.
+  // Returns the name of an existing volume. kInvalid if it cannot be a volume's name.
   Result<std::string> Volume(const std::string& argument);
-  // The same, or VOLUME@SNAP.
+  // Does the same, and takes VOLUME@SNAP too.
   Result<std::string> Image(const std::string& argument);
-  // Of what shall be made: MNT/volumes/NAME is taken too, other paths are not.
+  // Returns the name of a new volume. MNT/volumes/NAME is taken too, other paths are not.
   Result<std::string> NewVolume(const std::string& argument);
 
   Result<Client> Mount();

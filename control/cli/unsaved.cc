@@ -63,7 +63,7 @@ std::vector<std::string> AskUnsaved(const std::string& mountpoint) {
 }
 
 int ExitStatusOf(int pid, int pidfd) {
-  // Of one that nobody has waited for yet, the last field tells.
+  // The last field of a zombie's line holds its status.
   const Result<std::string> stat = ReadFile(StrCat("/proc/", pid, "/stat"));
   if (stat.ok() && stat.value().find(") Z ") != std::string::npos) {
     std::string_view text = stat.value();

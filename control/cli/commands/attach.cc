@@ -42,8 +42,8 @@ Error OpenForWriting(const Client& client, const std::string& name) {
   return Failure(EBUSY, message);
 }
 
-// Two writers who do not know of each other destroy what is in an image. What was closed a moment
-// ago may still count as open, as the daemon hears of a close later than the one who closed.
+// Two writers that do not know of each other destroy the image. A file that was closed a moment ago
+// may still count as open, as the daemon hears of a close later than the process that closed it.
 Status CheckNoWriter(const Client& client, const std::string& name) {
   constexpr int kPatienceMs = 2000;
   constexpr int kStepMs = 50;
@@ -91,8 +91,8 @@ struct Attached {
   std::string advice;  // if something else has its UUIDs; else empty
 };
 
-// A snapshot has its volume's UUIDs. Of what a whole clone was made from nobody keeps a record, and
-// `cp` never told: what counts is whether another image of this mount, attached now, has the same.
+// A snapshot has its volume's UUIDs. No record says which volume a whole clone was made from, and
+// `cp` never told, so the test is whether another attached image of this mount has the same UUID.
 // Other devices are left alone: one that hangs would be waited for.
 bool HasTwin(const Client& client, const std::string& name, const std::vector<Contents>& contents,
              const LoopDevice& device) {
@@ -198,7 +198,7 @@ Status Detach(const Common& common, const std::string& name) {
   if (holders.empty()) {
     const std::optional<MountEntry> mount = VolfsMountOf(mounts, device.backing_file);
     const Touching touching(device.path());
-    const Waiting waiting(mount ? mount->mountpoint : "");  // for what it has not written yet
+    const Waiting waiting(mount ? mount->mountpoint : "");  // for the mount's unwritten data
     Status cleared = ClearLoop(device);
     if (cleared.ok() || cleared.error().code != Errc::kBusy) return cleared;
     return Failure(EBUSY, StrCat(device.path(),

@@ -139,7 +139,7 @@ Result<int> RunCheck(const Common& common, const CheckStoreOptions& options) {
   for (const auto& node : store.nodes) nodes.push_back(node.get());
   const Waiting waiting(Waiting::For::kSync);
   CheckOptions how;
-  // What a node says that cannot be read is not known: nothing can be called left over.
+  // If some record of a node cannot be read, no file can be called left over.
   how.repair = options.repair && CountFindings(store.findings).left == 0;
   ASSIGN_OR_RETURN(const std::vector<volfs::Finding> found, CheckNodes(nodes, how));
   store.findings.insert(store.findings.end(), found.begin(), found.end());

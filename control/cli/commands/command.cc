@@ -28,7 +28,8 @@ constexpr const char* kSameUuids =
     "with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by vgimportclone,\n"
     "before they are used. The command prints the remedy for the contents that it finds.";
 
-// Everything that options are read into, and what shall be done then. CLI11 keeps pointers into it.
+// The variables that the options are read into, and the action to run then. CLI11 keeps pointers
+// into it.
 struct CommandLine {
   Common common;
   MountArguments mount;
@@ -52,13 +53,13 @@ struct CommandLine {
 int Report(const std::string& command, const Status& status) {
   Status result = status;
   if (result.ok()) result = FlushOutput();
-  std::fflush(stdout);  // what was printed comes before what went wrong
+  std::fflush(stdout);  // the output comes before the error
   if (result.ok()) return kExitOk;
   PrintError(command, result.error());
   return ExitCodeOf(result.error().code);
 }
 
-// Builds the commands. Each Add declares one command's options and what it does.
+// Builds the commands. Each Add declares the options and the action of one command.
 class Builder {
  public:
   Builder(CLI::App& app, CommandLine& line, const MountFunction& mount)
@@ -409,7 +410,7 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRun
   CLI::App app;
   CommandLine line;
   Describe(app);
-  Builder builder(app, line, mount);  // what parsing and running call is part of it
+  Builder builder(app, line, mount);  // lives on while parsing and running call it
   builder.AddAll();
   try {
     app.parse(argc, argv);
@@ -426,7 +427,7 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRun
                UsageFailure(StrCat(OneLine(error.what()), kNoteBreak, "see: ", name, " --help")));
     return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
   }
-  // A daemon in the foreground is what a user or systemd has started, and gets its signals.
+  // A user or systemd has started a foreground daemon itself and signals it directly.
   if (line.mount.foreground) return line.run();
   return run([&line] {
     const bool checks = line.name == kCheckCommand;

@@ -7,22 +7,22 @@
 
 namespace volfs {
 
-// Mounts, tells people what it has to tell, and returns the exit code of the command.
+// Mounts, prints its messages, and returns the exit code of the command.
 using MountFunction = std::function<int(const MountArguments&)>;
 
-// Runs a command that has been understood: by itself, or under supervision
-// (cli/process/supervisor.h).
+// Runs a parsed command: directly, or under supervision (cli/process/supervisor.h).
 using CommandRunner = std::function<int(const std::function<int()>&)>;
 
-// The `volfs` command: reads the command line, does what it says, prints what went wrong, returns
-// the exit code (failure.h). Under the name mount.volfs it takes what mount(8) gives its helpers.
-// All but `mount`, `check` and `node init` are clients of a mounted filesystem: they know its files
-// only.
+// The `volfs` command. Reads the command line, does as it says, prints its errors, and returns the
+// exit code (failure.h). Under the name mount.volfs it takes the arguments that mount(8) gives its
+// helpers. All commands but `mount`, `check` and `node init` are clients of a mounted filesystem
+// and know only its files.
 int RunCommand(
     int argc, char** argv, const MountFunction& mount,
     const CommandRunner& run = [](const auto& command) { return command(); });
 
-// The help texts of all commands, one after another: what the manual page is compared with.
+// Returns the help texts of all commands, one after another; a test compares the manual page with
+// them.
 std::string HelpOfAllCommands();
 
 }  // namespace volfs

@@ -7,11 +7,11 @@
 
 namespace volfs::cli {
 
-// What each command does, behind its options. Each prints what it has to tell on stdout and returns
-// why it failed; the caller prints that.
+// The commands, behind their options. Each prints its results on stdout and returns the reason of
+// its failure, which the caller prints.
 
 struct Common {
-  std::string mount;  // --mount; empty: to be found out
+  std::string mount;  // --mount; if empty, the command finds the mount itself
   bool json = false;
 };
 
@@ -26,7 +26,7 @@ struct CreateOptions {
 };
 Status Create(const Common& common, const CreateOptions& options);
 
-struct CloneOptions {  // of `clone` and `restore`; what is empty was not given
+struct CloneOptions {  // of `clone` and `restore`; an empty value was not given
   std::string source;
   std::string name;
   std::string size;
@@ -45,7 +45,7 @@ Status Snapshot(const Common& common, const std::string& source, const std::stri
 Status Resize(const Common& common, const std::string& name, const std::string& size);
 Status Move(const Common& common, const std::string& from, const std::string& to);
 Status Cancel(const Common& common, const std::string& name);
-// Tries all of them; every failure is printed, the first one decides.
+// Tries to remove all of them. Every failure is printed; the first one is returned.
 Status Remove(const Common& common, const std::vector<std::string>& names);
 
 // ---- looking (commands/show.cc)
@@ -66,8 +66,9 @@ Status Detach(const Common& common, const std::string& name);  // or /dev/loopN
 
 // ---- mounts and nodes
 
-// kIo: not all that was written can be made durable, kNodeDown: a node or the daemon does not
-// answer; both leave it mounted, unless `force`. kBusy: it is in use.
+// Returns kBusy if the mount is in use, kIo if written data cannot be made durable, and kNodeDown
+// if a node or the daemon does not answer. After the last two the mount stays, unless `force` is
+// set.
 Status Unmount(const std::string& mountpoint, bool force);  // commands/umount.cc
 
 Status ListNodes(const Common& common);  // commands/node.cc
@@ -86,12 +87,12 @@ Status SetNode(const NodeSetOptions& options);  // commands/node_set.cc
 struct NodeForgetOptions {
   std::string uuid;
   std::vector<std::string> directories;  // of nodes besides those of this machine's list
-  std::string registry;                  // that list; empty: the usual one
+  std::string registry;                  // file of this machine's list; empty: the usual one
 };
 Status ForgetLostNode(const NodeForgetOptions& options);  // commands/node_forget.cc
 
-// The offline check of a store, commands/check.cc. Prints what went wrong by itself and returns the
-// exit code, which is that of fsck(8) (failure.h).
+// Checks a store offline (commands/check.cc). Prints its errors itself and returns the exit code,
+// which is that of fsck(8) (failure.h).
 struct CheckStoreOptions {
   std::vector<std::string> directories;
   bool repair = false;

@@ -122,7 +122,7 @@ Status CheckNotOnVolfs(const std::string& directory, const std::string& real) {
   return OkStatus();
 }
 
-// What is there already is never made into something else.
+// Never makes an existing directory into something else.
 Status CheckFresh(const std::string& directory, const std::string& real) {
   ASSIGN_OR_RETURN(const DirectoryKind kind, ClassifyDirectory(real));
   if (kind == DirectoryKind::kNode) return Failure(EEXIST, directory + ": is a node already");

@@ -116,7 +116,7 @@ class Forgetting {
       if (!real.ok() || IsOpen(real.value())) continue;
       const size_t before = nodes_.size();
       const Status opened = Open(real.value());
-      nodes_.resize(before);  // another node, of which nobody spoke, in its place
+      nodes_.resize(before);  // another node, which the user did not name, in its place
       if (!opened.ok() &&
           (opened.error().code == Errc::kLocked || opened.error().code == Errc::kProtected)) {
         return opened;

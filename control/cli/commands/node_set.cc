@@ -82,7 +82,7 @@ Status SetNode(const NodeSetOptions& options) {
   if (options.assignments.empty()) {
     return UsageFailure("name each change as KEY=VALUE; the keys are name, region, types");
   }
-  NodeRecord scratch;  // what is malformed is told before the node is touched
+  NodeRecord scratch;  // a malformed value is reported before the node is touched
   RETURN_IF_ERROR(AssignAll(options.assignments, scratch));
   ASSIGN_OR_RETURN(const std::string path, NodeDirectoryOf(options.directory));
   ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, OpenOffline(path));

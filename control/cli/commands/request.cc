@@ -28,8 +28,7 @@
 namespace volfs::cli {
 namespace {
 
-// " size=S type=T": the keys that were given. What is wrong with them is said before anybody is
-// asked.
+// Returns " size=S type=T", the given keys. Reports malformed values before it asks the daemon.
 Result<std::string> Keys(const std::string& size, const std::string& type,
                          const std::string& node) {
   std::string keys;
@@ -58,7 +57,7 @@ JsonObject ReplyObject(const Reply& reply) {
   return object;
 }
 
-// Tells of a volume or snapshot that was made: its name, and what the reply knows more.
+// Reports a new volume or snapshot: its name, and the further words of the reply.
 void PrintMade(const Common& common, const Reply& reply) {
   if (common.json) {
     Print(JsonLine(ReplyObject(reply)));
@@ -85,8 +84,8 @@ struct Look {
   std::string advice;
 };
 
-// What the image holds, and what is to be said of it; nothing if we may not read it, or if its node
-// lets us wait: the copy is made, whatever is in it.
+// Returns the contents of the image and the advice about them. Returns nothing if we may not read
+// it, or if its node makes us wait: the copy is made in any case.
 Look LookInto(const Client& client, const std::string& volume) {
   constexpr std::chrono::seconds kLookPatience{2};
   const auto said = AnswerWithin(kLookPatience, [&]() -> std::string {
@@ -99,8 +98,7 @@ Look LookInto(const Client& client, const std::string& volume) {
   return {text.substr(0, end), text.substr(end + 1)};
 }
 
-// Tells of a copy. What is in it is told after the rest: to look takes reads, which a node may let
-// wait.
+// Reports a copy. Its contents come last: looking at them takes reads, which a node may delay.
 void PrintCopied(const Common& common, const Client& client, const Reply& reply) {
   const std::string volume = reply.Get("volume");
   if (common.json) {
@@ -121,8 +119,8 @@ void PrintCopied(const Common& common, const Client& client, const Reply& reply)
       volume, "` tells):", AsNoteLines(advice)));
 }
 
-// What the filesystem in the source is while it is asked. Its warnings come before it is frozen:
-// they may be on their way into a file on it.
+// Freezes the filesystem in the source while the copy is requested. Prints its warnings before
+// that: they may be on their way into a file on that filesystem.
 Result<std::optional<Freeze>> FreezeSource(const Client& client, const std::string& source) {
   ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   const std::vector<FilesystemMounts> filesystems = FilesystemsOf(client, source, mounts);
@@ -141,7 +139,7 @@ Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
                         const std::string& source, const std::string& file, const std::string& line,
                         Status& unclean) {
   if (!options.freeze) return client.Ask(file, line);
-  const Waiting waiting(client.mountpoint());  // for what the filesystem has to write out
+  const Waiting waiting(client.mountpoint());  // for the filesystem to write out its data
   ASSIGN_OR_RETURN(std::optional<Freeze> freeze, FreezeSource(client, source));
   Result<Reply> reply = client.Ask(file, line);
   if (freeze) unclean = freeze->End();
@@ -149,7 +147,7 @@ Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
   return reply;
 }
 
-// What `clone` and `restore` have in common: `file` is asked for `words` and the options' keys.
+// The common part of `clone` and `restore`: writes `words` and the options' keys to `file`.
 Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& options,
                 const std::string& file, const std::string& words) {
   ASSIGN_OR_RETURN(std::string keys, Keys(options.size, options.type, options.node));
@@ -298,7 +296,8 @@ Status Move(const Common& common, const std::string& from, const std::string& to
   const std::string old_path = client.ImagePath(source);
   const std::string new_path = client.ImagePath(target);
   const Waiting waiting(client.mountpoint());
-  // Never onto what exists. A plain rename would succeed there if both are the same name.
+  // Never overwrites an existing volume. A plain rename would succeed there if both are the same
+  // name.
   if (::renameat2(AT_FDCWD, old_path.c_str(), AT_FDCWD, new_path.c_str(), RENAME_NOREPLACE) == 0) {
     return OkStatus();
   }

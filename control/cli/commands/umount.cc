@@ -49,7 +49,7 @@ Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts, const std::str
   return Failure(ENOENT, StrCat(argument, ": no volfs is mounted here"));
 }
 
-// Who keeps the mount from being given up, a line each.
+// Returns the users that keep the mount busy, one line each.
 std::vector<std::string> UsersOf(const MountEntry& mount, const std::vector<MountEntry>& mounts,
                                  int daemon_pid) {
   std::vector<std::string> lines;
@@ -100,7 +100,8 @@ Status UnmountNow(const std::string& mountpoint, Way way) {
   if (::geteuid() != 0) return UnmountByHelper(mountpoint, way);
   constexpr int kStepMs = 20;
   constexpr int kPatienceMs = 2000;
-  // Who has just ended or been killed cannot be seen any more and still has it for a moment.
+  // A process that has just ended or been killed is no longer visible and still holds the mount for
+  // a moment.
   for (int waited = 0; waited < kPatienceMs; waited += kStepMs) {
     // Of a dead mount nothing can be lost any more.
     if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (way == Way::kDead ? MNT_DETACH : 0)) ==
@@ -116,7 +117,7 @@ Status UnmountNow(const std::string& mountpoint, Way way) {
 }
 
 struct Daemon {
-  bool dead = false;  // nobody answers at the mount
+  bool dead = false;  // the daemon does not answer
   int pid = 0;        // 0: unknown
   Descriptor pidfd;
 };
@@ -158,8 +159,8 @@ Status CheckNotElsewhere(const MountEntry& mount, int daemon_pid) {
 
 constexpr int kEver = 0;
 
-// Waits for as long as the daemon is at work, if no other patience is given: what it commits is
-// somebody's data. A user who has no patience interrupts this.
+// Waits for as long as the daemon is at work, if no other patience is given: the daemon commits a
+// user's data. An impatient user interrupts the command.
 Status AwaitEnd(const MountEntry& mount, const Daemon& daemon, int patience_ms) {
   constexpr int kStepMs = 100;
   constexpr int kQuietMs = 3000;
@@ -207,8 +208,8 @@ Unsaved FindUnsaved(const std::string& mountpoint) {
   return unsaved;
 }
 
-// What is not durable keeps the mount where it is: it may still be saved (room on a full disk, a
-// node that answers again), and nobody would hear of it later.
+// Data that is not durable keeps the mount where it is. It may still be saved (room on a full disk,
+// a node that answers again), and no user would hear of the loss later.
 Status CheckSaved(const std::string& mountpoint, const Unsaved& unsaved, bool force) {
   if (unsaved.lines.empty()) return OkStatus();
   if (force) {
@@ -231,8 +232,8 @@ bool IsMountedElsewhere(const MountEntry& mount, const std::vector<MountEntry>& 
   return false;
 }
 
-// Nobody can use it any more, so whoever has it open is no reason to leave it there. What stays
-// behind of it is told.
+// A dead mount is useless, so it is removed even while processes have it open. The loop devices
+// that stay behind are reported.
 Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& mounts) {
   const std::vector<StaleLoop> stale = StaleLoops(mounts, {mount.mountpoint});
   RETURN_IF_ERROR(UnmountNow(mount.mountpoint, Way::kDead));

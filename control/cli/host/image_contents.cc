@@ -211,7 +211,7 @@ std::vector<Contents> ContentsOf(int fd) {
   const Part image{fd, 0, static_cast<uint64_t>(size)};
   std::vector<Contents> found;
   AddContents(image, 0, found);
-  if (!found.empty()) return found;  // a filesystem may begin with what looks like a boot record
+  if (!found.empty()) return found;  // the start of a filesystem may look like a boot record
   constexpr uint64_t kLargeSector = 4096;
   if (!AddGptPartitions(image, kSector, found) && !AddGptPartitions(image, kLargeSector, found)) {
     AddMbrPartitions(image, found);

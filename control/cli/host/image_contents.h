@@ -7,30 +7,32 @@
 
 namespace volfs::cli {
 
-// What an image holds, told by the signatures at known places, and what of it is in the way of
-// using a copy beside its source: a copy has the UUIDs of its source too.
+// The contents of an image, told by the signatures at known places. They matter when a copy is used
+// beside its source, because a copy has its source's UUIDs too.
 
 enum class ContentsKind : uint8_t { kXfs, kBtrfs, kLvm, kMdRaid, kExt, kSwap, kLuks, kGpt, kMbr };
 
 struct Contents {
   ContentsKind kind;
-  int partition = 0;      // 0: the image itself; else as the kernel numbers them
-  std::string uuid = {};  // the bytes of what must not be there twice; "" of the other kinds
+  int partition = 0;      // 0 is the image itself; partitions are numbered as by the kernel
+  std::string uuid = {};  // the bytes of a UUID that must not be there twice; "" for other kinds
 };
 
-// What is in the image or device that `fd` reads, and in its partitions (GPT; MBR, logical ones
-// too). What is unknown or cannot be read is left out. Reads at most some 6 KiB of each place.
+// Returns the contents of the image or device that `fd` reads, and of its partitions (GPT; MBR,
+// logical ones too). Unknown or unreadable contents are left out. Reads at most some 6 KiB of each
+// place.
 std::vector<Contents> ContentsOf(int fd);
 
-// Whether something that must not be there twice is in both.
+// Returns whether both hold a thing that must not be there twice.
 bool AreTwins(const std::vector<Contents>& one, const std::vector<Contents>& other);
 
-// For programs: "gpt,ext@p1,xfs@p2"; "" if nothing is known.
+// Returns the contents for programs: "gpt,ext@p1,xfs@p2", "" if nothing is known.
 std::string ContentsText(const std::vector<Contents>& contents);
 
-// What to do before the copy is used on the machine that has its source, a line of two blanks and a
-// sentence for each thing that needs it; "" if nothing does: ext4, swap and LUKS are only found
-// twice by their UUID. `device` is the image's ("/dev/loop0"); `read_only`: it is attached so.
+// Returns the advice for a user of the copy on the machine that has its source: one line for each
+// thing that needs it, two blanks and a sentence. Returns "" if nothing needs it: ext4, swap and
+// LUKS are only found twice by their UUID. `device` is the image's device ("/dev/loop0").
+// `read_only` says that the image is attached read-only.
 std::string AdviceFor(const std::vector<Contents>& contents, std::string_view device,
                       bool read_only);
 

@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view kLoop = "loop";
 constexpr std::string_view kDev = "/dev/";
 
-// What device mapper, md and the like have built on it or on a partition of it.
+// Adds the devices that device mapper, md and the like have built on it or on a partition of it.
 void AddBlockHolders(const std::string& directory, std::vector<std::string>& holders) {
   const auto names = ListDirectory(directory + "/holders");
   if (!names.ok()) return;
@@ -29,7 +29,8 @@ void AddSwap(const LoopDevice& device, std::vector<std::string>& holders) {
   }
 }
 
-// The numbers ("7:3") of a block device, of what is built on it, and of its partitions with theirs.
+// Adds the numbers ("7:3") of a block device, of the devices built on it, and of its partitions
+// with theirs.
 void AddDeviceNumbers(const std::string& directory, std::set<std::string>& numbers) {
   const std::optional<std::string> number = ReadValue(directory + "/dev");
   if (!number || !numbers.insert(*number).second) return;

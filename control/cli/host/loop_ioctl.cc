@@ -23,7 +23,7 @@ constexpr int kLoopMajor = 7;
 
 void SleepMs(int milliseconds) { ::poll(nullptr, 0, milliseconds); }
 
-// Opens /dev/loopN. Where nobody makes device nodes (a container) it makes it.
+// Opens /dev/loopN. Makes the device node where no other program does (a container).
 Descriptor OpenLoop(const std::string& path, int number, int flags) {
   Descriptor fd(::open(path.c_str(), flags | O_CLOEXEC));
   if (fd.ok() || errno != ENOENT) return fd;
@@ -103,7 +103,7 @@ bool IsAttached(const LoopDevice& device) {
 }  // namespace
 
 Result<LoopDevice> ConfigureLoop(int image_fd, const LoopOptions& options) {
-  constexpr int kAttempts = 32;  // somebody else may take the free one first
+  constexpr int kAttempts = 32;  // another process may take the free one first
   const loop_config config = Config(image_fd, options);
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     ASSIGN_OR_RETURN(const int number, FreeLoop());

@@ -19,29 +19,31 @@ struct MountEntry {
   int id = 0;
   int parent = 0;
   std::string device;      // "0:52": the superblock's
-  std::string root;        // what of the filesystem is mounted; not "/" for a bind mount of a part
+  std::string root;        // the part of the filesystem that is mounted; not "/" for a bind mount
+                           // of a part
   std::string mountpoint;  // absolute, unescaped
   std::string type;        // "ext4", "fuse.volfs"
   std::string source;      // "/dev/loop0p1"
 };
 
-// Lines that are not of the documented form are skipped.
+// Parses mountinfo; lines that are not of the documented form are skipped.
 std::vector<MountEntry> ParseMountInfo(std::string_view text);
 
 Result<std::vector<MountEntry>> ReadMountInfo();
 
-// The number N of the device 0:N of the uppermost mount on exactly `mountpoint`, as a volfs has it;
-// nothing if there is none.
+// Returns the number N of the device 0:N, as a volfs has it, of the uppermost mount on exactly
+// `mountpoint`; nothing if there is none.
 std::optional<uint32_t> DeviceMinorOf(const std::string& mountpoint);
 
-// Whether `path` is `directory` or lies below it. Both absolute and without "." and "..".
+// Returns whether `path` is `directory` or lies below it. Both are absolute and without "." and
+// "..".
 bool IsAtOrBelow(std::string_view path, std::string_view directory);
 
-// The mount of volfs that `path` lies on; of several the one that hides the others.
+// Returns the mount of volfs that `path` lies on; of several the one that hides the others.
 std::optional<MountEntry> VolfsMountOf(const std::vector<MountEntry>& mounts,
                                        std::string_view path);
 
-// All mounts of whole volfs filesystems, each filesystem once.
+// Returns all mounts of whole volfs filesystems, each filesystem once.
 std::vector<MountEntry> VolfsMounts(const std::vector<MountEntry>& mounts);
 
 }  // namespace volfs::cli

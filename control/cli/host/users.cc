@@ -14,7 +14,7 @@
 namespace volfs::cli {
 namespace {
 
-// Collects what one process uses.
+// Collects the files that one process uses.
 class Process {
  public:
   Process(const PathPredicate& matches, const std::string& proc, const std::string& pid)

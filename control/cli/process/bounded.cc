@@ -16,7 +16,8 @@
 namespace volfs::cli {
 namespace {
 
-// A child that hangs must not keep open what others wait for, as the reader of our output does.
+// A hung child must not keep descriptors open whose end other processes wait for, as the reader of
+// our output does.
 int KeepOnlyAnswer(int fd) {
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {

@@ -13,24 +13,25 @@
 
 namespace volfs::cli {
 
-// A question that may never be answered: a look at a path whose server is down, at a mount whose
-// daemon hangs. The kernel gives back no thread that waits for such a thing, and a process with
-// such a thread does not end, so a child asks. A child that does not come back is killed and left
-// behind; it keeps nothing open that others wait for.
+// A question that may never be answered, such as a look at a path whose server is down, or at a
+// mount whose daemon hangs. The kernel does not give back a thread that waits for such an answer,
+// and a process with such a thread does not end. A child process therefore asks. A child that does
+// not come back is killed and left behind; it holds no descriptor that other processes wait for.
 //
-// Needs a process with one thread. Thread-safety: one thread at a time.
+// Requires a process with one thread. Thread-safety: one thread at a time.
 class Question {
  public:
   using Say = std::function<void(std::string_view)>;
   using Clock = std::chrono::steady_clock;
 
-  // The child begins at once; it runs `ask`, and what that says is the answer.
+  // Starts the child, which runs `ask`; the words that `ask` says are the answer.
   explicit Question(const std::function<void(const Say&)>& ask);
   ~Question();
   Question(Question&& other) noexcept;
   Question& operator=(Question&&) = delete;
 
-  // What was said until the child ended, or until the deadline; `whole`: it ended by itself.
+  // The words that the child said until it ended or until the deadline. `whole` says that it ended
+  // by itself.
   struct Answer {
     bool whole = false;
     std::string said;
@@ -42,7 +43,7 @@ class Question {
   Descriptor answer_;
 };
 
-// What `ask` returns; nothing if it has not returned within `limit`.
+// Returns the result of `ask`, nothing if it has not returned within `limit`.
 std::optional<std::string> AnswerWithin(std::chrono::milliseconds limit,
                                         const std::function<std::string()>& ask);
 

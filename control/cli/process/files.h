@@ -10,25 +10,25 @@
 
 namespace volfs::cli {
 
-// Small files of /proc, /sys and control/ as text, and text in pieces.
+// Reads small files of /proc, /sys and control/ as text, and cuts text into pieces.
 
-// All of the file. Errors name the path.
+// Reads all of the file. Errors name the path.
 Result<std::string> ReadFile(const std::string& path);
 
-// The file's first line without its LF; nothing if it cannot be read.
+// Returns the file's first line without its LF; nothing if it cannot be read.
 std::optional<std::string> ReadValue(const std::string& path);
 
-// The names in a directory but "." and "..", sorted.
+// Returns the names in a directory but "." and "..", sorted.
 Result<std::vector<std::string>> ListDirectory(const std::string& path);
 
-// What a symbolic link points at; nothing if it cannot be read.
+// Returns the target of a symbolic link; nothing if it cannot be read.
 std::optional<std::string> ReadLink(const std::string& path);
 
 std::vector<std::string_view> SplitLines(std::string_view text);  // an unended last line counts
 std::vector<std::string_view> SplitWords(std::string_view line);  // at blanks and tabs
 std::vector<std::string> SplitAt(std::string_view text, char separator);  // no empty pieces
 
-// A decimal number and nothing else.
+// Parses a decimal number; nothing for any other text.
 std::optional<uint64_t> ParseNumber(std::string_view text);
 
 }  // namespace volfs::cli

@@ -10,62 +10,64 @@
 
 namespace volfs::cli {
 
-// The only way to stdout and stderr (scripts/check_rules). Much of what is shown was named by
-// others: paths, processes, arguments. On a terminal it is escaped (blockstore/base/safe_text.h);
-// into a pipe or a file every byte goes as it is, as from ls(1), as programs want the very path.
-// stderr is for people wherever it goes, so there it is always escaped.
+// The only way to stdout and stderr (scripts/check_rules). Much of the output holds names that
+// other users chose: paths, processes, arguments. On a terminal such text is escaped
+// (blockstore/base/safe_text.h). Into a pipe or a file every byte goes unchanged, as from ls(1),
+// because programs want the very path. stderr is always escaped, because people read it wherever it
+// goes.
 
-// What stands behind a descriptor.
+// The kind of output behind a descriptor.
 struct Surface {
   bool terminal = false;
   bool colour = false;  // a terminal that can be drawn on, and NO_COLOR is not set
 };
 Surface SurfaceOf(int fd);
 
-// Whether `fd` is a terminal that can be drawn on; where TERM is "dumb" it is none.
+// Returns whether `fd` is a terminal that can be drawn on; where TERM is "dumb" it is none.
 bool IsTerminal(int fd);
-size_t TerminalWidth(int fd);  // 80 if nobody knows
+size_t TerminalWidth(int fd);  // 80 if it is unknown
 
-// `text` of others, as one line or a part of one.
+// Returns foreign text as one line or a part of one.
 std::string Shown(std::string_view text, const Surface& surface);
 
-// `word` in the colour that its meaning has, if it is a word of status or state; else Shown.
+// Returns `word` in the colour of its meaning, if it is a word of status or state; else Shown.
 std::string Painted(std::string_view word, const Surface& surface);
 
-// Text that is printed as it is: all that others wrote in it is Shown already.
+// Text that is printed as it is. All foreign text in it has passed Shown already.
 struct Drawn {
   std::string text;
   bool operator==(const Drawn&) const = default;
 };
 
-// Lines of others: Shown, with the line feeds kept.
+// Returns foreign lines: Shown, with the line feeds kept.
 Drawn ShownLines(std::string_view text, const Surface& surface);
 
-// Columns as wide as their widest cell, two blanks between them, none at the end of a line. The
-// first row is the header. Cells of the column `painted` are Painted, the others Shown.
+// Lays out columns as wide as their widest cell, with two blanks between them and none at the end
+// of a line. The first row is the header. Cells of the column `painted` are Painted, the others
+// Shown.
 using Row = std::vector<std::string>;
 inline constexpr size_t kNoColumn = SIZE_MAX;
 Drawn Table(const std::vector<Row>& rows, size_t painted, const Surface& surface);
 
-// Each prints on stdout. Line feeds of a text are kept.
+// Each prints on stdout and keeps the line feeds of its text.
 void Print(std::string_view text);
 void Print(const Drawn& drawn);
 
-// Whether all that was printed has arrived (a full disk, a closed pipe).
+// Returns whether all output has arrived (a full disk, a closed pipe).
 Status FlushOutput();
 
-// What separates the lines of a note. No path, name or label can hold this byte, so a line feed in
-// a note came with what others wrote.
+// Separates the lines of a note. No path, name or label can hold this byte, so a line feed in a
+// note came with a foreign text.
 inline constexpr std::string_view kNoteBreak{"\0", 1};
 
-// Lines of our own, each with two blanks at its beginning, as lines of a note.
+// Returns lines of our own, each with two blanks at its beginning, as lines of a note.
 std::string AsNoteLines(std::string_view lines);
 
-// Prints `text` and a line feed on stderr, each line but the first with two blanks before it. What
-// others wrote is escaped, line feeds too.
+// Prints `text` and a line feed on stderr, each line but the first with two blanks before it.
+// Foreign text is escaped, line feeds too.
 void PrintNote(std::string_view text);
 
-// Draws over the line of the terminal that is stderr. `line` is one line.
+// Draws `line`, one line, over the current line of the terminal that is stderr.
 void Redraw(std::string_view line);
 void EndRedrawn();
 

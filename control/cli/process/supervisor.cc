@@ -36,8 +36,9 @@ constexpr int kSyncFactor = 4;
 constexpr int kForever = 0;
 constexpr int kAskTicks = 30;  // then the daemon is asked how it is, for two seconds at most
 
-// What worker and watcher share. The watcher reads the texts of a worker that does not run, so they
-// need no lock; what it reads of one that has just woken up goes into a message at worst.
+// The memory that worker and watcher share. The watcher reads the texts only while the worker
+// sleeps, so they need no lock. If the worker has just woken up, a torn text goes into a message at
+// worst.
 struct Page {
   volatile pid_t worker;  // 0: it has not begun
   volatile int limit_ticks;
@@ -59,10 +60,10 @@ void Store(std::array<char, kSize>& to, std::string_view text) {
 
 // ---- the watcher
 
-// Copies what the worker prints into a pipe or a socket.
+// Copies the worker's output into a pipe or a socket.
 class Relay {
  public:
-  // Nothing to do for a terminal or a file: nobody waits for their end.
+  // A terminal or a file needs no relay: no reader waits for its end.
   static bool IsNeeded(int to) {
     struct stat info {};
     return ::fstat(to, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
@@ -87,13 +88,14 @@ class Relay {
     const ssize_t got = ::read(from_.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) return true;
     if (got <= 0 || !Write({buffer.data(), static_cast<size_t>(got)})) {
-      from_ = Descriptor();  // the worker then learns that nobody reads
+      from_ = Descriptor();  // the worker then learns that the reader is gone
       return false;
     }
     return true;
   }
 
-  // What is there already; another process that the worker has started may go on for ever.
+  // Copies only the bytes that are there already: another process that the worker started may go on
+  // for ever.
   void CopyRest() {
     pollfd ready{from_.get(), POLLIN, 0};
     while (from_.ok() && ::poll(&ready, 1, 0) > 0 && CopyOnce()) {
@@ -125,7 +127,7 @@ bool IsSameFile(int a, int b) {
 
 volatile pid_t forward_to = 0;
 
-// A terminal signals the whole group, the worker too; what another process sends does not.
+// A terminal signals the whole group, the worker too; a signal of another process reaches only us.
 void Forward(int number, siginfo_t* info, void*) {
   if (info->si_code <= 0 && forward_to > 0) ::kill(forward_to, number);
 }
@@ -155,7 +157,7 @@ std::string SlowNode(std::string_view line) {
                 seconds, " s");
 }
 
-// What is wrong with a mount: with its daemon, or with a node of its; empty: nothing. The metrics
+// Returns the trouble of a mount, of its daemon or of a node; empty if there is none. The metrics
 // of many volumes may take their time.
 std::string TroubleOf(const std::string& mountpoint) {
   Question question([&mountpoint](const Question::Say& say) {
@@ -219,7 +221,7 @@ class Watcher {
     return ready[0].revents != 0;
   }
 
-  // What does not answer; empty: all goes on.
+  // Returns the thing that does not answer; empty while the worker goes on.
   std::string Tick() {
     const int stalled = standstill_.Look(page->worker);
     if (stalled == 0) return "";
@@ -292,7 +294,7 @@ int Supervise(const std::function<int()>& command) {
   std::optional<Relay> errors;
   if (Relay::IsNeeded(STDOUT_FILENO)) out.emplace(STDOUT_FILENO);
   if (Relay::IsNeeded(STDERR_FILENO) && !(one && out)) errors.emplace(STDERR_FILENO);
-  ::signal(SIGCHLD, SIG_DFL);  // ignored by whoever started us, there would be no exit code
+  ::signal(SIGCHLD, SIG_DFL);  // if our parent ignored it, there would be no exit code
   const pid_t watcher = ::getpid();
   const pid_t worker = ::fork();
   if (worker < 0) {

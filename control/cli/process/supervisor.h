@@ -8,35 +8,35 @@
 
 namespace volfs::cli {
 
-// Every command ends within kPatience when a node, a daemon or a device does not answer, whatever
-// call it is that does not return.
+// Ends every command within kPatience when a node, a daemon or a device does not answer, whichever
+// call does not return.
 //
-// A command runs in a child, the worker; the process that a user started watches it. The worker
-// hangs when its main thread has slept in the kernel for kPatience and was not woken once: a slow
-// disk wakes it all the time. The watcher then says what did not answer, which the worker wrote
-// down before it asked (Touching), kills the worker, which may stay in the kernel until the answer
-// comes, and exits with kExitNodeNotThere. Output into a pipe goes through the watcher, so that its
-// reader is not kept waiting by such a worker.
+// A command runs in a child, the worker; the process that the user started watches it. The worker
+// hangs when its main thread has slept in the kernel for kPatience without waking once: a slow disk
+// wakes it all the time. The watcher then says which thing did not answer, kills the worker and
+// exits with kExitNodeNotThere. The worker noted that thing before it asked (Touching). A killed
+// worker may stay in the kernel until the answer comes. Output into a pipe goes through the
+// watcher, so that such a worker does not keep the pipe's reader waiting.
 //
-// Signals that a user sends to the watcher are passed on; the worker's end, by a signal too, is the
-// watcher's. A worker without a watcher is killed.
+// The watcher passes on signals that a user sends to it. When the worker ends, also by a signal,
+// the watcher ends likewise. A worker without a watcher is killed.
 //
-// Cost: a fork, and ten looks a second at two files in /proc.
-inline constexpr int kPatienceSeconds = 4;  // with what it takes to say so, less than 5
+// Cost: a fork, and ten looks per second at two files in /proc.
+inline constexpr int kPatienceSeconds = 4;  // including the message: less than 5
 
-// What main() returns.
+// Runs `command` under the watcher and returns the result for main().
 int Supervise(const std::function<int()>& command);
 
-// The command's name in messages ("volfs status"), and its exit code if it hangs. Without a watcher
-// nothing happens, as in all that follows.
+// Sets the command's name in messages ("volfs status"), and its exit code if it hangs. Without a
+// watcher this and all that follows do nothing.
 void SetSupervised(std::string_view name, int exit_code_if_hung);
 
-// Another process works for this one from now on: a starting daemon.
+// Says that another process, a starting daemon, works for this one from now on.
 void SetSupervisedProcess(pid_t pid);
 
-// While it lives: `what` ("the daemon of /mnt", "node directory /x") is asked, and `remedy` is what
-// a user can do if it does not answer. Of several the innermost is told. Any process of the command
-// may have one, but not two at once.
+// While it lives, the worker asks `what` ("the daemon of /mnt", "node directory /x"). `remedy` says
+// how a user can help if it does not answer. Of several the innermost is reported. Any process of
+// the command may have one, but not two at once.
 class Touching {
  public:
   explicit Touching(std::string_view what, std::string_view remedy = "");
@@ -44,7 +44,7 @@ class Touching {
   Touching(const Touching&) = delete;
   Touching& operator=(const Touching&) = delete;
 
-  // The same, until the next one.
+  // Does the same until the next Touching or Note.
   static void Note(std::string_view what, std::string_view remedy = "");
 
  private:
@@ -52,15 +52,16 @@ class Touching {
   const std::string remedy_before_;
 };
 
-// While it lives, sleeping for long proves nothing.
+// While it lives, a long sleep does not count as a hang.
 class Waiting {
  public:
-  // kSync: what many wrote may have to be written out first; four times kPatience.
-  // kEver: for a user, for a terminal, for what is told to be waited for.
+  // kSync waits four times kPatience, because the data of many writers may have to be written out
+  // first. kEver waits for a user, for a terminal, or for an event that the user told the command
+  // to wait for.
   enum class For { kSync, kEver };
   explicit Waiting(For what);
-  // For the daemon of `mountpoint` to do what it was asked for, which may take its time while the
-  // daemon and all its nodes answer.
+  // Waits for the daemon of `mountpoint` to finish a request, as long as the daemon and all its
+  // nodes answer.
   explicit Waiting(const std::string& mountpoint);
   ~Waiting();
   Waiting(const Waiting&) = delete;
