@@ -10,6 +10,7 @@ as_root() {
 known_mirror() {
   local release
   release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+  # shellcheck disable=SC2016  # apt expands it
   apt-get indextargets --format '$(LABEL) $(CODENAME) $(COMPONENT) $(REPO_URI)' \
     'Created-By: Packages' | awk -v release="$release" \
     '$1 == "Debian" && $2 == release && $3 == "main" && $4 !~ /^cdrom:/ { print $4; exit }'
