@@ -17,10 +17,10 @@ class BackingDisk {
   void Make(const std::string& filesystem);
   void Mount();
   void Unmount();
-  // The filesystem stops at once: what was not synced, and the end of its journal, never reach the
+  // Stops the filesystem at once: unsynced data, and the end of its journal, never reach the
   // device. It stays mounted, and answers EIO.
   void Cut() const;
-  // What its fsck has to say of the unmounted filesystem; "" if it is content.
+  // Returns the complaints of fsck about the unmounted filesystem; "" if there are none.
   [[nodiscard]] std::string Fsck() const;
 
   [[nodiscard]] bool mounted() const { return mounted_; }
@@ -37,7 +37,8 @@ class BackingDisk {
   bool mounted_ = false;
 };
 
-// As umount(8), for up to a second while somebody is on it, as udev may be for a moment.
+// Unmounts as umount(8), and retries for up to a second while another program is on it, as udev may
+// be for a moment.
 void UnmountSoon(const std::string& mountpoint);
 
 }  // namespace volfs

@@ -5,7 +5,7 @@
 
 namespace volfs {
 
-// What the command line asks for.
+// The options of the command line.
 struct CutOptions {
   int cuts = 100;
   uint64_t seed = 0;       // 0: by chance

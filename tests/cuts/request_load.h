@@ -13,13 +13,13 @@
 namespace volfs {
 
 // Snapshots and clones of one volume, and empty volumes, made and deleted while the volume is
-// written to; and what is known of each. Outlives the daemon: started again after a crash it goes
-// on.
+// written to, with the known state of each. The load outlives the daemon: started again after a
+// crash it goes on.
 //
-// Thread-safety: one thread uses it. What was made is looked at only while it is stopped.
+// Thread-safety: one thread uses it. Its results are looked at only while it is stopped.
 class RequestLoad {
  public:
-  // `source`: what writes to `volume`.
+  // `source` is the load that writes to `volume`.
   RequestLoad(std::string mnt, std::string volume, BlockLoad& source, uint64_t seed);
   ~RequestLoad() { Stop(); }
   RequestLoad(const RequestLoad&) = delete;
@@ -31,10 +31,9 @@ class RequestLoad {
   void DistrustAnswers() { trusted_ = false; }
   [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
 
-  // What is wrong with what is there, a line each, "" if nothing is; "lost: " as BlockLoad has it.
-  // Of requests that were under way when answers were distrusted, contents and status prove nothing
-  // either.
-  // To be called before the source's own check, which forgets writes that a snapshot may hold.
+  // Tells what is wrong, one line each, "" if nothing is; "lost: " as BlockLoad has it. After
+  // DistrustAnswers, contents and status of the requests then under way prove nothing either.
+  // Call it before the source's own check, which forgets writes that a snapshot may hold.
   // Afterwards everything but a few snapshots is deleted.
   std::string Check();
 

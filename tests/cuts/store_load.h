@@ -14,14 +14,14 @@
 
 namespace volfs {
 
-// All that is done to one store while its power is cut, round after round: fsynced writes to
-// volumes of both nodes, to a clone that is being copied and to its source, snapshots and clones,
-// files in an ext4 on a loop device, fio.
+// The load on one store whose power is cut, round after round: fsynced writes to volumes of both
+// nodes, to a clone that is being copied and to its source; snapshots and clones; files in an ext4
+// on a loop device; fio.
 //
-// Methods throw std::runtime_error if what they take for granted does not work.
+// Methods throw std::runtime_error if a step that they rely on does not work.
 class StoreLoad {
  public:
-  // What a round does besides writing to `db`.
+  // The further loads of a round, besides writing to `db`.
   struct Choice {
     bool requests = false;
     bool away = false;
@@ -40,15 +40,14 @@ class StoreLoad {
   // Makes the volumes, in a store that has just been mounted for the first time.
   void Prepare();
   void Start(const Choice& choice);
-  // To be called at the last moment before a disk dies under the load, if the daemon is alive: from
-  // then on nothing is taken for acknowledged. A sync that is under way when a filesystem is shut
-  // down may return 0 for what is lost (seen on a plain XFS, without volfs); when the power fails,
-  // nobody is left to hear it.
+  // Call it at the last moment before a disk dies under the load, if the daemon is alive: from then
+  // on no answer counts as acknowledged. A sync that is under way when a filesystem is shut down
+  // may return 0 for lost data (seen on a plain XFS, without volfs). When the power fails, no
+  // program is left to hear it.
   void DistrustAnswers();
-  // After that, if the daemon is still alive: what was written to these nodes can be synced no
-  // more.
+  // After that, if the daemon is still alive: writes to these nodes can no longer be synced.
   void ExpectNoSync(bool on_a, bool on_b);
-  // The mount may be dead, or not. What was acknowledged is told to the tally.
+  // Stops the load; the mount may be dead or alive. Adds the acknowledged operations to the tally.
   void Stop(const std::string& where, Tally& tally);
 
   // After a mount. `where` is for complaints.
@@ -91,7 +90,7 @@ class StoreLoad {
   std::string snap_node_;
   std::string device_;  // of the disk, while there is one
   uint64_t counted_ = 0;
-  uint64_t of_others_ = 0;  // acknowledged: what is not counted elsewhere, or not any more
+  uint64_t of_others_ = 0;  // acknowledged, and not or no longer counted elsewhere
   uint64_t fio_number_ = 0;
 };
 

@@ -5,13 +5,13 @@
 
 namespace volfs {
 
-// What all cuts have come to.
+// The results of all cuts.
 class Tally {
  public:
   // Complaints, a line each, as BlockLoad's checks return them; "" is none. `where` goes before
   // each.
   void Add(const std::string& where, const std::string& complaints);
-  // What a fsck has said, if it was not content.
+  // Adds the output of fsck, if it complained.
   void AddFsck(const std::string& where, const std::string& output);
 
   // Things that were acknowledged: fsynced writes, requests, files.

@@ -14,11 +14,11 @@ namespace volfs::fuzz {
 
 using Input = std::span<const uint8_t>;
 
-void request(Input input);   // what is written to request files
+void request(Input input);   // bytes written to request files
 void text(Input input);      // names and sizes
 void control(Input input);   // files below control/: looked up, listed, opened, read, written
 void store(Input input);     // a store whose rows, pages and files were changed is mounted
-void sequence(Input input);  // operations on a store, held against what they must leave
+void sequence(Input input);  // operations on a store, compared with their required results
 
 // Not assert(): it names what did not hold, and a build may have NDEBUG.
 void Require(bool holds, std::string_view what);

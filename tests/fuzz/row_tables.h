@@ -8,7 +8,7 @@
 
 namespace volfs::fuzz {
 
-// A catalog's rows as anybody could change them with another program: any value, the checksum
+// A catalog's rows as any user could change them with another program: any value, with the checksum
 // made right again.
 using Cell = std::variant<int64_t, std::string, std::vector<uint8_t>>;
 struct RowTable {

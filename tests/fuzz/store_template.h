@@ -12,10 +12,10 @@
 
 namespace volfs::fuzz {
 
-// What is in a plain file: most are sparse, and may be large.
+// The contents of a plain file: most are sparse, and may be large.
 struct FileBytes {
   uint64_t size_bytes = 0;
-  std::map<uint64_t, std::string> data;  // by offset: what is no hole
+  std::map<uint64_t, std::string> data;  // by offset, without the holes
 };
 using Files = std::map<std::string, FileBytes>;  // by path
 
@@ -23,7 +23,7 @@ using Files = std::map<std::string, FileBytes>;  // by path
 // each input. All ids in it are the same in every process, so that an input means the same, too.
 class StoreTemplate {
  public:
-  // `fill` makes what is in it, through the store's own methods; nothing is copied or merged
+  // `fill` makes its contents through the store's own methods; nothing is copied or merged
   // meanwhile.
   explicit StoreTemplate(const std::function<void(Store&)>& fill);
 

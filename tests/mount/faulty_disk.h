@@ -56,7 +56,7 @@ class FaultyDisk {
     MustRun("for f in " + path_ + "/layers/*; do dd of=$f oflag=nocache conv=notrunc,fdatasync " +
             "count=0 status=none; done; blockdev --flushbufs " + device_);
   }
-  // As after a restart: what the kernel made of the errors is forgotten.
+  // As after a restart: the kernel forgets the results of the errors.
   void MountAgain() const {
     MustRun("umount " + path_);
     MountIt();

@@ -14,7 +14,7 @@ namespace volfs {
 
 void SleepMs(uint64_t milliseconds);
 
-// What a request file answers.
+// The answer of a request file.
 struct AskResult {
   int error = 0;      // errno of open(2), write(2) or close(2)
   std::string reply;  // of the same open file, without its LF
@@ -23,12 +23,11 @@ struct AskResult {
 // A real mount of a test's own: node directories below a temporary directory, the command
 // VOLFS_BINARY.
 //
-// At the end of each test what is still mounted is unmounted by `volfs umount`, and each daemon
-// must have ended well; a report of a sanitizer fails the test. Loop devices, mounts and daemons
-// are cleaned up whatever happens, also when the test's process is killed.
+// At the end of each test `volfs umount` unmounts the remaining mounts, and each daemon must have
+// ended well; a report of a sanitizer fails the test. Loop devices, mounts and daemons are cleaned
+// up in any case, also when the test's process is killed.
 //
-// Methods without a result throw std::runtime_error (which fails the test) if what they do for the
-// test does not work.
+// Methods without a result throw std::runtime_error (which fails the test) if they do not work.
 class MountTest : public ::testing::Test {
  protected:
   MountTest();
@@ -59,7 +58,7 @@ class MountTest : public ::testing::Test {
   void Kill();
   // Kill, and mount again over the dead mount. Returns how long mounting took.
   int KillAndMount();
-  // Waits for the daemon's end, whoever asked it to end. Throws after `timeout_ms`.
+  // Waits for the daemon's end, however it was caused. Throws after `timeout_ms`.
   void AwaitDaemon(int timeout_ms);
   [[nodiscard]] int pid() const { return pid_; }
   // To be called after a mount that TryMount or a command line of the test's own has made.

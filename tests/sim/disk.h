@@ -17,7 +17,7 @@ namespace volfs::sim {
 
 inline constexpr uint64_t kSectorBytes = 512;
 
-// What a power loss may do to what was not synced.
+// The damage that a power loss may do to unsynced effects.
 struct LossModel {
   // Strict: any subset of the pending effects, each sector in any of the states that it went
   // through, names independent of data. Ordered: creations, removals and sizes survive as a prefix
@@ -54,8 +54,8 @@ bool Changes(Call call);
 // How much of a write that is cut short happens: up to the end of a sector.
 uint64_t HalfOf(uint64_t offset_bytes, uint64_t length_bytes);
 
-// A file of a simulated disk: what the page cache shows (`now`), what is durable, and the effects
-// that are in the former only, in order.
+// A file of a simulated disk: the page cache (`now`), the durable contents, and, in order, the
+// effects that only the page cache has.
 class DiskFile {
  public:
   struct Image {
@@ -72,7 +72,7 @@ class DiskFile {
   uint64_t Sync();
   // A sync that failed: the pages are clean, but a part of them never reached the disk.
   void LosePending(Random& random);
-  // The clean pages are dropped: what is read now comes from the disk, or waits to be written.
+  // Drops the clean pages: later reads come from the disk, or from pages that wait to be written.
   void DropCleanPages();
   [[nodiscard]] const Image& now() const { return now_; }
   [[nodiscard]] bool dirty() const { return !pending_.empty(); }
@@ -115,14 +115,14 @@ class Disk {
   std::shared_ptr<DiskFile> Create(const std::string& name);
   void Remove(const std::string& name);
   void SyncName(const std::string& name);      // of one file, as SQLite does for its journals
-  void SyncNames(std::string_view directory);  // "layers/" or "": what is in it
+  void SyncNames(std::string_view directory);  // "layers/" or "": the names in it
   void SyncFile(DiskFile& file);
   [[nodiscard]] const std::map<std::string, std::shared_ptr<DiskFile>>& names() const {
     return now_;
   }
   uint64_t NextSeq() { return ++seq_; }
 
-  // The power comes back after it was lost: what is durable is what there is.
+  // The power comes back after it was lost: only the durable state exists.
   void LosePower(const LossModel& model, Random& random);
 
   [[nodiscard]] bool powered() const { return powered_; }

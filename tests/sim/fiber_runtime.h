@@ -19,9 +19,9 @@ namespace volfs::sim {
 // function of its seed alone. (C++20 coroutines would not do: they cannot suspend through the C
 // frames of SQLite.)
 //
-// Every lock, wait and disk call is a switch point, at which the seed picks who goes on. The clock
-// stands still while anybody can run, but for a microsecond a switch point; when all wait it jumps
-// to the next deadline, so waiting costs nothing.
+// Every lock, wait and disk call is a switch point, at which the seed picks the fiber that goes on.
+// The clock stands still while a fiber can run, but for a microsecond per switch point. When all
+// wait it jumps to the next deadline, so waiting costs nothing.
 //
 // Nothing depends on an address: waiters are kept in the order of their coming, and the table of
 // locks, which is keyed by address, is never iterated.
@@ -84,17 +84,17 @@ class FiberRuntime final : public Runtime {
   void Start(Fiber* fiber);
   void Enter(Fiber* fiber);  // scheduler -> fiber
   void Leave();              // current fiber -> scheduler
-  void Block();              // waits until somebody calls Wake
+  void Block();              // waits until another fiber calls Wake
   void Wake(Fiber* fiber);
   void SetTimer(Fiber* fiber, Nanoseconds at);
   void FireTimers();
-  bool Schedule();  // one step; false when nobody can run
+  bool Schedule();  // one step; false when no fiber can run
   void Release(LockState& lock);
   std::string DescribeHung() const;
 
   Trace& trace_;
   Random choice_;          // of the scheduler
-  Random ids_;             // what the code under test draws
+  Random ids_;             // drawn by the code under test
   uint32_t switch_in_;     // a switch point switches once in so many times
   uint32_t pause_in_ = 0;  // and pauses once in so many; 0: never
   Nanoseconds now_{std::chrono::seconds(1)};

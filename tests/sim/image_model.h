@@ -26,14 +26,14 @@ class ContentPool {
   std::vector<Sector> sectors_;
 };
 
-// What the image of a volume, or of an instant of it, may hold: of each sector every content that
-// would be right. This is contract.md 7.1 ("what fsync acknowledged survives; sectors not
-// synced read old or new, never anything else") as a data structure.
+// The contents that the image of a volume, or of a snapshot point of it, may hold: of each sector
+// every content that would be right. This is contract.md 7.1 ("what fsync acknowledged survives;
+// sectors not synced read old or new, never anything else") as a data structure.
 //
-// A sector's versions are numbered in the order of their writes (one writer a sector at a time).
-// `first` is the oldest that may be on disk: an acknowledged sync moves it. `settled` is the one
-// that a read shows, or a later one while a write is in flight or has failed. After a power loss
-// any from `first` on is right; the first read then decides, and later reads must agree.
+// A sector's versions are numbered in the order of their writes (a sector has one writer at a
+// time). `first` is the oldest that may be on disk: an acknowledged sync moves it. `settled` is the
+// one that a read shows, or a later one while a write is in flight or has failed. After a power
+// loss any from `first` on is right; the first read then decides, and later reads must agree.
 //
 // Times are ticks of one clock that every call and return of a client moves.
 class ImageModel {
@@ -64,33 +64,34 @@ class ImageModel {
   void BeginWrite(ContentPool& pool, uint64_t offset_bytes, uint64_t length_bytes,
                   std::span<const std::byte> data, uint64_t now);
   void EndWrite(uint64_t offset_bytes, uint64_t length_bytes, bool ok, uint64_t now);
-  // A size that may come into force from now on; Grow: it has. GrowFailed: who knows.
+  // BeginGrow: the size may come into force from now on. Grow: it has.
   void BeginGrow(uint64_t size_bytes);
   void Grow(uint64_t size_bytes);
   void SizeIsDurable() { min_size_ = size_; }
   // Of a clone: at least as large, the rest zeros.
   void ExtendTo(uint64_t size_bytes);
 
-  // After a shrink: what is settled, durable, and nothing past `size_bytes`.
+  // After a shrink: the settled versions, durable, and nothing past `size_bytes`.
   [[nodiscard]] ImageModel CutAt(ContentPool& pool, uint64_t size_bytes) const;
 
   // --- syncs and instants ------------------------------------------------------------------------
-  struct Mark {  // what was settled at some moment
+  struct Mark {  // the settled versions at some moment
     std::vector<uint32_t> settled;
     uint64_t size = 0;
   };
   [[nodiscard]] Mark Now() const;
   void Synced(const Mark& since);
-  // A synchronous write of this range has returned, and nobody writes there.
+  // A synchronous write of this range has returned, and no client writes there.
   void IsDurable(uint64_t offset_bytes, uint64_t length_bytes);
-  // What an instant between the mark and now may have caught.
+  // Returns the contents that a snapshot point between the mark and now may have caught.
   [[nodiscard]] ImageModel SnapshotPoint(const Mark& since) const;
 
-  // --- what was read -----------------------------------------------------------------------------
-  // The power was lost: any version may be what there is.
+  // --- reads ------------------------------------------------------------------------------------
+  // The power was lost: the disk may hold any version.
   void LosePower();
-  // All of the image was read, alone: every sector must be one of what is right, and is that from
-  // now on (`durable`: on disk too). The size likewise. What is wrong, or nothing.
+  // All of the image was read, without concurrent writes: every sector must be a right one, and
+  // that is the only right one from now on (`durable`: on disk too). The size likewise. Returns
+  // what is wrong, or nothing.
   std::optional<std::string> Decide(ContentPool& pool, std::span<const std::byte> bytes,
                                     bool durable);
   // A part was read since `mark`, others writing beside.
@@ -110,7 +111,7 @@ class ImageModel {
   bool instant_ = false;    // ... of an instant, to which the prefix rule applies
 };
 
-// A readable content for a write: who wrote it, where, as what number; told in error messages.
+// Returns a readable content for a write: its volume, sector and number, which error messages show.
 ContentPool::Sector MakeContent(uint32_t volume, uint64_t sector, uint64_t number);
 std::string DescribeContent(std::span<const std::byte> bytes);
 

@@ -16,7 +16,7 @@ namespace volfs::sim {
 inline constexpr int kDisks = 2;
 inline constexpr uint64_t kNever = ~uint64_t{0};
 
-// What a fault does to the call that it strikes.
+// The effect of a fault on the call that it strikes.
 enum class Fault : uint8_t {
   kIo,       // EIO; of a sync: the pages are clean afterwards but a part of them is lost
   kNoSpace,  // the disk is full for a while
@@ -26,8 +26,8 @@ enum class Fault : uint8_t {
 inline constexpr int kFaults = 4;
 std::string_view NameOf(Fault fault);
 
-// What shall happen to the disks of a run. Calls are counted from 0 over all disks, or only those
-// that sync: what goes wrong around these is what matters most.
+// The events that shall befall the disks of a run. Calls are counted from 0 over all disks, or only
+// the calls that sync: faults around these matter most.
 struct CallPlan {
   bool count_syncs = false;
   uint64_t cut_at = kNever;                     // before this call the power goes off ...
@@ -35,7 +35,7 @@ struct CallPlan {
   uint64_t fault_at = kNever;
   Fault fault = Fault::kIo;
   uint64_t full_calls = 50;  // kNoSpace: so many changing calls later there is room again
-  // Before this call (of whatever kind) this disk becomes full but for `room_bytes`, and stays so.
+  // Before this call (of any kind) this disk becomes full but for `room_bytes`, and stays so.
   uint64_t fill_at = kNever;
   int fill_disk = 0;
   uint64_t room_bytes = 0;
@@ -43,14 +43,15 @@ struct CallPlan {
   // power goes off of the clone's disk. With count_syncs only.
   bool cut_in_clone = false;
   // Before this call (always counted over all calls) the directory of one disk is moved away from
-  // its path, and another copy of it as it is at that moment takes its place. Who has files open
-  // goes on in the one that is away: what is synced there after this is lost at the next boot.
+  // its path, and another copy of it as it is at that moment takes its place. A process that has
+  // files open goes on in the one that is away: data that it syncs after this is lost at the next
+  // boot.
   uint64_t away_at = kNever;
   int away_disk = 0;
 };
 
-// The world of one run: a clock with its fibers, two disks, and a plan of what befalls them. Every
-// call to a disk passes BeforeCall, which is a switch point.
+// The world of one run: a clock with its fibers, two disks, and a plan of the events that befall
+// them. Every call to a disk passes BeforeCall, which is a switch point.
 class Machine {
  public:
   enum class Verdict { kGoOn, kIo, kNoSpace, kHalf };
@@ -85,11 +86,11 @@ class Machine {
 
   // The power of these disks goes off now.
   void CutPower(std::array<bool, kDisks> disks);
-  // What is not durable is gone, as far as `model` says, on disks that lost power (or on all, if
-  // `all`); then all are on again, empty of faults.
+  // Drops undurable effects, as far as `model` says, on disks that lost power (or on all, if
+  // `all`). Then all disks are on again, empty of faults.
   void Boot(const LossModel& model, bool all);
   void MoveAway(int disk);
-  // A bit of a file changes at rest: while nobody has the disk mounted.
+  // A bit of a file changes at rest, while the disk is not mounted.
   void Flip(int disk, const std::string& name, uint64_t bit);
 
  private:
@@ -106,7 +107,7 @@ class Machine {
   bool faulted_ = false;
   bool power_off_ = false;
   int away_disk_ = 0;
-  std::optional<Disk> before_away_;  // what is at the path of away_disk_
+  std::optional<Disk> before_away_;  // the disk at the path of away_disk_
 };
 
 }  // namespace volfs::sim

@@ -60,7 +60,7 @@ struct VolumeModel {
   uint64_t last_write = 0;  // its offset
 };
 
-// What must be true of a store, whatever happened: which names exist, and what every image holds.
+// The truth about a store, after any events: the names that exist, and the contents of every image.
 // Clients tell it of every call and every answer; after a recovery Compare looks at everything.
 class Oracle {
  public:
@@ -77,13 +77,14 @@ class Oracle {
   [[nodiscard]] bool MayBeTaken(const std::string& name) const;
   [[nodiscard]] bool HasSnapshots(uint32_t volume) const;
 
-  // The store was closed; `lost`: not in order, so that what was not synced may be gone.
+  // The store was closed. `lost` says that it was not closed in order, so that unsynced data may be
+  // gone.
   void Closed(bool lost);
 
-  // Reads everything in `store`, which has these disks (by bit), and holds it against what must
-  // be, and is the truth from now on; `durable`: it was just mounted, so what it shows is on disk.
-  // Clones that need a disk that is not there may answer EIO. Appends what is wrong. No client may
-  // be at work.
+  // Reads everything in `store`, which has these disks (by bit), and compares it with the model.
+  // The state found is the truth from now on. `durable` says that the store was just mounted, so
+  // the state is on disk. Clones that need an absent disk may answer EIO. Appends the violations.
+  // Requires: no client is at work.
   void Compare(Store& store, unsigned disks, bool durable, std::vector<std::string>& violations);
 
   // Bits have changed at rest: that this is told (kCorrupt) is right, too.

@@ -10,10 +10,11 @@
 
 namespace volfs::sim {
 
-// What scripted tests have in common: a life of one store that a test writes down, instead of one
-// that a seed makes up. The seed still decides who runs when, so a scenario is played with many.
+// The common part of scripted tests: a life of one store that a test writes down, instead of one
+// that a seed makes up. The seed still decides which fiber runs when, so a scenario is played with
+// many.
 //
-// Each function returns what the oracle objects to, and where.
+// Each function returns the oracle's objections, and where they arose.
 
 inline constexpr uint64_t kCopyNothing = 0;  // clones stay as they are
 
@@ -21,16 +22,16 @@ struct Scenario {
   using Script = std::function<void(Simulation& world)>;
   uint64_t seed = 1;  // not 0
   uint64_t copy_rate = kCopyNothing;
-  Script prepare;  // what is there before
-  Script play;     // ... and what it is about; both run in a mounted world
+  Script prepare;  // makes the state before
+  Script play;     // the test itself; both run in a mounted world
 };
 
-// What a power cut leaves of a disk.
+// The part of a disk's state that a power cut leaves.
 enum class Remains {
   kNothing,       // that was not synced
   kEverything,    // as a kill does
   kTorn,          // some of the sectors
-  kNoLayerData,   // everything but the bytes in layers: what a map says of them has outlived them
+  kNoLayerData,   // everything but the bytes in layers: a map outlives the bytes that it describes
   kOnlyLayerData  // ... the other way round
 };
 

@@ -9,7 +9,7 @@
 namespace volfs::sim {
 
 // Exhaustive short runs: every sequence of operations up to some length, from a store with one
-// volume, with what may go wrong at every single call.
+// volume, with every possible failure at every single call.
 
 struct ShortRuns {
   uint64_t sequences = 0;

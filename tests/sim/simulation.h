@@ -23,7 +23,7 @@ struct Findings {
   uint64_t operations = 0;
   uint64_t crashes = 0;     // power losses and kills
   uint64_t recoveries = 0;  // mounts after one
-  uint64_t trace = 0;       // the hash of what happened
+  uint64_t trace = 0;       // the hash of the events
 };
 
 // The life of one store in one simulated world: mount, use, lose power, mount again, compare.
@@ -38,11 +38,11 @@ class Simulation {
   // Mounts the disks of `mask`. False if that failed, which is a violation unless the power is off
   // or a fault has struck.
   bool Mount(unsigned mask, uint64_t copy_rate);
-  // Ends the mount: in order, or because the power is off or somebody has killed it.
+  // Ends the mount: in order, or because the power is off or the daemon was killed.
   void Unmount();
   // The power of these disks goes off now.
   void CutPower(std::array<bool, kDisks> disks);
-  // After Unmount. `all`: no disk keeps what was not synced.
+  // After Unmount. `all`: no disk keeps unsynced data.
   void Boot(const LossModel& model, bool all);
   // Looks at everything (Oracle::Compare).
   void Compare(bool just_mounted);

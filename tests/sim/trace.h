@@ -7,7 +7,7 @@
 
 namespace volfs::sim {
 
-// What happened in a run, in order: a running hash, so that two runs of one seed can be compared to
+// The events of a run, in order: a running hash, so that two runs of one seed can be compared to
 // the bit, and on request the lines themselves on standard output.
 class Trace {
  public:
@@ -19,7 +19,7 @@ class Trace {
     hash_ = (hash_ ^ number) * 0x100000001b3;
     hash_ ^= hash_ >> 29;
   }
-  // Build `line` only if printing(); what is in it must have been noted.
+  // Build `line` only if printing(); its contents must have been noted.
   void Line(std::string_view line) {
     if (print_) std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
   }

@@ -7,7 +7,7 @@
 
 namespace volfs::sim {
 
-// Sums that a worker makes; what they mean is its business.
+// Sums that a worker makes; the worker gives them their meaning.
 struct Sums {
   uint64_t values[6] = {};
   void Add(const Sums& other) {

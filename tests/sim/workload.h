@@ -11,8 +11,8 @@
 
 namespace volfs::sim {
 
-// Clients of one mounted store: each call is told to the oracle before, its answer after. What an
-// answer must not be goes to `violations`.
+// Clients of one mounted store: each call is told to the oracle before, its answer after. Forbidden
+// answers go to `violations`.
 //
 // Requests go through control's parser and executor, bytes through Volume, as fusefs does it.
 class Workload {
@@ -51,7 +51,7 @@ class Workload {
   std::string PlaceKeys(Place place, int disk);  // of a request
   bool Look(VolumeModel& model);                 // at its progress
   void Wait(Nanoseconds duration);
-  // Deletes what is on a disk that is full; something new can be made there then.
+  // Deletes all images on a full disk; something new can be made there then.
   void Empty(int disk);
   // Until no clone is being copied; false if that takes longer than any should.
   bool WaitUntilWhole();
@@ -83,8 +83,8 @@ class Workload {
   // Is a part of the disk's reserve missing, with no room to make it whole?
   [[nodiscard]] bool Drained(int disk) const;
   [[nodiscard]] uint64_t MissingReserve(int disk) const;
-  // Is a disk full, and may it refuse this for want of room? Never what frees something, nor what
-  // records that which was accepted.
+  // Returns whether a disk is full and may refuse this for want of room. It may never refuse a
+  // deletion, nor the record of an accepted request.
   [[nodiscard]] bool MayLackRoom(const std::string& what) const;
   // A request for something new on a disk that is drained from its begin to its end must not
   // succeed.

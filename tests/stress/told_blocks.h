@@ -32,7 +32,7 @@ class Told {
   const uint64_t sequence_;
 };
 
-// What a block holds after write `sequence`; zeros after none.
+// Returns the contents of a block after write `sequence`; zeros after none.
 std::vector<std::byte> ContentsAt(uint64_t block, uint64_t sequence);
 // The newest write that some sector tells of; 0: all are zeros.
 uint64_t SequenceIn(std::span<const std::byte> contents);

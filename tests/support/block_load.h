@@ -11,16 +11,16 @@
 
 namespace volfs {
 
-// Stamped writes to one image from several threads, and what is known of each: when it was issued,
-// when it was acknowledged, whether a sync has covered it. Outlives the daemon that serves the
-// image: started again after a crash it goes on.
+// Stamped writes to one image from several threads, with the known state of each: when it was
+// issued, when it was acknowledged, whether a sync has covered it. The load outlives the daemon
+// that serves the image: started again after a crash it goes on.
 //
 // Moments are ticks of one counter: a write that was acknowledged at 7 was over before one that was
 // issued at 8 began. The sequence of a write is the moment when it was issued. Each block has one
 // writer.
 //
-// Thread-safety: one thread uses it; Now() is for all. What was written is looked at only while it
-// is stopped.
+// Thread-safety: one thread uses it; Now() is for all. Its results are looked at only while it is
+// stopped.
 class BlockLoad {
  public:
   struct Options {
@@ -55,8 +55,8 @@ class BlockLoad {
   void ExpectNoSync() { dead_ = true; }
   // How many have not failed.
   [[nodiscard]] uint64_t false_syncs() const { return false_syncs_.load(); }
-  // Opens the image anew and syncs it. What is known of it by then, as the last check has found it,
-  // may not be lost from then on. Returns the first errno.
+  // Opens the image anew and syncs it. The state that the last check has found may not be lost from
+  // then on. Returns the first errno.
   [[nodiscard]] int SyncImage() const;
   uint64_t Now() { return clock_.fetch_add(1) + 1; }
   [[nodiscard]] uint64_t writes() const { return writes_.load(); }
@@ -72,8 +72,8 @@ class BlockLoad {
   // `asked` and nothing that was issued after `answered`; each block is whole.
   [[nodiscard]] std::string CheckSnapshotPoint(const std::vector<std::byte>& contents,
                                                uint64_t asked, uint64_t answered) const;
-  // After a crash: each sector is as synced or newer, as written or older. What is found is what
-  // may not be lost from then on.
+  // After a crash: each sector is as synced or newer, as written or older. The state found may not
+  // be lost from then on.
   std::string CheckAfterCrash(const std::vector<std::byte>& contents);
 
  private:

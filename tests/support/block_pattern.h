@@ -13,7 +13,7 @@ constexpr size_t kPatternSectorBytes = 512;
 constexpr size_t kPatternSectors = 8;
 constexpr size_t kPatternBlockBytes = kPatternSectorBytes * kPatternSectors;
 
-// Who wrote a block, and where it belongs.
+// The writer of a block, and the place where it belongs.
 struct BlockStamp {
   uint64_t volume = 0;  // a number of the test's own for each volume
   uint64_t block = 0;   // the offset in the volume, in blocks of kPatternBlockBytes
@@ -29,7 +29,7 @@ std::string ToText(const BlockStamp& stamp);
 // number, bytes that follow from them, CRC.
 void StampBlock(std::span<std::byte, kPatternBlockBytes> block, const BlockStamp& stamp);
 
-// What a sector reads as.
+// The meaning of a sector's bytes.
 struct SectorContents {
   enum class Kind : uint8_t { kZero, kStamped, kGarbage };
   Kind kind = Kind::kGarbage;
@@ -41,8 +41,8 @@ struct SectorContents {
 std::array<SectorContents, kPatternSectors> ReadStamps(
     std::span<const std::byte, kPatternBlockBytes> block);
 
-// What a block may hold: zeros if `least` is 0, or volume's and block's own stamp of a sequence
-// from `least` to `most`. Each sector by itself, unless `whole`.
+// The contents that a block may hold: zeros if `least` is 0, or volume's and block's own stamp of a
+// sequence from `least` to `most`. Each sector by itself, unless `whole`.
 struct BlockExpectation {
   uint64_t volume = 0;
   uint64_t block = 0;
@@ -51,7 +51,7 @@ struct BlockExpectation {
   bool whole = true;
 };
 
-// What is wrong with the block; nothing if it is as expected.
+// Tells what is wrong with the block; nothing if it is as expected.
 std::optional<std::string> CheckBlock(std::span<const std::byte, kPatternBlockBytes> block,
                                       const BlockExpectation& expected);
 

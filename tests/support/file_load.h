@@ -9,10 +9,10 @@
 
 namespace volfs {
 
-// Files that are made, fsynced and deleted in a directory, and what is known of each. Outlives the
-// filesystem that the directory is on: started again after a crash it goes on.
+// Files that are made, fsynced and deleted in a directory, with the known state of each. The load
+// outlives the filesystem of the directory: started again after a crash it goes on.
 //
-// Thread-safety: one thread uses it. What was written is looked at only while it is stopped.
+// Thread-safety: one thread uses it. Its results are looked at only while it is stopped.
 class FileLoad {
  public:
   FileLoad(std::string directory, uint64_t seed) : folder_(std::move(directory)), seed_(seed) {}
@@ -27,8 +27,8 @@ class FileLoad {
   // Files made, and files deleted, until the sync of file and directory.
   [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
 
-  // What is wrong with the files that are there, a line each, "" if nothing is; "lost: " as
-  // BlockLoad has it. What is there is what is known from then on, once the directory was synced.
+  // Tells what is wrong with the files, one line each, "" if nothing is; "lost: " as BlockLoad
+  // has it. The files found are the known state from then on, once the directory was synced.
   std::string Check();
 
  private:

@@ -11,8 +11,8 @@
 
 namespace volfs {
 
-// What stands between the store and a node's directory in tests that make it fail or lie: all calls
-// go through, and a test overrides those that it is about. Blocks are never shared, so that they
+// A layer between the store and a node's directory, for tests that make the directory fail or lie.
+// All calls go through, and a test overrides some of them. Blocks are never shared, so that they
 // are read and written.
 class ForwardingFile : public NodeFile {
  public:

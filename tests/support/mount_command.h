@@ -5,8 +5,8 @@
 
 namespace volfs {
 
-// What a command came to. `output` is what it wrote to its standard output and standard error, in
-// the order of writing.
+// The result of a command. `output` holds its standard output and standard error, in the order of
+// writing.
 struct CommandResult {
   static constexpr int kTimedOut = -1;
 
@@ -17,20 +17,20 @@ struct CommandResult {
 };
 
 struct CommandOptions {
-  std::string input = {};      // what it reads from its standard input
+  std::string input = {};      // its standard input
   std::string directory = {};  // its working directory; empty: the caller's
   int timeout_ms = 60'000;     // an address-sanitized program on a busy machine takes its time
 };
 
-// Runs a program, found by PATH, in a process group of its own, and waits for its end. What it has
-// put into the background is not waited for. Throws std::runtime_error if it cannot be started.
+// Runs a program, found by PATH, in a process group of its own, and waits for its end, but not for
+// its background processes. Throws std::runtime_error if it cannot be started.
 CommandResult RunProgram(const std::vector<std::string>& words, const CommandOptions& options = {});
 
 // The same with `sh -c LINE`.
 CommandResult RunShell(const std::string& line, const CommandOptions& options = {});
 
-// As RunShell; throws std::runtime_error, with the output, if the exit code is not 0. For what a
-// test takes for granted. Returns the output.
+// Runs a step that a test relies on, as RunShell does, and returns the output. Throws
+// std::runtime_error, with the output, if the exit code is not 0.
 std::string MustRun(const std::string& line, const CommandOptions& options = {});
 
 // A program that goes on while the test does something else; killed, with its group, at the end of

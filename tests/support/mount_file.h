@@ -12,8 +12,8 @@
 
 namespace volfs {
 
-// An open file whose calls return an errno, 0 for success; what is short is EIO. Not copied; closed
-// at the end of its life. Its calls may come from several threads.
+// An open file whose calls return an errno, 0 for success; a short read or write is EIO. Not
+// copied; closed at the end of its life. Its calls may come from several threads.
 class TestFile {
  public:
   explicit TestFile(const std::string& path, int flags = O_RDWR, mode_t mode = 0644);

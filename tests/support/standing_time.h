@@ -9,8 +9,8 @@
 
 namespace volfs {
 
-// A world with one thread whose clock stands until it is told, or sleeps. For tests of what decides
-// by time alone. Installed for as long as it lives.
+// A world with one thread whose clock stands until the test moves it, or sleeps. It serves tests of
+// code that decides by time alone. Installed for as long as it lives.
 class StandingTime : public Runtime {
  public:
   StandingTime() { SetRuntime(this); }

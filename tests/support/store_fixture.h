@@ -44,7 +44,7 @@ class StoreFixture {
 // All of the volume; a failure of the test if it cannot be read.
 std::vector<std::byte> ReadBack(Volume& volume);
 
-// What `volfs check` finds in the open, idle store, one text each.
+// Returns the findings of `volfs check` in the open, idle store, one text each.
 std::vector<std::string> CheckFindings(Store& store);
 
 // Bytes that are nowhere zero for long and differ from block to block.

@@ -10,8 +10,8 @@
 namespace volfs {
 
 // One way in which a program asks that a change be durable when its call returns, on a volume of
-// its own: what to do before, the call, and whether it is there after a crash. The table of
-// ARCHITECTURE.md, section 3 ("Synchronous changes"), as data for tests.
+// its own: the preparation, the call, and the check after a crash. The table of ARCHITECTURE.md,
+// section 3 ("Synchronous changes"), as data for tests.
 struct SynchronousCall {
   enum class Kind : uint8_t {
     kWrite,     // pwritev2 in the middle
@@ -37,11 +37,11 @@ struct SynchronousCall {
   // In `volumes`, the directory. Makes the volume, durably, but for the snapshot.
   // Throws std::runtime_error if that does not work, as do the others.
   void Prepare(const std::string& volumes) const;
-  // Returns the errno of the call. What it was made through stays open, in `open`, so that no close
-  // can make anything durable.
+  // Returns the errno of the call. Its descriptors stay open, in `open`, so that no close can make
+  // anything durable.
   using Files = std::vector<std::unique_ptr<TestFile>>;
   int Make(const std::string& volumes, Files& open) const;
-  // What is wrong with the volume, or "".
+  // Tells what is wrong with the volume, or "".
   [[nodiscard]] std::string Check(const std::string& volumes) const;
 };
 

@@ -78,14 +78,14 @@ class CatalogFixture : public testing::Test {
     EXPECT_TRUE(contents.ok()) << contents.error().message;
     return contents.ok() ? std::move(contents.value()) : CatalogContents{};
   }
-  // What Open, or else Load, or the presence of kLayerId, or Verify says.
+  // Returns the first failure of Open, Load, the presence of kLayerId and Verify.
   Status OpenAndLoad() {
     ASSIGN_OR_RETURN(const auto opened, Catalog::Open(*node_));
     RETURN_IF_ERROR(opened->Load());
     RETURN_IF_ERROR(opened->LoadPresence(kLayerId, [](const PresenceRun&) {}));
     return opened->Verify();
   }
-  // Runs `sql` on the database as anybody could while the node is not mounted.
+  // Runs `sql` on the database, as any user could while the node is not mounted.
   void EditByHand(const std::string& sql) {
     catalog_.reset();
     sqlite3* db = nullptr;

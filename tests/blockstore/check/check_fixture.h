@@ -19,7 +19,7 @@
 
 namespace volfs {
 
-// A closed store of nodes "a" and "b", into which a test plants what is wrong.
+// A closed store of nodes "a" and "b", into which a test plants damage.
 class CheckFixture : public testing::Test {
  protected:
   static Id PlantedId(uint64_t n) { return n << kIdFacetBits; }  // never one of a real thing
@@ -47,7 +47,7 @@ class CheckFixture : public testing::Test {
     const Status done = Open(node)->catalog().Commit(std::move(change));
     ASSERT_TRUE(done.ok()) << done.error().message;
   }
-  // As somebody could with the sqlite3 program.
+  // As a user could with the sqlite3 program.
   void EditByHand(const std::string& node, const std::string& sql) {
     sqlite3* db = nullptr;
     ASSERT_EQ(sqlite3_open((fixture_.NodePath(node) + "/catalog.db").c_str(), &db), SQLITE_OK);
