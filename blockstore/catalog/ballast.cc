@@ -37,7 +37,7 @@ Status Append(NodeFile& file, uint64_t at) {
   return file.SyncData();
 }
 
-// What a crash has left may have its size, but not its blocks.
+// A ballast file that a crash left may have its size, but not its blocks.
 uint64_t RealBytes(NodeFile& file) {
   const Result<uint64_t> size_bytes = file.Size();
   const Result<uint64_t> allocated_bytes = file.AllocatedBytes();

@@ -69,7 +69,8 @@ class Catalog::Impl {
   using Group = std::vector<Pending*>;
   static constexpr Nanoseconds kFillPatience = std::chrono::seconds(1);
 
-  // True: the caller leads, and `group` is what it must apply. False: somebody else has done it.
+  // Returns true if the caller leads and must apply `group`, false if another caller has applied
+  // it.
   bool LeadOrWait(Pending& mine, Group& group) VOLFS_EXCLUDES(queue_mu_);
   void Finish(const Group& group) VOLFS_EXCLUDES(queue_mu_);
 
@@ -104,20 +105,20 @@ class Catalog::Impl {
   std::atomic<uint64_t> ballast_bytes_{0};
   std::function<void()> on_log_long_;
 
-  // Who waits for a group to be applied. Never held together with db_mu_.
+  // For callers that wait until a group is applied. Never held together with db_mu_.
   Mutex queue_mu_;
   Condition queue_changed_;
   Group queue_ VOLFS_GUARDED_BY(queue_mu_);
   bool leading_ VOLFS_GUARDED_BY(queue_mu_) = false;
 
-  // The connection. Held over its I/O, which is what it serializes.
+  // Serialises the connection, so it is held over its I/O.
   Mutex db_mu_;
   std::unique_ptr<Connection> connection_ VOLFS_GUARDED_BY(db_mu_);
   std::unique_ptr<Tables> tables_ VOLFS_GUARDED_BY(db_mu_);  // ends before the connection
   bool checkpoint_due_ VOLFS_GUARDED_BY(db_mu_) = false;   // something was committed since the last
   bool filling_ballast_ VOLFS_GUARDED_BY(db_mu_) = false;  // without the lock
   Condition ballast_filled_;
-  Nanoseconds fill_again_at_ VOLFS_GUARDED_BY(db_mu_){0};  // after a quota refused what seemed free
+  Nanoseconds fill_again_at_ VOLFS_GUARDED_BY(db_mu_){0};  // after a quota refused free space
 };
 
 Catalog::Impl::~Impl() {
@@ -133,8 +134,8 @@ Status Catalog::Impl::Create(const NodeRecord& node) {
   RETURN_IF_ERROR(catalog::ValidateChange(change));
   MutexLock lock(db_mu_);
   if (directory_.sqlite_vfs() == nullptr) {
-    // SQLite would make them readable for everybody, and where overwriting takes new room. Only
-    // ever made, never opened, here: closing a descriptor would drop SQLite's own locks.
+    // SQLite would make them readable for all users, and where an overwrite takes new room. They
+    // are only made here, never opened: closing a descriptor would drop SQLite's own locks.
     for (const char* name : {catalog::kDatabaseName, catalog::kWalName}) {
       const auto made = directory_.Open(name, OpenMode::kCreateNew);
       if (!made.ok() && made.error().code != Errc::kExists) return made.error();
@@ -168,7 +169,7 @@ Status Catalog::Impl::Open() {
   ASSIGN_OR_RETURN(connection_, Connection::Open(directory_, Connection::Mode::kOpenExisting));
   where_ = connection_->where();
   ASSIGN_OR_RETURN(const catalog::Format format, catalog::ReadFormat(*connection_));
-  // Before anything is made of what it says: of a damaged log SQLite reads less, or nothing.
+  // Before its records are used: of a damaged log SQLite reads less, or nothing.
   RETURN_IF_ERROR(connection_->CheckFiles());
   if (format.empty) {
     // Made as anew, it would know none of these, and they would be removed.
@@ -299,7 +300,7 @@ Status Catalog::Impl::ApplyAloneLocked(const CatalogChange& change, Room room) {
   Status status = AttemptLocked(group);
   if (no_room(status) && ReuseWalLocked()) status = AttemptLocked(group);
   while (no_room(status) && ReleaseReserveLocked(room)) status = AttemptLocked(group);
-  if (no_room(status)) connection_->EmptyWal();  // what it took in vain, if all else is moved
+  if (no_room(status)) connection_->EmptyWal();  // the space it took in vain, if all else is moved
   if (status.ok() && room == Room::kFree) fill_again_at_ = Nanoseconds{0};
   if (Sabotaged(Sabotage::kBelieveCommit)) return OkStatus();
   if (status.ok() || (!fence_.raised() && IsClean(status.error().code))) return status;
@@ -316,7 +317,7 @@ Status Catalog::Impl::TransactLocked(const Body& body) {
     checkpoint_due_ = true;
     return status;
   }
-  // If even that fails the connection's state is unknown, whatever the first error was.
+  // If even that fails the connection's state is unknown, whichever the first error was.
   RETURN_IF_ERROR(tables_->Rollback());
   return status;
 }

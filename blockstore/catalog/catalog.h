@@ -15,7 +15,7 @@ namespace volfs {
 
 class NodeDirectory;
 
-// The records of a node's catalog. What each field means on disk is in FORMAT.md; times are
+// The records of a node's catalog. FORMAT.md says what each field means on disk. Times are
 // nanoseconds since 1970. An id of kNoId means "none".
 
 struct VolumeType {  // a class of storage that a node offers
@@ -167,31 +167,34 @@ inline bool RefusedCleanly(const Error& error) {
   return error.code != Errc::kIo && error.code != Errc::kCorrupt;
 }
 
-// What a commit may take of the node's reserve (FORMAT.md, section 8) where it finds no other room.
+// How much of the node's reserve (FORMAT.md, section 8) a commit may take where it finds no other
+// room.
 enum class Room : uint8_t {
   kGrow,    // nothing, and it is refused while the reserve is not whole: it makes something new
   kRecord,  // all but the last quarter: it records what was accepted before
   kFree,    // all: it makes room, or a node could not be mounted without it
 };
 
-// One node's catalog: a SQLite database that only this file pair knows. It tells everything about
-// its node that is not the bytes of layers.
+// One node's catalog: a SQLite database that only this file pair knows. It describes the whole node
+// except the bytes of layers.
 //
 // Durability: when Commit returns ok, all of the change is durable, and so is every change that
 // returned ok before. Concurrent commits share one transaction and one sync (group commit: the
-// first caller applies what the others queued). If one change of a group is refused before anything
-// was written (constraint, malformed), it alone is refused.
-// Errors: kExists (a name is taken: among volumes and intents, or snapshots of one volume),
-// kInvalid (malformed; presence of an unknown layer), kNoSpace, kQuota, kReadOnly: nothing
-// happened. kIo, kCorrupt: the outcome of that commit is unknown; the catalog is then fenced: every
-// later call returns kIo without touching the disk, until it is opened again, which recovers either
-// the state before or after. The same if the node turns out to be gone after a commit.
+// first caller applies the queued changes of the others). A change of a group that is refused
+// before anything was written (constraint, malformed) is refused alone. Errors: kExists (a name is
+// taken: among volumes and intents, or snapshots of one volume), kInvalid (malformed; presence of
+// an unknown layer), kNoSpace, kQuota, kReadOnly: nothing happened. After kIo or kCorrupt the
+// outcome of that commit is unknown and the catalog is fenced. Every later call then returns kIo
+// without touching the disk. Opening the catalog again recovers either the state before or the one
+// after. The same holds if the node turns out to be gone after a commit.
 //
 // Room: a commit that finds none uses the log from its beginning, after a checkpoint, and then, as
-// far as its Room allows, pieces of the reserve. The log is bounded: LogIsLong says when it should
-// be shortened in the background; a commit that finds it four times as long does that itself.
+// far as its Room allows, pieces of the reserve. The log is bounded: LogIsLong says when a
+// background thread should shorten it, and a commit that finds it four times as long does that
+// itself.
 //
 // Thread-safety: all methods from any thread. Locks: one Mutex for the connection, one for the
+// queue; leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
 // queue; leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
 class Catalog {
  public:
@@ -200,7 +203,7 @@ class Catalog {
   // Opens it. kNotFound if there is none (or one whose creation did not finish); kCorrupt if it is
   // damaged; kNotSupported if its format or a feature flag in it is newer than this program.
   static Result<std::unique_ptr<Catalog>> Open(NodeDirectory& directory);
-  ~Catalog();  // checkpoints what was committed, if it is not fenced
+  ~Catalog();  // checkpoints all commits unless it is fenced
 
   Result<CatalogContents> Load();  // kCorrupt names the first row whose checksum or value is wrong
   // All runs of a layer that are not absent, ascending, as they were at one instant. `visit` is
@@ -213,8 +216,8 @@ class Catalog {
 
   Status Commit(CatalogChange change, Room room = Room::kRecord);
 
-  // Moves what the log holds into the database, gives back what its file has more than it keeps,
-  // and makes the reserve whole if it can. Not part of a commit; call it from a background thread
+  // Moves the transactions in the log into the database, frees the unneeded end of the log's file,
+  // and makes the reserve whole if it can. Not part of a commit; called from a background thread
   // now and then.
   Status Checkpoint();
   // Only the first of these. Call it when LogIsLong.
@@ -228,13 +231,13 @@ class Catalog {
   // kNoSpace says what to do: something new cannot be made, as the reserve is not whole, or would
   // not be after it. Before a request for something new changes anything.
   Status CheckMayGrow();
-  // The same for what takes room of the node without the catalog: kNoSpace while the reserve is not
-  // whole and cannot be made so. Cost: one load if it is whole.
+  // The same for a caller that takes room of the node without the catalog. Returns kNoSpace while
+  // the reserve is not whole and cannot be made so. Cost: one load if it is whole.
   Status CheckReserve();
   // How much of it is missing. Any time, without a lock.
   [[nodiscard]] uint64_t missing_reserve_bytes() const;
-  // Makes it whole, if there is room. Cheap if it is whole or there is none; else it writes and
-  // syncs what is missing. True: it is whole.
+  // Makes the reserve whole if there is room, and returns whether it is. Cheap if it is whole or
+  // there is no room; else it writes and syncs the missing bytes.
   bool RestoreReserve();
 
   // Checks everything, presence and SQLite's own structure included: kCorrupt names the first thing

@@ -7,12 +7,12 @@
 
 #include "blockstore/catalog/catalog.h"
 
-// The one list of the catalog's columns: what a record's fields are called, in what order they are
-// stored and checksummed, and what they may hold. Statements, encoding, decoding and checks are
-// made from it; the tables themselves are in catalog/schema.cc, and FORMAT.md is normative.
+// The one list of the catalog's columns: the names of a record's fields, the order in which they
+// are stored and checksummed, and their permitted values. Statements, encoding, decoding and checks
+// are made from it. The tables themselves are in catalog/schema.cc, and FORMAT.md is normative.
 namespace volfs::catalog {
 
-// What a column may hold. Broken in a Commit: kInvalid; broken in the database: kCorrupt.
+// The permitted values of a column. Broken in a Commit: kInvalid; broken in the database: kCorrupt.
 enum class Rule : uint8_t {
   kId,            // not kNoId, low 8 bits and the upper bit zero
   kOptionalId,    // or kNoId
@@ -190,7 +190,7 @@ std::string FieldsProblem(const R& record) {
   return std::move(check.problem());
 }
 
-// FieldsProblem, and what must hold between the fields of one record.
+// Checks FieldsProblem, and the relations between the fields of one record.
 template <typename R>
 std::string Problem(const R& record) {
   return FieldsProblem(record);

@@ -31,12 +31,14 @@ inline constexpr uint64_t kLogKeptBytes = VOLFS_CATALOG_LOG_BYTES;
 inline constexpr uint64_t kLogLongBytes = 4 * kLogKeptBytes;
 inline constexpr uint64_t kLogMaxBytes = 16 * kLogKeptBytes;
 
-// The database's file grows by so much, and has room for so many pages more than it uses; what
-// makes something new leaves that many of them, so that what frees something finds room.
+// The database's file grows in steps of this size and keeps room for this many more pages than it
+// uses. A commit that makes something new leaves that many pages, so that one that frees something
+// finds room.
 inline constexpr uint64_t kDatabaseStepBytes = uint64_t{16} * kPageBytes;
 inline constexpr uint64_t kSparePages = 32;
 inline constexpr uint64_t kSpareAfterGrowth = 16;
-// What a request for something new finds at least before it begins: it may need some for itself.
+// A request for something new needs so many spare pages before it begins, as it may need some
+// itself.
 inline constexpr uint64_t kSpareBeforeGrowth = 20;
 
 inline constexpr uint64_t kBallastPieceBytes = kBallastBytes / 8;

@@ -24,7 +24,7 @@ class OverlayFile {
 
   [[nodiscard]] uint64_t size_bytes() const { return size_bytes_; }
 
-  // What lies past the end reads as zeros.
+  // Bytes past the end read as zeros.
   Status Read(std::span<std::byte> out, uint64_t offset_bytes) {
     return ForEachPage(offset_bytes, out.size(), [&](const Piece& piece) {
       const std::span<std::byte> part = out.subspan(piece.done, piece.length);
@@ -88,7 +88,7 @@ class OverlayFile {
   }
 
   const std::unique_ptr<NodeFile> base_;  // null: the node has no such file
-  uint64_t base_bytes_;                   // what of it counts still
+  uint64_t base_bytes_;                   // the part of it that still counts
   uint64_t size_bytes_;
   std::map<uint64_t, Page> pages_;
 };
@@ -170,7 +170,7 @@ int OverlayFileSize(sqlite3_file* file, sqlite3_int64* size) {
   return SQLITE_OK;
 }
 
-// An Overlay is private: the node's lock keeps out who would change what is under it.
+// An Overlay is private: the node's lock keeps out every writer of the files under it.
 int OverlayLockFile(sqlite3_file*, int) { return SQLITE_OK; }
 int OverlayCheckReservedLock(sqlite3_file*, int* reserved) {
   *reserved = 0;

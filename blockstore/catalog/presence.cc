@@ -26,7 +26,7 @@ int64_t ChecksumOf(Id layer, int64_t first, int64_t count, int64_t state,
   return crc.value();
 }
 
-// Empty, or what is wrong with a row as it was read. `chunk` gets the bits of a mixed one.
+// Returns the problem of a row as it was read, or nothing. `chunk` gets the bits of a mixed one.
 std::string RowProblem(Id layer, const PresenceRow& row, int64_t crc, PresenceChunk& chunk) {
   const auto first = static_cast<int64_t>(row.first);
   const auto count = static_cast<int64_t>(row.count);
@@ -115,7 +115,7 @@ class PresenceEditor {
 
  private:
   Status OpenChunk(uint64_t chunk);
-  // No row says anything of [first, end) any more; what rows say of the rest stays.
+  // Removes [first, end) from all rows. The rest of these rows stays.
   Status Carve(uint64_t first, uint64_t end);
   Status PutUniform(uint64_t first, uint64_t end, BlockState state);
 

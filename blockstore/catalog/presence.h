@@ -20,12 +20,12 @@ struct PresenceRow {
   [[nodiscard]] uint64_t end() const { return first + count; }
 };
 
-// All rows of a layer as they were at one instant, unchecked: what is slow about reading them
-// (checksums, and what the reader does with the runs) needs no lock.
+// All rows of a layer as they were at one instant, unchecked. The slow parts of reading them
+// (checksums, and the reader's work on the runs) need no lock.
 class PresenceImage {
  public:
-  // All runs that are not absent, ascending, neighbours of one state merged. kCorrupt names the
-  // first bad row of the catalog `where`; what was visited until then is right.
+  // Visits all runs that are not absent, ascending, neighbours of one state merged. kCorrupt names
+  // the first bad row of the catalog `where`; the runs that were visited until then are right.
   Status Visit(Id layer, std::string_view where,
                const std::function<void(const PresenceRun&)>& visit) const;
 
@@ -40,12 +40,12 @@ class PresenceImage {
 };
 
 // The presence table: for each layer that lies over another, disjoint rows (units: chunks of
-// PresenceChunk::kChunkBlocks blocks); what no row says is absent.
+// PresenceChunk::kChunkBlocks blocks). Blocks without a row are absent.
 //
 // Invariants (FORMAT.md, "Presence"):
 //   T1  rows of one layer do not overlap;
-//   T2  a uniform row is here or zero, never absent; a mixed row is one chunk;
-//   T3  what Set touched is merged with touching uniform rows of the same state.
+//   T2  a uniform row is present or zero, never absent; a mixed row is one chunk;
+//   T3  rows that Set touched are merged with touching uniform rows of the same state.
 // Thread-safety: none; as its Connection. Cost of Set: one lookup and one change for each chunk
 // that is touched in part, a few for each range of whole chunks, whatever its length.
 class PresenceTable {

@@ -22,7 +22,7 @@ class RowRelations {
     bool point = false;  // a snapshot's or hold's
     bool reached = false;
     enum class Walk : uint8_t { kNot, kOnTheWay, kDone } walk = Walk::kNot;
-    std::string why;  // empty, or what is wrong with it or, once it was walked, with one under it
+    std::string why;  // empty, or the problem; once walked also of a layer under it
   };
   using Layers = std::unordered_map<Id, LayerFacts>;
 
@@ -34,7 +34,7 @@ class RowRelations {
   void CheckFlat(LayerFacts& layer);
   void CheckHeads();
   void CheckDependence(LayerFacts& layer);
-  // What is wrong with the layer or with one under it; walks down once.
+  // Returns the problem of the layer or of one under it; walks down once.
   const std::string& WhyOf(LayerFacts& layer);
   void CheckVolumes(const NodeRows& node);
   void CheckSnapshots(const NodeRows& node);
@@ -183,7 +183,7 @@ void RowRelations::CheckLayer(LayerFacts& layer) {
   if (layer.node->here_without_file.contains(row.id)) {
     Doubt(layer, StrCat(NameOf(layer), " has blocks of its own, but no file"));
   }
-  if (!layer.reached) return;  // nobody reads it: what a crash left
+  if (!layer.reached) return;  // not read by any: left by a crash
   const uint64_t least = layer.parent == nullptr
                              ? row.size_bytes
                              : std::min(row.size_bytes, layer.parent->row->size_bytes);
@@ -213,7 +213,7 @@ void RowRelations::CheckDependence(LayerFacts& layer) {
   Doubt(layer, StrCat(NameOf(layer), " depends on another node, but no copy job makes it whole"));
 }
 
-// A layer that is written may be read by nobody else.
+// A layer that is written may have no other reader.
 void RowRelations::CheckHeads() {
   for (auto& [id, layer] : layers_) {
     LayerFacts* const parent = layer.reached ? layer.parent : nullptr;

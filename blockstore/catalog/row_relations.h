@@ -25,29 +25,28 @@ struct Contradictions {
   std::map<std::string, std::string> nodes;  // by UUID: where nothing may be freed, and the reason
 };
 
-// Holds the rows of all nodes of a mount against each other, for everything that a mount uses:
-// whoever builds a store from these rows may believe what is not named in the answer. States that a
-// crash, a lost node or `volfs node forget` leaves by the rules of ARCHITECTURE.md are no
+// Checks the rows of all nodes of a mount against each other, as far as a mount uses them. A caller
+// that builds a store from these rows may trust every row that the answer does not name. States
+// that a crash, a lost node or `volfs node forget` leaves by the rules of ARCHITECTURE.md are no
 // contradictions.
 //
 //   layer     its parent exists, on the node that the row names; no layer lies over itself; a flat
-//             one shows nothing of a parent, has no presence, and has a file; what shows through
-//             exists; a layer that is read depends on another node only as the head of a clone
-//             that is being copied from there
+//             one shows nothing of a parent, has no presence, and has a file; the visible part of a
+//             parent exists; a layer that is read depends on another node only as the head of a
+//             clone that is being copied from there
 //   volume    its layer exists, has its size, and belongs to nothing else
 //   snapshot  its volume and layer exist on its node, and have its size
-//   clone     job, volume, head and hold tell of one copy; the figures are possible
+//   clone     job, volume, head and hold describe one copy; the figures are possible
 //   hold      its layer exists
 //
-// A volume or snapshot is refused if a layer on its way down is. Its node may free nothing: a row
-// that is wrong or missing may be the only one that says what a layer is needed for.
+// A volume or snapshot is refused if a layer on its way down is. Its node may free nothing, as a
+// wrong or missing row may be the only one that shows the need for a layer.
 //
-// Requires: ids are unique over all nodes, as Recovery sees to. Pure. Cost: O(rows log rows), no
-// presence is read.
+// Requires: ids are unique over all nodes (Recovery checks that). Pure. Cost: O(rows log rows),
+// without a read of presence.
 //
-// CheckPass (check/pass.h) proves the same and more in another way, and shares no code with this:
-// what one of both overlooks the other finds (tests/fuzz/store_fuzz.cc holds them against each
-// other).
+// CheckPass (check/pass.h) proves the same and more in another way and shares no code with this, so
+// that each finds the oversights of the other (tests/fuzz/store_fuzz.cc compares them).
 Contradictions FindContradictions(const std::vector<NodeRows>& nodes);
 
 }  // namespace volfs

@@ -98,7 +98,7 @@ std::string ColumnNames::PutText(std::string_view table) const {
     parameters += "?, ";
     if (&name != &names_.front()) changes += name + " = excluded." + name + ", ";
   }
-  // Not INSERT OR REPLACE: that would also delete whatever else has the same unique name.
+  // Not INSERT OR REPLACE, which would also delete any other row with the same unique name.
   return StrCat("INSERT INTO ", table, " (", columns, "crc) VALUES (", parameters,
                 "?) ON CONFLICT (", names_.front(), ") DO UPDATE SET ", changes,
                 "crc = excluded.crc");

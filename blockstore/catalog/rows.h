@@ -101,8 +101,7 @@ ColumnNames ColumnsOf() {
 
 // One table of records. Not for presence, which has a form of its own (catalog/presence.h).
 //
-// Thread-safety: none; as its Connection. Durability: what is put is part of the transaction that
-// is open.
+// Thread-safety: none; as its Connection. Durability: a put record is part of the open transaction.
 template <typename R>
 class RecordTable {
  public:

@@ -99,8 +99,8 @@ Result<Format> ReadFeatures(Connection& connection) {
   return format;
 }
 
-// A table with another shape would make our statements fail, or worse, mean something else. What
-// we do not know may be there (a feature to be ignored), unless it would act on our tables.
+// A table with another shape would make our statements fail, or worse, mean something else. Unknown
+// tables may exist (a feature to be ignored), unless they would act on ours.
 Status CheckTables(Connection& connection) {
   Statement find(connection, "SELECT sql FROM sqlite_schema WHERE name = ?");
   for (const Object& object : kObjects) {

@@ -4,7 +4,7 @@
 
 namespace volfs::catalog {
 
-// What a database that was opened is.
+// The format of a database that was opened.
 struct Format {
   bool empty = false;      // nothing was created in it, or its creation did not finish
   bool read_only = false;  // it has a read-only feature that this program does not know

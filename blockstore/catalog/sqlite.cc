@@ -93,7 +93,7 @@ Status Connection::OpenDatabase(NodeDirectory& directory, Mode mode) {
 }
 
 Status Connection::Configure() {
-  // The database is data, not a program: what somebody may have put into its schema never runs.
+  // The database is data, not a program: code planted in its schema never runs.
   (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   (void)sqlite3_db_config(db_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
@@ -243,8 +243,8 @@ void Connection::ReserveWal() {
   if (wal != nullptr && bytes < kLogKeptBytes) (void)WriteZeros(wal, bytes, kLogKeptBytes);
 }
 
-// A transaction that is not written yet has its pages in memory: what is behind the end of the file
-// is nobody's. SQLite believes the page count in the database's header, not the file's size.
+// A transaction that is not written yet has its pages in memory, so the bytes behind the end of the
+// file are unused. SQLite believes the page count in the database's header, not the file's size.
 Status Connection::MakeRoom(uint64_t min_spare) {
   if (page_count_ == nullptr) {
     page_count_ = std::make_unique<Statement>(*this, "PRAGMA page_count");
@@ -353,8 +353,8 @@ bool Connection::NoteCommit(uint64_t frames) {
   return !was_empty || !salts || *salts != 0;
 }
 
-// It reads what a recovery would read. A power loss can only take back what was written, so that
-// bytes which are not what the commit needs now will not be after it either.
+// It reads the bytes that a recovery would read. A power loss can only take written bytes back, so
+// bytes that are not those the commit needs will not be so after it either.
 bool Connection::FailedCommitIsTorn() const {
   sqlite3_file* wal = WalFile();
   if (!wal_ || wal == nullptr) return false;

@@ -18,12 +18,12 @@ namespace volfs {
 class NodeDirectory;
 }
 
-// What the catalog needs of SQLite, with our errors in the place of its result codes.
+// The catalog's interface to SQLite, with our errors in the place of its result codes.
 namespace volfs::catalog {
 
 class Statement;
 
-// One connection to a node's database: nobody else can use the database while it is open.
+// One connection to a node's database. No other connection can use the database while it is open.
 //
 // Invariants:
 //   Q1  WAL, synchronous=FULL, exclusive: SQLite holds the file's lock from the first read on and
@@ -46,7 +46,7 @@ class Connection {
   Status Execute(const char* sql);
   Result<int64_t> QueryInteger(const char* sql);
 
-  // What SQLite last said, as an Error. kExists: a unique name is taken. kInvalid: another
+  // Returns SQLite's last error as an Error. kExists: a unique name is taken. kInvalid: another
   // constraint. kNoSpace, kQuota: a write found no room. kCorrupt: SQLite found damage.
   [[nodiscard]] Error LastError(int code, std::string_view what) const;
   [[nodiscard]] Error Corrupt(std::string_view what) const;
@@ -56,9 +56,9 @@ class Connection {
   Status UseWal();
   Status Checkpoint();
 
-  // If Checkpoint has moved all: the log's header becomes zeros, so that the next mount need not
-  // read the log, and bits of it that change at rest mean nothing; and what its file has beyond
-  // kLogKeptBytes is given back. Cost: one sync.
+  // If Checkpoint has moved all: makes the log's header zeros, so that the next mount need not read
+  // the log and bits of it that change at rest mean nothing, and frees the log's file beyond
+  // kLogKeptBytes. Cost: one sync.
   void EmptyWal();
   [[nodiscard]] uint64_t wal_bytes() const {  // that are in use
     return Sabotaged(Sabotage::kLogUnbounded) ? 0 : wal_bytes_;
@@ -123,7 +123,8 @@ class Statement {
 };
 
 // One execution of a Statement: bind every parameter in order, then Run() or Next() until false.
-// Bound text and bytes must live until the Query ends; what a column returned, until the next call.
+// Bound text and bytes must live until the Query ends. The bytes of a column live until the next
+// call.
 class Query {
  public:
   explicit Query(Statement& statement);

@@ -21,7 +21,7 @@ Status CheckRecord(std::string_view what, const R& record) {
   return problem.empty() ? OkStatus() : Invalid(what, problem);
 }
 
-// What each operation needs, whatever the database holds.
+// The requirements of each operation, independent of the database.
 struct OpValidator {
   Status operator()(const PutNode& op) const {
     RETURN_IF_ERROR(CheckRecord("node", NodeRow{1, op.record}));

@@ -21,11 +21,11 @@ class Tables {
   Status Begin();
   // After an error the transaction is still open, or SQLite has rolled it back: call Rollback.
   Status Commit();
-  // Of what is open, if anything is. An error leaves the connection unusable.
+  // Rolls back the open transaction, if there is one. An error leaves the connection unusable.
   Status Rollback();
 
-  // In the open transaction. kExists, kInvalid: refused; what of the change came before is applied,
-  // so that the caller must roll back. Requires: ValidateChange.
+  // Applies the change in the open transaction. After kExists or kInvalid (refused) the part before
+  // the refused operation is applied, so that the caller must roll back. Requires: ValidateChange.
   Status Apply(const CatalogChange& change);
   // A change of one page that no other transaction ever wrote.
   Status Seal();

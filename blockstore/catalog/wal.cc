@@ -79,7 +79,7 @@ void CountFrames(sqlite3_file* wal, Checksum sum, uint32_t page_bytes, WalState&
       sum.Add(bytes.first(8));
       sum.Add(bytes.subspan(kFrameHeaderBytes));
       follows = sum.Matches(bytes, 16);
-      // What comes after one that does not fit was made from what that one says.
+      // The checksum of a later frame was made from the one that this frame states.
       sum.first = ReadBigEndian(bytes, 16);
       sum.second = ReadBigEndian(bytes, 20);
     }
