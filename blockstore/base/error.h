@@ -19,9 +19,9 @@ enum class Errc : uint8_t {
   kNameTooLong,   // ENAMETOOLONG
   kBusy,          // EBUSY
   kDenied,        // EACCES: this user may not
-  kProtected,     // EPERM: nobody may
+  kProtected,     // EPERM: refused to every user
   kReadOnly,      // EROFS
-  kRange,         // ERANGE: a size outside of what is allowed
+  kRange,         // ERANGE: a size outside of the limits
   kFileTooBig,    // EFBIG: growing past the type's greatest size
   kNoNode,        // ENODEV: no such node, or none fits
   kNodeDown,      // EHOSTDOWN: a known node is not mounted
@@ -34,13 +34,13 @@ enum class Errc : uint8_t {
   kNotSupported,  // EOPNOTSUPP
   kNoData,        // ENXIO: lseek found nothing
   kInterrupted,   // EINTR
-  kNoMemory,      // ENOMEM: of the daemon, or what one user may take of it
+  kNoMemory,      // ENOMEM: in the daemon, or a user's share is used up
   kNoFiles,       // ENFILE: the daemon or the host has no descriptor left
 };
 
 struct [[nodiscard]] Error {
   Errc code;
-  std::string message;  // What was tried, on what, why it failed, what to do. One sentence.
+  std::string message;  // One sentence: the action, its object, the reason, the remedy.
   int os_errno = 0;     // 0 unless a system call failed.
 };
 

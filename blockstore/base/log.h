@@ -7,9 +7,9 @@
 namespace volfs {
 
 // The daemon's log. Takes ready text, so that only log.cc pays for spdlog's headers; build the text
-// with StrCat() below. Any thread; blocks at most for one write(2) to the sink. Never call it with
-// a lock held (ARCHITECTURE.md, "Lock order"). Each call is one line, whatever `text` holds: it is
-// escaped (safe_text.h), as people read the log on terminals.
+// with StrCat() (str_cat.h). Any thread. Blocks at most for one write(2) to the sink. Never called
+// with a lock held (ARCHITECTURE.md, "Lock order"). Each call writes one line: `text` is escaped
+// (safe_text.h), as people read the log on terminals.
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 void Log(LogLevel level, std::string_view text);
 inline void LogInfo(std::string_view text) { Log(LogLevel::kInfo, text); }

@@ -8,9 +8,9 @@
 
 namespace volfs {
 
-// A file that lines are appended to, whatever happens to it. Removed or renamed (logrotate), it is
-// made again within kLook, or at the next line after that; while its disk is full or broken, lines
-// are lost and counted, and the first line that can be written again is preceded by how many.
+// A file to which lines are appended. If it is removed or renamed (logrotate), it is made again
+// within kLook, or at the next line after that. While its disk is full or broken, lines are lost
+// and counted. The first line that can be written again is preceded by their number.
 //
 // Thread-safety: none; log.cc holds a lock. Append never throws and never logs. Cost: one write(2),
 // once in kLook two stat(2).

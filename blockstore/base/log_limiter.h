@@ -12,15 +12,15 @@
 namespace volfs {
 
 // Keeps lines that others can cause at will, as an error for each read of a broken disk, from
-// filling the disk that the log is on: a token bucket for each kind of line. A kind is the line
+// filling the disk that the log is on. Each kind of line has a token bucket. A kind is the line
 // without its words that hold a digit or a slash, that is without numbers and paths.
 //
-// The first kBurst lines of a kind are written, then one each kPause. What was left out is counted,
-// and told by the next line of its kind or, after kPause without one, by a line of its own. The
-// first line of a kind is always written.
+// The first kBurst lines of a kind are written, then one each kPause. Lines that are left out are
+// counted. The next line of their kind reports the number or, after kPause without one, a line of
+// its own does. The first line of a kind is always written.
 //
 // Bounds: kKinds kinds are known at a time (the one that was quiet longest makes room), so at most
-// kKinds / kPause lines a second in the long run; some 300 bytes a kind.
+// kKinds / kPause lines per second in the long run. Some 300 bytes per kind.
 //
 // Thread-safety: none; log.cc holds a lock.
 class LogLimiter {
@@ -35,11 +35,11 @@ class LogLimiter {
     Nanoseconds span{0};
   };
 
-  // Whether `line` is to be written. `before`: what is to be told ahead of it, of its own kind or
-  // of one that makes room.
+  // Returns whether `line` is to be written. `before` gets the reports to write ahead of it, of its
+  // own kind or of one that makes room.
   [[nodiscard]] bool Take(std::string_view line, Nanoseconds now, std::vector<LeftOut>& before);
 
-  // What was left out of kinds that have been quiet since; each is told once.
+  // Returns the reports of kinds that have been quiet since. Each is returned once.
   [[nodiscard]] std::vector<LeftOut> Overdue(Nanoseconds now);
 
   [[nodiscard]] static std::string KindOf(std::string_view line);

@@ -35,7 +35,8 @@ bool UseReserve() {
   return true;
 }
 
-// Called by operator new, which tries once more when this returns. What it calls allocates nothing.
+// Called by operator new, which tries once more when this returns. The functions it calls allocate
+// nothing.
 void OnNoMemory() {
   if (!AwaitMemory()) throw std::bad_alloc();
 }

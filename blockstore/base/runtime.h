@@ -12,14 +12,14 @@
 #include <thread>
 #include <utility>
 
-// The runtime: one of the two seams through which blockstore and control touch the world (the
-// other is node_directory.h). Mutex, condition, thread, clock, sleep, random numbers, yield; nobody
-// else names std::mutex, std::thread or a clock (scripts/check_rules).
+// The runtime is one of the two seams through which blockstore and control touch the world (the
+// other is node_directory.h): mutex, condition, thread, clock, sleep, random numbers, yield. No
+// other file names std::mutex, std::thread or a clock (scripts/check_rules).
 //
-// In production these are plain threads (runtime.cc). The simulation gives every one of them
-// another meaning without changing a line of the code that uses them: a Runtime that is installed
-// with SetRuntime() before anything else runs gets every call, and a Mutex is then only a name.
-// With none installed a lock costs one predictable branch more than std::mutex.
+// In production these are plain threads (runtime.cc). The simulation gives each of them another
+// meaning without changing the code that uses them. A Runtime that is installed with SetRuntime()
+// before anything else runs gets every call, and a Mutex is then only a name. With none installed a
+// lock costs one predictable branch more than std::mutex.
 //
 // The wrappers carry clang's thread-safety attributes, which libstdc++'s types lack.
 #if defined(__clang__)
@@ -36,7 +36,7 @@ namespace volfs {
 
 using Nanoseconds = std::chrono::nanoseconds;
 
-// What a simulated world answers. Objects are identified by their address.
+// The interface to a simulated world. Objects are identified by their address.
 class Runtime {
  public:
   virtual ~Runtime() = default;

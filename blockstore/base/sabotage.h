@@ -7,8 +7,8 @@
 // defines VOLFS_SABOTAGE); everywhere else Sabotaged() is false at compile time, and the daemon
 // refuses to be compiled with the definition. At most one is active in a process.
 //
-// Each line: the enumerator, its name on the command line, what it does. Most of them have been
-// somebody's real bug.
+// Each line has the enumerator, its name on the command line, and its effect. Most of them have
+// been real bugs.
 #define VOLFS_SABOTAGES(X)                                                                         \
   X(kNone, "none", "")                                                                             \
   X(kSkipDataSync, "skip-data-sync", "a layer is not synced before its blocks are committed")      \

@@ -20,7 +20,8 @@ constexpr std::array<CodeRange, 9> kUnsafe = {{{0x00, 0x1f},
                                                {0xfeff, 0xfeff},
                                                {0xfff9, 0xfffb}}};
 
-// What a first byte says: how many follow, its own bits, and the least code that needs so many.
+// The information in a first byte: the number of bytes that follow, its own bits, and the smallest
+// code that needs so many.
 struct LeadByte {
   size_t bytes;
   char32_t bits;

@@ -7,12 +7,12 @@
 
 namespace volfs {
 
-// Text of others (paths, labels, names of processes, arguments), made fit to be shown to a person:
-// none of it can move a cursor, change a title or a colour, turn the order of letters round, or end
-// a line that was not its own.
+// Makes foreign text (paths, labels, names of processes, arguments) fit to be shown to a person:
+// none of it can move a cursor, change a title or a colour, reverse the order of letters, or end a
+// line.
 //
-// Escaped, each byte as \xNN: control characters (C0, DEL, C1), what changes the direction of text
-// (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069), what ends a line or is not seen
+// Escaped, each byte as \xNN: control characters (C0, DEL, C1), changes of the text's direction
+// (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069), line ends and invisible characters
 // (U+2028, U+2029, U+FEFF, U+FFF9 to U+FFFB), and every byte that is not UTF-8. All else, a
 // backslash too, stays as it is.
 enum class LineFeeds { kEscaped, kKept };

@@ -40,11 +40,11 @@ inline std::string LayerFileName(Id id) {
   return name;
 }
 
-// What a block of a layer that lies over another can be. The numbers are on disk (FORMAT.md).
+// The state of a block in a layer that lies over another. The numbers are on disk (FORMAT.md).
 enum class BlockState : uint8_t {
   kAbsent = 0,   // ask the layer under it
   kPresent = 1,  // its bytes are in this layer's file, at the block's own offset
-  kZero = 2,     // reads as zeros, whatever lies under it
+  kZero = 2,     // reads as zeros and hides the layers below
 };
 
 }  // namespace volfs
