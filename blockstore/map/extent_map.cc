@@ -130,7 +130,7 @@ struct ExtentMap::Edit {
   }
 };
 
-// What Assign has to do, if all of it, and of what it may merge with, is in the path's leaf.
+// Plans an Assign if the leaf of the path holds all of its range and the entries it may merge with.
 ExtentMap::Edit ExtentMap::PlanEdit(const Path& path, const BlockRange& range, LayerRef layer) {
   const Leaf& leaf = path.leaf();
   const uint32_t holder = path.rank() - 1;  // the extent with the range's first block
@@ -139,7 +139,8 @@ ExtentMap::Edit ExtentMap::PlanEdit(const Path& path, const BlockRange& range, L
   edit.from = splits_holder ? holder + 1 : holder;
   if (edit.from == 0 || leaf.layers[edit.from - 1] != layer) edit.Add(range.first, layer);
 
-  // The first entry that begins at or after the end of the range, and what the one before it holds.
+  // The first entry that begins at or after the end of the range, and the layer of the one before
+  // it.
   const uint32_t rest = holder + 1;
   edit.to = rest + CountUpTo(leaf.keys + rest, leaf.count - rest, range.end() - 1);
   const uint64_t next = edit.to < leaf.count ? leaf.keys[edit.to] : path.upper;
@@ -325,7 +326,8 @@ void ExtentMap::Rebalance(Path* path, int level) {
   CollapseRoot();
 }
 
-// Child `at` has too few entries: it and a neighbour become one (true) or halve what they have.
+// Child `at` has too few entries: it and a neighbour become one (true) or share their entries
+// evenly.
 bool ExtentMap::MergeOrBorrow(Inner& parent, uint32_t at) {
   const uint32_t l = at > 0 ? at - 1 : 0;
   assert(l + 1 < parent.count);
@@ -397,7 +399,7 @@ ExtentMap::~ExtentMap() { Release(root_); }
 
 size_t ExtentMap::MemoryBytes() const { return leaves_ * sizeof(Leaf) + inners_ * sizeof(Inner); }
 
-// What CheckSubtree has seen so far, from left to right.
+// The state of CheckSubtree on its way from left to right.
 struct ExtentMap::Walk {
   bool any = false;
   uint64_t key = 0;  // of the last entry, if any

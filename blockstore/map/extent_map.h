@@ -20,12 +20,12 @@ struct Extent {
   friend bool operator==(const Extent&, const Extent&) = default;
 };
 
-// Where each logical block of ONE volume or snapshot lives: every block below size() is in exactly
-// one extent (LayerRef::kHole included).
+// Maps each logical block of ONE volume or snapshot to its layer: every block below size() is in
+// exactly one extent (LayerRef::kHole included).
 //
-// A copy-on-write B+tree keyed by the first block of each extent; an extent ends where the next
-// begins. Copies share nodes by reference count, so a snapshot of the map is O(1) whatever its
-// size, and changing one copy costs O(depth) new nodes the first time a path is touched.
+// A copy-on-write B+tree keyed by the first block of each extent. An extent ends where the next
+// begins. Copies share nodes by reference count, so a snapshot of the map is O(1) for any size, and
+// changing one copy costs O(depth) new nodes the first time a path is touched.
 //
 // Invariants, checked by CheckInvariants() (tests cite the numbers):
 //   I1  the extents are sorted, adjacent, and cover [0, size()) exactly;
@@ -49,11 +49,11 @@ class ExtentMap {
   // The whole extent that holds `block`. Requires: block < size().
   [[nodiscard]] Extent Find(uint64_t block) const;
 
-  // Maps `range` to `layer` (kHole unmaps), splitting, dropping and merging what was there.
+  // Maps `range` to `layer` (kHole unmaps), and splits, drops or merges the extents there.
   // Requires: range.end() <= size(). An empty range does nothing.
   void Assign(const BlockRange& range, LayerRef layer);
 
-  // Grows with a hole, or drops what lies at and after `size_blocks`.
+  // Grows the map with a hole, or drops the extents at and after `size_blocks`.
   void Resize(uint64_t size_blocks);
 
   [[nodiscard]] uint64_t size() const { return size_; }

@@ -45,15 +45,15 @@ void ExtentMap::Inner::InsertChild(uint32_t at, Node* child) {
 // --- reference counts ---
 
 ExtentMap::Node* ExtentMap::Share(Node* node) {
-  // Relaxed: who shares a node holds a reference already, so the count cannot reach 0 meanwhile.
+  // Relaxed: the caller holds a reference already, so the count cannot reach 0 meanwhile.
   if (node != nullptr) node->refs.fetch_add(1, std::memory_order_relaxed);
   return node;
 }
 
 // Dead nodes wait in a list that is linked through their first key: no recursion, no allocation.
 void ExtentMap::Release(Node* node) {
-  // Release: what this map read in the node happens before the next owner changes it. Acquire:
-  // what others did with it happens before it is freed.
+  // Release: this map's reads of the node happen before the next owner changes it. Acquire: the
+  // accesses of the other owners happen before the node is freed.
   const auto dies = [](Node* n) { return n->refs.fetch_sub(1, std::memory_order_acq_rel) == 1; };
   if (node == nullptr || !dies(node)) return;
   node->keys[0] = 0;

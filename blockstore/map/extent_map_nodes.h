@@ -6,8 +6,8 @@
 
 #include "blockstore/map/extent_map.h"
 
-// The nodes of ExtentMap's tree: arrays of entries, and reference counts. What a tree is made of
-// them for is extent_map.cc's business; nobody else includes this.
+// The nodes of ExtentMap's tree: arrays of entries, and reference counts. Private to extent_map.cc,
+// which makes a tree of them.
 
 namespace volfs {
 
@@ -20,7 +20,7 @@ struct ExtentMap::Node {
   // Neighbours are merged only up to here, so that a block that is mapped and unmapped in turns
   // does not merge and split the same leaf for ever.
   static constexpr uint32_t kMergeMax = kFanout * 3 / 4;
-  // A full node gives to a neighbour that has this much room before it splits. That is what keeps
+  // A full node gives entries to a neighbour that has this much room before it splits. This keeps
   // leaves nine tenths full under appends, and more than three quarters under random changes.
   static constexpr uint32_t kShiftMin = kFanout / 8;
   // Inner nodes have at least kMin children and there are less than 2^52 blocks.

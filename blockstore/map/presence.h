@@ -25,11 +25,11 @@ struct PresenceRun {
   friend bool operator==(const PresenceRun&, const PresenceRun&) = default;
 };
 
-// A sparse set of runs, sorted, disjoint, neighbours of one state merged: what is not in it is
-// "not said" (which is not the same as kAbsent: a run may say kAbsent).
+// A sparse set of runs, sorted, disjoint, neighbours of one state merged. A block without a run is
+// "not said", which differs from kAbsent, as a run may say kAbsent.
 //
-// Used for a layer's pending set (blocks made here or zero since the last commit). Pure; no lock of
-// its own. Units: blocks. Invariants, checked by CheckInvariants() (tests cite the numbers):
+// Used for a layer's pending set (blocks made present or zero since the last commit). Pure; no lock
+// of its own. Units: blocks. Invariants, checked by CheckInvariants() (tests cite the numbers):
 //   R1  runs are sorted, disjoint, and none is empty;
 //   R2  runs that touch have different states;
 //   R3  block_count() is the sum of their counts.
@@ -37,7 +37,7 @@ struct PresenceRun {
 class PresenceRuns {
  public:
   void Set(const BlockRange& range, BlockState state);
-  void Merge(const PresenceRuns& newer);  // what `newer` says wins
+  void Merge(const PresenceRuns& newer);  // the runs of `newer` win
   [[nodiscard]] bool empty() const { return runs_.empty(); }
   [[nodiscard]] size_t run_count() const { return runs_.size(); }
   [[nodiscard]] uint64_t block_count() const { return blocks_; }
