@@ -30,8 +30,8 @@ bool AnyDamage(const std::vector<CheckPass::Item>& items) {
   return false;
 }
 
-// Runs the repairs of one weight; what was mended is added to `repaired`. False if one failed: its
-// finding then says so.
+// Runs the repairs of one weight and adds the repaired findings to `repaired`. Returns false if one
+// failed: its finding then says so.
 bool RepairAll(std::vector<CheckPass::Item>& items, Finding::Weight weight,
                std::vector<Finding>& repaired) {
   for (CheckPass::Item& item : items) {
@@ -50,8 +50,8 @@ bool RepairAll(std::vector<CheckPass::Item>& items, Finding::Weight weight,
 
 std::string_view KindWord(Finding::Kind kind) { return kKindWords.at(static_cast<size_t>(kind)); }
 
-// Each repair changes what the next look finds (a hold that is released may leave a layer that
-// nobody reaches), so it is looked again until there is nothing left to repair.
+// Each repair changes the findings of the next pass (a released hold may leave an unreachable
+// layer), so passes repeat until there is nothing left to repair.
 Result<std::vector<Finding>> CheckNodes(const std::vector<Node*>& nodes,
                                         const CheckOptions& options) {
   std::vector<Finding> findings;

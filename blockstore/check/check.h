@@ -10,9 +10,9 @@
 
 namespace volfs {
 
-// The check of a store: everything that the catalogs and the layer files of its nodes claim is held
-// against each other. What it looks for is the list of kinds below; what the catalog refuses to
-// read at all (a wrong checksum, a name that is none) it tells as kCatalog.
+// Checks a store: compares the claims of its nodes' catalogs and layer files with each other. The
+// kinds below list the possible findings. Rows that the catalog refuses to read at all (a wrong
+// checksum, a malformed name) are reported as kCatalog.
 
 struct Finding {
   enum class Kind : uint8_t {
@@ -31,7 +31,7 @@ struct Finding {
     kUnknownType,  // a volume has a type that its node does not offer
     // Volumes and snapshots.
     kHeadMissing,     // a volume's layer is not in its node's catalog
-    kHeadShared,      // somebody else reads a layer that a volume writes
+    kHeadShared,      // another one reads a layer that a volume writes
     kVolumeSize,      // volume and head have different sizes
     kEmptyTombstone,  // a deleted volume without snapshots
     kSnapshotVolume,  // a snapshot of no volume
@@ -51,8 +51,8 @@ struct Finding {
     kFileUnusable,  // not a plain file, or it cannot be read
     kOrphanFile,    // a layer's file that no record knows
     kForeignFile,   // a file in layers/ that is not ours; left alone
-    // Space that nobody reaches.
-    kGarbage,          // data where the layer's presence does not say "here"
+    // Space that cannot be reached.
+    kGarbage,          // data where the layer's presence does not say "present"
     kUnreachedLayer,   // a layer without a point and without a child that is needed
     kUnreachedBlocks,  // blocks of a pointless layer that all its children hide
     // Clones and holds.
@@ -73,7 +73,7 @@ struct Finding {
   Kind kind = Kind::kCatalog;
   Weight weight = Weight::kDamage;
   std::string node;  // its name
-  std::string text;  // a sentence: what, where, and what to do
+  std::string text;  // a sentence: the fault, its place, and what to do
   bool repaired = false;
 };
 
@@ -83,9 +83,9 @@ inline constexpr int kFindingKinds = static_cast<int>(Finding::Kind::kCloneProgr
 std::string_view KindWord(Finding::Kind kind);
 
 struct CheckOptions {
-  // Mends what can be mended without dropping an acknowledged block. Damage first; what is garbage
-  // or left over is removed only once no damage is left, as what is left over is read from the
-  // same records. Only for nodes that nobody has mounted.
+  // Repairs as far as possible without dropping an acknowledged block. Damage comes first. Garbage
+  // and leftovers are removed only once no damage is left, as they are found from the same records.
+  // Requires: the nodes are not mounted.
   bool repair = false;
   // Reads each database as a whole (Catalog::Verify). Without it damage of SQLite's own structure
   // and presence of layers that do not exist are not found.
@@ -93,14 +93,14 @@ struct CheckOptions {
 };
 
 // Checks these nodes against each other. Nodes that are not among them are known from the peer
-// tables; that they are absent is told, and nothing that they may need is freed.
+// tables. Their absence is reported, and nothing that they may need is freed.
 //
-// Works through Node, Catalog and NodeDirectory only: also on nodes that an open but idle Store
-// has, without `repair` (what is not synced yet looks as after a crash: kTidy). The findings come
-// in the same order each time. Changes nothing without `repair`. With it, findings that were
-// repaired come first; a commit that fails ends the repairing, and its finding says so.
+// Works through Node, Catalog and NodeDirectory only. Without `repair` it therefore also works on
+// nodes that an open but idle Store has (unsynced work looks as after a crash: kTidy). The findings
+// come in the same order each time. Changes nothing without `repair`. With it, repaired findings
+// come first. A commit that fails ends the repairing, and its finding says so.
 //
-// Returns an error if it could not be done: a fenced catalog, a directory that cannot be listed.
+// Returns an error if the check is impossible: a fenced catalog, a directory that cannot be listed.
 // Cost: one load of each catalog, one of each layer's presence, one open of each layer's file.
 Result<std::vector<Finding>> CheckNodes(const std::vector<Node*>& nodes,
                                         const CheckOptions& options);

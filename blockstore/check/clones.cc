@@ -181,7 +181,7 @@ void CheckPass::CheckDependence(const LayerView& layer) {
   if (ParentNodeOf(layer) == member.uuid()) return;
   for (const CloneRecord& clone : member.contents.clones) {
     const auto volume = member.volumes.find(clone.clone);
-    // What is wrong with these jobs is told already.
+    // The trouble with these jobs is reported already.
     if (clone.state != CloneState::kReleasing && volume != member.volumes.end() &&
         volume->second->head == layer.record.id) {
       return;

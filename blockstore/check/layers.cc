@@ -1,4 +1,4 @@
-// Layers: what lies under them, their presence, and their files.
+// Layers: the layers under them, their presence, and their files.
 #include <algorithm>
 
 #include "blockstore/base/str_cat.h"
@@ -20,7 +20,7 @@ Status CheckPass::CheckLayers() {
   for (auto& [key, layer] : layers_) {
     RETURN_IF_ERROR(LoadPresence(layer));
     CheckParent(layer);
-    // Of what nobody reaches nothing is needed: check/space.cc tells of it as a whole.
+    // An unreachable layer needs nothing; check/space.cc reports it as a whole.
     if (layer.reached) RETURN_IF_ERROR(CheckFile(layer));
   }
   for (Member& member : members_) CheckOrphans(member);
@@ -97,8 +97,8 @@ void CheckPass::CheckParent(const LayerView& layer) {
     return;
   }
   if (layer.parent == nullptr) {
-    // A clone that was cancelled while somebody read it, or whose cancelling is to be finished by
-    // the next mount, may be left over without its source.
+    // A clone may be left without its source if it was cancelled while a process read it, or if the
+    // next mount is to finish the cancelling.
     if (on != &member && (!layer.reached || IsBeingCancelled(layer))) return;
     Damage(Finding::Kind::kParentMissing, member,
            StrCat("node ", member.name(), ": ", layer.name, " lies over ",
@@ -222,7 +222,7 @@ void CheckPass::CheckMissingFile(LayerView& layer) {
        });
 }
 
-// As a mount does: what has the form of a layer's name is ours and goes, the rest is left alone.
+// As a mount does: a file with the form of a layer's name is ours and goes, the rest is left alone.
 void CheckPass::CheckOrphans(Member& member) {
   for (const std::string& file : member.files) {
     if (!IsLayerFile(file)) {

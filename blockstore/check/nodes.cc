@@ -1,4 +1,4 @@
-// Loads what the nodes of a check claim, and compares the nodes themselves.
+// Loads the claims of the nodes of a check, and compares the nodes themselves.
 #include <algorithm>
 
 #include "blockstore/base/str_cat.h"
@@ -134,7 +134,7 @@ void CheckPass::CheckGenerations() {
   }
 }
 
-// True: it is not what `member` knows, which was reported.
+// Returns true if the node is not the one that `member` knows, and has reported that.
 bool CheckPass::CheckKinship(const Member& member, const PeerRecord& peer, const Member& there) {
   const auto known = member.lineage.known.find(there.uuid());
   if (known == member.lineage.known.end()) return false;

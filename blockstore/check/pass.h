@@ -14,12 +14,12 @@
 
 namespace volfs {
 
-// One look at all nodes of a check (check.h): loads what they claim, links it, and holds it against
-// each other. Changes nothing; each item carries what would mend it, for CheckNodes to run.
+// One pass over all nodes of a check (check.h). It loads their claims, links them, and compares
+// them with each other. It changes nothing; each item carries its repair, for CheckNodes to run.
 //
-// The parts: check/nodes.cc loads and compares nodes; check/tree.cc links layers and says which are
-// reached; check/layers.cc layers and files; check/volumes.cc names, ids, volumes, snapshots;
-// check/clones.cc jobs and holds; check/space.cc what nobody reaches.
+// The parts: check/nodes.cc loads and compares nodes; check/tree.cc links layers and finds those
+// that are reached; check/layers.cc layers and files; check/volumes.cc names, ids, volumes,
+// snapshots; check/clones.cc jobs and holds; check/space.cc unreachable space.
 //
 // All tables are ordered by keys, never by addresses: a simulation must find the same twice.
 // Thread-safety: none.
@@ -89,7 +89,7 @@ class CheckPass {
   bool CheckKinship(const Member& member, const PeerRecord& peer, const Member& there);
   void ReportAbsent();
   [[nodiscard]] Member* FindMember(const std::string& uuid);
-  // That of a node that is not there; made if nobody has named it yet.
+  // Returns the entry of a node that is not mounted, made at its first mention.
   Absent& AbsentNode(const std::string& uuid);
 
   // check/tree.cc
@@ -106,8 +106,9 @@ class CheckPass {
   Status LoadPresence(LayerView& layer);
   static bool IsBeingCancelled(const LayerView& head);
   void CheckParent(const LayerView& layer);
-  // Is it the head of a volume with io=native? What its file has past the size in the record may
-  // have been acknowledged by the kernel: the next mount takes it over (NativeServing).
+  // Returns whether the layer is the head of a volume with io=native. The kernel may have
+  // acknowledged bytes past the size in its record, and the next mount takes them over
+  // (NativeServing).
   static bool MayOutgrow(const Member& member, const LayerRecord& layer);
   Status CheckFile(LayerView& layer);
   void CheckUnrecordedFile(LayerView& layer);
@@ -137,7 +138,7 @@ class CheckPass {
   Status CheckSpace();
   void CheckUnreachedLayers();
   Status CheckUnreachedBlocks();
-  // What is in the layer's file: whole blocks, as the backing filesystem tells.
+  // Returns the whole blocks of data in the layer's file, as the backing filesystem reports them.
   static Result<BlockSet> DataOf(NodeFile& file, const LayerView& layer);
   void CheckGarbage(const LayerView& layer, const BlockSet& data);
   static Repair PunchBlocks(const LayerView& layer, BlockSet blocks, CatalogChange first);

@@ -1,5 +1,5 @@
-// What nobody reaches, computed from scratch: layers, blocks, and bytes without a presence. The
-// store itself frees by another way (reclaim.cc), so that one is a check of the other.
+// Unreachable space, computed from scratch: layers, blocks, and bytes without a presence. The store
+// itself frees it in another way (reclaim.cc), so each way checks the other.
 #include <algorithm>
 #include <memory>
 
@@ -36,8 +36,9 @@ CheckPass::Repair CheckPass::PunchBlocks(const LayerView& layer, BlockSet blocks
   };
 }
 
-// Nobody can ever see it: the first write of a block is of all of it. In a head it is what a crash
-// left of writes; in a frozen layer of a crash between the commit that freed blocks and the punch.
+// Garbage can never be seen, as the first write of a block covers all of it. In a head it is left
+// by a crash during writes, in a frozen layer by a crash between the commit that freed blocks and
+// the punch.
 void CheckPass::CheckGarbage(const LayerView& layer, const BlockSet& data) {
   BlockSet garbage = data.Without(layer.here);
   if (garbage.empty()) return;
@@ -76,7 +77,7 @@ void CheckPass::CheckUnreachedLayers() {
       const Status removed = node.directory().Remove(name);
       return removed.ok() || removed.error().code == Errc::kNotFound ? OkStatus() : removed;
     };
-    // Of an absent node nobody knows what it needs.
+    // The needs of an absent node are not known.
     if (!absent_.empty()) remove = {};
     Tidy(Finding::Kind::kUnreachedLayer, member,
          StrCat("node ", member.name(), ": nothing reaches ", layer.name,

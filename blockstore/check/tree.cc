@@ -1,4 +1,5 @@
-// The tree of layers of all nodes: what lies over what, whose it is, and what is reached.
+// The tree of layers of all nodes: how they lie over each other, their owners, and which are
+// reached.
 #include <algorithm>
 
 #include "blockstore/base/str_cat.h"

@@ -110,8 +110,8 @@ void CheckPass::CheckVolume(Member& member, const VolumeRecord& volume) {
     return;
   }
   if (head->record.size_bytes == volume.size_bytes) return;
-  // The larger one wins: nothing that was acknowledged is cut off. What a file has past the size
-  // in its record was never committed, and must not be seen in the grown tail.
+  // The larger one wins, so no acknowledged byte is cut off. The bytes of a file past the size in
+  // its record were never committed, and must not be seen in the grown tail.
   Repair equalize = [&node = *member.node, layer = head->record, name = head->name,
                      outgrows = MayOutgrow(*head->member, head->record),
                      record = volume]() mutable -> Status {
