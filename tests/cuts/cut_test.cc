@@ -1,7 +1,7 @@
 // Goal: a power cut loses nothing that was acknowledged, leaves nothing that fsck or `volfs check`
-// complains of, and the next mount needs no repair (contract.md 7.1, 7.3). Method: each node on a
-// filesystem of its own in a loop device, which is shut down at a random moment without flushing
-// its journal, so that what was not synced is gone; both nodes or one, then kill -9 of the daemon,
+// complains of, and the next mount needs no repair (contract.md 7.1, 7.3). Method: each node lies
+// on a filesystem of its own in a loop device. Both filesystems or one are shut down at a random
+// moment without flushing the journal, so that unsynced data is gone; then kill -9 of the daemon,
 // or none; recovery; everything is read and compared.
 #include <gtest/gtest.h>
 
@@ -34,13 +34,14 @@ void SleepMs(uint64_t milliseconds) {
 
 class CutTest : public MountTest {
  protected:
-  // What happens in one round. All of it follows from the seed.
+  // The events of one round. All of it follows from the seed.
   struct Plan {
     enum class End : uint8_t {
       kKill,       // the daemon, after the cut
       kKillFirst,  // the daemon, before the cut
       kLeave,      // it finds out by itself, and is unmounted
-      kSyncLater,  // kill; mount, read; kill; mount, fsync; cut: what was read and synced is there
+      kSyncLater,  // kill; mount, read; kill; mount, fsync; cut: data that was read and synced is
+                   // there
     };
     bool cut[2] = {true, true};
     bool b_first = false;
@@ -146,7 +147,7 @@ void CutTest::EndSet() {
   }
 }
 
-// After a failure, with whatever is there: the next set begins anew.
+// After a failure, in any state: the next set begins anew.
 void CutTest::GiveUpSet() {
   try {
     if (pid() != 0) Kill();
@@ -283,9 +284,9 @@ void CutTest::End(const Plan& plan) {
   }
 }
 
-// It cannot commit what it would like to, so that its exit code says nothing. But it must end.
+// The daemon cannot commit all it would like to, so its exit code says nothing. But it must end.
 void CutTest::LeaveAlone() {
-  // What is on a dead disk cannot be saved, for which it would stay mounted.
+  // Data on a dead disk cannot be saved, and the mount would stay for it.
   const CommandResult result = Volfs("umount --force " + Quoted(Mnt()));
   if (Options().verbose && !result.ok()) std::printf("  %s", result.output.c_str());
   try {
@@ -296,8 +297,8 @@ void CutTest::LeaveAlone() {
   }
 }
 
-// A kill alone loses nothing that was written: what was never synced is in the kernel's memory. A
-// daemon that knows nothing of it must sync it even so when it is asked to.
+// A kill alone loses no written data: unsynced data is in the kernel's memory. A daemon that knows
+// nothing of it must sync it even so when a caller asks for it.
 void CutTest::SyncLater() {
   Mount(NodeNames());
   load_->CheckImages(where_ + ", before the cut", CutTally());
@@ -343,7 +344,7 @@ void CutTest::PrintMountTimes() {
               mount_ms_[mount_ms_.size() / 2], mount_ms_.back());
 }
 
-// What this program is for.
+// The purpose of this program.
 TEST_F(CutTest, NothingAcknowledgedIsLost) {
   while (CutTally().cuts() < Options().cuts && !IsSkipped()) {
     const int before = CutTally().cuts();

@@ -1,5 +1,5 @@
-// cuts_tests: cuts the power of real filesystems under a store that is in use, and looks what is
-// left. The last line tells what all came to. scripts/cuts runs it.
+// cuts_tests: cuts the power of real filesystems under a store that is in use, and examines the
+// rest. The last line sums up all cuts. scripts/cuts runs it.
 #include <gtest/gtest.h>
 
 #include <algorithm>

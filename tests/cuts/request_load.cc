@@ -188,7 +188,7 @@ std::string RequestLoad::Forget() {
     }
     if (image.kind == Kind::kSnapshot && kept < kMaxKept && !image.contents.empty()) {
       ++kept;
-      image.answered = source_.Now();  // what was found may not be lost from now on
+      image.answered = source_.Now();  // the image found may not be lost from now on
       image.deleting = false;
       ++it;
       continue;

@@ -175,7 +175,7 @@ void StoreLoad::CheckCopy(const std::string& where, Tally& tally) {
   tally.Add(where + ", the clone", copy_->CheckAfterCrash(ReadBytes(Volume("copy.img"))));
 }
 
-// --- what else there is --------------------------------------------------------------------------
+// --- further loads ------------------------------------------------------------------------------
 
 void StoreLoad::MountDisk() {
   device_ = loops_.attach(Volume("disk.img"));

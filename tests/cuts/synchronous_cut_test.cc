@@ -1,7 +1,8 @@
-// Goal: what is asked to be durable when its call returns outlives a power cut, however it is asked
-// (contract.md 8). Method: all calls of the table, each on a volume of its own, flat and over a
-// snapshot; the power of the node's filesystem is cut right after the last one, so that bytes that
-// only a page cache has are gone too. tests/mount/synchronous_test.cc kills after each call.
+// Goal: a change that a program asks to be durable when its call returns outlives a power cut, in
+// each way of asking (contract.md 8). Method: all calls of the table, each on a volume of its own,
+// flat and over a snapshot. The power of the node's filesystem is cut right after the last one, so
+// that bytes that only a page cache has are gone too. tests/mount/synchronous_test.cc kills after
+// each call.
 #include <gtest/gtest.h>
 
 #include <memory>

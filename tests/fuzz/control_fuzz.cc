@@ -1,6 +1,6 @@
 // Everything that a program can do below control/: look up any name, list, open, read at any place,
-// write anything. Nothing ends the process, blocks, or puts control bytes into what is read, and
-// what is listed can be looked up.
+// write anything. Nothing ends the process, blocks, or puts control bytes into the text read, and
+// every listed name can be looked up.
 #include <algorithm>
 #include <string>
 
@@ -40,7 +40,7 @@ std::string AnyName(Decisions& in) {
   return which < std::size(kNames) ? kNames[which] : in.Text(140);
 }
 
-// A text of fields: what a person reads in a terminal.
+// A text of fields, which a person reads in a terminal.
 void CheckText(const std::string& text) {
   Require(
       std::all_of(text.begin(), text.end(),

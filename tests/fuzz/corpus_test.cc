@@ -1,5 +1,5 @@
-// Goal: what the fuzzers once found, or were given to begin with, stays harmless in every build.
-// And rows changed at random, their checksums made right, are believed by nobody.
+// Goal: inputs that the fuzzers once found, or were given to begin with, stay harmless in every
+// build. Rows that were changed at random, their checksums made right, are never believed.
 // Method: each target itself, on each file of its corpus, and on inputs that a seed makes.
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ namespace volfs {
 namespace {
 
 void Replay(const std::string& name, void (*target)(fuzz::Input), int min_files) {
-  LogToFile("/dev/null");  // most inputs are errors of somebody
+  LogToFile("/dev/null");  // most inputs are errors of a user
   std::vector<std::filesystem::path> files;
   for (const auto& entry :
        std::filesystem::directory_iterator(VOLFS_SOURCE_DIR "/tests/fuzz/corpus/" + name)) {

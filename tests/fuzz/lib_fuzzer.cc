@@ -1,4 +1,4 @@
-// What libFuzzer calls: one target, VOLFS_FUZZ_TARGET.
+// The entry of libFuzzer: one target, VOLFS_FUZZ_TARGET.
 #ifdef VOLFS_FUZZ_TARGET
 
 #include "blockstore/base/log.h"

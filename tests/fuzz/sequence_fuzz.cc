@@ -1,5 +1,6 @@
-// Any sequence of operations on small volumes of two nodes, held against what each must leave: the
-// bytes of every volume and snapshot, now, after the store was closed and opened, and in the check.
+// Any sequence of operations on small volumes of two nodes, compared with the result that each must
+// leave: the bytes of every volume and snapshot, now, after the store was closed and opened, and in
+// the check.
 #include <algorithm>
 #include <map>
 #include <string>
@@ -259,7 +260,7 @@ class Sequence {
       nodes.push_back(node.get());
       Require(node->trusted(), "a store that was only used is trusted");
     }
-    if (hydrate_ || merge_) return;  // what works in the background is between two commits
+    if (hydrate_ || merge_) return;  // background work stops between two commits
     const auto found = CheckNodes(nodes, {});
     Require(found.ok(), "the check can be done");
     for (const Finding& finding : found.value()) {

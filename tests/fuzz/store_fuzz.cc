@@ -1,7 +1,7 @@
-// A store that was changed while it was closed is mounted, twice. Whatever was changed, the process
-// goes on; a volume that has nothing to do with the change reads right; of a node whose rows
-// contradict each other nothing is freed; the second mount is as the first; and where a mount
-// refuses something the check finds damage.
+// A store that was changed while it was closed is mounted, twice. After any change the process goes
+// on; a volume outside the change reads right; nothing of a node whose rows contradict each other
+// is freed; the second mount is as the first. Where a mount refuses something the check finds
+// damage.
 //
 // Changes: rows, their checksums made right again; bits and pages of a catalog; files of layers and
 // catalogs cut, grown, removed, or replaced by links, pipes and directories.
@@ -87,8 +87,8 @@ StoreTemplate& Template() {
 
 // --- changing it ---------------------------------------------------------------------------------
 
-// Ids of rows that were changed, as they were and as they are; what a volume of none of these shows
-// is known.
+// Ids of changed rows, before and after the change; the contents of a volume of none of these are
+// known.
 struct Touched {
   bool everything = false;
   std::set<uint64_t> ids;
@@ -363,7 +363,7 @@ Shown LookAt(Store& store, Volume& volume) {
   return shown;
 }
 
-// What it has already, where it begins: nothing changes but how it is kept.
+// Writes the bytes that the volume begins with already: only the way they are kept changes.
 void WriteTheSame(Volume& volume, const Shown& shown) {
   if (!shown.error.empty() || shown.size_bytes < 5000) return;
   const auto* const bytes = reinterpret_cast<const std::byte*>(shown.bytes.data());
@@ -373,7 +373,7 @@ void WriteTheSame(Volume& volume, const Shown& shown) {
   volume.opens().Remove(Volume::Access::kWrite);
 }
 
-// Ids that what an image of the template shows depends on.
+// Ids that the contents of an image of the template depend on.
 std::map<std::string, std::set<uint64_t>> Dependences();
 bool IsTouched(const Touched& touched, const std::string& image);
 
@@ -560,7 +560,7 @@ void store(Input input) {
   for (const int node : {0, 1}) {
     if (first.doubtful[node]) CheckNothingFreed(before[node], node, touched);
   }
-  (void)CheckFindsDamage();  // whatever was changed, it ends
+  (void)CheckFindsDamage();  // it ends after any change
 }
 
 }  // namespace volfs::fuzz

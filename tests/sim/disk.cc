@@ -37,7 +37,7 @@ uint64_t HalfOf(uint64_t offset_bytes, uint64_t length_bytes) {
 // --- DiskFile ------------------------------------------------------------------------------------
 
 void DiskFile::Image::Resize(uint64_t size_bytes) {
-  bytes.resize(size_bytes);  // what is cut off does not come back: new bytes are zeros
+  bytes.resize(size_bytes);  // bytes that are cut off do not come back: new bytes are zeros
   allocated.resize(SectorsFor(size_bytes));
 }
 
@@ -67,8 +67,8 @@ void DiskFile::Apply(Image& image, const Effect& effect, std::span<const std::by
   }
 }
 
-// What goes to the disk is whole sectors as they are in the page cache, with all that was written
-// to them before: also what a failed sync has not brought.
+// The disk gets whole sectors as they are in the page cache, with all earlier writes to them, also
+// those that a failed sync has not brought.
 void DiskFile::NoteWrite(uint64_t seq, uint64_t from, uint64_t to) {
   from = SectorOf(from) * kSectorBytes;
   to = std::min<uint64_t>(SectorsFor(to) * kSectorBytes, now_.bytes.size());
@@ -127,7 +127,8 @@ uint64_t DiskFile::Sync() {
       newest_size = effect.seq;
       continue;
     }
-    // Sectors are written whole, as they are now: with what an earlier failed sync did not bring.
+    // Sectors are written whole, as they are now: with the writes that an earlier failed sync did
+    // not bring.
     WriteBack(SectorOf(effect.offset_bytes) * kSectorBytes,
               SectorsFor(effect.offset_bytes + effect.length_bytes) * kSectorBytes);
   }
@@ -175,7 +176,7 @@ void DiskFile::LosePower(const LossModel& model, uint64_t sizes_upto, Random& ra
     now_ = durable_;
     return;
   }
-  // Which effects reach the disk, if they do so whole. What reaches a sector is the page as it was
+  // Which effects reach the disk, if they do so whole. A sector on the disk is the page as it was
   // at some moment: with everything that went before.
   std::vector<bool> kept(pending_.size());
   const size_t dropped = pending_.empty() ? 0 : random.Below(pending_.size());
@@ -360,7 +361,7 @@ void Disk::SyncFile(DiskFile& file) {
 
 void Disk::LosePower(const LossModel& model, Random& random) {
   using Keep = LossModel::Keep;
-  if (model.killed) return;  // what waits to be written goes on waiting
+  if (model.killed) return;  // pending writes go on waiting
   // Up to where the journal of metadata reaches, in the ordered model.
   uint64_t upto = durable_metadata_;
   if (model.keep != Keep::kNothing) {

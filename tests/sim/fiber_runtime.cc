@@ -18,7 +18,7 @@ namespace {
 
 namespace context = boost::context;
 
-// Time that no run needs: who waits longer waits for ever.
+// Time that no run needs: a fiber that waits longer waits for ever.
 constexpr Nanoseconds kEndOfTime = std::chrono::hours(10);
 
 // Stacks are used again: a run makes some thirty fibers, a process runs thousands of seeds.
@@ -206,7 +206,7 @@ void FiberRuntime::FireTimers() {
   }
 }
 
-// --- what the code under test calls --------------------------------------------------------------
+// --- calls of the code under test ---------------------------------------------------------------
 
 void FiberRuntime::Lock(const void* mutex) {
   SwitchReference();

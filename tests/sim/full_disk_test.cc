@@ -30,7 +30,7 @@ void Remount(Simulation& world, uint64_t round) {
   world.Compare(!killed);
 }
 
-// Deletions, cancelling, reverts, syncs of what was accepted, and mounts succeed all the while
+// Deletions, cancelling, reverts, syncs of accepted data, and mounts succeed all the while
 // (Workload::Check); when all is deleted, something new can be made.
 TEST(FullDiskTest, StaysFullForThousandsOfOperations) {
   uint64_t operations = 0;
@@ -66,8 +66,8 @@ Status MakeNode(Simulation& world) {
   return Node::Init(*OpenSimNode(world.machine(), 0), record);
 }
 
-// What the power leaves is a node, or the beginning of one that is made anew; never damage. And a
-// node that was made keeps its reserve, whatever was not synced.
+// A power cut leaves a node, or the beginning of one that is made anew; never damage. And a
+// finished node keeps its reserve, even if other data was not synced.
 void CutTheMaking(uint64_t call, const LossModel& loss, bool* finished) {
   Trace trace;
   Simulation world(0, trace);

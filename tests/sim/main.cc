@@ -60,7 +60,7 @@ int RunOne(const Options& options) {
   return found.violations.empty() ? 0 : 1;
 }
 
-// Seeds that once failed, a line each; what follows the number is for people.
+// Seeds that once failed, a line each; the text behind the number is for people.
 uint64_t RunList(const Options& options) {
   std::ifstream in(options.list);
   if (!in) {

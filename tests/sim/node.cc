@@ -62,7 +62,7 @@ class SimFile final : public NodeFile {
 
   void DropWritten(const ByteRange& range) override { DropCache(range); }
 
-  // Files of one disk share; what is written is what the other file has there.
+  // Files of one disk share: the written bytes are those of the other file there.
   Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) override {
     const auto* const from = dynamic_cast<const SimFile*>(&source);
     if (from == nullptr || from->disk_ != disk_) return false;
@@ -192,7 +192,7 @@ class SimNode final : public NodeDirectory {
     return AllocatedBytesOf(*file);
   }
 
-  // No call to the disk: what is asked of is the path.
+  // No call to the disk: the question is about the path.
   Status CheckPresent() override {
     if (!machine_.away(disk_)) return OkStatus();
     return Error{Errc::kIo, StrCat("node directory ", path_, " is gone: it was moved away")};

@@ -28,7 +28,7 @@ constexpr unsigned kBothNodes = 3;
 
 // --- nodes that fail -----------------------------------------------------------------------------
 
-// What stands between the store and a node's disk: the error of a call to a layer's file, if any.
+// A layer between the store and a node's disk: the error of a call to a layer's file, if any.
 using Hook = std::function<Status(Call call, const std::string& name, const ByteRange& range)>;
 
 class HookedFile final : public ForwardingFile {
@@ -123,7 +123,7 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
   store.hydrator().throttle().SetRate(Throttle::kUnlimited);
   SleepFor(seconds(20));
 
-  // It says so, and which node and what it was, and has given up.
+  // The clone reports the error, with the node and the cause, and has given up.
   VolumeInfo info = InfoOf(store, clone);
   EXPECT_EQ(info.status, "error");
   EXPECT_THAT(info.error, HasSubstr("Input/output error"));
@@ -137,8 +137,8 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
   SleepFor(seconds(60));
   EXPECT_EQ(bad.hits, hits) << "it tries for ever";
 
-  // The clone is served all the same: what was copied, what the source can still give, and what is
-  // written to it; so is the source.
+  // The clone is served all the same: the copied part, the part that the source can still give, and
+  // new writes; so is the source.
   (void)clients.Read(clone, 0, 5 * kBlockBytes);
   (void)clients.Read(clone, 7 * kBlockBytes, 5 * kBlockBytes);
   (void)clients.Read(source, 7 * kBlockBytes, 5 * kBlockBytes);
@@ -198,10 +198,9 @@ TEST(RegressionTest, R7_TheCopierMeetsAnErrorSaysSoAndTheVolumeIsServed) {
 
 // --- R8 ------------------------------------------------------------------------------------------
 
-// The room on the first disk. What has its place may be written when there is none (unless the disk
-// never writes in place, as btrfs does); what is removed or punched gives some. (The machine's own
-// fault kNoSpace knows nothing of this: it refuses every write for a while, and what frees space is
-// of no use.)
+// The room on the first disk. A write in place needs none (unless the disk never writes in place,
+// as btrfs does); removing and punching give some. (The machine's own fault kNoSpace knows nothing
+// of this: it refuses every write for a while, and freeing space is of no use.)
 struct Room {
   Machine* machine = nullptr;
   uint64_t max_bytes = kNever;
@@ -293,9 +292,9 @@ void PlayInRoom(uint64_t seed, const std::function<void(Simulation&, Store&, Roo
   ASSERT_THAT(world.findings().violations, IsEmpty());
 }
 
-// dm-thin: without space for its metadata it aborted a transaction that held what it had
-// acknowledged. Here a node fills up in the middle of a writer's life, wherever that is: what was
-// acknowledged is there afterwards, no volume fails, and what frees space is never refused.
+// dm-thin: without space for its metadata it aborted a transaction that held acknowledged data.
+// Here a node fills up at any moment of a writer's life. Acknowledged data is there afterwards, no
+// volume fails, and a call that frees space is never refused.
 TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
   InstallRoomVfs();
   int refusals = 0;
@@ -345,8 +344,8 @@ TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
   EXPECT_GT(refusals, 0) << "the disk never was full";
 }
 
-// A sync that was refused for want of space has acknowledged nothing and forgotten nothing: the one
-// that succeeds when there is room again makes durable what was written before either.
+// A sync that was refused for want of space has acknowledged nothing and forgotten nothing. The
+// sync that succeeds when there is room again makes durable all writes before either.
 TEST(RegressionTest, R8_ASyncThatWasRefusedForWantOfSpaceSucceedsLater) {
   InstallRoomVfs();
   for (uint64_t seed = 1; seed <= 50; ++seed) {
@@ -399,8 +398,8 @@ std::string ReadControl(ControlTree& tree, const std::vector<std::string>& path)
   return text.ok() ? text.value().value_or("") : text.error().message;
 }
 
-// What the next sync of a volume is, whose disk fails at its sync number `which`. False: it has no
-// such sync.
+// The result of the next sync of a volume whose disk fails at its sync number `which`. False: it
+// has no such sync.
 bool FailSync(Simulation& world, VolumeModel& model, uint64_t which) {
   ControlTree control(world.store(), {});
   (void)world.clients().Write(model, 3 * kSectorBytes, 2 * kBlockBytes);
@@ -437,9 +436,9 @@ bool FailSync(Simulation& world, VolumeModel& model, uint64_t which) {
   return true;
 }
 
-// PostgreSQL's "fsyncgate", and what "Can applications recover from fsync failures?" (ATC'20) found
-// of five applications: a failed fsync leaves the pages clean, so that the next one succeeds and
-// acknowledges what never reached the disk.
+// PostgreSQL's "fsyncgate", and the finding of "Can applications recover from fsync failures?"
+// (ATC'20) about five applications: a failed fsync leaves the pages clean, so that the next one
+// succeeds and acknowledges data that never reached the disk.
 TEST(RegressionTest, R10_AFailedFsyncIsNotFollowedByOneThatSucceeds) {
   int places = 0;
   for (const bool of_clone : {false, true}) {

@@ -1,7 +1,7 @@
 // Goal: the bugs that other block stores shipped (R1 to R6, R9) cannot happen here. Each test plays
 // the peer's situation in the simulated world, under many schedules, and cuts the power where it
-// hurts. What fails and then works again (R7, R8, R10) is in regression_fault_test.cc. R11, a
-// snapshot while data sits in the kernel's cache, needs a kernel: tests/mount/kernel_cache_test.cc.
+// hurts. Failures that end again (R7, R8, R10) are in regression_fault_test.cc. R11, a snapshot
+// while data sits in the kernel's cache, needs a kernel: tests/mount/kernel_cache_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -71,7 +71,7 @@ TEST(RegressionTest, R2_WrittenBlocksAreDurableBeforeTheMapSaysSo) {
             },
         .play =
             [seed](Simulation& world) {
-              // One syncs what the other is just writing.
+              // One client syncs the data that the other is just writing.
               VolumeModel& source = *world.oracle().volumes().front();
               VolumeModel& clone = *world.oracle().volumes().back();
               (void)world.clients().TakeSnapshot(source);
@@ -87,7 +87,7 @@ TEST(RegressionTest, R2_WrittenBlocksAreDurableBeforeTheMapSaysSo) {
   }
 }
 
-// dm-thin 4ae280b4ee34: a write of a whole block needs no copy of what is under it, and was
+// dm-thin 4ae280b4ee34: a write of a whole block needs no copy of the data under it, and was
 // acknowledged before its mapping was committed.
 TEST(RegressionTest, R3_AWholeBlockIsCommittedBeforeItsFsyncReturns) {
   constexpr Remains kRemains[] = {Remains::kNothing, Remains::kOnlyLayerData};
@@ -103,8 +103,8 @@ TEST(RegressionTest, R3_AWholeBlockIsCommittedBeforeItsFsyncReturns) {
         .prepare = [](Simulation& world) { (void)MakeClone(world, MakeSource(world)); },
         .play =
             [&](Simulation& world) {
-              // The sync of one takes what the other has written: whose sync then finds nothing to
-              // do, and must wait all the same.
+              // The sync of one client takes the other's writes. The other's own sync then finds
+              // nothing to do, and must wait all the same.
               VolumeModel& clone = *world.oracle().volumes().back();
               Together({[&] { overwrite(world, clone, 0); }, [&] { overwrite(world, clone, 1); }});
             }};
@@ -113,7 +113,7 @@ TEST(RegressionTest, R3_AWholeBlockIsCommittedBeforeItsFsyncReturns) {
 }
 
 // Longhorn #4354: a write smaller than a block, into a block that the upper layer lacks, while a
-// rebuild runs: what lay around it in the block was lost.
+// rebuild runs: the bytes around it in the block were lost.
 TEST(RegressionTest, R4_PartOfABlockThatTheUpperLayerLacksWhileHydrating) {
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     const Scenario scenario{
@@ -132,8 +132,8 @@ TEST(RegressionTest, R4_PartOfABlockThatTheUpperLayerLacksWhileHydrating) {
   }
 }
 
-// A discard in a clone of what has not been copied yet, forgotten by a crash, would bring back what
-// the source has there, which somebody has deleted for good.
+// A discard in a clone of data that has not been copied yet, forgotten by a crash, would bring back
+// the source's data there, which a user has deleted for good.
 TEST(RegressionTest, R5_ADiscardedBlockThatIsNotHydratedStaysZero) {
   constexpr Remains kRemains[] = {Remains::kNothing, Remains::kEverything, Remains::kTorn};
   for (uint64_t seed = 1; seed <= 4; ++seed) {
@@ -158,8 +158,8 @@ TEST(RegressionTest, R5_ADiscardedBlockThatIsNotHydratedStaysZero) {
   }
 }
 
-// The copier has read a block of the source, a user writes it in the clone, the copier writes what
-// it has read: the user's write is gone. (Every copier that looks only once has had this.)
+// The copier has read a block of the source, a user writes it in the clone, the copier writes its
+// old bytes: the user's write is gone. (Every copier that looks only once has had this.)
 TEST(RegressionTest, R6_AUsersWriteRacesTheCopierOnOneBlock) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     const Scenario scenario{
@@ -184,7 +184,7 @@ TEST(RegressionTest, R6_AUsersWriteRacesTheCopierOnOneBlock) {
 }
 
 // A snapshot of a volume that is being written, made without waiting for the writes in flight:
-// these then land in what should be frozen, and it holds a later write without an earlier one.
+// these then land in the frozen image, and it holds a later write without an earlier one.
 TEST(RegressionTest, R9_ASnapshotOfAnActiveVolumeDrainsTheWritesInFlight) {
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     const Scenario scenario{
@@ -236,8 +236,8 @@ TEST(RegressionTest, ASynchronousCallIsDurableWhenItReturns) {
   }
 }
 
-// sync(1) and syncfs(2) do not reach a FUSE daemon: what was written without an fsync is committed
-// as soon as the volume is idle, first writes over a snapshot, growth and discards alike.
+// sync(1) and syncfs(2) do not reach a FUSE daemon. Writes without an fsync are committed as soon
+// as the volume is idle, first writes over a snapshot, growth and discards alike.
 TEST(RegressionTest, WhatWasWrittenIsCommittedWhenItsVolumeIsIdle) {
   for (uint64_t seed = 3; seed <= 60; seed += 3) {  // those with IdleCommitter
     const Scenario scenario{.seed = seed,

@@ -29,7 +29,7 @@ std::string_view NameOf(Remains remains) {
   return kNames[static_cast<int>(remains)];
 }
 
-// What the page cache has may have reached the disk by itself, of some files and not of others.
+// Pages of the page cache may have reached the disk by themselves, of some files and not of others.
 void WriteBack(Disk& disk, bool layers) {
   for (const auto& [name, file] : std::map(disk.names())) {
     if (name.starts_with("layers/") == layers) disk.SyncFile(*file);

@@ -141,7 +141,7 @@ void Add(ShortRuns& result, Simulation& world, const std::string& where) {
   }
 }
 
-// What is found after a power loss on these disks.
+// Recovers after a power loss on these disks and adds the violations found.
 void RecoverFrom(const std::array<Disk, kDisks>& disks, const Oracle& oracle, const LossModel& loss,
                  const std::string& where, ShortRuns& result) {
   Trace trace;

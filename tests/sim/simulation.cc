@@ -97,7 +97,7 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   options.allow_shrink = true;
   options.merge_slice_bytes = 16 * kBlockBytes;
   options.open_files = 3;  // fewer than there are layers
-  // Mostly never, so that what is not synced stays so for as long as it may.
+  // Mostly never, so that unsynced data stays so for as long as it may.
   options.commit_idle = seed_ % 3 == 0 ? IdleCommitter::kIdle : kForever;
   // Mostly at the background's next round, which is in the middle of everything.
   options.map_idle = std::chrono::seconds(seed_ % 4 == 0 ? 2 : 0);
@@ -137,7 +137,8 @@ void Simulation::Boot(const LossModel& model, bool all) {
   machine_.Boot(model, all);
 }
 
-// What a catalog's log takes is bounded by its constants and one commit, however much is written.
+// The size of a catalog's log is bounded by its constants and one commit, after any number of
+// writes.
 void Simulation::CheckLogs() {
   constexpr uint64_t kOneCommit = 64 * 1024;
   for (int disk = 0; disk < kDisks; ++disk) {
@@ -173,10 +174,11 @@ void Simulation::Check(const std::vector<std::unique_ptr<Node>>& open, bool sett
     }
     return;
   }
-  if (machine_.power_off() || machine_.faulted()) return;  // what it saw is not what there is
+  if (machine_.power_off() || machine_.faulted()) return;  // its view is not the state of the disk
   for (const Finding& finding : found.value()) {
     if (finding.kind == Finding::Kind::kNodeAbsent) continue;
-    // What a child has hidden since the last deletion is freed with the next one, or by merging.
+    // Blocks that a child has hidden since the last deletion are freed with the next one, or by
+    // merging.
     if (finding.kind == Finding::Kind::kUnreachedBlocks) continue;
     if (settled || finding.weight == Finding::Weight::kDamage) {
       Violation(StrCat("check: ", KindWord(finding.kind), ": ", finding.text));
@@ -318,7 +320,7 @@ bool Recover(Simulation& world, const Plan& plan, unsigned mask, Random& random)
   return world.Mount(mask, plan.copy_rate);
 }
 
-// As somebody does who wants to see what is on it.
+// As a user does who wants to see the contents of one disk.
 void MountAlone(Simulation& world, uint64_t times) {
   for (uint64_t i = 0; i < times; ++i) {
     const Status mounted = world.TryMount(1U << 1, 0, false);
@@ -383,9 +385,9 @@ void RandomLife(Simulation& world, uint64_t seed, uint64_t operations) {
   Random random(seed * 31 + 5);
   Plan plan = MakePlan(random);
   PlanFullDisk(plan, seed);
-  Random late(seed * 137 + 19);  // of what came later: the lives of before stay what they were
+  Random late(seed * 137 + 19);  // for later additions: earlier lives stay as they were
   plan.moved_away = late.Percent(4);
-  // After a kill what is read may be in the page cache only.
+  // After a kill the bytes read may be in the page cache only.
   const bool durable = !plan.loss.killed;
   if (plan.fault_in_mount) FailInMount(world, plan, random);
   if (!world.Mount(kBoth, plan.copy_rate)) return;

@@ -76,7 +76,7 @@ int Write(sqlite3_file* file, const void* data, int length, sqlite3_int64 offset
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   const auto verdict = Before(file, Call::kSetSize, static_cast<uint64_t>(size), 0);
   if (verdict != Machine::Verdict::kGoOn) return SQLITE_IOERR_TRUNCATE;
-  // As the stock VFS does; what is longer already stays.
+  // As the stock VFS does; a file that is longer already stays.
   if (const sqlite3_int64 step = Self(file)->step_bytes; step > 0) {
     size = (size + step - 1) / step * step;
     const auto now = static_cast<sqlite3_int64>(Self(file)->body->file->now().bytes.size());
@@ -112,7 +112,7 @@ int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   return SQLITE_OK;
 }
 
-// Nobody else: two stores never run on one simulated node.
+// There is no other locker: two stores never run on one simulated node.
 int Lock(sqlite3_file*, int) { return SQLITE_OK; }
 int CheckReservedLock(sqlite3_file*, int* reserved) {
   *reserved = 0;

@@ -47,7 +47,7 @@ struct Worker {
                          bool stop_at_first) {
   report_fd = fd;
   for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) std::signal(signal, OnAbort);
-  // What an assertion prints comes from here; the report says the number.
+  // The output of an assertion comes from here; the report says the number.
   (void)freopen("/dev/null", "w", stderr);
   Sums sums;
   for (uint64_t number = from; number < end; number += step) {
@@ -82,7 +82,7 @@ Worker Start(uint64_t from, uint64_t end, uint64_t step, const Work& work, bool 
   return worker;
 }
 
-// Reads what there is; false at the end.
+// Reads the available lines; false at the end.
 bool ReadLines(Worker& worker, const std::function<void(const std::string&)>& line) {
   std::array<char, 4096> buffer{};
   const ssize_t got = read(worker.fd, buffer.data(), buffer.size());

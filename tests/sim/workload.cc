@@ -123,7 +123,7 @@ std::string Workload::FreshName(const char* stem) {
   }
 }
 
-// What a clone has not copied is not to be had while its source's node is away.
+// The uncopied part of a clone cannot be read while its source's node is away.
 bool Workload::SourceAway(const VolumeModel& model) const {
   return !model.whole && !Mounted(model.source_disk);
 }
@@ -131,7 +131,7 @@ bool Workload::SourceAway(const VolumeModel& model) const {
 // Is a clone of the volume, or of this snapshot of it, being copied?
 bool Workload::IsCopied(uint32_t volume, uint32_t snapshot) const {
   return std::any_of(oracle_.volumes().begin(), oracle_.volumes().end(), [&](const auto& clone) {
-    // While its node is away nobody knows whether it is whole.
+    // While its node is away it is unknown whether it is whole.
     const bool copied = !clone->whole || !Mounted(clone->disk);
     return clone->source == volume && clone->source_snapshot == snapshot && copied &&
            clone->existence != Existence::kNo;
@@ -405,7 +405,7 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
     return true;
   }
   const std::span<const std::byte> all(bytes.value());
-  std::vector<uint64_t> later;  // holes to cp; or somebody copies in another order
+  std::vector<uint64_t> later;  // holes to cp; or another program copies in another order
   const auto copy = [&](uint64_t at) {
     CopyPiece(pinned.value(), target, all.subspan(at, std::min(piece_bytes, all.size() - at)), at);
   };
@@ -461,7 +461,7 @@ bool Workload::Delete(VolumeModel& model, bool cancel) {
     const bool finished = cancel && reply.error().code == Errc::kInvalid;
     const bool busy = reply.error().code == Errc::kBusy && SourceBusy(model);
     Check(reply.error(), StrCat("delete ", model.name), finished || busy || model.failed);
-    // What is open now may not be used before the next recovery.
+    // An open outcome may not be used before the next recovery.
     if (LeavesOpen(reply.error())) return true;
     model.existence = Existence::kYes;
   }
@@ -721,8 +721,8 @@ void Workload::DoRandom(Random& random) {
     length = (length + kBlock - 1) / kBlock * kBlock;
   }
   if (random.OneIn(4) && volume->last_write < size) {
-    // The other sector of a block that was just written to, and then a sync: what is in a block is
-    // not its last writer's alone.
+    // The other sector of a block that was just written to, and then a sync: a block does not
+    // belong to its last writer alone.
     const bool wrote = Write(*volume, (volume->last_write / kSectorBytes ^ 1) * kSectorBytes,
                              random.Between(1, kSectorBytes));
     if (wrote && random.OneIn(2)) (void)Sync(*volume);
@@ -766,7 +766,7 @@ void Workload::DoRandom(Random& random) {
       (void)Revert(*snapshot);
     } else if (what == 1) {
       (void)Shrink(*volume, random.Below(size + 1));
-    } else if (what == 2) {  // what was cut off must not come back
+    } else if (what == 2) {  // bytes that were cut off must not come back
       if (Shrink(*volume, random.Below(size + 1))) (void)Resize(*volume, size);
     } else if (size < 40 * kBlock)
       (void)Resize(*volume, size + random.Below(6 * kBlock));

@@ -1,4 +1,4 @@
-// What clients know of disks that are full.
+// The clients' knowledge of full disks.
 #include "blockstore/base/str_cat.h"
 #include "tests/sim/workload.h"
 

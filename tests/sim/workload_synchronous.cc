@@ -23,7 +23,7 @@ Status Workload::Conclude(Volume& volume, VolumeModel& model, Volume::Durability
   return done;
 }
 
-// ... and after it, when nothing may be at work there but what has ended.
+// ... and after it, when nothing may be at work there but calls that have ended.
 void Workload::Acknowledged(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes,
                             Volume::Durability durability) {
   if (durability == Volume::Durability::kWithSync) return;

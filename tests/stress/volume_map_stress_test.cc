@@ -1,5 +1,4 @@
-// A map that is given back in every moment in which it can be: whoever comes next sees what was
-// there.
+// A map that is evicted in every moment in which it can be: the next user sees the old contents.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -14,10 +13,10 @@ namespace {
 TEST_F(VolumeStressTest, AMapThatIsGivenBackMeetsThoseWhoNeedIt) {
   constexpr uint64_t kBlocks = 40;
   RunFor(kSmallTest);
-  constexpr std::chrono::microseconds kRest(200);  // or somebody uses the map all the time
+  constexpr std::chrono::microseconds kRest(200);  // or some thread uses the map all the time
   const Bytes before = Pattern(kBlocks * kTold);
   const auto volume = fixture_.MakeVolume("v", before.size(), before.size());
-  // Block `number` is what it was at first.
+  // Block `number` is as it was at first.
   const auto expect_old = [&](Volume& of, uint64_t number) {
     Bytes found(kTold);
     ASSERT_TRUE(of.ReadAt(found, number * kTold).ok());

@@ -1,6 +1,6 @@
-// Everything at once, on threads: what the thread sanitizer is for. The big test runs requests of
-// all kinds against one volume whose blocks tell who wrote them; the small ones repeat, in a loop,
-// two requests that meet in a narrow place.
+// Everything at once, on threads, for the thread sanitizer. The big test runs requests of all kinds
+// against one volume whose blocks tell their writers; the small ones repeat, in a loop, two
+// requests that meet in a narrow place.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -36,7 +36,8 @@ constexpr char kVolume[] = "db.img";
 // One volume, the writers' own account of it, and every instant of it that was kept.
 class BigStressTest : public VolumeStressTest {
  protected:
-  // An instant: whatever was acknowledged before `asked` is in it, nothing issued after `answered`.
+  // A snapshot point: it holds every write acknowledged before `asked`, and none issued after
+  // `answered`.
   struct SnapshotPoint {
     uint64_t asked = 0;
     uint64_t answered = 0;
@@ -101,7 +102,7 @@ void BigStressTest::Write(uint32_t writer) {
   }
 }
 
-// While nobody writes a block, it is exactly what its last write said.
+// While no thread writes a block, it is exactly as after its last write.
 void BigStressTest::Read(uint32_t seed) {
   std::mt19937 random(seed);
   Bytes found(kTold);
@@ -147,7 +148,7 @@ void BigStressTest::Snapshot() {
     }
     if (taken.size() < 5) continue;
     const auto victim = taken.begin() + static_cast<long>(random() % taken.size());
-    // Somebody may have it open: what is open stays readable.
+    // Another thread may have it open: an open snapshot stays readable.
     const auto open = store().OpenSnapshotImage(victim->second);
     const Status gone = store().DeleteSnapshot(kVolume, victim->first, Caller{});
     EXPECT_MAY_HAPPEN(gone);

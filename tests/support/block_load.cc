@@ -45,7 +45,7 @@ std::string WrongSize(const std::vector<std::byte>& contents, uint64_t blocks) {
          std::to_string(blocks * kPatternBlockBytes) + "\n";
 }
 
-// As CheckBlock; what is only too old is told apart.
+// As CheckBlock; a block that is only too old is told apart.
 std::optional<std::string> Check(std::span<const std::byte, kPatternBlockBytes> block,
                                  const BlockExpectation& expected) {
   std::optional<std::string> wrong = CheckBlock(block, expected);
@@ -256,7 +256,7 @@ std::string BlockLoad::CheckAfterCrash(const std::vector<std::byte>& contents) {
     const auto wrong = Check(found, {options_.volume, number, block.synced, most, /*whole=*/false});
     if (wrong) complaints.Add(*wrong);
     if (!wrong && !IsOwn(contents, number)) complaints.Add(NotOwn(number));
-    // What was lost was never synced; no later image has to hold it.
+    // The lost writes were never synced; no later image has to hold them.
     const uint64_t sequence = SequenceOf(found);
     std::erase_if(block.writes, [&](const Write& write) { return write.issued > sequence; });
     if (block.writes.empty()) continue;

@@ -192,7 +192,7 @@ std::string SynchronousCall::Check(const std::string& volumes) const {
               : name + ": acknowledged and lost (" + std::to_string(bytes.size()) + " bytes)\n";
 }
 
-// In a process of its own: the end of a ring interrupts what its process does next (EINTR of an
+// In a process of its own: the end of a ring interrupts the next calls of its process (EINTR of an
 // open on FUSE).
 bool HasUring() {
   const pid_t child = ::fork();

@@ -17,7 +17,7 @@ TempDir::TempDir() {
 }
 
 TempDir::~TempDir() {
-  std::error_code ignored;  // what is left behind harms nobody
+  std::error_code ignored;  // a leftover harms no test
   std::filesystem::remove_all(path_, ignored);
 }
 
