@@ -80,7 +80,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     device_ = AttachLoop(Image());
     MustRun("mount " + device_ + " " + Disk());
   }
-  // Whatever state it is in.
+  // In any state of the filesystem.
   void LeaveUpperFilesystem() {
     if (device_.empty()) return;
     (void)RunShell("for i in $(seq 50); do umount " + Disk() +
@@ -147,8 +147,8 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     return false;
   }
 
-  // Replays the journal, mends what the filesystem's own tool finds, and expects nothing to be
-  // left.
+  // Replays the journal, mends the damage that the filesystem's own tool finds, and expects none to
+  // be left.
   void MendUpperFilesystem() {
     if (GetParam().filesystem == "xfs") {
       MountUpperFilesystem();
@@ -176,7 +176,7 @@ TEST_P(BackingTroubleTest, EndsAFilesystemInAVolumeAsAFailingDiskDoes) {
   load_->Start();
   LetLoadFill(20);
   const std::string mark = MarkKernelLog();
-  // A sync that is under way while a filesystem is shut down may return 0 for what is lost.
+  // A sync that is under way while a filesystem is shut down may return 0 for lost data.
   if (GetParam().trouble == Trouble::kFilesystemGone) load_->DistrustSyncs();
   Begin(GetParam().trouble);
   EXPECT_TRUE(AwaitKernelSays(mark)) << "the kernel's log tells nothing of " << device_;

@@ -66,7 +66,7 @@ class BlockLoadTest : public testing::Test {
   uint64_t answered_ = 0;
 };
 
-// What is right is not complained of: the state before the writers, and the one after.
+// Right states raise no complaint: the state before the writers, and the one after.
 TEST_F(BlockLoadTest, AcceptsWhatIsRight) {
   EXPECT_EQ(load_.CheckSnapshotPoint(before_, asked_, asked_), "");
   EXPECT_EQ(load_.CheckSnapshotPoint(now_, answered_, answered_), "");
@@ -74,8 +74,8 @@ TEST_F(BlockLoadTest, AcceptsWhatIsRight) {
   EXPECT_EQ(load_.CheckAfterCrash(now_), "");
 }
 
-// An image that holds a new write but not an older one of another block breaks the prefix rule; one
-// without what was acknowledged before the request, or with what was issued after it, does too.
+// An image that holds a new write but not an older one of another block breaks the prefix rule. So
+// does one that lacks a write acknowledged before the request, or holds one issued after it.
 TEST_F(BlockLoadTest, SeesWhatIsNoInstant) {
   std::vector<std::byte> mixed = now_;
   Put(mixed, 0, before_, 0);
@@ -105,8 +105,8 @@ TEST_F(BlockLoadTest, SeesDamage) {
   EXPECT_NE(load_.CheckNewest(shorter), "");
 }
 
-// After a crash a block may be older than written, but not older than synced; and what was found
-// once may not be lost by the next crash.
+// After a crash a block may be older than written, but not older than synced. A state that was
+// found once may not be lost by the next crash.
 TEST_F(BlockLoadTest, SeesWhatACrashMustNotLose) {
   EXPECT_NE(load_.CheckAfterCrash(std::vector<std::byte>(before_.size())), "") << "all is gone";
   BlockLoad other({.path = path_, .blocks = kBlocks, .some_direct = false, .seed = 2});

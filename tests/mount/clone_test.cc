@@ -36,7 +36,7 @@ std::vector<std::byte> RandomBytes(size_t size, std::mt19937_64& random) {
   return bytes;
 }
 
-// An image and, beside it, what it must hold.
+// An image and, beside it, its expected contents.
 class Mirror {
  public:
   Mirror(const std::string& path, std::vector<std::byte> contents)
@@ -108,8 +108,8 @@ class CloneTest : public MountTest {
 
 // A clone and a snapshot of a volume that four threads write to hold everything that was
 // acknowledged before the request, nothing that was issued after its return, and by the prefix rule
-// one instant in between, block by block whole (contract.md 5.2, T20, R9); what is read while it
-// is `creating` is what it holds at the end, and the source keeps its newest contents.
+// one snapshot point in between, block by block whole (contract.md 5.2, T20, R9). A read while the
+// clone is `creating` shows the same bytes as at the end, and the source keeps its newest contents.
 TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   constexpr int kRounds = 6;
   constexpr uint64_t kBlocks = 1024;
@@ -197,7 +197,7 @@ TEST_F(CloneTest, IsTheInstantAndItsOwnWritesWhileItIsCopiedAndIndependentThen) 
   EXPECT_FALSE(Exists(Volume("db.img")));
 }
 
-// verify=1: what is copied was read back and compared, and that is known after a remount (5.10).
+// verify=1: the copy was read back and compared, and that is known after a remount (5.10).
 TEST_F(CloneTest, CanBeVerified) {
   Mount();
   const std::vector<std::byte> bytes = MakeVolume("db.img", 4 * kMiB, kMiB);
@@ -215,7 +215,7 @@ TEST_F(CloneTest, CanBeVerified) {
   EXPECT_EQ(Ask("clone", "db.img y verify=1 linked=1"), EINVAL);
 }
 
-// Cancelled at any moment of the copy, whatever it does just then, nothing is left (5.9).
+// Cancelled at any moment of the copy, the clone leaves nothing behind (5.9).
 TEST_F(CloneTest, CanBeCancelledAtAnyMoment) {
   Mount();
   MakeVolume("db.img", 32 * kMiB, 32 * kMiB);
@@ -232,8 +232,8 @@ TEST_F(CloneTest, CanBeCancelledAtAnyMoment) {
   }
 }
 
-// Without the node of its source an unfinished clone is `error` with a reason and no zeros are read
-// in place of what is missing (T10, T38).
+// Without the node of its source an unfinished clone is `error` with a reason, and no zeros are
+// read in place of the missing bytes (T10, T38).
 TEST_F(CloneTest, OfAnAbsentNodeIsInErrorAndInventsNothing) {
   MakeStalledClone();
   Unmount();
@@ -320,8 +320,8 @@ TEST_F(CloneTest, HasADefaultNameAndNeverTakesAnother) {
   EXPECT_EQ(ListOf(Path("volumes")).size(), 8U);
 }
 
-// What cannot be is refused with the errno of contract.md 6, in its order, and leaves nothing
-// behind (T1, T9, T17).
+// An impossible request is refused with the errno of contract.md 6, in its order, and leaves
+// nothing behind (T1, T9, T17).
 TEST_F(CloneTest, RefusalsHaveTheirErrno) {
   Mount();
   MakeVolume("db.img", kMiB, 8192);
@@ -384,7 +384,7 @@ TEST_F(CloneTest, LinkedOneIsAvailableAtOnceAndCopiesNothing) {
 }
 
 // A larger clone reads as zeros behind its source's end, also in the source's last, broken block
-// (contract.md 5.6, T15); its size does not hang on what the source does later (T13).
+// (contract.md 5.6, T15); its size does not depend on later changes of the source (T13).
 TEST_F(CloneTest, MayBeLargerAndReadsAsZerosBehindTheSource) {
   constexpr uint64_t kSize = kMiB + 777;
   Mount();
@@ -403,7 +403,7 @@ TEST_F(CloneTest, MayBeLargerAndReadsAsZerosBehindTheSource) {
 }
 
 // The reply to a request is read from the same open file: one for each line, in order, then the end
-// of the file; what nobody has asked gets the usage (contract.md 6).
+// of the file. A reader that has asked nothing gets the usage (contract.md 6).
 TEST_F(CloneTest, ReplyIsReadFromTheSameOpenFile) {
   Mount();
   SetCopyRate("0");
@@ -508,7 +508,7 @@ TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
   EXPECT_GT(Number("copy", "rate_bytes"), kMiB);
   EXPECT_LT(Number("copy", "rate_bytes"), 16 * kMiB);
   SetCopyRate("0");
-  SleepMs(1600);  // what was copied is told when it is committed
+  SleepMs(1600);  // copied bytes are reported when they are committed
   const uint64_t paused = Number("copy", "copied_bytes");
   EXPECT_GT(paused, 0U);
   SleepMs(500);
@@ -635,8 +635,8 @@ TEST_F(CloneTest, HasItsSourcesModeAndTime) {
   EXPECT_EQ(Field("db.img", "status"), "available");
 }
 
-// What is not copied yet is data for SEEK_DATA and st_blocks, so that no tool takes it for a hole;
-// what the clone has discarded is a hole (contract.md 4, T28, T29).
+// Bytes that are not copied yet are data for SEEK_DATA and st_blocks, so that no tool takes them
+// for a hole. A range that the clone has discarded is a hole (contract.md 4, T28, T29).
 TEST_F(CloneTest, ShowsWhatIsNotCopiedYetAsData) {
   Mount();
   SetCopyRate("0");

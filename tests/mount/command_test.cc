@@ -1,4 +1,4 @@
-// Goal: the command does what contract.md 3 says, tells what is wrong, and exits with its code.
+// Goal: the command behaves as contract.md 3 says, reports errors, and exits with its code.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -24,7 +24,7 @@ enum ExitCode { kOk, kFailed, kUsage, kNotFound, kExists, kBusy, kNoSpace, kNode
 
 class CommandTest : public MountTest {
  protected:
-  // Whether the mountpoint is a mount, of whatever health.
+  // Whether the mountpoint is a mount, even a dead one.
   [[nodiscard]] bool IsMounted() const {
     return RunShell("grep -q ' " + Mnt() + " ' /proc/self/mountinfo").ok();
   }
@@ -71,9 +71,9 @@ TEST_F(CommandTest, StaysInTheForeground) {
   EXPECT_EQ(daemon.Finish(10'000).exit_code, kOk);
 }
 
-// What cannot be mounted is refused with its exit code and a remedy, and nothing is changed or
-// mounted: a missing directory, one that is no node and not empty, one that others may write, one
-// twice, a mountpoint that is a node or not empty or not there (contract.md 3).
+// A wrong mount is refused with its exit code and a remedy, and nothing is changed or mounted: a
+// missing directory, one that is no node and not empty, one that others may write, one twice, a
+// mountpoint that is a node or not empty or not there (contract.md 3).
 TEST_F(CommandTest, MountRefusals) {
   ExpectRefused(TryMount({"nosuch"}), kNodeNotThere, NodePath("nosuch"));
   MustRun("mkdir " + NodePath("full") + " && touch " + NodePath("full") + "/file");
@@ -102,8 +102,8 @@ TEST_F(CommandTest, MountRefusals) {
                 "forget the mountpoint");
 }
 
-// The making of a node that was cut off, after whatever step, is none of check's problems, and the
-// next mount finishes it. But where layers are there, a catalog that is empty is damage.
+// A node whose making was cut off after any step is no problem for check, and the next mount
+// finishes it. But where layers exist, an empty catalog is damage.
 TEST_F(CommandTest, ChecksANodeWhoseMakingWasCutOff) {
   const std::vector<std::string> steps = {"touch lock", "mkdir -m 700 layers", "touch catalog.db",
                                           "touch catalog.db-wal",
@@ -177,8 +177,8 @@ TEST_F(CommandTest, StartsOverADeadMount) {
   EXPECT_EQ(nothing.exit_code, kNotFound) << nothing.output;
 }
 
-// umount is refused, with exit code 5 and who it is, while a file, a loop device, a working
-// directory or a mapping is in use; a clone that is being copied does not hinder it (contract.md
+// umount is refused, with exit code 5 and the users, while a file, a loop device, a working
+// directory or a mapping is in use. A clone that is being copied does not hinder it (contract.md
 // 3).
 TEST_F(CommandTest, UmountSaysWhoUsesIt) {
   Mount();
@@ -264,7 +264,7 @@ TEST_F(CommandTest, SigtermServesWhoIsIn) {
   EXPECT_EQ(ReadBytes(Volume("v"))[4999], std::byte{7});
 }
 
-// A second SIGTERM commits and ends although the mount is in use; what was written is there
+// A second SIGTERM commits and ends although the mount is in use; the written data is there
 // (contract.md 7.8).
 TEST_F(CommandTest, SecondSigtermEndsAUsedMount) {
   Mount();
@@ -315,8 +315,8 @@ TEST_F(CommandTest, AttachAndDetach) {
   EXPECT_EQ(Field("v", "status"), "available");
 }
 
-// create, clone --wait, snapshot, restore, resize, mv, cancel, rm do what the request files do, and
-// exit with the codes of their errnos (contract.md 3).
+// create, clone --wait, snapshot, restore, resize, mv, cancel and rm do the same as the request
+// files, and exit with the codes of their errnos (contract.md 3).
 TEST_F(CommandTest, MakesAndDeletes) {
   Mount();
   EXPECT_EQ(VolfsHere("create v 4M").exit_code, kOk);
@@ -406,7 +406,7 @@ TEST_F(CommandTest, Watches) {
   EXPECT_THAT(status.Finish(5000).output, HasSubstr("new"));
 }
 
-// doctor has a line for each thing that usually goes wrong, and a remedy for what is wrong: here a
+// doctor has a line for each thing that usually goes wrong, and a remedy for each problem: here a
 // mount whose daemon is dead (contract.md 3).
 TEST_F(CommandTest, DoctorTellsARemedy) {
   Mount();
@@ -432,8 +432,8 @@ TEST_F(CommandTest, ColourIsForTerminals) {
   EXPECT_EQ(on_terminal("NO_COLOR=1").find('\x1b'), std::string::npos);
 }
 
-// Mount options may stand in a file; what is wrong there is told with file, line and key. What a
-// command does not know is a usage error (contract.md 3).
+// Mount options may stand in a file; an error there is reported with file, line and key. An
+// argument that a command does not know is a usage error (contract.md 3).
 TEST_F(CommandTest, OptionsMayStandInAFile) {
   const std::string file = directory() + "/volfs.toml";
   MustRun("printf 'copy_rate = \"5M\"\ncopy_jobs = 3\n' > " + file);
@@ -447,7 +447,7 @@ TEST_F(CommandTest, OptionsMayStandInAFile) {
   MustRun("printf 'copy_rate = \"5M\"\n\ncopy_speed = 3\n' > " + file);
   ExpectRefused(Volfs(words + file), kUsage, file + ", line 3: mount option copy_speed=3");
   ExpectRefused(Volfs(words + directory() + "/nosuch"), kNotFound, "nosuch");
-  // The nodes, and what new ones offer, may stand there too.
+  // The nodes, and the types of new ones, may stand there too.
   MustRun("mkdir " + directory() + "/fresh");
   MustRun("printf 'nodes = [\"fresh\", \"a\"]\ntypes = [\"ssd:1M-2M\"]\n' > " + file);
   ASSERT_EQ(Volfs("mount " + Mnt() + " --config " + file).exit_code, kOk);
@@ -460,8 +460,8 @@ TEST_F(CommandTest, OptionsMayStandInAFile) {
   ExpectRefused(Volfs("frobnicate"), kUsage, "frobnicate");
 }
 
-// Who waits for a clone and interrupts it leaves the clone running, exits with 130, and is told how
-// to cancel it (contract.md 3).
+// A user who interrupts the waiting for a clone leaves the clone running. The command exits with
+// 130 and says how to cancel the clone (contract.md 3).
 TEST_F(CommandTest, InterruptedWaitLeavesTheCloneRunning) {
   Mount();
   SetCopyRate("0");

@@ -107,7 +107,7 @@ print('\n'.join(bad))
   EXPECT_EQ(InControl("tar cf /dev/null .").exit_code, 0);
 }
 
-// status has a line per volume with its columns, `-` for what is empty; status.json and info.json
+// status has a line per volume with its columns, `-` for an empty value; status.json and info.json
 // are JSON and say the same (contract.md 4).
 TEST_F(ControlTest, StatusIsForShellsAndForPrograms) {
   SetCopyRate("0");
@@ -136,7 +136,7 @@ assert info['node'] == open('volumes/db-clone.img/node').read().strip(), info
   EXPECT_EQ(ReadText(Path("control/nodes/a/path")), NodePath("a") + "\n");
 }
 
-// An open file sees one consistent text, whatever changes between its reads (T4).
+// An open file shows one consistent text, even if the state changes between its reads (T4).
 TEST_F(ControlTest, OneOpenFileSeesOneText) {
   for (int i = 0; i < 20; ++i) MustAsk("create", "v" + std::to_string(i) + " 1M");
   const std::string before = ReadText(Path("control/status"));
@@ -178,8 +178,8 @@ TEST_F(ControlTest, EveryToolCanAsk) {
 }
 
 // A refusal is the errno of write(2), not of close(2), so every shell and tool shows it and exits
-// with an error; it stands in last_error with time, user, what, errno name and a sentence, newest
-// first (T1, T2).
+// with an error. It stands in last_error with time, user, request, errno name and a sentence,
+// newest first (T1, T2).
 TEST_F(ControlTest, RefusalsReachWhoAsks) {
   for (const char* shell : {"bash", "dash"}) {
     const CommandResult result = InControl("echo nosuch > clone", shell);
@@ -221,8 +221,8 @@ TEST_F(ControlTest, WriteOfSeveralLinesStopsAtTheFirstRefused) {
   EXPECT_THAT(reply, AllOf(StartsWith("ok volume=one"), testing::EndsWith("\n")));
 }
 
-// Half a name never deletes: destructive requests need their line feed in the same write; an empty
-// line and what is too long are refused (contract.md 6).
+// Half a name never deletes: destructive requests need their line feed in the same write. An empty
+// line and one that is too long are refused (contract.md 6).
 TEST_F(ControlTest, FormIsChecked) {
   const auto write = [&](const std::string& file, const std::string& text) {
     return WriteText(Path("control/" + file), text);
@@ -301,7 +301,7 @@ TEST_F(ControlTest, WithNopollTheKernelPollsByItself) {
       << "always ready, as the manual says";
 }
 
-// io_uring polls an image up to 128 times for each request. Hardly anybody else polls images.
+// io_uring polls an image up to 128 times for each request. Hardly any other program polls images.
 TEST_F(ControlTest, WhenImagesArePolledOftenTheKernelPollsByItself) {
   MustRun("truncate -s 1M " + Volume("v"));
   const TestFile image(Volume("v"), O_RDWR);
@@ -320,8 +320,8 @@ TEST_F(ControlTest, WhereEventsArePolledTheyStayPollableHoweverOftenImagesAre) {
   EXPECT_TRUE(IsReady(events, 5000));
 }
 
-// What waits does not hold up others: with more blocked readers than the daemon has threads,
-// requests, reads and writes go on (T53).
+// Blocked readers do not hold up others: with more of them than the daemon has threads, requests,
+// reads and writes go on (T53).
 TEST_F(ControlTest, BlockedReadersHoldUpNobody) {
   constexpr int kReaders = 40;
   SetCopyRate("0");
@@ -360,8 +360,8 @@ TEST_F(ControlTest, EventsAreJsonLines) {
   EXPECT_THAT(result.output, HasSubstr("deleted v\n"));
 }
 
-// Control files cannot be removed, replaced, given away or mapped for writing, and what is only
-// read cannot be opened for writing; who tries does no harm (T3, T59).
+// Control files cannot be removed, replaced, given away or mapped for writing, and a read-only one
+// cannot be opened for writing. An attempt does no harm (T3, T59).
 TEST_F(ControlTest, TreeCannotBeHarmed) {
   EXPECT_NE(ErrnoOf(::unlink(Path("control/clone").c_str())), 0);
   EXPECT_NE(ErrnoOf(::rename(Path("control/clone").c_str(), Path("control/x").c_str())), 0);
@@ -377,8 +377,9 @@ TEST_F(ControlTest, TreeCannotBeHarmed) {
   EXPECT_TRUE(Exists(Volume("db.img")));
 }
 
-// Another user than the one who mounted may look, but neither ask nor touch what is not his; with
-// -o control_gid his group may, and what he makes is his (contract.md 6).
+// Another user than the one who mounted may look, but neither make requests nor touch other users'
+// volumes. With -o control_gid his group may, and the volumes that he makes are his (contract.md
+// 6).
 TEST_F(ControlTest, OthersMayOnlyDoWhatTheyHaveTheRightTo) {
   constexpr const char* kNobody = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c ";
   ::chmod(directory().c_str(), 0755);

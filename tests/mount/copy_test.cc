@@ -1,5 +1,5 @@
-// Goal: a copy is of use to who made it: he may write it, and is told what of it is in the way of
-// its source.
+// Goal: a copy is of use to the user who made it: he may write it, and learns which of its contents
+// are in the way of its source.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -36,7 +36,7 @@ TEST_F(CopyTest, OfASnapshotCanBeWrittenAndDeleted) {
   }
 }
 
-// Whoever asks for the mode gets it.
+// A user who asks for the mode gets it.
 TEST_F(CopyTest, KeepsAModeThatWasAskedFor) {
   Mount();
   In("truncate -s 8M volumes/db && echo db s > control/snapshot");
@@ -59,7 +59,7 @@ TEST_F(CopyTest, OfAnXfsTellsHowItIsMountedBesideItsSource) {
   const CommandResult attached = VolfsHere("attach x-clone");
   EXPECT_THAT(attached.output, HasSubstr("mount -o nouuid /dev/loop"));
   const std::string device = attached.output.substr(0, attached.output.find('\n'));
-  // What was told works, word for word.
+  // The printed advice works, word for word.
   EXPECT_FALSE(RunShell("mount " + device + " " + directory() + "/copy").ok());
   In("mount -o nouuid " + device + " ../copy && ls ../copy/here && umount ../copy");
   In("xfs_admin -U generate " + device + " && mount " + device + " ../copy && umount ../copy");

@@ -1,10 +1,10 @@
 // Goal: kill -9 of the daemon at any moment loses nothing that was acknowledged, and the next mount
-// needs no repair. Method: kills at random moments under several kinds of work, each time over what
-// the kills before have left. Together the tests kill at least 50 times. Before each mount `volfs
-// check` looks at what the kill has left.
+// needs no repair. Method: kills at random moments under several kinds of work, each time over the
+// remains of the kills before. Together the tests kill at least 50 times. Before each mount `volfs
+// check` looks at the remains.
 //
-// The page cache of the node's filesystem survives the daemon, so what was written but not synced
-// may be there or not; the simulation is what loses it (T23, T35, T44).
+// The page cache of the node's filesystem survives the daemon, so unsynced writes may be there or
+// not; only the simulation loses them (T23, T35, T44).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -43,7 +43,7 @@ class CrashTest : public MountTest {
     MountTest::TearDown();
   }
 
-  // Mounts again, over the dead mount, without any repair: what a kill leaves is in order.
+  // Mounts again, over the dead mount, without any repair: a kill leaves the store in order.
   void MountAgain() {
     ExpectCheckFindsNoDamage();
     const auto start = std::chrono::steady_clock::now();
@@ -68,7 +68,7 @@ class CrashTest : public MountTest {
   uint64_t Random() { return random_(); }
 
  private:
-  // There may be notes: what nobody needs any more, and the next mount frees.
+  // There may be notes: leftovers that the next mount frees.
   void ExpectCheckFindsNoDamage() const {
     const CommandResult check =
         Volfs("check " + Quoted(NodePath("a")) + " " + Quoted(NodePath("b")));
@@ -109,7 +109,7 @@ TEST_F(CrashTest, IdleLosesNothing) {
   }
 }
 
-// A time that somebody has set is kept from when stat(2) shows it, as a mode is.
+// A time that a program has set is kept from when stat(2) shows it, as a mode is.
 TEST_F(CrashTest, ATimeThatWasSetIsKept) {
   constexpr time_t kLongAgo = 946'684'800;
   Mount();
@@ -155,8 +155,8 @@ TEST_F(CrashTest, FsyncedWritesAreThere) {
 }
 
 // Killed while snapshots are made and deleted under fsynced writes, it has every acknowledged
-// snapshot, which holds one instant at its request; one that was not acknowledged is either not
-// there or such an instant as well; what was deleted stays away (T22, T44, R9).
+// snapshot, which holds one snapshot point at its request. An unacknowledged one is either not
+// there or such a snapshot as well. Deleted ones stay away (T22, T44, R9).
 TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
   constexpr int kKills = 10;
   constexpr uint64_t kBlocks = 256;
@@ -219,8 +219,8 @@ TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
   EXPECT_GE(checked, kKills / 2) << "too few snapshots to prove anything";
 }
 
-// Killed while it copies a clone that is written to meanwhile, it goes on from where it was: what
-// it says to have copied never becomes less, each sector of clone and source is as synced or newer,
+// Killed while it copies a clone that is written to meanwhile, it goes on from where it was. The
+// number of copied bytes never becomes less, each sector of clone and source is as synced or newer,
 // and in the end the clone is available, right, and whole without its source (R1, R2, T35, T44).
 TEST_F(CrashTest, HydrationGoesOnFromWhereItWas) {
   constexpr int kKills = 12;
@@ -324,7 +324,7 @@ TEST_F(CrashTest, ClonesAreMadeOrNotAtAll) {
     }
     EXPECT_EQ(acknowledged, "") << "an acknowledged clone is lost";
     acknowledged.clear();
-    // Mounting does not wait for it: the background frees what nobody can reach any more.
+    // Mounting does not wait for it: the background frees unreachable layers.
     for (int i = 0; i < 500 && !ListOf(NodePath("b") + "/layers").empty(); ++i) SleepMs(10);
     EXPECT_EQ(ListOf(NodePath("b") + "/layers").size(), 0U) << "space of clones that are gone";
   }
@@ -332,7 +332,7 @@ TEST_F(CrashTest, ClonesAreMadeOrNotAtAll) {
   EXPECT_GE(number, kKills) << "too few clones to prove anything";
 }
 
-// What one thread of the next test has done to its own names.
+// The changes that one thread of the next test has made to its own names.
 class Namer {
  public:
   Namer(const std::string& directory, const std::string& control, int number)
@@ -345,7 +345,8 @@ class Namer {
     }
   }
 
-  // What is wrong with the names that are there, a line each; they are what is known from now on.
+  // Tells what is wrong with the names that are there, one line each; they are the known state from
+  // now on.
   std::string Check(const std::vector<std::string>& all) {
     std::string complaints;
     std::set<std::string> found;
@@ -425,7 +426,7 @@ class Namer {
   const std::string control_;
   const std::string prefix_;
   std::set<std::string> known_;
-  std::set<std::string> doubtful_;  // what was being done when the daemon died
+  std::set<std::string> doubtful_;  // in change when the daemon died
   int next_ = 0;
   int done_ = 0;
 };
@@ -459,8 +460,8 @@ TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
   EXPECT_GT(done, kKills) << "too little was done to prove anything";
 }
 
-// A size that was set through a file is durable within 5 s, without an fsync; what is not durable
-// yet when the daemon dies is as it was (contract.md 4).
+// A size that was set through a file is durable within 5 s, without an fsync. A size that is not
+// durable yet when the daemon dies is as it was (contract.md 4).
 TEST_F(CrashTest, ASizeIsDurableSoonAfterItWasSet) {
   constexpr int kSoonMs = 5000;
   constexpr int kMoreMs = 500;  // for the commit itself

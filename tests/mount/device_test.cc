@@ -1,6 +1,7 @@
-// Goal: what a failing disk does to copying is told, hurts nothing else, and is over when the disk
-// works again (contract.md 5.11, T36, T37). The disks are real ones to the kernel: a filesystem on
-// a loop device, over a file that nbdkit serves through FUSE and into which it injects errors.
+// Goal: the damage of a failing disk to copying is reported, hurts nothing else, and is over when
+// the disk works again (contract.md 5.11, T36, T37). The disks are real ones to the kernel: a
+// filesystem on a loop device, over a file that nbdkit serves through FUSE and into which it
+// injects errors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -51,8 +52,8 @@ class DeviceTest : public MountTest {
   std::unique_ptr<FaultyDisk> disk_;
 };
 
-// R7, T36: tried again a few times, then `error` with range, node and cause; what is not copied is
-// EIO and never zeros; what else there is goes on; resume=1 goes on when the disk is well.
+// R7, T36: the copy is tried again a few times, then `error` with range, node and cause. Uncopied
+// bytes are EIO and never zeros, other volumes go on, and resume=1 goes on when the disk is well.
 TEST_F(DeviceTest, ThatCannotBeReadStopsTheCopyAndResumeGoesOn) {
   Mount({"b", "bad"});  // limits are remembered on the first one
   MakeVolume("db", "bad");
@@ -100,8 +101,8 @@ TEST_F(DeviceTest, ThatCannotBeWrittenStopsTheCopyUntilTheNextMount) {
   EXPECT_EQ(RunShell("cmp -i 4096 " + Volume("db") + " " + Volume("x")).output, "");
 }
 
-// A server that answers nothing: the clone stays `creating`, says for whom it waits and that nobody
-// knows how long; it goes on by itself.
+// A server that answers nothing: the clone stays `creating`, says which node it waits for and that
+// the time is unknown; it goes on by itself.
 TEST_F(DeviceTest, ThatDoesNotAnswerIsToldAndWaitedFor) {
   Mount({"b", "bad"});  // limits are remembered on the first one
   MakeVolume("db", "bad");

@@ -130,8 +130,8 @@ TEST_F(FilesTest, GrowsAndNeverShrinks) {
   EXPECT_EQ(ReadText(Volume("empty")), "written\n");
 }
 
-// unlink is EBUSY while somebody has the volume open for writing, its name is free when it returns,
-// and who has it open for reading goes on until he closes it (T12, T65).
+// unlink is EBUSY while a program has the volume open for writing. Its name is free when unlink
+// returns, and a program that has it open for reading goes on until it closes it (T12, T65).
 TEST_F(FilesTest, UnlinkRespectsWriters) {
   Make("v", kMiB);
   {
@@ -159,7 +159,7 @@ TEST_F(FilesTest, UnlinkRespectsWriters) {
   EXPECT_EQ(Unlink("nodes/b/v"), ENOENT);
 }
 
-// What is attached cannot be deleted; when it is detached it can, at once (T12).
+// An attached volume cannot be deleted; when it is detached it can, at once (T12).
 TEST_F(FilesTest, UnlinkRespectsLoopDevices) {
   Make("v", kMiB);
   const std::string device = AttachLoop(Volume("v"));
@@ -197,7 +197,8 @@ TEST_F(FilesTest, RenameNeverReplaces) {
   EXPECT_EQ(ReadBytes(Volume("w")), BytesOf(kBlock, 'w'));
 }
 
-// Both views of one node are one place, and what has another name shows under it at once (T67).
+// Both views of one node are one place, and a renamed volume shows under its new name at once
+// (T67).
 TEST_F(FilesTest, RenameWorksBetweenBothViews) {
   Make("v", kBlock, 'v');
   ASSERT_EQ(Ask("snapshot", "v s"), 0);
@@ -310,7 +311,7 @@ TEST_F(FilesTest, AttributesAreKept) {
   EXPECT_EQ(StatOf(Volume("v")).st_mtim.tv_nsec, written.tv_nsec) << "reading does not";
 }
 
-// The time of a write is durable when the file is closed, though nobody synced it.
+// The time of a write is durable when the file is closed, even without a sync.
 TEST_F(FilesTest, TimesOfWritesSurviveACrash) {
   Make("v", kBlock);
   MustRun("touch -d '2001-02-03 04:05:06 UTC' " + Volume("v"));
@@ -420,8 +421,9 @@ TEST_F(FilesTest, StatfsTellsTheNodesSpace) {
   EXPECT_EQ(RunShell("df " + Path("nodes/b") + " && df " + Mnt()).exit_code, 0);
 }
 
-// The descriptor that has made a volume may cut off what was never written, as rsync --preallocate
-// and download tools do; what was written stays, zeros too, and no other descriptor may (T13).
+// The descriptor that has made a volume may cut off a range that was never written, as rsync
+// --preallocate and download tools do. Written bytes stay, zeros too, and no other descriptor may
+// (T13).
 TEST_F(FilesTest, WhoMadeItCutsOffWhatWasNeverWritten) {
   const TestFile maker(Volume("v"), O_RDWR | O_CREAT | O_EXCL);
   ASSERT_EQ(maker.Allocate(0, 0, 1'000'002), 0);
@@ -443,7 +445,7 @@ TEST_F(FilesTest, WhoMadeItCutsOffWhatWasNeverWritten) {
   EXPECT_EQ(StatOf(Volume("v")).st_size, static_cast<off_t>(kMiB + 64 * 1024));
 }
 
-// ... over a snapshot, too, where the tail may hold what lies under it.
+// ... over a snapshot, too, where the tail may hold the bytes under it.
 TEST_F(FilesTest, WhoMadeItCutsOffNothingOfASnapshot) {
   if (NativeByDefault()) GTEST_SKIP() << "no snapshot of what is open";
   const TestFile maker(Volume("v"), O_RDWR | O_CREAT | O_EXCL);
@@ -456,7 +458,7 @@ TEST_F(FilesTest, WhoMadeItCutsOffNothingOfASnapshot) {
   EXPECT_EQ(ReadText(Volume("v")), std::string(2 * kBlock, 'x') + std::string(2 * kBlock, '\0'));
 }
 
-// What is written through a mapping is in the image, and in a clone and a snapshot, after msync
+// Bytes stored through a mapping are in the image, and in a clone and a snapshot, after msync
 // (T21).
 TEST_F(FilesTest, MappingIsWrittenByMsync) {
   Make("v", 4 * kBlock);
@@ -480,8 +482,8 @@ TEST_F(FilesTest, MappingIsWrittenByMsync) {
   EXPECT_EQ(buffer.bytes()[0], static_cast<std::byte>('n')) << "past the page cache";
 }
 
-// O_APPEND appends, also of two writers, and O_SYNC, O_DSYNC and O_DIRECT writes are there; what
-// one writes without the page cache, who reads with it sees (T50).
+// O_APPEND appends, also of two writers, and O_SYNC, O_DSYNC and O_DIRECT writes are there. A
+// reader with the page cache sees the bytes that a writer wrote without it (T50).
 TEST_F(FilesTest, OpenFlags) {
   Make("v", kBlock);
   {
@@ -533,7 +535,7 @@ TEST_F(FilesTest, SnapshotsAreReadOnlyFiles) {
   EXPECT_EQ(ReadBytes(Volume("v")), BytesOf(10'000, 'o'));
 }
 
-// A snapshot that somebody reads can be deleted: its name goes at once, he reads on (T65).
+// A snapshot that is being read can be deleted: its name goes at once, its reader reads on (T65).
 TEST_F(FilesTest, SnapshotOpenForReadingCanBeDeleted) {
   Make("v", kMiB, 'o');
   MustAsk("snapshot", "v s");
@@ -578,7 +580,7 @@ TEST_F(FilesTest, ChangesShowAtOnceEverywhere) {
   }
 }
 
-// `rm -rf MNT/*` and `find` end, and stop at what is open, protected or control (T59).
+// `rm -rf MNT/*` and `find` end, and stop at open, protected and control files (T59).
 TEST_F(FilesTest, RemovingEverythingStopsAtWhatIsProtected) {
   Make("gone", kBlock);
   Make("open", kBlock);

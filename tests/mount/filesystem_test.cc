@@ -1,5 +1,5 @@
-// Goal: what ordinary filesystems put into a volume through a loop device is there after a remount,
-// by the judgement of their own fsck and file by file.
+// Goal: files that ordinary filesystems put into a volume through a loop device are there after a
+// remount, by the judgement of their own fsck and file by file.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,7 +57,7 @@ class FilesystemTest : public MountTest {
     MustRun("mount " + options + " " + device + " " + Disk());
   }
 
-  // Somebody who was killed just now may still be on it for a moment.
+  // A program that was killed just now may still be on it for a moment.
   static void UnmountDisk(const std::string& disk) {
     MustRun("for i in 1 2 3 4 5 6 7 8 9; do umount " + disk +
             " 2>/dev/null && exit 0; sleep 0.2; done; umount " + disk);
@@ -69,7 +69,7 @@ class FilesystemTest : public MountTest {
     EXPECT_EQ(same.exit_code, 0) << same.output;
   }
 
-  // What is in the image now, without changing it.
+  // Checks the present image, without changing it.
   void CheckImage(const Kind& kind, const std::string& image) {
     const CommandResult fsck = RunShell(kind.fsck + " " + image);
     EXPECT_EQ(fsck.exit_code, 0) << fsck.output;

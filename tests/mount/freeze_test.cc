@@ -1,7 +1,7 @@
-// Goal: `volfs clone --freeze` gives a clone whose filesystem is clean, and thaws whatever happens
+// Goal: `volfs clone --freeze` gives a clone whose filesystem is clean, and thaws in any case
 // (contract.md 3, traps T21, T24).
-// Method: an ext4 on a loop device over an image, with a writer. A request that takes long is one
-// to a node whose own filesystem is frozen.
+// Method: an ext4 on a loop device over an image, with a writer. A slow request is one to a node
+// whose own filesystem is frozen.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -27,7 +27,7 @@ class FreezeTest : public MountTest {
     MustRun("mkdir -p " + Disk() + " && mount " + device_ + " " + Disk());
   }
 
-  // Two nodes, a volume on the first with an ext4 in it that somebody writes to all the time.
+  // Two nodes, a volume on the first with an ext4 in it that a program writes to all the time.
   void Start() {
     Mount();
     MustRun("truncate -s 64M " + Volume("disk.img") + " && mkfs.ext4 -q -F " + Volume("disk.img"));
@@ -96,8 +96,8 @@ class FreezeTest : public MountTest {
   std::optional<BackgroundProgram> writer_;
 };
 
-// Under writes: the clone's journal is empty, e2fsck finds nothing, what was written before is in
-// it; and the source is written to as before. Without --freeze the journal has to be replayed.
+// Under writes: the clone's journal is empty, e2fsck finds nothing, all earlier writes are in it;
+// and the source is written to as before. Without --freeze the journal has to be replayed.
 TEST_F(FreezeTest, TheClonesJournalIsEmpty) {
   Start();
   for (int i = 0; i < 5; ++i) {
@@ -141,7 +141,7 @@ TEST_F(FreezeTest, AFilesystemInAPartitionIsFrozen) {
   device_ = attached.output.substr(0, attached.output.find('\n'));
   const std::string part = device_ + "p1";
   const std::string known = "/sys/block/" + device_.substr(5) + "/" + part.substr(5) + "/dev";
-  // Not every kernel reads partition tables, nor does everywhere somebody make device nodes.
+  // Not every kernel reads partition tables, nor does every machine make device nodes.
   MustRun("test -e " + known + " || partx -a " + device_ + "; test -b " + part + " || mknod " +
           part + " b $(tr : ' ' < " + known + ")");
   MustRun("mkfs.ext4 -q -F " + part + " && mkdir -p " + Disk() + " && mount " + part + " " +
@@ -166,7 +166,8 @@ TEST_F(FreezeTest, NothingMountedIsSaidAndNoReasonNotToClone) {
   EXPECT_EQ(VolfsHere("clone v@s y --linked --freeze").exit_code, 2);
 }
 
-// What cannot be frozen is told, and nothing is asked; nor is anything left frozen.
+// A filesystem that cannot be frozen is reported, and no request is made; nor is anything left
+// frozen.
 TEST_F(FreezeTest, RefusalsLeaveNothingBehind) {
   Start();
   const std::string words = Binary() + " clone disk.img x --linked --freeze --mount " + Mnt();

@@ -1,6 +1,6 @@
-// Goal: a node that hangs hurts its own volumes only, who waits for it is answered or can be
-// killed, and what lands late destroys nothing (contract.md 7.7, traps T54, T63). Method: node b
-// has an ext4 of its own. Frozen, it takes no write until it is thawed; reads of what is cached are
+// Goal: a node that hangs hurts its own volumes only, a program that waits for it is answered or
+// can be killed, and late writes destroy nothing (contract.md 7.7, traps T54, T63). Method: node b
+// has an ext4 of its own. Frozen, it takes no write until it is thawed; reads of cached data are
 // answered. Where reads shall hang too, its disk is an image of a second mount whose daemon is
 // stopped.
 #include <fcntl.h>
@@ -35,7 +35,7 @@ int MsOf(const std::function<void()>& action) {
 
 class HangTest : public MountTest {
  protected:
-  // The disk is let go after 40 s, so who waits for it waits as long. The machine may be busy.
+  // The disk is let go after 40 s, so a waiter waits as long. The machine may be busy.
   static constexpr int kAtOnceMs = 5000;
   static constexpr int kGivenUpMs = 15000;
 
@@ -57,7 +57,7 @@ class HangTest : public MountTest {
             " && chmod 700 " + NodePath("b"));
   }
 
-  // Whatever becomes of the test, it is thawed in the end: nobody can kill who waits for it.
+  // It is thawed in the end, even if the test fails: a process that waits for it cannot be killed.
   void Freeze() {
     MustRun("fsfreeze -f " + NodePath("b"));
     thawer_ = std::stoi(MustRun("setsid sh -c 'sleep 40; fsfreeze -u " + NodePath("b") +
@@ -108,7 +108,7 @@ class HangTest : public MountTest {
     return ::pread(file.fd(), data, sizeof data, offset) == kBlock ? data[0] : '?';
   }
 
-  // Somebody writes to node b and is told that it does not answer.
+  // A program writes to node b and is told that it does not answer.
   void LearnThatItHangs() {
     int error = 0;
     EXPECT_LT(MsOf([&] { error = WriteBlock("on-b", 'h'); }), kGivenUpMs);
@@ -147,8 +147,8 @@ class HangTest : public MountTest {
   int outer_ = 0;   // the daemon under node b's disk
 };
 
-// Who writes gets EIO after the limit, who comes later gets it at once; both are told which node it
-// is and since when, in last_error, in the log, and in the node's state.
+// A writer gets EIO after the limit, a later one gets it at once. Both are told which node it is
+// and since when, in last_error, in the log, and in the node's state.
 TEST_F(HangTest, WhoWaitsIsAnswered) {
   Start();
   Freeze();
@@ -265,8 +265,8 @@ TEST_F(HangTest, DirectWritesOfOneImageGoSideBySide) {
   Thaw();
 }
 
-// What lands late does not land over something newer: until the write that was given up has
-// returned, no other is taken; then all is as before, and what is written is what is read (T63).
+// A late write does not land over a newer one: until the abandoned write has returned, no other is
+// taken. Then all is as before, and reads return the written bytes (T63).
 TEST_F(HangTest, AWriteThatLandsLateIsOverNothingNewer) {
   Start();
   Freeze();
@@ -323,8 +323,8 @@ TEST_F(HangTest, ASyncThatWasGivenUpIsNoSuccess) {
   EXPECT_EQ(Field("on-b", "error"), "");
 }
 
-// Where reads hang too: who reads is answered, and a clone that needs the node is as a volume of
-// its own there, but the volumes beside it are not hurt.
+// Where reads hang too: a reader is answered, and a clone that needs the node is as a volume of its
+// own there, but the volumes beside it are not hurt.
 TEST_F(HangTest, ReadsAreAnsweredToo) {
   PutNodeOnAStoppableDisk();
   Mount({"a", "b"}, "node_timeout=1");

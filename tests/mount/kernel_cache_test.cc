@@ -1,7 +1,7 @@
-// Goal: what a program has written to an image is in a clone or snapshot that is asked for
-// afterwards, synced or not; what is still in the page cache of a loop device over it is when that
-// was told to write it back (contract.md, T21, R11: Longhorn v0, on FUSE and a loop device, took
-// snapshots without the data that the kernel still had).
+// Goal: bytes that a program has written to an image are in a clone or snapshot that is requested
+// afterwards, synced or not. Bytes in the page cache of a loop device over it are there when the
+// device was told to write them back (contract.md, T21, R11: Longhorn v0, on FUSE and a loop
+// device, took snapshots without the data that the kernel still had).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -53,8 +53,8 @@ TEST_F(KernelCacheTest, R11_WhatWasWrittenToAnImageIsInItsCloneAndSnapshotUnsync
 }
 
 // The loop device's page cache is above volfs: a file that was just written there need not have
-// come to the image. After `sync -f` it has. Without it a clone is what a power cut would have
-// left: a filesystem that its journal brings in order, with all that was synced.
+// come to the image. After `sync -f` it has. Without it a clone is as after a power cut: a
+// filesystem that its journal brings in order, with all synced data.
 TEST_F(KernelCacheTest, R11_WhatALoopDevicesPageCacheHasIsThereAfterSyncF) {
   Mount();
   SetCopyRate("0");

@@ -1,4 +1,4 @@
-// What happens when memory, threads, descriptors or locks run out: of the daemon itself, with
+// The behaviour when memory, threads, descriptors or locks run out: of the daemon itself, with
 // tests/faults/injector.cc in it.
 #include <dirent.h>
 #include <fcntl.h>
@@ -140,7 +140,7 @@ class LackTest : public MountTest {
   void Load(int round) {
     WriteSome("db");
     WriteSome("db");
-    // What is known to be there when it is asked for is in the snapshot.
+    // Everything known to be there at the request is in the snapshot.
     const std::string snapshot = "s" + std::to_string(round);
     const Model before = models_["db"];
     if (Ask("snapshot", "db " + snapshot) == 0) snapshots_[snapshot] = before;
@@ -245,7 +245,7 @@ TEST_F(LackTest, DescriptorsThatFail) { RunRounds(FaultKind::kDescriptor, 5); }
 
 // --- of the start
 
-// What it leaves behind can be mounted.
+// The remains can be mounted.
 TEST_F(LackTest, AStartUnderEachFaultIsWholeOrRefused) {
   const std::array<std::pair<FaultKind, uint64_t>, 4> kinds = {{{FaultKind::kAllocation, 4000},
                                                                 {FaultKind::kThread, 120},
@@ -260,7 +260,8 @@ TEST_F(LackTest, AStartUnderEachFaultIsWholeOrRefused) {
   ExpectNothingIsWrong();
 }
 
-// Each in its turn, as there are few: what signals that end the mount come by is among them.
+// Each in its turn, as there are few: among them is the descriptor that receives the signals that
+// end the mount.
 TEST_F(LackTest, AStartWithoutOneOfItsDescriptorsIsWholeOrRefused) {
   int64_t before = 0;
   do {
@@ -325,7 +326,8 @@ TEST_F(LackTest, AnInheritedLimitOnTheSizeOfFilesIsAnErrno) {
   EXPECT_EQ(Field("db", "status"), "in-use");
 }
 
-// What an administrator has set to protect the machine stays; what would end the daemon does not.
+// A limit that an administrator has set to protect the machine stays; one that would end the daemon
+// does not.
 TEST_F(LackTest, InheritedLimitsOnMemoryAndThreadsAreKept) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "it maps terabytes";
@@ -349,7 +351,7 @@ TEST_F(LackTest, InheritedLimitsOnMemoryAndThreadsAreKept) {
   ExpectAllIsWell();
 }
 
-// --- what others make the daemon keep
+// --- states that other users make the daemon keep
 
 [[nodiscard]] uint64_t ResidentKiB(int pid) {
   std::ifstream status("/proc/" + std::to_string(pid) + "/status");
@@ -364,7 +366,8 @@ TEST_F(LackTest, ManyOpenTextsAreOne) {
   constexpr int kOpens = 400;
   Mount({"a"});
   MakeManyVolumes();
-  // The kernel's part of an open file, and what the threads of a first use take, are not at issue.
+  // The kernel's part of an open file, and the memory of the threads of a first use, are not at
+  // issue.
   (void)ReadText(Path("control/status.json"));
   const uint64_t before = ResidentKiB(pid());
   std::vector<std::unique_ptr<TestFile>> files;
@@ -380,7 +383,7 @@ TEST_F(LackTest, ManyOpenTextsAreOne) {
   EXPECT_LT(ResidentKiB(pid()), before + 12 * 1024);
 }
 
-// Each open file keeps its state when the state changes; who keeps too many is refused.
+// Each open file keeps its state when the state changes; a user who keeps too many is refused.
 TEST_F(LackTest, WhoKeepsManyStatesOpenIsRefused) {
   Mount({"a"});
   MakeManyVolumes();

@@ -1,6 +1,6 @@
-// Goal: what a program has stored into a mapping, and read(2) shows, is never called a hole, nor
-// left out by a copy, although the kernel has not told the daemon of it yet (T28, T49; openzfs
-// 15526 and 15933). Method: stores into a live mapping, and each question right after, by a
+// Goal: bytes that a program has stored into a mapping, and read(2) shows, are never called a hole,
+// nor left out by a copy, although the kernel has not told the daemon of them yet (T28, T49;
+// openzfs 15526 and 15933). Method: stores into a live mapping, and each question right after, by a
 // descriptor that was open before.
 #include <gtest/gtest.h>
 #include <sys/mman.h>

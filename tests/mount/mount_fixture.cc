@@ -86,7 +86,7 @@ std::vector<int> DaemonsOf(const std::string& directory) {
   return pids;
 }
 
-// What the daemons that were mounted in `directory` have written.
+// Returns the logs of the daemons that were mounted in `directory`.
 std::vector<std::string> LogsOf(const std::string& directory) {
   const std::string mark = directory.substr(directory.rfind('.')) + "-";
   std::vector<std::string> files;
@@ -106,8 +106,8 @@ bool HasEnded(int pid) {
          stat.compare(end_of_name, 3, ") X") == 0;
 }
 
-// The options of the sanitizers for what is started from here: their reports go to files, as a
-// daemon's standard error goes nowhere.
+// Sets the options of the sanitizers for programs started from here: their reports go to files, as
+// a daemon's standard error goes nowhere.
 void SetReportPath(const char* variable, const std::string& path) {
   const char* given = std::getenv(variable);
   std::string options = given == nullptr ? "" : std::string(given) + ":";
@@ -149,13 +149,13 @@ MountTest::~MountTest() {
   ::waitpid(watchdog_pid_, nullptr, 0);
 }
 
-// Before there are threads. It inherits the reading end; what is written says that all is well.
+// Before there are threads. It inherits the reading end; a byte written says that all is well.
 void MountTest::StartWatchdog() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
   watchdog_pid_ = ::fork();
   if (watchdog_pid_ == 0) {
-    ::setsid();  // whoever kills the test's group shall not kill what cleans up after it
+    ::setsid();  // a kill of the test's group shall not kill the cleaner
     ::close(ends[1]);
     char word = 0;
     if (::read(ends[0], &word, 1) == 0) {

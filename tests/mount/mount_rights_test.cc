@@ -1,4 +1,4 @@
-// Goal: what the daemon may not do is told, and what to do about it (contract.md 6, trap T52).
+// Goal: calls that the daemon may not make are reported, with the remedy (contract.md 6, trap T52).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -33,9 +33,10 @@ class MountRightsTest : public MountTest {
   }
 };
 
-// A user without the rights of root mounts for himself, and one line tells him so and what to do.
-// In a namespace of mounts of its own, where everybody may open /dev/fuse, as on most machines, and
-// enter the test's directory. What other tests unmount meanwhile must not stay mounted in there.
+// A user without the rights of root mounts for himself, and one line tells him so and names the
+// remedy. In a namespace of mounts of its own, where every user may open /dev/fuse, as on most
+// machines, and enter the test's directory. A mount that other tests unmount meanwhile must not
+// stay mounted in there.
 TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   if (RunShell("grep -q '^user_allow_other' /etc/fuse.conf").ok()) {
     GTEST_SKIP() << "/etc/fuse.conf lets users ask for allow_other";
@@ -87,7 +88,7 @@ TEST_F(MountRightsTest, TheDaemonsMemoryIsLockedOrItSaysThatItIsNot) {
   }
   const bool refused = Log().find("not granted: locked memory") != std::string::npos;
   EXPECT_EQ(locked_kib == 0, refused);
-  EXPECT_LT(locked_kib, 512U * 1024);  // what is in use, not what is reserved
+  EXPECT_LT(locked_kib, 512U * 1024);  // memory in use, not reserved
 }
 
 }  // namespace

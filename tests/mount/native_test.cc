@@ -1,6 +1,6 @@
 // Goal: images whose reads and writes the kernel serves by itself (io=native, and snapshots that
-// are one raw file) keep what PROTOCOL.md section 11 promises of them. Method: what works while the
-// daemon is stopped is the kernel's own. Where the machine's kernel cannot, the tests are skipped.
+// are one raw file) keep the promises of PROTOCOL.md section 11. Method: calls that work while the
+// daemon is stopped are the kernel's own. Where the machine's kernel cannot, the tests are skipped.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -58,9 +58,8 @@ class NativeTest : public MountTest {
     MountTest::TearDown();
   }
 
-  // In a process of its own: nobody can be helped who waits for a daemon that is stopped. Not out
-  // of the page cache, which is not emptied by posix_fadvise(2) as long as a read before is not
-  // over.
+  // In a process of its own: a process that waits for a stopped daemon cannot be helped. Not out of
+  // the page cache, which posix_fadvise(2) does not empty as long as an earlier read is not over.
   bool ServedByKernel(const std::string& path, int flags) {
     const TestFile file(path, flags | O_DIRECT);
     if (!file.ok()) throw std::runtime_error("cannot open " + path);
@@ -132,7 +131,7 @@ TEST_F(NativeTest, SnapshotsThatAreOneRawFileAreServedByTheKernel) {
   EXPECT_TRUE(ServedByKernel(Path("snapshots/v/s"), O_RDONLY));
   MustRun("dd if=/dev/zero of=" + Volume("v") + " bs=1M count=1 conv=notrunc status=none");
   MustRun("cmp " + directory() + "/data " + Path("snapshots/v/s"));
-  MustAsk("snapshot", "v over");  // two layers: nobody but us knows what is where
+  MustAsk("snapshot", "v over");  // two layers: only we know where each block is
   EXPECT_FALSE(ServedByKernel(Path("snapshots/v/over"), O_RDONLY));
 }
 
@@ -216,7 +215,7 @@ TEST_F(NativeTest, NoInstantIsTakenOfAnOpenOneThatCannotBeShared) {
   MustRun("umount " + NodePath("e"));
 }
 
-// The host shares all blocks of the file at once: what is frozen does not change, the volume stays
+// The host shares all blocks of the file at once: the snapshot does not change, the volume stays
 // one raw file of the kernel's, and both are whole.
 TEST_F(NativeTest, InstantsOfAnOpenOneAreSharedWhereTheHostCan) {
   MustRun("truncate -s 512M " + directory() + "/x.xfs && mkfs.xfs -q " + directory() + "/x.xfs");
@@ -299,8 +298,8 @@ TEST_F(NativeTest, AMappedVolumeIsInUseUntilItIsUnmapped) {
   EXPECT_EQ(Read(Volume("v"), 0, 6), "mapped");
 }
 
-// The kernel lets go of a file a moment after its last close: whoever opens it in that moment does
-// not keep its writer.
+// The kernel lets go of a file a moment after its last close: a program that opens it in that
+// moment does not keep its writer.
 TEST_F(NativeTest, AWriterThatClosedItIsGoneWhoeverOpensItNext) {
   for (int i = 0; i < 20; ++i) {
     Make("v");
@@ -322,7 +321,7 @@ TEST_F(NativeTest, AMappedSnapshotKeepsItsBytesWhenItIsDeleted) {
   MustRun("yes volume | dd bs=1M count=4 iflag=fullblock conv=notrunc,fsync status=none of=" +
           Volume("v"));
   MustAsk("delete", "v@s");
-  ::sleep(1);  // what nobody needs is freed by now, and the two layers are one
+  ::sleep(1);  // leftovers are freed by now, and the two layers are one
   EXPECT_EQ(mapping.Get(9), "snapshot\n");
 }
 
@@ -342,7 +341,7 @@ TEST_F(NativeTest, ATruncationKnowsWhatTheKernelHasWritten) {
   EXPECT_EQ(Field("v", "size"), std::to_string(10 * kMiB));
 }
 
-// What is acknowledged while it is closed just then is there.
+// A write that is acknowledged while the file is just being closed is there.
 TEST_F(NativeTest, AnInstantThatMeetsACloseIsWholeOrRefused) {
   constexpr int kRounds = 60;
   std::vector<std::string> taken;
@@ -371,8 +370,8 @@ TEST_F(NativeTest, AnInstantThatMeetsACloseIsWholeOrRefused) {
   check();
 }
 
-// Nobody can take a file away from who has it open; so nobody else writes it, and no instant is
-// taken, until he has gone (T56).
+// A file cannot be taken away from a process that has it open. So no other process writes it, and
+// no snapshot is taken, until that one has gone (T56).
 TEST_F(NativeTest, WhoStillWritesAfterTheDaemonsDeathIsAlone) {
   Make("v");
   {
@@ -384,7 +383,7 @@ TEST_F(NativeTest, WhoStillWritesAfterTheDaemonsDeathIsAlone) {
     EXPECT_THAT(Field("v", "error"), HasSubstr("when the last mount died still has"));
     Write(file, "longer", 8 * kMiB);
     EXPECT_EQ(Read(Volume("v"), 0, 4), "late");
-    ::sleep(1);  // what a crash left is tidied up by now
+    ::sleep(1);  // the remains of a crash are tidied up by now
   }
   Remount();
   EXPECT_EQ(TestFile(Volume("v"), O_RDWR).open_error(), 0);

@@ -1,4 +1,4 @@
-// Goal: what is changed at nodes that are not mounted holds in the next mount (contract.md 3).
+// Goal: changes of unmounted nodes hold in the next mount (contract.md 3).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,8 +57,8 @@ TEST_F(NodeCommandTest, SetHoldsInTheNextMount) {
 }
 
 // Of two nodes with a clone each on the other one, b is lost. a's hold is released, with its space;
-// a's own clone stays in error. When b comes back its clone is in error, too, and what was not
-// copied of it is an error, never zeros (trap T36).
+// a's own clone stays in error. When b comes back its clone is in error, too, and its uncopied
+// bytes are an error, never zeros (trap T36).
 TEST_F(NodeCommandTest, ForgetReleasesWhatALostNodeHolds) {
   constexpr uint64_t kBytes = 4 << 20;
   Mount();

@@ -1,6 +1,6 @@
-// Goal: a node that is lost under its daemon acknowledges nothing any more and says why; what is
-// not durable is told by `error`, `state`, an event, and by umount, which leaves the mount where it
-// is.
+// Goal: a node that is lost under its daemon acknowledges nothing any more and says why. Data that
+// is not durable is reported by `error`, `state`, an event, and by umount, which leaves the mount
+// where it is.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -163,8 +163,8 @@ TEST_F(NodeLossTest, IsAnEventOfTheNodeAndOfItsVolumes) {
                           HasSubstr("\"volume\":\"on-b\"")));
 }
 
-// umount says what is not durable and leaves the mount, so that it can still be mended; --force
-// gives it up. The daemon ends with an error, whoever ends it.
+// umount names the data that is not durable and leaves the mount, so that it can still be mended;
+// --force abandons it. The daemon ends with an error, however it was ended.
 TEST_F(NodeLossTest, UmountIsRefusedUntilItIsForced) {
   Start();
   fs::remove_all(NodePath("b"));

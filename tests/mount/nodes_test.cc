@@ -1,5 +1,5 @@
-// Goal: which directories become nodes, which are refused, and where volumes and clones go; what is
-// told and kept while a node is away or full (contract.md 3, 4, 5.4, 5.9, 5.11).
+// Goal: which directories become nodes, which are refused, and where volumes and clones go; the
+// reports and the kept data while a node is away or full (contract.md 3, 4, 5.4, 5.9, 5.11).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -96,8 +96,8 @@ TEST_F(NodesTest, WithVolumesOfOneNameAreRefused) {
   EXPECT_THAT(ListOf(Path("volumes")), ElementsAre("db.img", "other.img"));
 }
 
-// The order of the nodes means nothing to what is on them. A deleted volume whose snapshots keep
-// its name on one node, and the volume that was restored from them on another, are one name.
+// The order of the nodes means nothing to the volumes on them. A deleted volume whose snapshots
+// keep its name on one node, and the volume that was restored from them on another, are one name.
 TEST_F(NodesTest, MayComeInAnyOrder) {
   Mount({"a", "b"});
   MakeVolume("db.img", "4096");
@@ -191,7 +191,7 @@ TEST_F(NodesTest, WithTheMostSpaceGetTheClone) {
   EXPECT_EQ(Ask("snapshot", "big s"), 0) << "it is not locked";
 }
 
-// What a clone is still to take is not promised to another one (T43).
+// Space that a clone will still need is not promised to another one (T43).
 TEST_F(NodesTest, PromiseTheirSpaceOnce) {
   MakeDisk("small", "64M");
   Mount({"a", "small"});
@@ -227,8 +227,8 @@ TEST_F(NodesTest, ThatAreFullPauseTheCopy) {
   EXPECT_EQ(RunShell("cmp " + Volume("db") + " " + Volume("db-clone")).output, "");
 }
 
-// A node that is full refuses what is new, with the remedy, while there still is its reserve; says
-// so in its state and metrics; is mounted after a kill; and can be emptied, after which all is as
+// A full node refuses anything new, with the remedy, while it still has its reserve, and says so in
+// its state and metrics. It is mounted after a kill and can be emptied, after which all is as
 // before (FORMAT.md, section 8).
 TEST_F(NodesTest, ThatAreFullAreMountedAndEmptied) {
   MakeDisk("full", "64M");
@@ -266,8 +266,8 @@ TEST_F(NodesTest, ThatAreFullAreMountedAndEmptied) {
   EXPECT_EQ(std::filesystem::file_size(ballast), 8U << 20);
 }
 
-// A known node that is not mounted is EHOSTDOWN, one that nobody knows ENODEV. The clones that need
-// it are `error`, say why, and cannot be resumed; reading what they lack is EIO and stands in
+// A known node that is not mounted is EHOSTDOWN, an unknown one ENODEV. The clones that need it are
+// `error`, say why, and cannot be resumed. Reading their missing parts is EIO and stands in
 // last_error with volume, range and node. Cancelling one leaves nothing, and its source is free
 // when the node is back (contract.md 5.9, 6; T10, T44).
 TEST_F(NodesTest, ThatAreAwayAreToldAndOwedNothing) {

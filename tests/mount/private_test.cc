@@ -1,4 +1,4 @@
-// Goal: what volumes there are, and what was refused to whom, is told to those whom it concerns.
+// Goal: the names of volumes, and the refusals, are shown only to the users whom they concern.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -92,7 +92,7 @@ TEST_F(PrivateTest, WhatIsHisOwnHeUsesByItsName) {
 TEST_F(PrivateTest, TheSourceOfHisCloneIsNotTold) {
   Mount({"a", "b"}, "private");
   MakeVolumes();
-  SetCopyRate("0");  // the source of a whole one is told to nobody
+  SetCopyRate("0");  // the source of a whole clone is never shown
   MustRun(
       "head -c 1M /dev/urandom | dd of=volumes/secret conv=notrunc && echo secret copy > "
       "control/clone && chown 65534 volumes/copy",
@@ -115,7 +115,7 @@ TEST_F(PrivateTest, TheControlGroupSeesAll) {
   }
 }
 
-// Without the option all is shown to all, but what was refused to somebody else.
+// Without the option every user sees everything but the refusals of other users.
 TEST_F(PrivateTest, InEveryMountRefusalsAreTheirs) {
   Mount({"a", "b"});
   MakeVolumes();

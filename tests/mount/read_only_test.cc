@@ -1,6 +1,6 @@
-// Goal: `-o ro` and `volfs check` read a node and write nothing to it, whatever the last mount left
-// and whether the disk could be written or not. Method: node a on an ext4 of its own, which is made
-// read-only; before and after, every name, byte, mode, owner and time of the node is compared.
+// Goal: `-o ro` and `volfs check` read a node and write nothing to it, in any state after the last
+// mount, on a writable disk or not. Method: node a on an ext4 of its own, which is made read-only;
+// before and after, every name, byte, mode, owner and time of the node is compared.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -42,7 +42,7 @@ class ReadOnlyTest : public MountTest {
   }
 
   // A volume with a snapshot, both with contents that the other has not, and a clone that is far
-  // from whole; what was written last is in the catalog's log only.
+  // from whole. The last writes are in the catalog's log only.
   void Fill(const std::string& options = "") {
     Mount({"a", "b"}, options);
     SetCopyRate("0");

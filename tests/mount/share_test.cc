@@ -27,7 +27,7 @@ class CopyFileRangeTest : public MountTest {
   bool IsReference(const std::string& path) {
     return RunShell("cmp " + Reference() + " " + path).exit_code == 0;
   }
-  // What all layers of node a take.
+  // The space that all layers of node a take.
   uint64_t BytesOfA() {
     return std::stoull(RunShell("du -sB1 " + NodePath("a") + "/layers | cut -f1").output);
   }
@@ -79,8 +79,8 @@ TEST_F(CopyFileRangeTest, IsDurableAfterItsFsync) {
   EXPECT_TRUE(IsReference(Volume("copy")));
 }
 
-// Onto another node, at other offsets, and onto what is not empty the kernel copies, and the bytes
-// are right all the same.
+// Onto another node, at other offsets, and onto a range that is not empty the kernel copies, and
+// the bytes are right all the same.
 TEST_F(CopyFileRangeTest, CopiesForRealElsewhere) {
   MustRun(Cp(Volume("db"), Path("nodes/b/far")));
   EXPECT_TRUE(IsReference(Volume("far")));
@@ -109,8 +109,8 @@ TEST_F(CopyFileRangeTest, CopiesForRealWhileTheSourceIsLocked) {
   ASSERT_TRUE(WaitForStatus("x", "available"));
 }
 
-// A descriptor that outlives a copy, as a file server's does: the next copy is of what there is
-// then.
+// A descriptor that outlives a copy, as a file server's does: the next copy has the contents of its
+// own moment.
 TEST_F(CopyFileRangeTest, ShowsEachCopyItsOwnInstant) {
   const TestFile source(Volume("db"), O_RDWR);
   const std::vector<std::byte> newer(kMebibyte, std::byte{'n'});
@@ -127,8 +127,8 @@ TEST_F(CopyFileRangeTest, ShowsEachCopyItsOwnInstant) {
   }
 }
 
-// T14: a request that makes it smaller, and one that makes it larger again: what was cut off is not
-// in the page cache either.
+// T14: a request that makes it smaller, and one that makes it larger again: the bytes cut off are
+// not in the page cache either.
 TEST_F(CopyFileRangeTest, ShrinkingByRequestLeavesNothingInThePageCache) {
   const TestFile reader(Volume("db"), O_RDONLY);
   MustRun("cat " + Volume("db") + " > /dev/null");
@@ -138,7 +138,7 @@ TEST_F(CopyFileRangeTest, ShrinkingByRequestLeavesNothingInThePageCache) {
   EXPECT_TRUE(IsReference(Volume("db")));
 }
 
-// With -o allow_shrink a volume can be cut and emptied as any file; what was cut off stays away.
+// With -o allow_shrink a volume can be cut and emptied as any file; the bytes cut off stay away.
 TEST_F(CopyFileRangeTest, ShrinksWhereTheMountAllowsIt) {
   MustRun(Cp(Volume("db"), Volume("copy")));
   for (const char* command : {"truncate -s 1000001 ", "truncate -s 9000000 "}) {

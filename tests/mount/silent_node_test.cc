@@ -25,7 +25,7 @@ constexpr int kFsckFailed = 8;
 
 class SilentNodeTest : public MountTest {
  protected:
-  // 5 s on a machine with time; what it is held against is waiting for ever.
+  // 5 s on a machine with time; the opposite is waiting for ever.
   static constexpr int kAtOnceMs = 20'000;
 
   void TearDown() override {
@@ -73,7 +73,7 @@ class SilentNodeTest : public MountTest {
             "/b.ext4 && mount -o loop " + directory() + "/b.ext4 " + NodePath("b") +
             " && chmod 700 " + NodePath("b"));
   }
-  // Whatever becomes of the test, it is thawed in the end.
+  // It is thawed in the end, even if the test fails.
   void Freeze() {
     MustRun("fsfreeze -f " + NodePath("b"));
     thawer_ = std::stoi(MustRun("setsid sh -c 'sleep 60; fsfreeze -u " + NodePath("b") +
@@ -89,8 +89,8 @@ class SilentNodeTest : public MountTest {
     std::string named;
     int exit_code = kSilent;
   };
-  // All at once: each command ends in time with its exit code and names what was silent. Its output
-  // is a pipe, whose reader waits for the end of whoever has it open.
+  // All at once: each command ends in time with its exit code and names the silent node or daemon.
+  // Its output is a pipe, whose reader waits until the last process that has it open ends.
   void ExpectSilence(const std::vector<Silent>& commands) {
     std::vector<std::unique_ptr<BackgroundProgram>> running;
     for (const Silent& command : commands) {
@@ -163,7 +163,8 @@ TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsSilent) {
   EXPECT_FALSE(RunShell("mountpoint -q " + Mnt()).ok());
 }
 
-// Who opens a file for writing there cannot be killed, and must not be waited for either.
+// A process that opens a file for writing there cannot be killed, and must not be waited for
+// either.
 TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsFrozen) {
   PutNodeOnADisk();
   MustRun(Binary() + " node init " + NodePath("b"));

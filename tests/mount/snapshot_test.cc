@@ -41,8 +41,8 @@ TEST_F(SnapshotFilesTest, RevertShowsAtOnce) {
   EXPECT_TRUE(IsThen(Path("snapshots/db/monday")));
 }
 
-// While it is open, for reading or as a loop device, it is refused, and who has it open sees
-// nothing of it.
+// While it is open, for reading or as a loop device, it is refused, and a program that has it open
+// sees nothing of it.
 TEST_F(SnapshotFilesTest, RevertIsRefusedWhileItIsOpen) {
   {
     const TestFile open(Volume("db"), O_RDONLY);
@@ -66,7 +66,7 @@ TEST_F(SnapshotFilesTest, RevertWantsItsLineEnd) {
   EXPECT_TRUE(IsThen(Volume("db")));
 }
 
-// cp makes the copy with the snapshot's mode, 0444. What the owner copies is his to write.
+// cp makes the copy with the snapshot's mode, 0444. The owner may write a copy that he has made.
 TEST_F(SnapshotFilesTest, AreCopiedByCp) {
   MustRun("cp " + Path("snapshots/db/monday") + " " + Volume("copy"));
   EXPECT_TRUE(IsThen(Volume("copy")));

@@ -1,7 +1,8 @@
-// Goal: what is asked to be durable when its call returns is durable then, however it is asked
-// (contract.md 8, "Durability, made exact"). Method: each call of the table, then kill -9 at once,
-// so that a map, a size or a record that only the daemon's memory had is gone. What a kill cannot
-// show, bytes that only the node's page cache has, tests/cuts/synchronous_cut_test.cc shows.
+// Goal: a change that a program asks to be durable when its call returns is durable then, in each
+// way of asking (contract.md 8, "Durability, made exact"). Method: each call of the table, then
+// kill -9 at once, so that a map, a size or a record that only the daemon's memory had is gone. A
+// kill cannot show bytes that only the node's page cache has; tests/cuts/synchronous_cut_test.cc
+// shows them.
 #include <gtest/gtest.h>
 
 #include "tests/mount/mount_fixture.h"

@@ -1,4 +1,4 @@
-// Goal: what others have named does nothing to the terminal of who looks.
+// Goal: names that other users chose do nothing to the terminal of the user who looks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ const std::string kEscape = "\x1b";
 
 class TerminalTest : public MountTest {
  protected:
-  // What a terminal gets of `volfs WORDS`.
+  // Returns the output of `volfs WORDS` on a terminal.
   CommandResult OnTerminal(const std::string& words) {
     return RunShell("NO_COLOR=1 TERM=xterm script -qec " + Quoted(Quoted(Binary()) + " " + words) +
                     " /dev/null < /dev/null");

@@ -72,7 +72,7 @@ TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   // grown, then the filesystem.
   const std::string copy_device = Attach("copy.img");
   MustRun("sgdisk -e " + copy_device + " -d 1 -n 1:2048:0 && partx -u " + copy_device);
-  // The clone has what a power cut would have left: fsck replays the journal.
+  // The clone is as after a power cut: fsck replays the journal.
   EXPECT_LE(RunShell("e2fsck -fp " + copy_device + "p1").exit_code, 1);
   MustRun("resize2fs " + copy_device + "p1");
   const std::string copy = MountPartition(copy_device, "copy");
@@ -101,7 +101,7 @@ TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   ASSERT_TRUE(WaitForStatus("copy.img", "in-use"));
   expect_untouched();
 
-  // The source is detached and attached again, with what it had.
+  // The source is detached and attached again, with its contents.
   UnmountAndDetach(source, source_device);
   EXPECT_EQ(Field("disk.img", "status"), "available");
   const std::string again_device = Attach("disk.img");

@@ -28,7 +28,7 @@ class WayBackTest : public MountTest {
     MountTest::TearDown();
   }
   [[nodiscard]] std::string Fs() const { return directory() + "/fs"; }
-  // Loop devices are the whole machine's: what another run has left over is not taken for ours.
+  // Loop devices are the whole machine's: a leftover of another run is not taken for ours.
   const std::string image_ = "db-" + std::to_string(::getpid()) + ".img";
 
   // An ext4 that is mounted from an attached volume; returns its device.
@@ -76,8 +76,8 @@ TEST_F(WayBackTest, WaitsForADaemonThatIsOnItsWayOutAndSaysSo) {
   Mount();
   CommandResult again;
   int old_daemon = 0;
-  // A mount of somebody else may get the number of the device in that second, and with it pass for
-  // the daemon's: then it is refused, and tried again.
+  // Another user's mount may get the number of the device in that second, and with it pass for the
+  // daemon's: then it is refused, and tried again.
   for (int i = 0; i < 5; ++i) {
     old_daemon = pid();
     ::kill(old_daemon, SIGSTOP);
@@ -108,7 +108,8 @@ TEST_F(WayBackTest, RefusesALivingDaemonsNodeAtOnce) {
   EXPECT_THAT(refused.output, HasSubstr(std::to_string(pid())));
 }
 
-// The way of the manual: mount over it, unmount what was on top, detach, attach.
+// The way of the manual: mount over it, unmount the uppermost mount of the loop device, detach,
+// attach.
 TEST_F(WayBackTest, DoctorsCommandsLeadBackAfterAKill) {
   Mount();
   const std::string device = MountFilesystem();
@@ -183,7 +184,7 @@ TEST_F(WayBackTest, DetachFindsTheDeviceOfADeadMountByTheVolumesName) {
   EXPECT_EQ(DetachedSays(second.substr(0, second.size() - 1)), "free");
 }
 
-// Whoever still has it open can do nothing with it: that is no reason to leave it there.
+// A process that still has it open can do nothing with it: that is no reason to leave it there.
 TEST_F(WayBackTest, UmountTakesADeadMountAwayAndSaysWhatIsLeft) {
   Mount();
   const std::string device = MountFilesystem();
