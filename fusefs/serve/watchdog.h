@@ -75,7 +75,7 @@ class Watchdog {
 
     // Of one that was queued: its turn has come. False: it was given up, there is nothing to do.
     [[nodiscard]] bool Begin();
-    // Before the node is asked for anything: is it fenced, or a write to wait for (W2)?
+    // Called before the node is asked for anything. kIo if it is hung; waits as W2 says.
     Status Admit();
     // The work has ended. False: the request was given up and is gone.
     [[nodiscard]] bool Finish();
