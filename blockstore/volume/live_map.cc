@@ -29,13 +29,8 @@ Result<MapRefCount::Ref> LiveMap::Acquire() {
 }
 
 Result<IoScope> LiveMap::Begin() {
-  ASSIGN_OR_RETURN(MapRefCount::Ref map, Acquire());
-  return IoScope(std::move(map), gate_, context_.epoch);
-}
-
-Result<IoScope> LiveMap::BeginRead() {
-  ASSIGN_OR_RETURN(IoScope io, Begin());
-  io.EnterRead();
+  IoScope io(uses_.Enter(), gate_, context_.epoch);
+  if (!loaded()) RETURN_IF_ERROR(Load());
   return io;
 }
 

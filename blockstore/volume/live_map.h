@@ -52,8 +52,6 @@ class LiveMap {
   Result<MapRefCount::Ref> Acquire() VOLFS_EXCLUDES(mu_, load_mu_);
   // Acquires the map for a request that reads or writes bytes.
   Result<IoScope> Begin() VOLFS_EXCLUDES(mu_, load_mu_);
-  // Begin, and EnterRead.
-  Result<IoScope> BeginRead() VOLFS_EXCLUDES(mu_, load_mu_);
   // Begin, and EnterWrite.
   Result<IoScope> BeginWrite() VOLFS_EXCLUDES(mu_, load_mu_);
   // Keeps what is in memory, and loads nothing.
