@@ -1,42 +1,70 @@
 #pragma once
 
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
 namespace volfs {
 
-// Why an operation failed, in our own vocabulary. fusefs/serve/errno_map.cc holds the only table
-// from Errc to errno; control's replies print the errno names of the same table's words. A broken
-// invariant is not an Error: it aborts.
+// Why an operation failed, in our own vocabulary. A broken invariant is not an Error: it aborts.
 enum class Errc : uint8_t {
-  kNotFound,      // ENOENT
-  kExists,        // EEXIST
-  kInvalid,       // EINVAL
-  kTooBig,        // E2BIG: a request that is too long
-  kNameTooLong,   // ENAMETOOLONG
-  kBusy,          // EBUSY
-  kDenied,        // EACCES: this user may not
-  kProtected,     // EPERM: refused to every user
-  kReadOnly,      // EROFS
-  kRange,         // ERANGE: a size outside of the limits
-  kFileTooBig,    // EFBIG: growing past the type's greatest size
-  kNoNode,        // ENODEV: no such node, or none fits
-  kNodeDown,      // EHOSTDOWN: a known node is not mounted
-  kWrongRegion,   // EXDEV: across regions or nodes
-  kNoSpace,       // ENOSPC
-  kQuota,         // EDQUOT
-  kIo,            // EIO
-  kCorrupt,       // EIO to users; the message says what is corrupt
-  kLocked,        // EBUSY to users: another daemon has the store
-  kNotSupported,  // EOPNOTSUPP
-  kNoData,        // ENXIO: lseek found nothing
-  kInterrupted,   // EINTR
-  kNoMemory,      // ENOMEM: in the daemon, or a user's share is used up
-  kNoFiles,       // ENFILE: the daemon or the host has no descriptor left
+  kNotFound,
+  kExists,
+  kInvalid,
+  kTooBig,  // a request that is too long
+  kNameTooLong,
+  kBusy,
+  kDenied,     // this user may not
+  kProtected,  // no user may
+  kReadOnly,
+  kRange,        // a size outside of what is allowed
+  kFileTooBig,   // growing past the type's greatest size
+  kNoNode,       // no such node, or none fits
+  kNodeDown,     // a known node is not mounted
+  kWrongRegion,  // across regions or nodes
+  kNoSpace,
+  kQuota,
+  kIo,
+  kCorrupt,  // the message says what is corrupt
+  kLocked,   // another daemon has the store
+  kNotSupported,
+  kNoData,  // lseek found nothing
+  kInterrupted,
+  kNoMemory,  // of the daemon, or what one user may take of it
+  kNoFiles,   // the daemon or the host has no descriptor left; stays the last one
 };
+inline constexpr size_t kErrcs = static_cast<size_t>(Errc::kNoFiles) + 1;
+
+// Exit codes of the command.
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,
+  kExitUsage = 2,
+  kExitNotFound = 3,
+  kExitExists = 4,
+  kExitBusy = 5,
+  kExitNoSpace = 6,
+  kExitNodeNotThere = 7,
+  kExitLocked = 8,
+  kExitCorrupt = 9,
+  kExitInterrupted = 130,  // as a shell says it of SIGINT
+};
+
+// One table (error.cc) says what an Errc is to users.
+
+// Returns the errno of the system call that is refused. Never 0, and never ENOSYS, which the kernel
+// takes for "never ask again" (of fsync: "report success for ever").
+int ErrnoOf(Errc code);
+// Returns that errno's name, "EBUSY".
+std::string_view ErrnoName(Errc code);
+// Returns what a refusal by a mount means; kIo for an errno that the table lacks.
+Errc ErrcOfErrno(int os_errno);
+// Returns what the command exits with.
+ExitCode ExitCodeOf(Errc code);
 
 struct [[nodiscard]] Error {
   Errc code;

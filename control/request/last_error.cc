@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "control/text/errno_name.h"
 #include "control/text/name.h"
 #include "control/text/time_text.h"
 
@@ -33,7 +32,7 @@ void LastError::Add(uint32_t uid, std::string_view operation, std::string_view o
                     const Error& error) {
   std::string line =
       volfs::StrCat(UtcMilliseconds(WallNow().count()), ' ', uid, ' ', What(operation, object), ' ',
-                    ErrcName(error.code), ' ', OneLine(error.message), '\n');
+                    ErrnoName(error.code), ' ', OneLine(error.message), '\n');
   MutexLock lock(mu_);
   lines_.push_front({uid, std::move(line)});
   if (lines_.size() > kKept) lines_.pop_back();

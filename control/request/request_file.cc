@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "blockstore/base/str_cat.h"
-#include "control/text/errno_name.h"
 #include "control/text/name.h"
 
 namespace volfs {
@@ -17,7 +16,7 @@ std::string OkReply(const std::string& words) {
 }
 
 std::string ErrorReply(const Error& error) {
-  return StrCat("error ", ErrcName(error.code), ' ', OneLine(error.message), '\n');
+  return StrCat("error ", ErrnoName(error.code), ' ', OneLine(error.message), '\n');
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 
 #include "blockstore/base/str_cat.h"
 #include "blockstore/sync/throttle.h"
-#include "control/text/errno_name.h"
 #include "control/tree/fields.h"
 
 namespace volfs {
@@ -156,8 +155,9 @@ void WriteCounters(Writer& out, const MetricsInput& input) {
     }
   }
   std::map<std::string_view, uint64_t> refusals;  // several codes have one errno
-  for (size_t code = 0; code < ControlCounters::kCodes; ++code) {
-    refusals[ErrcName(static_cast<Errc>(code))] += input.counters.refusals(static_cast<Errc>(code));
+  for (size_t code = 0; code < kErrcs; ++code) {
+    refusals[ErrnoName(static_cast<Errc>(code))] +=
+        input.counters.refusals(static_cast<Errc>(code));
   }
   out.Begin("volfs_refusals_total", "counter", "Refused requests and file operations, by errno.");
   for (const auto& [name, count] : refusals) out.Sample({{"errno", name}}, count);
@@ -185,7 +185,7 @@ void ControlCounters::CountRequest(RequestKind kind, Outcome outcome) {
 
 void ControlCounters::CountRefusal(Errc code) {
   const auto index = static_cast<size_t>(code);
-  assert(index < kCodes);
+  assert(index < kErrcs);
   refusals_[index].fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -21,11 +21,9 @@ class ControlCounters {
   [[nodiscard]] uint64_t requests(RequestKind kind, Outcome outcome) const;
   [[nodiscard]] uint64_t refusals(Errc code) const;
 
-  static constexpr size_t kCodes = static_cast<size_t>(Errc::kNoFiles) + 1;
-
  private:
   std::array<std::array<std::atomic<uint64_t>, 2>, kRequestKinds> requests_{};
-  std::array<std::atomic<uint64_t>, kCodes> refusals_{};
+  std::array<std::atomic<uint64_t>, kErrcs> refusals_{};
 };
 
 struct MetricsInput {

@@ -378,7 +378,7 @@ int RunAndReport(const Plan& plan, StartReport& report) {
     LogInfo(StrCat("unmounted ", plan.mountpoint.path));
     return 0;
   }
-  const int exit_code = cli::ExitCodeOf(status.error().code);
+  const int exit_code = ExitCodeOf(status.error().code);
   report.Fail(exit_code, status.error().message);
   return exit_code;
 }
@@ -393,12 +393,12 @@ int Mount(const MountArguments& arguments) {
       })) {
     cli::PrintNote(StrCat("volfs mount: a node directory or the mountpoint does not answer (",
                           cli::kPatienceSeconds, " s)"));
-    return cli::kExitNodeNotThere;
+    return kExitNodeNotThere;
   }
   Result<Plan> plan = MakePlan(arguments);
   if (!plan.ok()) {
     cli::PrintNote(StrCat("volfs mount: ", plan.error().message));
-    return cli::ExitCodeOf(plan.error().code);
+    return ExitCodeOf(plan.error().code);
   }
   plan.value().gone = LookAtKnownNodes(plan.value());
   ::umask(077);  // logs and the list of nodes have paths that are nobody else's to read

@@ -7,7 +7,6 @@
 
 #include "blockstore/base/memory.h"
 #include "blockstore/base/str_cat.h"
-#include "fusefs/serve/errno_map.h"
 
 namespace volfs {
 namespace {

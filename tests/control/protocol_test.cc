@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include "control/request/request.h"
-#include "control/text/errno_name.h"
 #include "control/tree/control_tree.h"
 #include "control/tree/fixed_entry.h"
 #include "tests/support/store_fixture.h"
@@ -50,7 +49,7 @@ TEST(ProtocolTest, TheDocumentNamesEachErrnoOfARequest) {
         Errc::kDenied, Errc::kProtected, Errc::kReadOnly, Errc::kBusy, Errc::kRange, Errc::kNoNode,
         Errc::kNodeDown, Errc::kWrongRegion, Errc::kNoSpace, Errc::kQuota, Errc::kIo,
         Errc::kInterrupted, Errc::kNoMemory, Errc::kNoFiles}) {
-    const std::string cell = "`" + std::string(ErrcName(code)) + "`";
+    const std::string cell = "`" + std::string(ErrnoName(code)) + "`";
     EXPECT_NE(protocol.find(cell), std::string::npos) << cell;
   }
 }

@@ -7,21 +7,6 @@
 
 namespace volfs::cli {
 
-// Exit codes of the command.
-enum ExitCode : int {
-  kExitOk = 0,
-  kExitFailed = 1,
-  kExitUsage = 2,
-  kExitNotFound = 3,
-  kExitExists = 4,
-  kExitBusy = 5,
-  kExitNoSpace = 6,
-  kExitNodeNotThere = 7,
-  kExitLocked = 8,
-  kExitCorrupt = 9,
-  kExitInterrupted = 130,  // as a shell says it of SIGINT
-};
-
 // Exit codes of `volfs check`: those of fsck(8), which are added up.
 enum FsckCode : int {
   kFsckOk = 0,
@@ -30,10 +15,6 @@ enum FsckCode : int {
   kFsckFailed = 8,     // it could not be checked
   kFsckUsage = 16,
 };
-
-// One table tells of each errno which Errc it is, and of each Errc the exit code.
-Errc ErrcOfErrno(int os_errno);
-int ExitCodeOf(Errc code);
 
 // An Error for a failed system call (or a refused request). The message is a sentence without the
 // errno's name: PrintError adds that.
