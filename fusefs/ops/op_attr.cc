@@ -3,6 +3,7 @@
 #include "blockstore/base/str_cat.h"
 #include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
+#include "fusefs/ops/serve.h"
 #include "fusefs/ops/stat_of.h"
 #include "fusefs/serve/reply.h"
 
@@ -35,35 +36,22 @@ void ApplyAttributes(Attributes& attributes, const struct stat& wanted, int whic
   attributes.ctime_ns = now;
 }
 
-Status ChangeVolume(Filesystem& fs, const std::shared_ptr<Volume>& volume,
-                    const struct stat& wanted, int which, const SizeChange& how) {
-  if ((which & FUSE_SET_ATTR_SIZE) != 0) {
-    RETURN_IF_ERROR(ChangeSize(fs, *volume, static_cast<uint64_t>(wanted.st_size), how));
+Result<StatResult> ChangeVolume(Filesystem& fs, Volume& volume, const struct stat& wanted,
+                                int which, const SizeChange& how) {
+  const bool sizes = (which & FUSE_SET_ATTR_SIZE) != 0;
+  if (sizes) RETURN_IF_ERROR(ChangeSize(fs, volume, static_cast<uint64_t>(wanted.st_size), how));
+  if ((which & (kWhoAndHow | kTimes)) != 0) {
+    volume.state().ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
+    // Who may read a disk, and a time that somebody has set, shall not be undone by a crash. Of
+    // truncate(2) the kernel sends the time, too: that is saved now and then, as those of writes.
+    if (!sizes || (which & kWhoAndHow) != 0) RETURN_IF_ERROR(volume.commits().SyncAttributes());
   }
-  if ((which & (kWhoAndHow | kTimes)) == 0) return OkStatus();
-  volume->state().ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
-  // Of truncate(2) the kernel sends the time, too: that is saved now and then, as those of writes.
-  if ((which & kWhoAndHow) == 0 && (which & FUSE_SET_ATTR_SIZE) != 0) return OkStatus();
-  // Who may read a disk, and a time that somebody has set, shall not be undone by a crash.
-  return volume->commits().SyncAttributes();
+  return StatVolume(fs, volume);
 }
 
 const char* VerbOf(int which) {
   if ((which & FUSE_SET_ATTR_SIZE) != 0) return "truncate";
   return (which & kWhoAndHow) != 0 ? "chmod" : "touch";
-}
-
-void SetVolumeAttr(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard,
-                   const std::shared_ptr<Volume>& volume, const struct stat& wanted, int which,
-                   const SizeChange& how) {
-  Status changed = guard.Admit();
-  if (changed.ok()) changed = ChangeVolume(fs, volume, wanted, which, how);
-  const StatResult after = StatVolume(fs, *volume);
-  if (!guard.Finish()) return;
-  if (!changed.ok()) {
-    return ReplyRefusal(req, StrCat(VerbOf(which), " volumes/", volume->name()), changed.error());
-  }
-  ReplyStat(req, after);
 }
 
 // `> control/clone` and `touch` shall do no harm; a size means nothing there.
@@ -84,14 +72,19 @@ void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int w
     const Errc code = FindSnapshot(fs, ino) ? Errc::kReadOnly : Errc::kNotFound;
     return ReplyError(req, Error{code, "not a volume"});
   }
-  const Watch watch{.request = req,
-                    .what = "change the attributes of a volume",
+  const Watch watch{.what = "change the attributes of a volume",
                     .node = &volume->node(),
                     .changes = volume->id()};
   // It may wait for a commit.
-  InPool(fs.names, req, watch, [=, &fs, how = SizeChangeOf(fs, handle)](Watchdog::Guard& guard) {
-    SetVolumeAttr(req, fs, guard, volume, wanted, which, how);
-  });
+  Serve(
+      req, InPool{fs.names, watch},
+      [=, &fs, how = SizeChangeOf(fs, handle)] {
+        return ChangeVolume(fs, *volume, wanted, which, how);
+      },
+      [=](const Result<StatResult>& after) {
+        if (after.ok()) return ReplyStat(req, after);
+        ReplyRefusal(req, StrCat(VerbOf(which), " volumes/", volume->name()), after.error());
+      });
 }
 
 // A volume without a block, which programs take for nothing but zeros (T29), that may have some in
@@ -105,21 +98,28 @@ std::shared_ptr<Volume> HiddenInMappings(Filesystem& fs, const StatResult& found
   return volume->node().directory().calls()->slow() ? nullptr : volume;
 }
 
+void StatWrittenOut(fuse_req_t req, Filesystem& fs, std::shared_ptr<Volume> volume) {
+  const Node* const node = &volume->node();
+  Serve(
+      req, InPool{fs.LimiterOf(node)->mapped(), {.what = "stat", .node = node}},
+      [&fs, volume = std::move(volume)]() -> Result<StatResult> {
+        fs.mapped_pages.WriteOut(volume->id() | inode::kImage, {});
+        return StatVolume(fs, *volume);
+      },
+      [req](const Result<StatResult>& after) { ReplyStat(req, after); });
+}
+
 }  // namespace
 
 void GetAttr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
   Filesystem& fs = FilesystemOf(req);
-  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "stat"});
-  const Result<StatResult> found = StatInode(fs, ino);
-  if (!guard.Finish()) return;
-  const std::shared_ptr<Volume> volume = found.ok() ? HiddenInMappings(fs, found.value()) : nullptr;
-  if (volume == nullptr) return ReplyStat(req, found);
-  const Watch watch{.request = req, .what = "stat", .node = &volume->node()};
-  InPool(fs.LimiterOf(watch.node)->mapped(), req, watch, [=, &fs](Watchdog::Guard& again) {
-    fs.mapped_pages.WriteOut(ino, {});
-    const StatResult after = StatVolume(fs, *volume);
-    if (again.Finish()) ReplyStat(req, after);
-  });
+  Serve(
+      req, AtOnce{{.what = "stat"}}, [&] { return StatInode(fs, ino); },
+      [&](const Result<StatResult>& found) {
+        auto hidden = found.ok() ? HiddenInMappings(fs, found.value()) : nullptr;
+        if (hidden == nullptr) return ReplyStat(req, found);
+        StatWrittenOut(req, fs, std::move(hidden));
+      });
 }
 
 void SetAttr(fuse_req_t req, fuse_ino_t ino, struct stat* wanted, int which, fuse_file_info* fi) {

@@ -9,6 +9,7 @@
 #include "blockstore/base/log.h"
 #include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
+#include "fusefs/ops/serve.h"
 #include "fusefs/serve/reply.h"
 
 namespace volfs::op {
@@ -18,7 +19,7 @@ constexpr unsigned kReadEvents = POLLIN | POLLRDNORM;
 constexpr unsigned kWriteEvents = POLLOUT | POLLWRNORM;
 
 const std::shared_ptr<ControlFile>& FileOf(const fuse_file_info& fi) {
-  return static_cast<ControlHandle&>(*reinterpret_cast<Handle*>(fi.fh)).file;
+  return static_cast<ControlHandle&>(HandleOf(&fi)).file;
 }
 
 // False, and the request is still open, if there is nothing to read yet.
@@ -56,6 +57,16 @@ void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
   if (!parked) fuse_reply_err(req, EAGAIN);
 }
 
+Result<Opened> OpenControlFile(Filesystem& fs, uint64_t ino, fuse_file_info fi,
+                               const Caller& caller) {
+  ASSIGN_OR_RETURN(auto file, fs.control.Open(ino, ForWrite(fi), caller));
+  fi.direct_io = 1;  // each open file has a text of its own, which no cache may mix
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
+  fi.parallel_direct_writes = 1;  // a request that waits shall not hold up another's
+#endif
+  return AddHandle(fs, std::make_unique<ControlHandle>(ino, std::move(file)), fi);
+}
+
 constexpr uint32_t kManyPolls = 1024;  // eight requests of io_uring
 
 // See Filesystem::image_polls.
@@ -81,18 +92,14 @@ bool EndsPolling(Filesystem& fs, const Handle& handle) {
 void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Filesystem& fs = FilesystemOf(req);
   fs.backings.Look();
-  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "open a control file"});
-  Result<std::unique_ptr<ControlFile>> opened = fs.control.Open(ino, ForWrite(*fi), CallerOf(req));
-  if (!guard.Finish()) return;
-  if (!opened.ok()) return ReplyError(req, opened.error());
-  Handle* const handle =
-      fs.handles.Add(std::make_unique<ControlHandle>(ino, std::move(opened.value())));
-  fi->fh = reinterpret_cast<uint64_t>(handle);
-  fi->direct_io = 1;  // each open file has a text of its own, which no cache may mix
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
-  fi->parallel_direct_writes = 1;  // a request that waits shall not hold up another's
-#endif
-  if (fuse_reply_open(req, fi) != 0) fs.Close(handle);
+  const Caller caller = CallerOf(req);
+  Serve(
+      req, AtOnce{{.what = "open a control file"}},
+      [&] { return OpenControlFile(fs, ino, *fi, caller); },
+      [req](Result<Opened> opened) {
+        if (!opened.ok()) return ReplyError(req, opened.error());
+        ReplyOpen(req, std::move(opened.value()));
+      });
 }
 
 void ReadControl(fuse_req_t req, size_t size, off_t offset, const fuse_file_info& fi) {
@@ -109,14 +116,15 @@ void ReadControl(fuse_req_t req, size_t size, off_t offset, const fuse_file_info
 }
 
 void WriteControl(fuse_req_t req, const char* data, size_t size, const fuse_file_info& fi) {
-  InPool(FilesystemOf(req).requests, req, {.request = req, .what = "write a control file"},
-         [req, file = FileOf(fi), text = std::string(data, size),
-          caller = CallerOf(req)](Watchdog::Guard& guard) {
-           const Result<size_t> taken = file->Write(text, caller);
-           if (!guard.Finish()) return;
-           if (!taken.ok()) return ReplyError(req, taken.error());
-           fuse_reply_write(req, taken.value());
-         });
+  Serve(
+      req, InPool{FilesystemOf(req).requests, {.what = "write a control file"}},
+      [file = FileOf(fi), text = std::string(data, size), caller = CallerOf(req)] {
+        return file->Write(text, caller);
+      },
+      [req](const Result<size_t>& taken) {
+        if (!taken.ok()) return ReplyError(req, taken.error());
+        fuse_reply_write(req, taken.value());
+      });
 }
 
 // A poll handle is destroyed when its poller was told, when another takes its place, or when the
@@ -124,7 +132,7 @@ void WriteControl(fuse_req_t req, const char* data, size_t size, const fuse_file
 void Poll(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi, fuse_pollhandle* poll_handle) {
   const std::shared_ptr<fuse_pollhandle> keeper(
       poll_handle, [](fuse_pollhandle* p) { fuse_pollhandle_destroy(p); });
-  Handle& handle = *reinterpret_cast<Handle*>(fi->fh);
+  Handle& handle = HandleOf(fi);
   if (EndsPolling(FilesystemOf(req), handle)) {
     fuse_reply_err(req, ENOSYS);
     return;

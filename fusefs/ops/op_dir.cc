@@ -4,6 +4,7 @@
 
 #include "blockstore/base/memory.h"
 #include "fusefs/ops/listing.h"
+#include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
 #include "fusefs/ops/stat_of.h"
 #include "fusefs/serve/reply.h"
@@ -83,7 +84,7 @@ Result<Entries> List(Filesystem& fs, uint64_t ino) {
 }
 
 DirectoryHandle& DirectoryOf(const fuse_file_info* fi) {
-  return *static_cast<DirectoryHandle*>(reinterpret_cast<Handle*>(fi->fh));
+  return static_cast<DirectoryHandle&>(HandleOf(fi));
 }
 
 // As many entries from number `first` on as `size` bytes hold.
@@ -128,10 +129,7 @@ Result<HeldTexts::Text> ListingFor(fuse_req_t req, DirectoryHandle& handle, off_
 }  // namespace
 
 void OpenDir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-  Filesystem& fs = FilesystemOf(req);
-  Handle* const handle = fs.handles.Add(std::make_unique<DirectoryHandle>(ino));
-  fi->fh = reinterpret_cast<uint64_t>(handle);
-  if (fuse_reply_open(req, fi) != 0) fs.Close(handle);  // the opener was killed meanwhile
+  ReplyOpen(req, AddHandle(FilesystemOf(req), std::make_unique<DirectoryHandle>(ino), *fi));
 }
 
 void ReadDir(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_file_info* fi) {

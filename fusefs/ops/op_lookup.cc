@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "fusefs/ops/operations.h"
+#include "fusefs/ops/serve.h"
 #include "fusefs/ops/stat_of.h"
 #include "fusefs/serve/reply.h"
 
@@ -54,7 +55,19 @@ bool IsHidden(Filesystem& fs, fuse_req_t req, const struct stat& st) {
          !Administers(caller, fs.options.uid, fs.options.control_gid);
 }
 
-void ReplySpace(fuse_req_t req, const SpaceInfo& space) {
+void ReplyFound(fuse_req_t req, Filesystem& fs, const Result<StatResult>& found) {
+  if (!found.ok()) return ReplyError(req, found.error());
+  if (IsHidden(fs, req, found.value().st)) {
+    fuse_reply_err(req, ENOENT);
+    return;
+  }
+  const fuse_entry_param entry = EntryOf(found.value());
+  fuse_reply_entry(req, &entry);
+}
+
+void ReplySpace(fuse_req_t req, const Result<SpaceInfo>& result) {
+  if (!result.ok()) return ReplyError(req, result.error());
+  const SpaceInfo& space = result.value();
   struct statvfs answer {};
   answer.f_bsize = kStatfsBlockBytes;
   answer.f_frsize = kStatfsBlockBytes;
@@ -69,16 +82,9 @@ void ReplySpace(fuse_req_t req, const SpaceInfo& space) {
 
 void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Filesystem& fs = FilesystemOf(req);
-  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "look up"});
-  const Result<StatResult> found = LookUp(fs, parent, name);
-  if (!guard.Finish()) return;
-  if (!found.ok()) return ReplyError(req, found.error());
-  if (IsHidden(fs, req, found.value().st)) {
-    fuse_reply_err(req, ENOENT);
-    return;
-  }
-  const fuse_entry_param entry = EntryOf(found.value());
-  fuse_reply_entry(req, &entry);
+  Serve(
+      req, AtOnce{{.what = "look up"}}, [&] { return LookUp(fs, parent, name); },
+      [&](const Result<StatResult>& found) { ReplyFound(req, fs, found); });
 }
 
 // Numbers are stable and nothing is counted: there is nothing to forget.
@@ -91,13 +97,9 @@ void ForgetMulti(fuse_req_t req, size_t /*count*/, fuse_forget_data* /*forgets*/
 // In a pool: a node that hangs must hold up nobody but who asks for its space.
 void StatFs(fuse_req_t req, fuse_ino_t ino) {
   Filesystem& fs = FilesystemOf(req);
-  InPool(fs.names, req, {.request = req, .what = "statfs"},
-         [req, &fs, ino](Watchdog::Guard& guard) {
-           const Result<SpaceInfo> space = SpaceAbout(fs, ino);
-           if (!guard.Finish()) return;
-           if (!space.ok()) return ReplyError(req, space.error());
-           ReplySpace(req, space.value());
-         });
+  Serve(
+      req, InPool{fs.names, {.what = "statfs"}}, [&fs, ino] { return SpaceAbout(fs, ino); },
+      [req](const Result<SpaceInfo>& space) { ReplySpace(req, space); });
 }
 
 }  // namespace volfs::op

@@ -9,6 +9,7 @@
 #include "control/text/name.h"
 #include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
+#include "fusefs/ops/serve.h"
 #include "fusefs/ops/stat_of.h"
 #include "fusefs/serve/reply.h"
 
@@ -29,8 +30,8 @@ std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
   return StrCat(KindOf(fs, parent) == InodeKind::kControl ? "control/" : directory, name);
 }
 
-Watch WatchOf(Filesystem& fs, fuse_req_t req, const char* what, uint64_t parent) {
-  return {.request = req, .what = what, .node = FindNode(fs, parent)};
+InPool InNames(Filesystem& fs, const char* what, uint64_t parent) {
+  return {fs.names, {.what = what, .node = FindNode(fs, parent)}};
 }
 
 // --- creating ------------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ Result<std::shared_ptr<Volume>> UseExisting(Filesystem& fs, const CreateCall& ca
   return volume;
 }
 
-Result<Handle*> CreateAndOpen(Filesystem& fs, const CreateCall& call, fuse_file_info& fi) {
+Result<Opened> CreateAndOpen(Filesystem& fs, const CreateCall& call, const fuse_file_info& fi) {
   auto volume = CreateVolume(fs, call);
   const bool creates = volume.ok();
   if (!creates && volume.error().code == Errc::kExists && (fi.flags & O_EXCL) == 0) {
@@ -78,29 +79,14 @@ Result<Handle*> CreateAndOpen(Filesystem& fs, const CreateCall& call, fuse_file_
   return OpenVolume(fs, std::move(volume.value()), fi, creates);
 }
 
-void DoCreate(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const CreateCall& call,
-              fuse_file_info fi) {
-  const Result<Handle*> opened = CreateAndOpen(fs, call, fi);
-  if (!guard.Finish()) {
-    if (opened.ok()) fs.Close(opened.value());
-    return;
-  }
-  if (!opened.ok()) {
-    return ReplyRefusal(req, StrCat("create ", PathOf(fs, call.parent, call.name)), opened.error());
-  }
-  Volume& volume = *static_cast<VolumeHandle*>(opened.value())->volume;
-  const fuse_entry_param entry = EntryOf(StatVolume(fs, volume));
-  if (fuse_reply_create(req, &entry, &fi) != 0) fs.Close(opened.value());
+void RefuseCreate(fuse_req_t req, Filesystem& fs, const CreateCall& call, const Error& error) {
+  ReplyRefusal(req, StrCat("create ", PathOf(fs, call.parent, call.name)), error);
 }
 
-void DoMknod(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const CreateCall& call) {
-  const auto volume = CreateVolume(fs, call);
-  if (!guard.Finish()) return;
-  if (!volume.ok()) {
-    return ReplyRefusal(req, StrCat("create ", PathOf(fs, call.parent, call.name)), volume.error());
-  }
-  const fuse_entry_param entry = EntryOf(StatVolume(fs, *volume.value()));
-  fuse_reply_entry(req, &entry);
+void ReplyCreate(fuse_req_t req, Filesystem& fs, Opened opened) {
+  Volume& volume = *VolumeOf(&opened.fi)->volume;
+  const fuse_entry_param entry = EntryOf(StatVolume(fs, volume));
+  if (fuse_reply_create(req, &entry, &opened.fi) == 0) (void)opened.handle.release();
 }
 
 // --- deleting ------------------------------------------------------------------------------------
@@ -172,17 +158,9 @@ Status RenameFile(Filesystem& fs, const RenameCall& call) {
   return fs.store.Rename(call.name, call.new_name);
 }
 
-void DoRename(fuse_req_t req, Filesystem& fs, Watchdog::Guard& guard, const RenameCall& call) {
-  const Status status = RenameFile(fs, call);
-  if (!guard.Finish()) return;
-  if (status.ok()) {
-    fuse_reply_err(req, 0);
-    return;
-  }
-  ReplyRefusal(req,
-               StrCat("rename ", PathOf(fs, call.parent, call.name), " to ",
-                      PathOf(fs, call.new_parent, call.new_name)),
-               status.error());
+std::string Describe(Filesystem& fs, const RenameCall& call) {
+  return StrCat("rename ", PathOf(fs, call.parent, call.name), " to ",
+                PathOf(fs, call.new_parent, call.new_name));
 }
 
 }  // namespace
@@ -196,9 +174,14 @@ void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
     return;
   }
   if (fs.closing) return ReplyClosing(req);
-  InPool(fs.names, req, WatchOf(fs, req, "create", parent),
-         [req, &fs, call = CreateCall{parent, name, mode, CallerOf(req)},
-          open = *fi](Watchdog::Guard& guard) { DoCreate(req, fs, guard, call, open); });
+  const CreateCall call{parent, name, mode, CallerOf(req)};
+  Serve(
+      req, InNames(fs, "create", parent),
+      [&fs, call, open = *fi] { return CreateAndOpen(fs, call, open); },
+      [req, &fs, call](Result<Opened> opened) {
+        if (!opened.ok()) return RefuseCreate(req, fs, call, opened.error());
+        ReplyCreate(req, fs, std::move(opened.value()));
+      });
 }
 
 void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t /*device*/) {
@@ -208,10 +191,14 @@ void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev
     return;
   }
   if (fs.closing) return ReplyClosing(req);
-  InPool(fs.names, req, WatchOf(fs, req, "create", parent),
-         [req, &fs, call = CreateCall{parent, name, mode, CallerOf(req)}](Watchdog::Guard& guard) {
-           DoMknod(req, fs, guard, call);
-         });
+  const CreateCall call{parent, name, mode, CallerOf(req)};
+  Serve(
+      req, InNames(fs, "create", parent), [&fs, call] { return CreateVolume(fs, call); },
+      [req, &fs, call](const Result<std::shared_ptr<Volume>>& volume) {
+        if (!volume.ok()) return RefuseCreate(req, fs, call, volume.error());
+        const fuse_entry_param entry = EntryOf(StatVolume(fs, *volume.value()));
+        fuse_reply_entry(req, &entry);
+      });
 }
 
 void Mkdir(fuse_req_t req, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/) {
@@ -233,13 +220,13 @@ void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
     fuse_reply_err(req, EPERM);
     return;
   }
-  InPool(fs.names, req, WatchOf(fs, req, "rm", parent),
-         [req, &fs, parent, name = std::string(name)](Watchdog::Guard& guard) {
-           const Status deleted = DeleteFile(fs, parent, name);
-           if (!guard.Finish()) return;
-           if (deleted.ok()) return ReplyStatus(req, deleted);
-           ReplyRefusal(req, StrCat("rm ", PathOf(fs, parent, name)), deleted.error());
-         });
+  const std::string file = name;
+  Serve(
+      req, InNames(fs, "rm", parent), [&fs, parent, file] { return DeleteFile(fs, parent, file); },
+      [req, &fs, parent, file](const Status& deleted) {
+        if (deleted.ok()) return ReplyStatus(req, deleted);
+        ReplyRefusal(req, StrCat("rm ", PathOf(fs, parent, file)), deleted.error());
+      });
 }
 
 // The directory of a volume's snapshots goes with the last of them: to `rm -r` it is gone already.
@@ -250,9 +237,13 @@ void Rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
 void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
             const char* new_name, unsigned int flags) {
   Filesystem& fs = FilesystemOf(req);
-  InPool(fs.names, req, WatchOf(fs, req, "rename", parent),
-         [req, &fs, call = RenameCall{parent, name, new_parent, new_name, flags}](
-             Watchdog::Guard& guard) { DoRename(req, fs, guard, call); });
+  const RenameCall call{parent, name, new_parent, new_name, flags};
+  Serve(
+      req, InNames(fs, "rename", parent), [&fs, call] { return RenameFile(fs, call); },
+      [req, &fs, call](const Status& renamed) {
+        if (renamed.ok()) return ReplyStatus(req, renamed);
+        ReplyRefusal(req, Describe(fs, call), renamed.error());
+      });
 }
 
 }  // namespace volfs::op

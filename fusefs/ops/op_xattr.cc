@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "fusefs/ops/operations.h"
+#include "fusefs/ops/serve.h"
 #include "fusefs/ops/stat_of.h"
 #include "fusefs/serve/reply.h"
 
@@ -29,10 +30,12 @@ std::optional<std::string> ValueOf(const VolumeInfo& info, std::string_view what
   return std::nullopt;
 }
 
-std::optional<std::string> FindValue(Filesystem& fs, uint64_t ino, std::string_view name) {
-  if (!name.starts_with(kOurs) || KindOf(fs, ino) != InodeKind::kImage) return std::nullopt;
+using Found = Result<std::optional<std::string>>;
+
+Found FindValue(Filesystem& fs, uint64_t ino, std::string_view name) {
+  if (!name.starts_with(kOurs) || KindOf(fs, ino) != InodeKind::kImage) return Found(std::nullopt);
   const std::shared_ptr<Volume> volume = fs.store.Find(inode::IdOf(ino));
-  if (volume == nullptr) return std::nullopt;
+  if (volume == nullptr) return Found(std::nullopt);
   fs.backings.Look();
   return ValueOf(fs.store.Info(*volume), name.substr(kOurs.size()));
 }
@@ -54,11 +57,13 @@ void AskUnsaved(Filesystem& fs, fuse_req_t req, size_t size) {
     fuse_reply_err(req, EPERM);
     return;
   }
-  InPool(fs.requests, req, {.request = req, .what = "umount"},
-         [&fs, req, size](Watchdog::Guard& guard) {
-           const std::string answer = fs.unmount_check.Ask();
-           if (guard.Finish()) ReplyValue(req, size, answer);
-         });
+  Serve(
+      req, InPool{fs.requests, {.what = "umount"}},
+      [&fs]() -> Result<std::string> { return fs.unmount_check.Ask(); },
+      [req, size](const Result<std::string>& answer) {
+        if (!answer.ok()) return ReplyError(req, answer.error());
+        ReplyValue(req, size, answer.value());
+      });
 }
 
 // The source is a volume of somebody else, perhaps, of which a private mount says nothing.
@@ -77,14 +82,15 @@ void SetXattr(fuse_req_t req, fuse_ino_t /*ino*/, const char* /*name*/, const ch
 void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   Filesystem& fs = FilesystemOf(req);
   if (ino == inode::kRoot && name == kUnsaved && size != 0) return AskUnsaved(fs, req, size);
-  Watchdog::Guard guard(fs.watchdog, {.request = req, .what = "getxattr"});
-  const std::optional<std::string> value = FindValue(fs, ino, name);
-  if (!guard.Finish()) return;
-  if (value && MayKnow(fs, req, name)) {
-    ReplyValue(req, size, *value);
-  } else {
-    fuse_reply_err(req, ENODATA);
-  }
+  Serve(
+      req, AtOnce{{.what = "getxattr"}}, [&] { return FindValue(fs, ino, name); },
+      [&](const Found& found) {
+        if (found.ok() && found.value() && MayKnow(fs, req, name)) {
+          ReplyValue(req, size, *found.value());
+        } else {
+          fuse_reply_err(req, ENODATA);
+        }
+      });
 }
 
 // None: `cp -a` and `rsync -X` would try to copy them.

@@ -34,8 +34,8 @@ void SetBacking(fuse_file_info& fi, [[maybe_unused]] int backing) {
 #endif
 }
 
-Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi, bool keep_cache,
-            int backing) {
+Opened AddImage(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info fi, bool keep_cache,
+                int backing) {
   if (backing == BackingTable::kNone) {
     SetCaching(fi, keep_cache);
   } else {
@@ -43,20 +43,30 @@ Handle* Add(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info& fi, 
   }
   handle->limiter = fs.LimiterOf(handle->node);
   handle->source_limiter = fs.LimiterOf(handle->source);
-  Handle* const added = fs.handles.Add(std::move(handle));
-  fi.fh = reinterpret_cast<uint64_t>(added);
-  return added;
+  return AddHandle(fs, std::move(handle), fi);
 }
 
 }  // namespace
+
+Opened AddHandle(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info fi) {
+  NewHandle added(fs.handles.Add(std::move(handle)), CloseHandle{&fs});
+  fi.fh = reinterpret_cast<uint64_t>(added.get());
+  return {std::move(added), fi};
+}
+
+bool ReplyOpen(fuse_req_t req, Opened opened) {
+  const bool taken = fuse_reply_open(req, &opened.fi) == 0;
+  if (taken) (void)opened.handle.release();
+  return taken;
+}
 
 bool ForWrite(const fuse_file_info& fi) {
   const int mode = fi.flags & O_ACCMODE;
   return mode == O_WRONLY || mode == O_RDWR;
 }
 
-Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi,
-                           bool creates) {
+Result<Opened> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, const fuse_file_info& fi,
+                          bool creates) {
   const auto access = ForWrite(fi) ? Volume::Access::kWrite : Volume::Access::kRead;
   RETURN_IF_ERROR(volume->opens().Add(access, creates));
   // Read before the table is asked: an EndNative after this makes it old. The invalidator tells the
@@ -82,10 +92,11 @@ Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_
     return backing.error();
   }
   handle->direct = backing.value() == BackingTable::kNone && (fi.flags & O_DIRECT) != 0;
-  return Add(fs, std::move(handle), fi, keep_cache, backing.value());
+  return AddImage(fs, std::move(handle), fi, keep_cache, backing.value());
 }
 
-Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi) {
+Result<Opened> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info,
+                                const fuse_file_info& fi) {
   if (ForWrite(fi)) {
     return Error{Errc::kReadOnly, StrCat("snapshot ", info.volume, "@", info.name,
                                          " cannot be written; make a volume of it with `volfs "
@@ -104,7 +115,7 @@ Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_
                                   },
                                   [] {}};
   ASSIGN_OR_RETURN(const int backing, fs.backings.Add(image));
-  return Add(fs, std::move(handle), fi, true, backing);
+  return AddImage(fs, std::move(handle), fi, true, backing);
 }
 
 Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, const SizeChange& how) {

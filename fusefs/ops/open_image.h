@@ -11,11 +11,31 @@ namespace volfs {
 
 // Steps that opening, creating and truncating an image share.
 
-// Opens `volume` for what `fi` asks, fills fi->fh and how the kernel shall cache; the handle is in
-// the table and owned by it. kReadOnly if it may not be written. `creates`: as OpenState::Add.
-Result<Handle*> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, fuse_file_info& fi,
-                           bool creates = false);
-Result<Handle*> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, fuse_file_info& fi);
+// A handle in the table that the kernel does not know of yet: closed again, unless it is released
+// because the kernel has taken the answer to the open.
+struct CloseHandle {
+  Filesystem* fs;
+  void operator()(Handle* handle) const { fs->Close(handle); }
+};
+using NewHandle = std::unique_ptr<Handle, CloseHandle>;
+
+// What an open is answered with.
+struct Opened {
+  NewHandle handle;
+  fuse_file_info fi;  // its fh is `handle`; how the kernel shall cache
+};
+
+// Adds a handle to the table.
+Opened AddHandle(Filesystem& fs, std::unique_ptr<Handle> handle, fuse_file_info fi);
+// Answers an open. False: its caller was killed meanwhile, and the handle is closed again, as the
+// kernel sends no release for what it does not know to be open. After true the handle may be gone.
+bool ReplyOpen(fuse_req_t req, Opened opened);
+
+// Opens `volume` for what `fi` asks. kReadOnly if it may not be written. `creates`: as
+// OpenState::Add.
+Result<Opened> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, const fuse_file_info& fi,
+                          bool creates = false);
+Result<Opened> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, const fuse_file_info& fi);
 
 // An open that was asked for writing?
 bool ForWrite(const fuse_file_info& fi);

@@ -58,11 +58,12 @@ struct VolumeHandle : Handle {
   std::shared_ptr<OpenSnapshot> instant VOLFS_GUARDED_BY(mu);
 };
 
+inline Handle& HandleOf(const fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
+
 // The volume that a request came through; null: it came through something else, or by a path.
 inline VolumeHandle* VolumeOf(const fuse_file_info* fi) {
-  if (fi == nullptr) return nullptr;
-  auto* const handle = reinterpret_cast<Handle*>(fi->fh);
-  return handle->kind == Handle::Kind::kVolume ? static_cast<VolumeHandle*>(handle) : nullptr;
+  if (fi == nullptr || HandleOf(fi).kind != Handle::Kind::kVolume) return nullptr;
+  return &static_cast<VolumeHandle&>(HandleOf(fi));
 }
 
 struct SnapshotHandle : Handle {

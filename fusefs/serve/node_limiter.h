@@ -16,6 +16,8 @@ namespace volfs {
 // Cost of Enter and Leave: one atomic addition each.
 class NodeLimiter {
  public:
+  class Permit;
+
   static constexpr int kMax = 32;
   // A clone that is not whole is on the limiter of its source's node, too. Less than the others, or
   // clones of a node that hangs would fill their own nodes' limiters.
@@ -47,6 +49,37 @@ class NodeLimiter {
   std::atomic<int> inside_{0};
   RequestPool overflow_;
   RequestPool mapped_;
+};
+
+// A place within the limits of a handle's node and, if it has one, of its source's node. Either may
+// be null. The limiters outlive the permit; the handle need not.
+// Cost: an atomic addition for each limiter, and another when the place is given back.
+class NodeLimiter::Permit {
+ public:
+  Permit(NodeLimiter* limiter, NodeLimiter* source_limiter)
+      : limiter_(limiter), source_limiter_(source_limiter), taken_(Take()) {}
+  ~Permit() {
+    if (!taken_) return;
+    if (limiter_ != nullptr) limiter_->Leave();
+    if (source_limiter_ != nullptr) source_limiter_->Leave();
+  }
+  Permit(const Permit&) = delete;
+  Permit& operator=(const Permit&) = delete;
+
+  [[nodiscard]] bool taken() const { return taken_; }
+
+ private:
+  [[nodiscard]] bool Take() {
+    if (limiter_ != nullptr && !limiter_->Enter(NodeLimiter::kMax)) return false;
+    if (source_limiter_ == nullptr || source_limiter_->Enter(NodeLimiter::kMaxOfClones))
+      return true;
+    if (limiter_ != nullptr) limiter_->Leave();
+    return false;
+  }
+
+  NodeLimiter* const limiter_;
+  NodeLimiter* const source_limiter_;
+  const bool taken_;
 };
 
 }  // namespace volfs

@@ -1,11 +1,8 @@
 #include "fusefs/serve/reply.h"
 
 #include <cerrno>
-#include <memory>
-#include <utility>
 #include <vector>
 
-#include "blockstore/base/memory.h"
 #include "blockstore/base/str_cat.h"
 
 namespace volfs {
@@ -56,17 +53,6 @@ void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error
     FilesystemOf(req).control.RecordRefusal(CallerOf(req), operation, error);
   }
   ReplyError(req, error);
-}
-
-void InPool(RequestPool& pool, fuse_req_t req, const Watch& watch, WatchedTask task) {
-  // shared_ptr: a std::function can be copied.
-  auto guard = std::make_shared<Watchdog::Guard>(FilesystemOf(req).watchdog, watch,
-                                                 Watchdog::Guard::Place::kQueued);
-  pool.Submit([req, guard = std::move(guard), task = std::move(task)] {
-    if (!guard->Begin()) return;
-    if (MemoryToSpare()) return task(*guard);
-    if (guard->Finish()) ReplyError(req, NoMemory());
-  });
 }
 
 Watchdog::Hooks WatchdogHooks(Filesystem& fs) {

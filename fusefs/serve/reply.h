@@ -36,12 +36,6 @@ void ReplyStatus(fuse_req_t req, const Status& status);
 // volumes/db") goes to control/last_error with the sentence of `error`.
 void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error);
 
-// Runs `task` in `pool`, unless the request was interrupted before its turn came. The watchdog may
-// answer meanwhile: from its beginning until Guard::Finish has said true, `task` must not use the
-// request.
-using WatchedTask = std::function<void(Watchdog::Guard&)>;
-void InPool(RequestPool& pool, fuse_req_t req, const Watch& watch, WatchedTask task);
-
 // What the watchdog does to requests and handles.
 Watchdog::Hooks WatchdogHooks(Filesystem& fs);
 
