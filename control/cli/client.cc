@@ -12,6 +12,7 @@
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/supervisor.h"
+#include "control/text/json.h"
 
 namespace volfs::cli {
 namespace {
@@ -52,6 +53,13 @@ Error OpenFailure(const Client& client, std::string_view file, int os_errno) {
 }
 
 }  // namespace
+
+std::string ValueOf(const Fields& fields, std::string_view name) {
+  for (const auto& [field, value] : fields) {
+    if (field == name) return value;
+  }
+  return "";
+}
 
 Reply ParseReply(std::string_view line) {
   Reply reply;

@@ -6,9 +6,14 @@
 #include <vector>
 
 #include "blockstore/base/error.h"
-#include "control/cli/flat_json.h"
 
 namespace volfs::cli {
+
+// Names and values, in the order of the daemon's answer.
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+// Returns the value of the first field of that name, "" if there is none.
+std::string ValueOf(const Fields& fields, std::string_view name);
 
 // The answer to a request that was carried out: "ok volume=db-clone status=creating ...".
 struct Reply {

@@ -52,6 +52,10 @@ std::string EscapeUnsafe(std::string_view json) {
   return out;
 }
 
+std::string Dump(const ordered_json& json) {
+  return EscapeUnsafe(json.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
 std::string Dump(const JsonObject& object) {
   // The library's destructor allocates, and must not fail.
   const AllocationScope scope(Allocations::kWait);
@@ -59,7 +63,21 @@ std::string Dump(const JsonObject& object) {
   for (const JsonMember& member : object) {
     json[std::string(member.name)] = std::visit(ToJson(), member.value);
   }
-  return EscapeUnsafe(json.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+  return Dump(json);
+}
+
+// `dumped` is a string with its quotes.
+std::string WithoutQuotes(std::string_view dumped) {
+  dumped = dumped.substr(1, dumped.size() - 2);
+  std::string out;
+  for (size_t i = 0; i < dumped.size(); ++i) {
+    if (dumped[i] == '\\') {  // another character always follows
+      ++i;
+      if (dumped[i] != '"' && dumped[i] != '\\') out += '\\';
+    }
+    out += dumped[i];
+  }
+  return out;
 }
 
 }  // namespace
@@ -76,5 +94,18 @@ std::string JsonArray(const std::vector<JsonObject>& objects) {
 }
 
 std::string PlainText(const JsonValue& value) { return std::visit(ToPlainText(), value); }
+
+JsonTexts ParseFlatJson(std::string_view text) {
+  const AllocationScope scope(Allocations::kWait);  // as in Dump
+  const auto json = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return {};
+  JsonTexts members;
+  for (const auto& [name, value] : json.items()) {
+    if (value.is_structured()) return {};
+    const std::string dumped = Dump(value);
+    members.emplace_back(name, value.is_string() ? WithoutQuotes(dumped) : dumped);
+  }
+  return members;
+}
 
 }  // namespace volfs

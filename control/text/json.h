@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -30,5 +31,14 @@ std::string JsonArray(const std::vector<JsonObject>& objects);
 
 // Returns the value as a file of its own shows it, without an LF: "37.50", "" for null.
 std::string PlainText(const JsonValue& value);
+
+// Names and values as text, in their order.
+using JsonTexts = std::vector<std::pair<std::string, std::string>>;
+
+// Reads an object without arrays and objects in it, as info.json and the lines of watch/events are:
+// strings without their quotes, all else as it stands ("null"). In strings only \", \\ and \/ lose
+// their backslash; what else the daemon escapes is not fit to be printed, and stays escaped.
+// Returns nothing if `text` is no such object, so that the caller can show it as it is.
+JsonTexts ParseFlatJson(std::string_view text);
 
 }  // namespace volfs

@@ -12,7 +12,6 @@
 #include "blockstore/io/posix_descriptor.h"
 #include "control/cli/client.h"
 #include "control/cli/commands/commands.h"
-#include "control/cli/flat_json.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/output.h"

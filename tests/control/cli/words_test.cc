@@ -4,7 +4,6 @@
 
 #include "blockstore/base/str_cat.h"
 #include "control/cli/doctor.h"
-#include "control/cli/flat_json.h"
 #include "control/cli/mount_helper.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/output.h"
@@ -132,23 +131,6 @@ TEST(NoteTest, OnlyLinesOfOursAreLines) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "volfs rm: a\\x0avolfs: all is well\\x1b[31m\\x0a  loop0: b\n  see: help\n  mine\n"
             "      more\n");
-}
-
-TEST(FlatJsonTest, ReadsAnEvent) {
-  const auto members = ParseFlatJson(
-      "{\"seq\": 7,\"event\":\"re\\\"named\\\\\", \"id\":null,\"x\":\"a\\nb\\u001b\"}\n");
-  ASSERT_EQ(members.size(), 4U);
-  EXPECT_EQ(members[0], (std::pair<std::string, std::string>{"seq", "7"}));
-  EXPECT_EQ(members[1].second, "re\"named\\");
-  EXPECT_EQ(members[2].second, "null");
-  EXPECT_EQ(members[3].second, "a\\nb\\u001b");
-}
-
-TEST(FlatJsonTest, GivesUpOnTheRest) {
-  for (const char* text : {"", "x", "{", "{}", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":\"x}",
-                           "{\"a\":[1]}", "{\"a\":1,}", "{\"a\":\"\\"}) {
-    EXPECT_TRUE(ParseFlatJson(text).empty()) << text;
-  }
 }
 
 TEST(FilesTest, TextInPieces) {
