@@ -2,6 +2,7 @@
 
 #include <fuse3/fuse_lowlevel.h>
 
+#include <cassert>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -105,6 +106,7 @@ void Serve(fuse_req_t req, const OnNode& place, const Work& work, const Reply& r
     return internal::ServeUnder(guard, work, reply);
   }
   if (!MemoryToSpare()) return ReplyError(req, NoMemory());  // `later` may copy what is written
+  assert(handle.limiter != nullptr || handle.source_limiter != nullptr);  // one had no room
   NodeLimiter& limiter = handle.limiter != nullptr ? *handle.limiter : *handle.source_limiter;
   Serve(req, InPool{limiter.overflow(), watch}, later(), reply);
 }

@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -62,6 +63,7 @@ bool BackingTable::MayServe(const Node* node) {
 
 Result<BackingTable::Entry> BackingTable::Register(const Image& image) {
   if (!MayServe(image.node)) return Entry{};
+  assert(device_ >= 0);
   ASSIGN_OR_RETURN(Descriptor file, image.begin());
   if (!file.ok()) return Entry{};
   const Others others = OthersOf(file);
@@ -116,7 +118,8 @@ void BackingTable::Remove(uint64_t ino, std::function<void()> closed) {
   {
     MutexLock lock(mu_);
     const auto found = entries_.find(ino);
-    if (found != entries_.end() && --found->second.opens == 0) {
+    assert(found != entries_.end() && found->second.opens > 0);  // each Remove has an Add
+    if (--found->second.opens == 0) {
       Entry& entry = found->second;
       entry.closed.push_back(std::move(closed));
       if (entry.id != kNone && OthersOf(entry.file) == Others::kSome) {
@@ -134,6 +137,7 @@ void BackingTable::Remove(uint64_t ino, std::function<void()> closed) {
 }
 
 void BackingTable::Release(Entry& entry) const {
+  assert(entry.opens == 0);
   if (entry.id != kNone) {
     uint32_t id = static_cast<uint32_t>(entry.id);
     (void)::ioctl(device_, kBackingClose, &id);  // the connection may be gone, and it with it

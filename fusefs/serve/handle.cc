@@ -1,5 +1,6 @@
 #include "fusefs/serve/handle.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -16,7 +17,8 @@ Handle* HandleTable::Add(std::unique_ptr<Handle> handle) {
   Handle* const name = handle.get();
   MutexLock lock(mu_);
   if (IsImage(*name)) images_.emplace(inode::IdOf(name->ino), name);
-  handles_.emplace(name, std::move(handle));
+  const bool added = handles_.emplace(name, std::move(handle)).second;
+  assert(added);
   return name;
 }
 
@@ -26,12 +28,12 @@ std::unique_ptr<Handle> HandleTable::Remove(Handle* handle) {
   assert(it != handles_.end());
   std::unique_ptr<Handle> owned = std::move(it->second);
   handles_.erase(it);
-  auto [first, last] = images_.equal_range(inode::IdOf(owned->ino));
-  for (auto image = first; image != last; ++image) {
-    if (image->second != handle) continue;
-    images_.erase(image);
-    break;
-  }
+  if (!IsImage(*owned)) return owned;
+  const auto [first, last] = images_.equal_range(inode::IdOf(owned->ino));
+  const auto image =
+      std::find_if(first, last, [&](const auto& open) { return open.second == handle; });
+  assert(image != last);
+  images_.erase(image);
   return owned;
 }
 

@@ -3,12 +3,14 @@
 #include <fuse3/fuse_lowlevel.h>
 
 #include <algorithm>
+#include <cassert>
 
 namespace volfs {
 
 Invalidator::~Invalidator() { Stop(); }
 
 void Invalidator::Start(fuse_session* session) {
+  assert(!thread_.joinable());  // started once
   thread_ = Thread("volfs-inval", [this, session] { Work(session); });
 }
 

@@ -2,6 +2,8 @@
 
 #include <fuse3/fuse_lowlevel.h>
 
+#include <cassert>
+
 namespace volfs {
 
 void MappedPages::Start(fuse_session* session) {
@@ -23,6 +25,7 @@ void MappedPages::WriteOut(uint64_t ino, const ByteRange& range) {
                                    static_cast<off_t>(range.length_bytes));
   MutexLock lock(mu_);
   --under_way_;
+  assert(under_way_ >= 0);
   changed_.NotifyAll();
 }
 

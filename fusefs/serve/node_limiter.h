@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cassert>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,7 @@ class NodeLimiter {
 
   explicit NodeLimiter(const std::string& node)
       : overflow_("limiter-" + node, kMin, kOverflow), mapped_("mapped-" + node, kMin, kOverflow) {}
+  ~NodeLimiter() { assert(inside_ == 0); }
   NodeLimiter(const NodeLimiter&) = delete;
   NodeLimiter& operator=(const NodeLimiter&) = delete;
 
@@ -34,7 +36,10 @@ class NodeLimiter {
     Leave();
     return false;
   }
-  void Leave() { inside_.fetch_sub(1, std::memory_order_release); }
+  void Leave() {
+    const int inside = inside_.fetch_sub(1, std::memory_order_release);
+    assert(inside > 0);
+  }
 
   // Who serves what is queued.
   RequestPool& overflow() { return overflow_; }

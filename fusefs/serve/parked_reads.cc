@@ -1,5 +1,6 @@
 #include "fusefs/serve/parked_reads.h"
 
+#include <cassert>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@ ParkedReads::ParkedReads() : thread_("volfs-parked", [this] { Work(); }) {}
 ParkedReads::~ParkedReads() { Stop(); }
 
 bool ParkedReads::Park(Read read) {
+  assert(read.try_answer && read.give_up && read.interrupted);
   Entry* entry = nullptr;
   {
     MutexLock lock(mu_);
@@ -21,6 +23,7 @@ bool ParkedReads::Park(Read read) {
   // now on does. Claimed until then, so that nobody answers the request while it is looked at.
   const bool was_interrupted = entry->read.interrupted();
   MutexLock lock(mu_);
+  assert(entry->claimed);  // I1: the thread has not taken it out
   entry->interrupted |= was_interrupted;
   entry->claimed = false;
   WakeLocked();  // what it waits for may have come meanwhile
@@ -73,6 +76,7 @@ void ParkedReads::Stop() {
   }
   if (thread_.joinable()) thread_.Join();
   MutexLock lock(mu_);
+  assert(entries_.empty());  // I1: all are answered
   polls_.clear();
 }
 
@@ -108,6 +112,7 @@ void ParkedReads::TryReads() {
       over = it->read.try_answer();
     }
     mu_.Lock();
+    assert(it->claimed);  // I1
     if (over) {
       it = entries_.erase(it);
       continue;

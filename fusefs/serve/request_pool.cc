@@ -1,11 +1,13 @@
 #include "fusefs/serve/request_pool.h"
 
+#include <cassert>
 #include <utility>
 
 namespace volfs {
 
 RequestPool::RequestPool(std::string name, int least, int most)
     : name_(std::move(name)), min_(static_cast<size_t>(least)), max_(static_cast<size_t>(most)) {
+  assert(least >= 1 && least <= most);
   MutexLock lock(mu_);
   while (threads_.size() < min_) {
     const uint64_t number = ++last_number_;
@@ -49,6 +51,8 @@ void RequestPool::Stop() {
     threads_.clear();
   }
   for (Thread& thread : threads) thread.Join();
+  MutexLock lock(mu_);
+  assert(queue_.empty());
 }
 
 void RequestPool::Work(uint64_t number) {
@@ -59,6 +63,7 @@ void RequestPool::Work(uint64_t number) {
       ++idle_;
       while (queue_.empty() && !stopping_ && threads_.size() <= min_) changed_.Wait(mu_);
       --idle_;
+      assert(threads_.size() <= max_);
       if (queue_.empty()) {
         const auto self = threads_.find(number);
         if (self == threads_.end()) return;  // Stop joins it

@@ -1,5 +1,6 @@
 #include "fusefs/serve/unmount_check.h"
 
+#include <cassert>
 #include <utility>
 
 #include "blockstore/base/str_cat.h"
@@ -43,6 +44,7 @@ std::string UnmountCheck::Ask() {
 }
 
 void UnmountCheck::StartLocked() {
+  assert(!running_);  // one run at a time
   running_ = awaited_ = true;
   for (size_t place = 0; place < watched_.size(); ++place) {
     watched_[place].changed_at = MonotonicNow();

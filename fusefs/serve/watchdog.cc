@@ -1,6 +1,7 @@
 #include "fusefs/serve/watchdog.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "blockstore/base/log.h"
@@ -67,6 +68,7 @@ bool Watchdog::Guard::Begin() {
        !slot_->state.compare_exchange_weak(seen, State::kLookedAt, std::memory_order_acquire);
        seen = State::kQueued) {
     if (seen == State::kGivenUp) return false;
+    assert(seen == State::kQueued || seen == State::kLookedAt);
     YieldThread();
   }
   if (watchdog_.hooks_.interrupted(watch_.request)) {
@@ -97,6 +99,7 @@ bool Watchdog::Guard::Finish() {
 
 bool Watchdog::Leave(Slot& slot) {
   for (State seen = slot.state.load();;) {
+    assert(seen != State::kFree);  // W1: this Guard has the slot until here
     if (seen == State::kGivenUp) break;
     if (seen == State::kLookedAt) {
       YieldThread();
@@ -110,8 +113,10 @@ bool Watchdog::Leave(Slot& slot) {
     MutexLock lock(mu_);
     const Watch watch = std::exchange(slot.watch, {});
     slot.state = State::kFree;
+    assert(given_up_ > 0);
     --given_up_;
     if (watch.changes != kNoId) --changes_given_up_;
+    assert(changes_given_up_ >= 0);
     for (const void* handle : {watch.handle, watch.second_handle}) {
       if (!InUseLocked(handle) && kept_open_.erase(handle) != 0) to_close.push_back(handle);
     }
@@ -180,6 +185,7 @@ void Watchdog::LookAtNodes(Nanoseconds now) {
     if (hung == watched.hung) continue;
     watched.hung = hung;
     hung_nodes_ += hung ? 1 : -1;
+    assert(hung_nodes_ >= 0);
     if (hung) {
       LogError(StrCat("node ", watched.name, " does not answer: ", watched.calls->Trouble(),
                       "; reads, writes and requests for it are refused until it has"));
@@ -224,6 +230,7 @@ void Watchdog::LookAt(Slot& slot, Nanoseconds now) {
 
 // It is kLookedAt. The answer comes last: it lets the caller close its file, and write again.
 void Watchdog::GiveUp(Slot& slot, const Error& error) {
+  assert(slot.state == State::kLookedAt);
   const Watch watch = slot.watch;
   slot.over_limit = error.code != Errc::kInterrupted;
   ++given_up_;
