@@ -8,10 +8,10 @@
 
 namespace volfs {
 
-// What a configuration file says: a TOML file with
+// The contents of a configuration file: a TOML file with
 //   nodes = ["/srv/a", "b"]           node directories, for a command line that names none;
 //                                     relative ones are below the file's own directory
-//   types = ["ssd:1G-4T", "sata"]     what nodes that this mount makes offer, as --types takes it
+//   types = ["ssd:1G-4T", "sata"]     types that new nodes of this mount offer, as --types takes it
 //   [limits]                          copy_rate and copy_jobs, as `-o` takes them
 //   copy_rate = "100M"
 //   allow_shrink = true               ... and any other option of the mount, before the first table
@@ -21,7 +21,8 @@ struct ConfigFile {
   std::vector<std::string> options;  // as ParseOptions takes them
 };
 
-// kNotFound; kInvalid, with the line and the key, for what is unknown or makes no sense.
+// Reads a configuration file. kNotFound; kInvalid, with the line and the key, for an unknown key or
+// a value that makes no sense.
 Result<ConfigFile> ReadConfigFile(const std::string& path);
 
 }  // namespace volfs

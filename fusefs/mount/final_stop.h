@@ -10,8 +10,8 @@
 namespace volfs {
 
 // Ends the process when the mount is over but a node that hangs keeps the daemon from ending: its
-// threads cannot be joined, as the kernel does not let go of them. What is on the other nodes is
-// made durable first; what hangs is found by the next mount as after a crash.
+// threads cannot be joined, as the kernel does not let go of them. The volumes of the other nodes
+// are committed first. The next mount finds the node that hung as after a crash.
 //
 //   serving --the session ends--> ending --all threads joined--> the destructor
 //                                    |
@@ -26,9 +26,9 @@ class FinalStop {
   FinalStop(const FinalStop&) = delete;
   FinalStop& operator=(const FinalStop&) = delete;
 
-  // From here on it is looked at whether `session` has ended; null: it has.
+  // Watches from here on whether `session` has ended; null: it has.
   void Follow(Session* session) VOLFS_EXCLUDES(mu_);
-  // The store commits what it has by itself from here on.
+  // Commits nothing from here on: the store does so by itself.
   void LeaveStoreAlone() VOLFS_EXCLUDES(mu_);
 
  private:

@@ -17,8 +17,8 @@ std::string LogFileFor(const std::string& mountpoint);
 // path where a volfs is mounted now.
 inline constexpr size_t kMaxLogs = 128;
 
-// Removes the others, with what was rotated of them. `log_file` is kept. Never fails: what cannot
-// be removed stays.
+// Removes the other logs, with their rotated files. Keeps `log_file`. Never fails: a file that
+// cannot be removed stays.
 void RemoveOldLogs(const std::string& log_file, const std::vector<std::string>& mountpoints);
 
 }  // namespace volfs

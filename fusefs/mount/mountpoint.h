@@ -7,7 +7,7 @@
 
 namespace volfs {
 
-// What MOUNTPOINT is before anything is mounted on it.
+// The state of MOUNTPOINT before the mount.
 enum class MountpointState {
   kFree,       // an empty directory
   kDead,       // a mount whose daemon is gone (ENOTCONN): to be taken away once the nodes are ours
@@ -29,7 +29,7 @@ Result<Mountpoint> CheckMountpoint(const std::string& mountpoint,
 // Takes a mount away, even if it is in use.
 Status UnmountLazily(const std::string& mountpoint);
 
-// Unmounts what nobody uses; kBusy if somebody does.
+// Unmounts a mount that is not in use; kBusy if it is.
 Status UnmountUnused(const std::string& mountpoint);
 
 }  // namespace volfs

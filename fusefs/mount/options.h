@@ -10,7 +10,7 @@
 
 namespace volfs {
 
-// What -o and the configuration file ask for.
+// The options of a mount, from -o and the configuration file.
 struct MountOptions {
   bool allow_shrink = false;
   bool allow_other = false;  // asked for by name; without it: whenever it is possible
@@ -22,8 +22,8 @@ struct MountOptions {
   bool synchronous = false;  // FilesystemOptions::synchronous
   Nanoseconds node_timeout = kNodeTimeout;
   std::optional<uint32_t> control_gid;
-  std::string copy_rate;            // as limits/copy_rate takes it; empty: what is remembered
-  std::string copy_jobs;            // as limits/copy_jobs takes it; empty: what is remembered
+  std::string copy_rate;            // as limits/copy_rate takes it; empty: as remembered
+  std::string copy_jobs;            // as limits/copy_jobs takes it; empty: as remembered
   std::vector<std::string> accept;  // NodeOpenOptions::accept
   std::vector<std::string> kernel;  // for the kernel's mount: noexec, noatime, ...
   // All that were given and mean something to volfs, for control/config.

@@ -16,7 +16,7 @@ class StartReport {
   StartReport& operator=(const StartReport&) = delete;
 
   void Warn(const std::string& text);
-  // Each ends the command; what is told afterwards goes to the log only.
+  // Each ends the command. Later reports go to the log only.
   void Ready(const std::string& text);
   void Fail(int exit_code, const std::string& text);
 
@@ -28,7 +28,7 @@ class StartReport {
   void Close();
 
   const bool foreground_;
-  int fd_;  // -1: nobody listens (any more)
+  int fd_;  // -1: no command listens (any more)
 };
 
 }  // namespace volfs

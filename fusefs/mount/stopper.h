@@ -11,14 +11,14 @@
 
 namespace volfs {
 
-// What SIGTERM and SIGINT do, on a thread of its own (contract.md, promise 8):
+// Ends the mount at SIGTERM and SIGINT, on a thread of its own (contract.md, promise 8):
 //
-//   serving --first signal--> closing --nobody uses the mount--> unmounted, Serve ends
+//   serving --first signal--> closing --the mount is unused--> unmounted, Serve ends
 //                                |
 //                                +--second signal--> broken off, Serve ends
 //
-// While it is closing, opening an image is refused with ESHUTDOWN and blocked readers of
-// control/watch/ are sent away with it; who has a file open goes on. A shell whose working
+// While the mount is closing, opening an image is refused with ESHUTDOWN, and so are blocked
+// readers of control/watch/. A process that has a file open goes on. A shell whose working
 // directory is on the mount counts as a user, too. SIGHUP and SIGPIPE mean nothing.
 class Stopper {
  public:

@@ -10,28 +10,29 @@
 namespace volfs::op {
 namespace {
 
-// Is `target` being made out of `instant` already?
-bool GoesOn(Volume& target, const OpenSnapshot* instant) {
-  if (instant == nullptr) return false;
-  const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be folded away
-  return target.head()->record().parent == instant->layer()->id();
+// Says whether `target` is being made out of `point` already.
+bool GoesOn(Volume& target, const OpenSnapshot* point) {
+  if (point == nullptr) return false;
+  const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be merged away
+  return target.head()->record().parent == point->layer()->id();
 }
 
 // The image that `source` shows to who copies from it to `target`.
-Result<std::shared_ptr<OpenSnapshot>> InstantOf(Filesystem& fs, Handle& source, Volume& target) {
+Result<std::shared_ptr<OpenSnapshot>> SnapshotPointOf(Filesystem& fs, Handle& source,
+                                                      Volume& target) {
   if (source.kind == Handle::Kind::kSnapshot) return static_cast<SnapshotHandle&>(source).open;
   if (source.kind != Handle::Kind::kVolume) return Error{Errc::kWrongRegion, "not an image"};
   auto& handle = static_cast<VolumeHandle&>(source);
   MutexLock lock(handle.mu);
-  // Kept for as long as one copy goes on. The next one, to another target, is of another instant.
-  if (!GoesOn(target, handle.instant.get())) {
+  // Kept for as long as one copy goes on. The next one, to another target, is of another point.
+  if (!GoesOn(target, handle.snapshot_point.get())) {
     // Not for nothing: it puts a layer over the source's.
     if (!fs.store.MayShare(*handle.volume, target)) {
       return Error{Errc::kWrongRegion, "no block can be shared"};
     }
-    ASSIGN_OR_RETURN(handle.instant, fs.store.PinSnapshotPoint(handle.volume));
+    ASSIGN_OR_RETURN(handle.snapshot_point, fs.store.PinSnapshotPoint(handle.volume));
   }
-  return handle.instant;
+  return handle.snapshot_point;
 }
 
 // The answer to copy_file_range has 32 bits.
@@ -48,25 +49,25 @@ Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, Byte
       range.end() < static_cast<VolumeHandle&>(source).volume->size_bytes()) {
     return apart;
   }
-  ASSIGN_OR_RETURN(const std::shared_ptr<OpenSnapshot> instant, InstantOf(fs, source, *volume));
-  const uint64_t size = instant->image().size_bytes();
+  ASSIGN_OR_RETURN(const std::shared_ptr<OpenSnapshot> point, SnapshotPointOf(fs, source, *volume));
+  const uint64_t size = point->image().size_bytes();
   if (range.offset_bytes >= size) return apart;
   range.length_bytes = std::min(range.length_bytes, size - range.offset_bytes);
   // Whole blocks, or what is left of the source: the kernel asks again for the rest of a block.
   if (range.end() < size) range.length_bytes -= range.length_bytes % kDefaultBlockSize;
   if (range.length_bytes == 0) return apart;
-  RETURN_IF_ERROR(fs.store.Share(instant, volume, range));
+  RETURN_IF_ERROR(fs.store.Share(point, volume, range));
   return range.length_bytes;
 }
 
-// Takes the next ShareRange an instant of `source` that may lack what lies in mappings of it?
-bool TakesInstantOfMapped(Filesystem& fs, Handle& source, Handle& target) {
+// Says whether the next ShareRange freezes `source` while mappings of it may hide stores.
+bool FreezesMapped(Filesystem& fs, Handle& source, Handle& target) {
   if (source.kind != Handle::Kind::kVolume || target.kind != Handle::Kind::kVolume) return false;
   auto& from = static_cast<VolumeHandle&>(source);
   Volume& to = *static_cast<VolumeHandle&>(target).volume;
   if (!MappedPages::MayExist(*from.volume)) return false;
   MutexLock lock(from.mu);
-  return !GoesOn(to, from.instant.get()) && fs.store.MayShare(*from.volume, to);
+  return !GoesOn(to, from.snapshot_point.get()) && fs.store.MayShare(*from.volume, to);
 }
 
 Result<uint64_t> ShareRangeDurably(Filesystem& fs, Handle& source, Handle& target,
@@ -121,7 +122,7 @@ void WriteOutAndCopy(fuse_req_t req, Filesystem& fs, Handle& source, Handle& tar
 // Nothing: what lies in mappings of the source is to be written out first.
 Result<std::optional<uint64_t>> ShareBelowMappings(Filesystem& fs, Handle& source, Handle& target,
                                                    const ByteRange& range) {
-  if (TakesInstantOfMapped(fs, source, target)) return std::optional<uint64_t>();
+  if (FreezesMapped(fs, source, target)) return std::optional<uint64_t>();
   ASSIGN_OR_RETURN(const uint64_t bytes, ShareRangeDurably(fs, source, target, range));
   return std::optional(bytes);
 }

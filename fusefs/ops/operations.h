@@ -2,10 +2,10 @@
 
 #include <fuse3/fuse_lowlevel.h>
 
-// The handlers of FUSE requests, by file: what they answer is contract.md's sections 4 and 6.
-// Each answers its request exactly once, now or later, from whatever thread. fuse_lowlevel.h
-// documents the parameters. None waits for anything but the node that it is about; what may wait
-// longer goes to one of Filesystem's pools.
+// The handlers of FUSE requests, by file. Sections 4 and 6 of contract.md say how they answer. Each
+// answers its request exactly once, now or later, from any thread (Serve). fuse_lowlevel.h
+// documents the parameters. A handler waits for the node of its file at most; a request that may
+// wait longer goes to one of Filesystem's pools.
 namespace volfs::op {
 
 // op_lookup.cc
@@ -55,6 +55,8 @@ void Fsync(fuse_req_t req, fuse_ino_t ino, int data_only, fuse_file_info* fi);
 void Fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
                fuse_file_info* fi);
 void Lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* fi);
+
+// op_copy.cc
 void CopyFileRange(fuse_req_t req, fuse_ino_t ino_in, off_t offset_in, fuse_file_info* fi_in,
                    fuse_ino_t ino_out, off_t offset_out, fuse_file_info* fi_out, size_t length,
                    int flags);

@@ -17,23 +17,25 @@ namespace volfs {
 //
 //   admit   The watchdog refuses the request if its node is hung, and lets a write that was given
 //           up return first (Watchdog::Guard::Admit).
-//   work    `work()` does it and returns a Result<T>. It must not use `req`, which the watchdog may
-//           answer meanwhile. A refused request skips this step.
-//   finish  The watchdog says whether the request is still open. If it is not, nobody waits for the
-//           result any more; its destructor undoes what nobody shall have (NewHandle).
+//   work    `work()` returns a Result<T>. It must not use `req`, which the watchdog may answer
+//           meanwhile. A request that was refused skips this step.
+//   finish  The watchdog says whether the request is still open. If the watchdog has answered it,
+//   the
+//           result is destroyed, and undoes itself if it must (NewHandle).
 //   reply   `reply(Result<T>)` answers the request, or calls Serve again to go on at another place.
 //
 // Thread-safety: from any thread.
 
-// At once, on the calling thread: for requests that wait for nothing but the disk, if for that.
+// At once, on the calling thread: for requests that wait for the disk at most.
 // Cost: that of a Watchdog::Guard.
 struct AtOnce {
   Watch watch;  // Serve fills `request` in, here and below
 };
 
-// On a thread of `pool`: for requests that may wait. One that is interrupted before its turn comes
-// is not begun. Cost: three allocations, and that of RequestPool::Submit. `work` and `reply` are
-// copied, so they must not refer to what belongs to the caller.
+// On a thread of `pool`: for requests that may wait. A request that is interrupted before its turn
+// comes is not begun. `work` and `reply` outlive the call, so they own the objects that they use,
+// or use objects that outlive the request. Cost: a few allocations, and that of
+// RequestPool::Submit.
 struct InPool {
   RequestPool& pool;
   Watch watch;
@@ -49,7 +51,7 @@ struct OnNode {
   Id changes = kNoId;  // as Watch::changes
 };
 
-// The watch of a request on `handle`.
+// Returns the watch of a request on `handle`.
 inline Watch WatchOn(const Handle& handle, const char* what, Id changes = kNoId) {
   return {.what = what,
           .handle = &handle,
@@ -65,8 +67,8 @@ inline Watch WatchOf(fuse_req_t req, Watch watch) {
   return watch;
 }
 
-// Has `task` called on a thread of `pool` when its turn comes; a request that is over by then, or
-// that there is no memory for, is not begun.
+// Has a thread of `pool` call `task` in its turn, unless the request is over by then. Without
+// memory to spare it answers kNoMemory instead.
 void Queue(RequestPool& pool, const Watch& watch, std::function<void(Watchdog::Guard&)> task);
 
 template <typename Work, typename Reply>
@@ -94,8 +96,8 @@ void Serve(fuse_req_t req, const InPool& place, Work work, Reply reply) {
                   });
 }
 
-// `later` makes of `work`, which may refer to what belongs to the calling thread, one that does
-// not. It is called if there is no room.
+// If there is no room, `later()` returns the work for the pool: `work` may use a buffer of the
+// calling thread, and must not do so later.
 template <typename Work, typename Reply, typename Later>
 void Serve(fuse_req_t req, const OnNode& place, const Work& work, const Reply& reply,
            const Later& later) {
@@ -105,7 +107,8 @@ void Serve(fuse_req_t req, const OnNode& place, const Work& work, const Reply& r
     Watchdog::Guard guard(FilesystemOf(req).watchdog, watch);
     return internal::ServeUnder(guard, work, reply);
   }
-  if (!MemoryToSpare()) return ReplyError(req, NoMemory());  // `later` may copy what is written
+  if (!MemoryToSpare())
+    return ReplyError(req, NoMemory());  // `later` may copy the bytes of a write
   assert(handle.limiter != nullptr || handle.source_limiter != nullptr);  // one had no room
   NodeLimiter& limiter = handle.limiter != nullptr ? *handle.limiter : *handle.source_limiter;
   Serve(req, InPool{limiter.overflow(), watch}, later(), reply);

@@ -13,7 +13,7 @@
 
 namespace volfs {
 
-// What an inode number is, from the number alone.
+// The kinds of inodes. The number alone tells the kind.
 enum class InodeKind : uint8_t {
   kFixed,              // root, volumes, snapshots, nodes
   kControl,            // control and everything below it
@@ -24,7 +24,7 @@ enum class InodeKind : uint8_t {
 };
 InodeKind KindOf(const Filesystem& fs, uint64_t ino);
 
-// A directory in which volumes are made, renamed and deleted: volumes/ or nodes/NODE.
+// Says whether volumes are made, renamed and deleted in directory `ino`: volumes/ or nodes/NODE.
 bool HoldsVolumes(const Filesystem& fs, uint64_t ino);
 
 // A file's or directory's attributes, and how long the kernel may believe them.
@@ -39,15 +39,16 @@ StatResult StatVolume(Filesystem& fs, Volume& volume);
 StatResult StatSnapshot(const SnapshotInfo& snapshot);
 StatResult StatControl(const ControlEntry& entry);
 
-// By inode number, open or not; deleted ones as long as they are open. Null if there is none.
+// Find an image by its inode number; a deleted one as long as it is open. Return null if there is
+// none.
 std::shared_ptr<Volume> FindVolume(Filesystem& fs, uint64_t ino);
 std::optional<SnapshotInfo> FindSnapshot(Filesystem& fs, uint64_t ino);
-// The directory of a volume's snapshots; nothing if it has none.
+// Finds the directory of a volume's snapshots; nothing if it has none.
 std::optional<Store::SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino);
 Node* FindNode(Filesystem& fs, uint64_t ino);  // of nodes/NODE; null for others
 Node* FindNodeByName(Filesystem& fs, std::string_view name);
 
-// The number of name `name` in directory `parent`, whatever kind that is, with its attributes.
+// Finds `name` in directory `parent`, of any kind: its number and attributes.
 Result<StatResult> LookUp(Filesystem& fs, uint64_t parent, const std::string& name);
 
 }  // namespace volfs

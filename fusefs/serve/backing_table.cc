@@ -118,7 +118,7 @@ void BackingTable::Remove(uint64_t ino, std::function<void()> closed) {
   {
     MutexLock lock(mu_);
     const auto found = entries_.find(ino);
-    assert(found != entries_.end() && found->second.opens > 0);  // each Remove has an Add
+    assert(found != entries_.end() && found->second.opens > 0);  // B1
     if (--found->second.opens == 0) {
       Entry& entry = found->second;
       entry.closed.push_back(std::move(closed));
@@ -137,7 +137,7 @@ void BackingTable::Remove(uint64_t ino, std::function<void()> closed) {
 }
 
 void BackingTable::Release(Entry& entry) const {
-  assert(entry.opens == 0);
+  assert(entry.opens == 0);  // B2
   if (entry.id != kNone) {
     uint32_t id = static_cast<uint32_t>(entry.id);
     (void)::ioctl(device_, kBackingClose, &id);  // the connection may be gone, and it with it

@@ -14,32 +14,37 @@
 
 namespace volfs {
 
-// Open images that the kernel serves by itself, out of the file of a layer (FUSE passthrough: Linux
-// 6.9, libfuse 3.17, root). Their reads and writes do not come to us.
+// The open images that the kernel serves by itself, out of the file of a layer (FUSE passthrough:
+// Linux 6.9, libfuse 3.17, root). Their reads and writes do not come to the daemon.
 //
-// The kernel wants all who have an inode open at a time to be served in one way, by one
-// registration of the file. So the first open decides, and the others follow until the last of them
-// has closed. It lets go of an inode before it sends the last release: what is said here lasts
-// longer than what it holds to, never shorter.
+// The kernel serves all opens of one inode in one way, by one registration of the file. So the
+// first open decides, and the others follow until the last of them has closed. The kernel drops its
+// reference to an inode before it sends the last release, so an entry here outlives that reference.
 //
-// A mapping (mmap) is of the layer's file itself, and goes on after the last close; nobody tells us
-// when it ends. So the host is asked whether anybody else still has the file: it gives a lease for
-// writing only to who alone has it open. As long as somebody does, the image counts as open. Where
-// no lease can be had, the kernel serves nothing.
+// A mapping (mmap) is of the layer's file itself. It goes on after the last close, and the kernel
+// sends no message when it ends. So this class asks the host for a lease for writing, which the
+// host gives only if no other process has the file open or mapped. Until it gives one, the image
+// counts as open. Where leases cannot be had, the kernel serves no image.
+//
+// Invariants:
+//   B1  Each Add that returned a value is paired with one Remove.
+//   B2  An entry is released once, when its image is neither open nor mapped.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf; no function of an Image, and no
-// `closed`, is called under it. Cost: one lock for each open and close, for the first and the last
-// the lease, too (two fcntl); nothing for reads and writes.
+// `closed`, is called under it.
+// Cost: one lock for each open and close; for the first and the last of an image the lease, too
+// (two fcntl). Reads and writes pay nothing.
 class BackingTable {
  public:
-  static constexpr int kNone = 0;  // no registration: we serve it
+  static constexpr int kNone = 0;  // no registration: the daemon serves the image
 
   struct Image {
     uint64_t ino;
     const Node* node;
-    // Asked if nobody has it open: the file, or none if we are to serve it. What was begun is ended
-    // once, when nobody has it any more.
+    // Called at the first open: returns the layer's file, or none if the daemon is to serve the
+    // image.
     std::function<Result<Descriptor>()> begin;
+    // Called once for each `begin` that returned a file, when the image is neither open nor mapped.
     std::function<void()> end;
   };
 
@@ -48,32 +53,33 @@ class BackingTable {
   BackingTable(const BackingTable&) = delete;
   BackingTable& operator=(const BackingTable&) = delete;
 
-  // The session's descriptor, before it serves; and that the kernel can, when it has greeted.
+  // Takes the session's descriptor, before the session serves.
   void SetDevice(int fd) { device_ = fd; }
+  // Lets the kernel serve images: its greeting said that it can.
   void Enable() { enabled_ = true; }
 
-  // One more open of the image: what to answer as its backing_id. Each is paired with a Remove.
+  // Counts one more open of the image and returns the backing_id for the answer to it.
   Result<int> Add(const Image& image) VOLFS_EXCLUDES(mu_);
-  // `closed` is called once, after `end` if this was the last: now, or when nobody maps it any
-  // more.
+  // Counts one open less. Calls `closed` once, after `end` if the image is neither open nor mapped
+  // any more: before it returns, or later on the thread.
   void Remove(uint64_t ino, std::function<void()> closed) VOLFS_EXCLUDES(mu_);
 
-  // Returns when the thread has asked for all that are only mapped now, but no later than in 20 ms
-  // (`end` waits for a node): what a process closed before it asks us counts as closed. Cost: one
-  // lock if there are none.
+  // Waits until the thread has asked for each image that is only mapped, but 20 ms at most (`end`
+  // waits for a node). So a file that a process closed before its request counts as closed. Cost:
+  // one lock if no image is only mapped.
   void Look() VOLFS_EXCLUDES(mu_);
 
-  // The mount is gone: ends what is still mapped, too, joins the thread. The next mount finds out
-  // who writes it (NativeServing::AdoptAfterCrash).
+  // Ends mapped images, too, and joins the thread. For a mount that is gone. The next mount finds
+  // out which process writes an image (NativeServing::AdoptAfterCrash).
   void Stop() VOLFS_EXCLUDES(mu_);
 
  private:
   struct Entry {
     int id = kNone;
     int opens = 0;                              // 0: it is only mapped
-    Descriptor file;                            // none: nothing was begun
+    Descriptor file;                            // none: the daemon serves the image
     std::function<void()> end;                  // empty: likewise
-    std::vector<std::function<void()>> closed;  // of who had it open last
+    std::vector<std::function<void()>> closed;  // of the last open
   };
   using Entries = std::map<uint64_t, Entry>;
   [[nodiscard]] bool MayServe(const Node* node) VOLFS_EXCLUDES(mu_);
@@ -91,11 +97,11 @@ class BackingTable {
   bool mapped_ VOLFS_GUARDED_BY(mu_) = false;            // one more was closed and is mapped
   bool looking_ VOLFS_GUARDED_BY(mu_) = false;           // the thread is at it
   uint64_t looks_asked_ VOLFS_GUARDED_BY(mu_) = 0;
-  uint64_t looks_done_ VOLFS_GUARDED_BY(mu_) = 0;  // answers all that were asked for before it
+  uint64_t looks_done_ VOLFS_GUARDED_BY(mu_) = 0;  // answers the looks up to this one
   bool stopping_ VOLFS_GUARDED_BY(mu_) = false;
   std::atomic<bool> enabled_{false};
   int device_ = -1;
-  Thread thread_;  // asks for those that are only mapped
+  Thread thread_;  // asks the host about images that are only mapped
 };
 
 }  // namespace volfs

@@ -19,29 +19,30 @@
 
 namespace volfs {
 
-// As long as a disk may take that is only slow, or a server that is started again; a sync has
-// NodeCalls::kLongFactor times that, the two minutes after which the kernel speaks of a hung task.
+// As long as a slow disk may take, or a server that is started again. A sync has
+// NodeCalls::kLongFactor times that: the two minutes after which the kernel speaks of a hung task.
 inline constexpr Nanoseconds kNodeTimeout = std::chrono::seconds(30);
 
 struct FilesystemOptions {
-  uint32_t uid = 0;  // who mounted: owner of the fixed directories
+  uint32_t uid = 0;  // the user who mounted: owner of the fixed directories
   uint32_t gid = 0;
   std::optional<uint32_t> control_gid;  // volumes/ and nodes/N/ open to a group: 1775
   // Directories are listed for root, `uid` and `control_gid` only; others may pass through.
   bool is_private = false;
   Nanoseconds node_timeout = kNodeTimeout;  // a node that has not answered for so long hangs
   bool synchronous = false;  // mount -o sync: every change is durable when its call returns
-  bool no_poll = false;      // from the first poll(2) of whatever file on: Filesystem::image_polls
+  bool no_poll = false;      // from the first poll(2) of any file on: Filesystem::image_polls
 };
 
-// What the handlers of all requests (operations.h) work with. There is no table of inodes: numbers
-// are stable (control_tree.h, namespace inode), so the kernel may forget and ask as it likes.
+// The parts that the handlers of all requests (operations.h) share. There is no table of inodes:
+// numbers are stable (control_tree.h, namespace inode), so the kernel may forget and ask as it
+// likes.
 //
-// Threads: the session's threads serve data and look-ups, which wait for nothing but the node they
-// are about; `names` serves what changes names or asks a node for its space; `requests` serves
-// writes to control files. A clone that waits for its source's writes thus holds up neither data
-// nor the listing of a directory. Each node has a limiter, so that one that hangs does not keep all
-// of the session's threads.
+// Threads: the session's threads serve data and look-ups, which wait for no other thing than their
+// node. `names` serves changes of names and questions for a node's space. `requests` serves writes
+// to control files. So a clone that waits for its source's writes holds up neither data nor the
+// listing of a directory. Each node has a limiter, so that a node that hangs does not keep all of
+// the session's threads.
 //
 // Thread-safety: as its parts.
 class Filesystem {
@@ -51,9 +52,9 @@ class Filesystem {
   Filesystem(const Filesystem&) = delete;
   Filesystem& operator=(const Filesystem&) = delete;
 
-  // Ends parked reads, queued requests and the invalidator's thread, and closes what is still open.
-  // After the session's loop has ended, before the session, the store and the tree are destroyed;
-  // this object outlives these three, as the store's notifier calls it until then.
+  // Ends parked reads, queued requests and the invalidator's thread, and closes all open files.
+  // Requires: the session's loop has ended, and the session, the store and the tree still exist.
+  // This object outlives these three, as the store's notifier calls it until then.
   void Stop();
 
   // Closes a handle. The last close of a volume makes its attributes durable, in the background.
@@ -73,25 +74,26 @@ class Filesystem {
   RequestPool requests;
   UnmountCheck unmount_check;
 
-  [[nodiscard]] NodeLimiter* LimiterOf(const Node* node);  // null: of none
+  // Returns null for a null node, or one that is not of this mount.
+  [[nodiscard]] NodeLimiter* LimiterOf(const Node* node);
 
-  // What a change of size or bytes other than a write owes to whoever asks for it through `handle`
-  // (null: by its path). ARCHITECTURE.md, section 3, "Synchronous changes".
+  // Returns when a change of size or bytes through `handle` (null: by its path), other than a
+  // write, must be durable. ARCHITECTURE.md, section 3, "Synchronous changes".
   [[nodiscard]] Volume::Durability DurabilityOf(const VolumeHandle* handle) const;
 
-  // SIGTERM came: images that are open are served, new opens are refused with ESHUTDOWN.
+  // SIGTERM came: open images are served, new opens are refused with ESHUTDOWN.
   std::atomic<bool> closing{false};
   // io_uring polls an image up to 128 times for each request (io_uring/poll.c of Linux,
-  // APOLL_MAX_RETRY), as FUSE files cannot say "would block", and hardly anybody else polls images.
-  // With a round trip each, buffered writes come to 200 a second. So when images have been polled
-  // often the kernel is told that there is no poll(2), once and for all files of the mount: it asks
-  // no more. Not if somebody has polled a file of control/watch: that would be always ready from
-  // then on.
+  // APOLL_MAX_RETRY), as FUSE files cannot say "would block"; few other programs poll images. With
+  // a round trip each, buffered writes come to 200 per second. So when images have been polled
+  // often the daemon tells the kernel that there is no poll(2), once and for all files of the
+  // mount, and the kernel asks no more. It does not if a program has polled a file of
+  // control/watch, which would always be ready from then on.
   std::atomic<uint32_t> image_polls{0};
   std::atomic<bool> control_polled{false};
   // When volumes/ or snapshots/ last gained or lost a name.
   std::atomic<int64_t> names_changed_ns;
-  // Called once, when the kernel has greeted: the mount is usable.
+  // Called once, when the kernel has greeted and the mount is usable.
   std::function<void()> on_ready;
 
  private:

@@ -16,8 +16,8 @@
 
 namespace volfs {
 
-// What one open file or directory needs; fuse_file_info::fh is its address. The kernel sends no
-// request for a handle after its release, and none before the open was answered.
+// One open file or directory; fuse_file_info::fh is its address. The kernel sends no request for a
+// handle after its release, and none before the open was answered.
 struct Handle {
   enum class Kind : uint8_t { kVolume, kSnapshot, kControl, kDirectory };
   Handle(Kind kind_of, uint64_t inode_number) : kind(kind_of), ino(inode_number) {}
@@ -28,7 +28,8 @@ struct Handle {
   const Kind kind;
   const uint64_t ino;
 
-  // Of an image: the node that it is on, and the one that a clone is not whole without (on_node.h).
+  // Of an image: its node, and the node that a clone still copies from (null: none); their
+  // limiters.
   const Node* node = nullptr;
   const Node* source = nullptr;
   NodeLimiter* limiter = nullptr;
@@ -36,7 +37,7 @@ struct Handle {
 };
 
 struct VolumeHandle : Handle {
-  // Takes over one AddOpen(access) of `open_volume`; whoever destroys this makes the RemoveOpen.
+  // Takes over one AddOpen(access) of `open_volume`; the owner of the handle makes the RemoveOpen.
   VolumeHandle(std::shared_ptr<Volume> open_volume, Volume::Access access_mode)
       : Handle(Kind::kVolume, open_volume->id() | inode::kImage),
         volume(std::move(open_volume)),
@@ -47,20 +48,21 @@ struct VolumeHandle : Handle {
   uint64_t cache_epoch = 0;  // the volume's when this was opened
   bool created_it = false;   // this open has made the volume: Volume::Cut::kUnwritten
   bool synchronous = false;  // O_DSYNC; fcntl(2) cannot change it later
-  // The kernel sends each write at once and leaves to us what is synchronous in it. Else it sends
-  // an FSYNC after a synchronous write by itself.
+  // Opened with O_DIRECT and served by the daemon: the kernel sends each write at once, and a
+  // synchronous one is the daemon's to make durable. Else the kernel sends an FSYNC after it.
   bool direct = false;
 
-  // The instant that copy_file_range from this descriptor shows; taken by a copy's first call that
-  // can share blocks, so that a copy of a volume in use is one instant, however many calls it
-  // takes.
+  // The snapshot point that copy_file_range from this descriptor shows. A copy's first call that
+  // can share blocks freezes it, so that a copy of a volume in use is of one point, however many
+  // calls it takes.
   Mutex mu;
-  std::shared_ptr<OpenSnapshot> instant VOLFS_GUARDED_BY(mu);
+  std::shared_ptr<OpenSnapshot> snapshot_point VOLFS_GUARDED_BY(mu);
 };
 
+// Requires: a request on an open file or directory.
 inline Handle& HandleOf(const fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
 
-// The volume that a request came through; null: it came through something else, or by a path.
+// Returns the handle of a request on an open volume; null for any other file, and without a file.
 inline VolumeHandle* VolumeOf(const fuse_file_info* fi) {
   if (fi == nullptr || HandleOf(fi).kind != Handle::Kind::kVolume) return nullptr;
   return &static_cast<VolumeHandle&>(HandleOf(fi));
@@ -84,8 +86,8 @@ struct ControlHandle : Handle {
   const std::shared_ptr<ControlFile> file;
 };
 
-// One listing, taken when it is read from its beginning, so that what happens meanwhile neither
-// repeats nor hides an entry.
+// One listing, taken when it is read from its beginning, so that later changes of the directory
+// neither repeat nor hide an entry.
 struct DirectoryHandle : Handle {
   explicit DirectoryHandle(uint64_t inode_number) : Handle(Kind::kDirectory, inode_number) {}
 
@@ -93,7 +95,9 @@ struct DirectoryHandle : Handle {
   HeldTexts::Text listing VOLFS_GUARDED_BY(mu);  // Listing (listing.h); null: none was taken yet
 };
 
-// All open handles: owns them, and finds images that are open but deleted.
+// Owns all open handles, and finds images that are open but deleted.
+//
+// Invariant: a handle is added once and removed once.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf. Not on the path of reads and
 // writes, which have the handle's address.
@@ -104,11 +108,13 @@ class HandleTable {
   HandleTable& operator=(const HandleTable&) = delete;
 
   Handle* Add(std::unique_ptr<Handle> handle) VOLFS_EXCLUDES(mu_);
+  // Requires: `handle` is in the table.
   std::unique_ptr<Handle> Remove(Handle* handle) VOLFS_EXCLUDES(mu_);
-  // What is left when the mount is gone: the kernel need not have sent all releases.
+  // Removes the handles that are left when the mount is gone: the kernel need not have sent all
+  // releases.
   std::vector<std::unique_ptr<Handle>> RemoveAll() VOLFS_EXCLUDES(mu_);
 
-  // Null if that image is not open.
+  // Return null if no such image is open.
   [[nodiscard]] std::shared_ptr<Volume> FindVolume(Id id) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] std::optional<SnapshotInfo> FindSnapshot(Id id) VOLFS_EXCLUDES(mu_);
 

@@ -24,10 +24,12 @@ class Invalidator {
   Invalidator(const Invalidator&) = delete;
   Invalidator& operator=(const Invalidator&) = delete;
 
+  // Starts the thread. Once.
   void Start(fuse_session* session);
-  // What is queued is dropped. To be called before the session is destroyed.
+  // Drops the queue and joins the thread. Requires: the session still exists.
   void Stop() VOLFS_EXCLUDES(mu_);
 
+  // Queue the message for one inode; once for each inode that is queued.
   void Attributes(uint64_t ino) VOLFS_EXCLUDES(mu_);
   void AttributesAndData(uint64_t ino) VOLFS_EXCLUDES(mu_);
 

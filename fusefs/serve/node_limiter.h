@@ -9,9 +9,12 @@
 
 namespace volfs {
 
-// The way of requests to one node. At most kMax of the session's threads are on it, whether the
-// node is quick or hangs, so that the others always find some (there are kMax for each node, and
-// as many more); what comes beyond that is queued, and its thread is free again.
+// Bounds how many threads of the session serve one node (a bulkhead). At most kMax do, whether the
+// node is quick or hangs, so that requests for the other nodes always find a thread: there are kMax
+// for each node, and as many more. Requests beyond that are queued, and their threads are free
+// again.
+//
+// Invariant: each Enter that returned true is paired with one Leave.
 //
 // Thread-safety: all methods from any thread.
 // Cost of Enter and Leave: one atomic addition each.
@@ -20,8 +23,8 @@ class NodeLimiter {
   class Permit;
 
   static constexpr int kMax = 32;
-  // A clone that is not whole is on the limiter of its source's node, too. Less than the others, or
-  // clones of a node that hangs would fill their own nodes' limiters.
+  // A clone that is not whole counts for its source's node, too. Fewer than kMax may, or the clones
+  // of a node that hangs would fill the limiters of their own nodes.
   static constexpr int kMaxOfClones = 16;
 
   explicit NodeLimiter(const std::string& node)
@@ -30,7 +33,7 @@ class NodeLimiter {
   NodeLimiter(const NodeLimiter&) = delete;
   NodeLimiter& operator=(const NodeLimiter&) = delete;
 
-  // False: it is full.
+  // Returns false if `most` threads are inside already.
   [[nodiscard]] bool Enter(int most) {
     if (inside_.fetch_add(1, std::memory_order_acquire) < most) return true;
     Leave();
@@ -41,10 +44,10 @@ class NodeLimiter {
     assert(inside > 0);
   }
 
-  // Who serves what is queued.
+  // The threads that serve the queued requests.
   RequestPool& overflow() { return overflow_; }
-  // The threads that wait until the kernel has written out pages (mapped_pages.h). They are apart
-  // from the limiter's, because the kernel's writes come by this limiter.
+  // The threads that wait until the kernel has written out pages (mapped_pages.h). They do not
+  // count here, because the writes of the kernel do.
   RequestPool& mapped() { return mapped_; }
 
  private:

@@ -11,33 +11,33 @@
 namespace volfs {
 
 // Reads of files below control/watch/ that have nothing to read yet, and polls of any control file.
-// A reader that waits costs a record here and no thread. One thread asks all of them again whenever
+// A waiting reader costs a record here and no thread. One thread asks all of them again whenever
 // Wake says that something may have happened.
 //
-// Knows nothing of FUSE: requests and files are names (addresses), what to do is in functions.
-// They are called from the own thread, with no lock held.
+// This class knows nothing of FUSE: requests and files are names (addresses), and the functions of
+// Read and Poll do the work. Its thread calls them, with no lock held.
 //
 // Invariants:
-//   I1  each parked read is answered exactly once: by try_answer returning true, or by give_up;
-//   I2  a poll's notify is called at most once. A function may still run when Unwatch returns, so
-//       functions own what they use.
+//   I1  Each parked read is answered exactly once: by try_answer returning true, or by give_up.
+//   I2  A poll's notify is called at most once. A function may still run when Unwatch returns, so
+//       each function owns the objects that it uses.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf.
 class ParkedReads {
  public:
   static constexpr size_t kMaxReads = 1024;    // waiting at once; more are refused
-  static constexpr size_t kMaxOfOthers = 768;  // the rest is for root and who mounted
+  static constexpr size_t kMaxOfOthers = 768;  // the rest is for root and the user who mounted
 
   struct Read {
     const void* request = nullptr;      // its name, for Interrupt
-    bool of_owner = false;              // root reads, or who mounted
-    std::function<bool()> try_answer;   // answers if there is something; false: not yet
-    std::function<void()> give_up;      // answers that it was interrupted
-    std::function<bool()> interrupted;  // was it, before it was parked?
+    bool of_owner = false;              // the reader is root or the user who mounted
+    std::function<bool()> try_answer;   // answers if there is text to read; false: not yet
+    std::function<void()> give_up;      // answers that the read was interrupted
+    std::function<bool()> interrupted;  // says whether it was, before it was parked
   };
   struct Poll {
     std::function<bool()> readable;
-    std::function<void()> notify;  // tells the poller, who will ask again; then never again
+    std::function<void()> notify;  // tells the poller, which will ask again; called once
   };
 
   ParkedReads();
@@ -45,17 +45,17 @@ class ParkedReads {
   ParkedReads(const ParkedReads&) = delete;
   ParkedReads& operator=(const ParkedReads&) = delete;
 
-  // False, and nothing kept, if too many wait already or after Stop.
+  // Returns false, and keeps nothing, if too many wait already or after Stop.
   [[nodiscard]] bool Park(Read read) VOLFS_EXCLUDES(mu_);
-  // That request is to be given up; no matter if it is not, or no more, parked here.
+  // Has that request given up; does nothing if it is not, or no more, parked here.
   void Interrupt(const void* request) VOLFS_EXCLUDES(mu_);
   void InterruptAll() VOLFS_EXCLUDES(mu_);
 
-  // One poll a file; a second takes the place of the first.
+  // Keeps one poll per file; a second takes the place of the first.
   void Watch(const void* file, Poll poll) VOLFS_EXCLUDES(mu_);
   void Unwatch(const void* file) VOLFS_EXCLUDES(mu_);
 
-  // Something may have become readable. Never blocks.
+  // Has the thread ask all again: something may have become readable. Never blocks.
   void Wake() VOLFS_EXCLUDES(mu_);
 
   // Gives up all reads, drops all polls, joins the thread.
@@ -64,8 +64,8 @@ class ParkedReads {
  private:
   struct Entry {
     Read read;
-    bool claimed = false;      // somebody is working on it without the lock
-    bool interrupted = false;  // whoever claimed it gives it up
+    bool claimed = false;      // a thread is working on it without the lock
+    bool interrupted = false;  // that thread gives it up
   };
   using Entries = std::list<Entry>;
 

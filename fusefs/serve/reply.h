@@ -11,10 +11,10 @@
 namespace volfs {
 
 // How long the kernel may believe an entry or attributes, in seconds. The fixed directories are
-// always there, and that they changed is told by us (invalidator.h); their attributes are asked for
-// again now and then, so that stat(2) notices a daemon that died. Everything else may change by
-// another path (a request, the other view) and must show at once: nothing is believed, and that a
-// name does not exist is never kept (T67).
+// always there, and the daemon tells of their changes (invalidator.h). The kernel asks for their
+// attributes again now and then, so that stat(2) notices a daemon that died. Everything else may
+// change by another path (a request, the other view) and must show at once: the kernel believes
+// nothing, and never keeps that a name does not exist (T67).
 struct Lifetime {
   double entry_seconds = 0;
   double attributes_seconds = 0;
@@ -26,17 +26,18 @@ inline Filesystem& FilesystemOf(fuse_req_t req) {
   return *static_cast<Filesystem*>(fuse_req_userdata(req));
 }
 
-// Who asks. The supplementary groups are read from /proc (some 20 us), but for root.
+// Returns the user behind a request. Reads the supplementary groups from /proc (some 20 us), but
+// for root.
 Caller CallerOf(fuse_req_t req);
 
-// Each answers the request, exactly once.
+// Answer the request, exactly once.
 void ReplyError(fuse_req_t req, const Error& error);
 void ReplyStatus(fuse_req_t req, const Status& status);
-// The same for a file operation that people need to hear more of than its errno: `operation` ("rm
+// Answers a file operation of which people need to hear more than the errno: `operation` ("rm
 // volumes/db") goes to control/last_error with the sentence of `error`.
 void ReplyRefusal(fuse_req_t req, std::string_view operation, const Error& error);
 
-// What the watchdog does to requests and handles.
+// Returns the functions by which the watchdog answers requests and closes handles.
 Watchdog::Hooks WatchdogHooks(Filesystem& fs);
 
 }  // namespace volfs

@@ -14,22 +14,23 @@ namespace volfs {
 // statfs. A request that waits here never occupies a thread that serves data.
 //
 // Tasks start in the order of Submit and run side by side. They reply to their requests themselves.
-// A task that finds no thread without one gets a new thread, up to `most`: others may be waiting
-// for a node that hangs. Threads above `least` end when there is nothing to do.
+// A task that finds no idle thread gets a new one, up to `most`: the others may be waiting for a
+// node that hangs. Threads above `least` end when there is nothing to do.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf; no task runs under it.
-// Cost: one allocation, one lock and one wake-up a task; never on the path of reads and writes.
+// Cost: one allocation, one lock and one wake-up per task; never on the path of reads and writes.
 class RequestPool {
  public:
+  // Requires: 1 <= least <= most.
   RequestPool(std::string name, int least, int most);
   ~RequestPool();  // Stop()
   RequestPool(const RequestPool&) = delete;
   RequestPool& operator=(const RequestPool&) = delete;
 
-  // After Stop, `task` runs at once, in the caller.
+  // Queues `task`. After Stop, runs it at once, in the caller.
   void Submit(std::function<void()> task) VOLFS_EXCLUDES(mu_);
 
-  // Runs what was submitted to its end and joins the threads. Not from a task.
+  // Runs the queued tasks to their end and joins the threads. Not from a task.
   void Stop() VOLFS_EXCLUDES(mu_);
 
  private:

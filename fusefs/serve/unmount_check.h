@@ -12,9 +12,9 @@
 
 namespace volfs {
 
-// What `volfs umount` asks before it unmounts: all is committed, and what could not be made durable
-// is told while the mount is still there. Asked for by reading the attribute `user.volfs.unsaved`
-// of the mount's root.
+// The question of `volfs umount` before it unmounts: everything is committed, and a volume that
+// could not be made durable is named while the mount is still there. The command asks by reading
+// the attribute `user.volfs.unsaved` of the mount's root.
 //
 // One run of commits at a time, on a thread of `pool`. A caller waits for it for kPatience at most
 // and asks again, so that no request of the kernel waits for a node that hangs.
@@ -32,7 +32,8 @@ class UnmountCheck {
 
   UnmountCheck(Store& store, RequestPool& pool);
 
-  // "saved", or "unsaved" and a line for each thing that is not durable, or "pending": ask again.
+  // Returns "saved", or "unsaved" and a line for each thing that is not durable, or "pending": ask
+  // again.
   std::string Ask() VOLFS_EXCLUDES(mu_);
 
  private:
@@ -48,7 +49,7 @@ class UnmountCheck {
   void StartLocked() VOLFS_REQUIRES(mu_);
   void LookLocked(size_t place) VOLFS_REQUIRES(mu_);
   void Look(size_t place) VOLFS_EXCLUDES(mu_);
-  // Of the last run, if it has ended just now.
+  // Takes the report of the last run, if it has ended.
   std::optional<std::string> TakeResultLocked() VOLFS_REQUIRES(mu_);
   [[nodiscard]] std::string SilentNodesLocked() VOLFS_REQUIRES(mu_);
 

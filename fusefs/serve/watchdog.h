@@ -15,39 +15,41 @@
 
 namespace volfs {
 
-// What a request that is in work is about. `request` and the handles are names (addresses) here.
+// The subject of a request that is in work. `request` and the handles are names (addresses) here.
 struct Watch {
   const void* request = nullptr;
   const char* what = "";                // "write"
   const void* handle = nullptr;         // open files that are in use as long as the work goes on
   const void* second_handle = nullptr;  // ... of copy_file_range's source
   const Node* node = nullptr;           // null: perhaps any
-  const Node* source = nullptr;         // what a clone is not whole without
+  const Node* source = nullptr;         // the node that a clone still copies from
   Id changes = kNoId;                   // the volume whose bytes it changes in place
 };
 
 // Answers requests whose node does not (contract.md 7.7). An unanswered request makes its caller
-// unkillable, and the call that it waits for cannot be taken back: so the answer is given early,
-// and what is at work goes on to its end. Nobody below learns of it; what is committed late is
-// committed, and nothing that was not is ever told to be.
+// unkillable, and the system call that it waits for cannot be taken back. So the watchdog gives the
+// request up: it answers early, and the work goes on to its end. The store learns nothing of it.
+// Its late commits count, and no caller is ever told of a commit that did not happen.
 //
 // A request is given up
 //   - if its node is hung (node_calls.h) and it has waited for the limit, or has not begun;
-//   - if it has waited for NodeCalls::kLongFactor times the limit, whatever it waits for;
+//   - if it has waited for NodeCalls::kLongFactor times the limit, for any reason;
 //   - if its caller was interrupted, and it has waited for kPatience or has not begun.
 //
 // Invariants:
-//   W1  each request is answered once: by who gets true from Guard::Begin's or Finish's side, or by
-//       `answer`; between the two nobody but this class may touch the request;
-//   W2  while a write that was given up has not returned, no other write to that volume begins: the
-//       late one would land over it (T63). After a limit they are refused; else they wait;
-//   W3  a handle whose request was given up is closed when the work has ended, not before.
+//   W1  Each request is answered once: by the thread to which Guard::Finish returned true, or by
+//       `answer`. Until then no thread but the watchdog's may touch the request.
+//   W2  While a write that was given up has not returned, no other write to that volume begins, as
+//   the
+//       late one would land over it (T63). Others wait, or are refused if it was given up at a
+//       limit.
+//   W3  A handle whose request was given up is closed when the work has ended, not before.
 //
 // The kernel's buffer of a write belongs to the thread that received it, and stays with the work.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf; no hook is called under it.
-// Cost of a Guard that nobody gives up: two compare-and-swaps and a few stores to a line that
-// hardly any other thread uses; no lock, no allocation, no clock.
+// Cost of a Guard whose request is not given up: two compare-and-swaps and a few stores to a line
+// that other threads seldom use; no lock, no allocation, no clock.
 class Watchdog {
   struct Slot;
 
@@ -55,7 +57,7 @@ class Watchdog {
   struct Hooks {
     std::function<void(const Watch&, const Error&)> answer;
     std::function<bool(const void* request)> interrupted;
-    std::function<void(const void* handle)> close;  // what KeepOpen kept
+    std::function<void(const void* handle)> close;  // a handle that KeepOpen kept
   };
   static constexpr Nanoseconds kPatience = std::chrono::seconds(1);
 
@@ -73,24 +75,26 @@ class Watchdog {
     Guard(const Guard&) = delete;
     Guard& operator=(const Guard&) = delete;
 
-    // Of one that was queued: its turn has come. False: it was given up, there is nothing to do.
+    // Begins the work of a queued request. Returns false if the request was given up.
     [[nodiscard]] bool Begin();
-    // Called before the node is asked for anything. kIo if it is hung; waits as W2 says.
+    // Refuses the request if its node is hung, and waits for earlier writes (W2). Called before the
+    // node is asked for anything.
     Status Admit();
-    // The work has ended. False: the request was given up and is gone.
+    // Ends the work. Returns false if the request was given up, and is answered.
     [[nodiscard]] bool Finish();
 
    private:
     Watchdog& watchdog_;
     const Watch watch_;
-    Slot* const slot_;  // null: more at once than are watched
+    Slot* const slot_;  // null: kSlots requests are watched already, and this one is not
     bool finished_ = false;
   };
 
-  // True: work that was given up uses this handle; `close` is called when it has ended.
+  // Returns whether work that was given up uses this handle; if so, calls `close` when it has
+  // ended.
   [[nodiscard]] bool KeepOpen(const void* handle) VOLFS_EXCLUDES(mu_);
 
-  // A node is hung, or work that was given up has not ended.
+  // Says whether a node is hung, or work that was given up has not ended.
   [[nodiscard]] bool Trouble() const { return hung_nodes_ != 0 || given_up_ != 0; }
 
   void Stop() VOLFS_EXCLUDES(mu_);
