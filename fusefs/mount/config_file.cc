@@ -68,7 +68,7 @@ Status AddTypes(const toml::node& value, ConfigFile& config) {
   return OkStatus();
 }
 
-// What makes no sense is told here, where the line is known.
+// Adds the line to the error of a value that makes no sense.
 Error At(const std::string& path, const toml::key& key, const Error& error) {
   return {error.code, StrCat("configuration file ", path, ", line ", key.source().begin.line, ": ",
                              error.message)};

@@ -46,7 +46,7 @@ void ReplaceStdio(bool keep_stderr) {
   if (null > STDERR_FILENO) ::close(null);
 }
 
-// What the caller had open is none of a daemon's business; a pipe among it would never end.
+// Closes the caller's files, which a daemon does not need: a pipe among them would never end.
 int KeepOnly(int fd) {
   const int kept = STDERR_FILENO + 1;
   if (fd != kept) {
@@ -87,7 +87,7 @@ int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport
     std::exit(RunChild(ends[1], log_file, body));
   }
   ::close(ends[1]);
-  cli::SetSupervisedProcess(child);  // it is what touches the nodes
+  cli::SetSupervisedProcess(child);  // it alone touches the nodes
   const int exit_code = StartReport::Await(ends[0]);
   ::close(ends[0]);
   return exit_code;
@@ -95,9 +95,9 @@ int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport
 
 namespace {
 
-// A write to an image may be what the kernel needs to get memory back, so what serves it must not
-// have to be swapped in first. All of the daemon, as it comes into use: maps, buffers, stacks. Only
-// where the limit lets all of it be locked: past it, allocations would fail.
+// The kernel may need a write to an image to get memory back, so the daemon that serves it must not
+// have to be swapped in first. Locks all of the daemon, as it comes into use: maps, buffers,
+// stacks. Only where the limit lets all of it be locked: past it, allocations would fail.
 void LockMemory() {
   const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
   rlimit now{};
@@ -130,9 +130,9 @@ struct Inherited {
   rlim_t enough;  // for most; not worth a warning
 };
 
-// What a shell, a service manager or PAM may have set for somebody else, and what ends a daemon or
-// starves it without a word. Each that stays is told of when it is met, as the errno of one
-// request, but it is better known before.
+// Limits that a shell, a service manager or PAM may have set for other programs, and that end a
+// daemon or starve it without a word. A request that meets one fails with its errno, but it is
+// better known before.
 constexpr std::array<Inherited, 3> kRaised = {{
     {RLIMIT_NOFILE, "open files (ulimit -n)", kFiles, 4096},
     {RLIMIT_FSIZE, "the bytes of a file (ulimit -f)", RLIM_INFINITY, RLIM_INFINITY},

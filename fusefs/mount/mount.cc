@@ -74,8 +74,8 @@ NodeAccess AccessOf(const MountOptions& options) {
   return options.read_only ? NodeAccess::kReadOnly : NodeAccess::kReadWrite;
 }
 
-// What this machine remembers of other nodes: those that are gone are forgotten, and one that does
-// not answer is none of this mount's business.
+// The nodes that this machine remembers: a node that is gone is forgotten, and one that does not
+// answer does not keep this mount from starting.
 std::vector<std::string> LookAtKnownNodes(const Plan& plan) {
   constexpr auto kLimit = std::chrono::seconds(2);
   std::vector<std::string> paths;
@@ -92,8 +92,8 @@ std::vector<std::string> LookAtKnownNodes(const Plan& plan) {
   return std::move(found.gone);
 }
 
-// Somebody serves this mountpoint already. With the same nodes: their lock says who. Not tried by
-// opening them, as that would make nodes of empty directories.
+// Another daemon serves this mountpoint already. If it has the same nodes, their lock tells its
+// process. Not tried by opening them, as that would make nodes of empty directories.
 Error WhoServes(const Plan& plan) {
   for (const std::string& path : plan.node_paths) {
     const Result<DirectoryKind> kind = ClassifyDirectory(path);
@@ -146,7 +146,7 @@ std::vector<std::string> MountpointsOfVolfs() {
   return paths;
 }
 
-// Touches what a mount would, and changes nothing.
+// Touches the same directories as a mount, and changes nothing.
 Status Probe(const MountArguments& arguments) {
   ASSIGN_OR_RETURN(const Plan plan, MakePlan(arguments));
   for (const std::string& path : plan.node_paths) {
@@ -181,7 +181,7 @@ std::string NameOfClone(const CatalogContents& contents, const CloneRecord& clon
 
 // One line about nodes that these have been mounted with and that are not here now.
 std::string AbsentNodes(const Nodes& nodes) {
-  std::map<std::string, std::string> absent;  // UUID -> what is to be said of it
+  std::map<std::string, std::string> absent;  // UUID -> its name and path
   for (const auto& node : nodes) {
     for (const PeerRecord& peer : node->contents().peers) {
       absent.emplace(peer.uuid, StrCat("node ", peer.name, " (", peer.path, ")"));
@@ -240,8 +240,8 @@ std::string ReadyText(const std::string& nodes, const std::string& mountpoint, s
                 volumes == 1 ? " volume)" : " volumes)");
 }
 
-// Those that all limiters together may hold, and as many as one for what is about no node: no node
-// has more than half of them.
+// As many threads as all limiters together may hold, and as many as one for requests about no node:
+// no node has more than half of them.
 int ThreadsFor(size_t nodes) { return NodeLimiter::kMax * (static_cast<int>(nodes) + 1); }
 
 // While it lives, the locks of the nodes say which mount they are served at; then, that it has

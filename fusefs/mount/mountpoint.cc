@@ -32,7 +32,7 @@ Error Refuse(Errc code, const std::string& path, const std::string& why) {
   return Error{code, StrCat("mountpoint ", path, ": ", why)};
 }
 
-// Of a dead mount nothing can be asked, so only what leads to it is resolved.
+// A dead mount answers no question, so only the path that leads to it is resolved.
 Result<std::string> Resolve(const std::string& path) {
   std::error_code error;
   stdfs::path absolute = stdfs::absolute(path, error).lexically_normal();
@@ -131,7 +131,7 @@ Status CheckNode(const std::string& given, const std::string& mountpoint,
                   StrCat("it lies in the node directory ", node, "; use one elsewhere"));
   }
   struct stat st {};
-  if (::stat(node.c_str(), &st) != 0) return OkStatus();  // who opens it will say why
+  if (::stat(node.c_str(), &st) != 0) return OkStatus();  // opening it will tell why
   const std::optional<MountEntry> mount = MountOfDevice(mounts, st.st_dev);
   const std::string backing = mount ? BackingFileOf(mount->source) : std::string();
   if (!backing.empty() && IsAtOrBelow(backing, mountpoint)) {

@@ -13,13 +13,13 @@
 namespace volfs {
 namespace {
 
-// What mount(8), fstab(5) and systemd.mount(5) allow in an option field and act upon themselves.
+// Options that mount(8), fstab(5) and systemd.mount(5) allow and act upon themselves.
 constexpr std::array<std::string_view, 16> kForOthers = {
     "defaults", "rw",      "auto",   "noauto", "user", "nouser",     "users",  "owner",
     "group",    "_netdev", "nofail", "suid",   "dev",  "noiversion", "silent", "loud"};
 constexpr std::array<std::string_view, 3> kForOthersPrefixes = {"x-", "X-", "comment="};
 
-// What libfuse hands on to the kernel as flags of the mount.
+// Options that libfuse hands on to the kernel as flags of the mount.
 constexpr std::array<std::string_view, 13> kForKernel = {
     "nosuid",   "nodev",    "noexec",     "exec",        "atime",         "noatime", "nodiratime",
     "diratime", "relatime", "norelatime", "strictatime", "nostrictatime", "dirsync"};

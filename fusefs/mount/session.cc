@@ -33,12 +33,12 @@ constexpr unsigned kIdleThreads = 8;
 constexpr Nanoseconds kKickPause = std::chrono::milliseconds(20);
 constexpr Nanoseconds kMemoryPause = std::chrono::milliseconds(50);
 
-// --- what libfuse has to say ---------------------------------------------------------------------
+// --- messages of libfuse -------------------------------------------------------------------------
 
 Mutex last_words_mu;
 std::string last_words VOLFS_GUARDED_BY(last_words_mu);  // its last message, without the newline
 
-// libfuse is C: no exception may pass it. What it says for want of memory may be lost for it.
+// libfuse is C: no exception may pass it. Its message that memory lacks may be lost for want of it.
 void OnFuseLog(fuse_log_level level, const char* format, va_list arguments) try {
   const AllocationScope scope(Allocations::kFail);
   std::array<char, 512> text;
@@ -107,8 +107,7 @@ void OnInit(void* userdata, fuse_conn_info* conn) {
   auto& fs = *static_cast<Filesystem*>(userdata);
 #ifdef FUSE_CAP_PASSTHROUGH
   Want(conn, FUSE_CAP_PASSTHROUGH);
-  // What it writes by itself it writes with the flags of the open, which know nothing of a
-  // synchronous mount.
+  // The kernel's own writes have the flags of the open, which know nothing of a synchronous mount.
   const bool serves = (conn->capable_ext & FUSE_CAP_PASSTHROUGH) != 0 && !fs.options.synchronous;
   if (serves) fs.backings.Enable();
 #endif

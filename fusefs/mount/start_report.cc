@@ -86,7 +86,7 @@ void StartReport::Send(const std::string& message) {
   std::string line = message;
   std::replace(line.begin(), line.end(), '\n', ';');
   line += '\n';
-  // Nobody hears any more if the command was killed; the daemon goes on.
+  // If the command was killed, the write fails and the daemon goes on.
   [[maybe_unused]] const ssize_t sent = ::write(fd_, line.data(), line.size());
 }
 

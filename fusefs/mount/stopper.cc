@@ -43,7 +43,7 @@ void Stopper::BlockSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGHUP, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGIO, SIG_IGN);  // somebody opens a layer's file in the moment that we have its lease
+  signal(SIGIO, SIG_IGN);  // a process opens a layer's file while the backing table has its lease
 }
 
 Result<std::unique_ptr<Stopper>> Stopper::Start(Filesystem& fs, Session& session,
@@ -92,7 +92,7 @@ void Stopper::OnSignal() {
     fs_.parked.InterruptAll();
   } else if (signals_ == 2) {
     LogWarning("asked to stop twice: the mount ends although it is in use");
-    fs_.mapped_pages.Stop();  // it waits for writes, which nobody would answer any more
+    fs_.mapped_pages.Stop();  // it waits for writes, which the session will not answer any more
     session_.BreakOff();
   }
 }

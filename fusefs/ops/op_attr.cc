@@ -42,8 +42,8 @@ Result<StatResult> ChangeVolume(Filesystem& fs, Volume& volume, const struct sta
   if (sizes) RETURN_IF_ERROR(ChangeSize(fs, volume, static_cast<uint64_t>(wanted.st_size), how));
   if ((which & (kWhoAndHow | kTimes)) != 0) {
     volume.state().ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
-    // Who may read a disk, and a time that somebody has set, shall not be undone by a crash. Of
-    // truncate(2) the kernel sends the time, too: that is saved now and then, as those of writes.
+    // A crash shall not undo the rights to a disk, nor a time that a user has set. Of truncate(2)
+    // the kernel sends the time, too: that is saved now and then, as those of writes.
     if (!sizes || (which & kWhoAndHow) != 0) RETURN_IF_ERROR(volume.commits().SyncAttributes());
   }
   return StatVolume(fs, volume);
@@ -63,7 +63,7 @@ void SetControlAttr(fuse_req_t req, uint64_t ino, int which) {
   ReplyStat(req, StatInode(FilesystemOf(req), ino));
 }
 
-// `handle`: what it came through; null: by its path.
+// `handle`: the open file that the request came through; null: it came by the path.
 void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int which,
                   const VolumeHandle* handle) {
   Filesystem& fs = FilesystemOf(req);
@@ -87,9 +87,9 @@ void SetImageAttr(fuse_req_t req, uint64_t ino, const struct stat& wanted, int w
       });
 }
 
-// A volume without a block, which programs take for nothing but zeros (T29), that may have some in
-// mappings; null: no such. Of any other the blocks may be a few too low for a while, which nobody
-// concludes anything from.
+// Returns a volume without a block, which programs take for nothing but zeros (T29), that may have
+// some in mappings; else null. Any other volume may show a few blocks too few for a while, from
+// which programs conclude nothing.
 std::shared_ptr<Volume> HiddenInMappings(Filesystem& fs, const StatResult& found) {
   if (!S_ISREG(found.st.st_mode) || found.st.st_blocks != 0 || found.st.st_size == 0)
     return nullptr;

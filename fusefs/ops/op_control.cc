@@ -44,7 +44,7 @@ bool IsOwner(const Filesystem& fs, uint32_t uid) { return uid == 0 || uid == fs.
 void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
               uint64_t offset_bytes) {
   Filesystem& fs = FilesystemOf(req);
-  // Before it is parked: afterwards somebody else may have answered it, and it is gone.
+  // Before it is parked: afterwards another thread may have answered it, and it is gone.
   fuse_req_interrupt_func(req, OnInterrupt, &fs.parked);
   const bool parked = fs.parked.Park({
       .request = req,

@@ -17,7 +17,7 @@ bool GoesOn(Volume& target, const OpenSnapshot* point) {
   return target.head()->record().parent == point->layer()->id();
 }
 
-// The image that `source` shows to who copies from it to `target`.
+// Returns the image of `source` from which blocks go to `target`.
 Result<std::shared_ptr<OpenSnapshot>> SnapshotPointOf(Filesystem& fs, Handle& source,
                                                       Volume& target) {
   if (source.kind == Handle::Kind::kSnapshot) return static_cast<SnapshotHandle&>(source).open;
@@ -38,7 +38,7 @@ Result<std::shared_ptr<OpenSnapshot>> SnapshotPointOf(Filesystem& fs, Handle& so
 // The answer to copy_file_range has 32 bits.
 constexpr uint64_t kMaxToShare = uint64_t{1} << 31;
 
-// How many bytes of `range` now are in `target`.
+// Returns how many bytes of `range` now are in `target`.
 Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, ByteRange range) {
   const Error apart{Errc::kWrongRegion, "no block can be shared"};
   if (target.kind != Handle::Kind::kVolume) return apart;
@@ -53,7 +53,7 @@ Result<uint64_t> ShareRange(Filesystem& fs, Handle& source, Handle& target, Byte
   const uint64_t size = point->image().size_bytes();
   if (range.offset_bytes >= size) return apart;
   range.length_bytes = std::min(range.length_bytes, size - range.offset_bytes);
-  // Whole blocks, or what is left of the source: the kernel asks again for the rest of a block.
+  // Whole blocks, or the rest of the source: the kernel asks again for the rest of a block.
   if (range.end() < size) range.length_bytes -= range.length_bytes % kDefaultBlockSize;
   if (range.length_bytes == 0) return apart;
   RETURN_IF_ERROR(fs.store.Share(point, volume, range));
@@ -78,8 +78,8 @@ Result<uint64_t> ShareRangeDurably(Filesystem& fs, Handle& source, Handle& targe
   return bytes;
 }
 
-// Whatever the reason of a refusal: copying the bytes may go well, or tells the user what does not.
-// EXDEV makes the kernel do that (ENOSYS would, too, but for ever).
+// Any refusal is EXDEV, which makes the kernel copy the bytes (ENOSYS would, too, but for ever).
+// That may go well; if it does not, its error is the right one for the user.
 void ReplyShared(fuse_req_t req, const Result<uint64_t>& shared) {
   if (shared.ok()) {
     fuse_reply_write(req, shared.value());
@@ -119,7 +119,7 @@ void WriteOutAndCopy(fuse_req_t req, Filesystem& fs, Handle& source, Handle& tar
       });
 }
 
-// Nothing: what lies in mappings of the source is to be written out first.
+// Returns nothing if the kernel is to write out mappings of the source first.
 Result<std::optional<uint64_t>> ShareBelowMappings(Filesystem& fs, Handle& source, Handle& target,
                                                    const ByteRange& range) {
   if (FreezesMapped(fs, source, target)) return std::optional<uint64_t>();

@@ -112,7 +112,8 @@ Result<HeldTexts::Text> TakeListing(Filesystem& fs, uint32_t user, uint64_t ino)
   });
 }
 
-// What a reader that is at entry `offset` goes on in; from the beginning on, what there is now.
+// Returns the listing in which a reader at entry `offset` goes on; a new one for a reader at the
+// beginning.
 Result<HeldTexts::Text> ListingFor(fuse_req_t req, DirectoryHandle& handle, off_t offset) {
   if (offset != 0) {
     MutexLock lock(handle.mu);

@@ -88,7 +88,7 @@ Result<Bytes> ReadImage(const FrozenImage& image, size_t size, uint64_t offset_b
   return Bytes(buffer);
 }
 
-// `operation` says in words what was read.
+// `operation()` puts the read in words.
 template <typename Operation>
 void ReplyRead(fuse_req_t req, const Result<Bytes>& read, const Operation& operation) {
   if (read.ok()) return ReplyBytes(req, read.value());
@@ -148,7 +148,7 @@ bool NoData(const Result<uint64_t>& found) {
   return !found.ok() && found.error().code == Errc::kNoData;
 }
 
-// What `found`, an answer to lseek, says to be a hole; empty: nothing.
+// Returns the hole of which `found`, an answer to lseek, tells; empty if it tells of none.
 ByteRange HoleIn(Volume& volume, uint64_t offset_bytes, int whence, const Result<uint64_t>& found) {
   const uint64_t size = volume.size_bytes();
   if ((!found.ok() && !NoData(found)) || offset_bytes >= size) return {};
@@ -163,7 +163,7 @@ void ReplySeek(fuse_req_t req, const Result<uint64_t>& found) {
   fuse_reply_lseek(req, static_cast<off_t>(found.value()));
 }
 
-// What is said to be a hole has been written out before: by then it is none, or it is one.
+// Tells of a hole only after the kernel has written out its pages there: it is one then, or none.
 Result<uint64_t> SeekWrittenOut(Filesystem& fs, VolumeHandle& handle, uint64_t offset_bytes,
                                 int whence) {
   for (ByteRange written_out{};;) {
@@ -177,7 +177,7 @@ Result<uint64_t> SeekWrittenOut(Filesystem& fs, VolumeHandle& handle, uint64_t o
   }
 }
 
-// Nothing: there may be data in mappings of the volume where a hole was found.
+// Returns nothing if there may be data in mappings of the volume where a hole was found.
 Result<std::optional<uint64_t>> SeekBelowMappings(Handle& handle, uint64_t offset_bytes,
                                                   int whence) {
   const Result<uint64_t> found = Seek(handle, offset_bytes, whence);
@@ -236,8 +236,8 @@ void Read(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_fi
 
 namespace {
 
-// `flags`: the descriptor's, and with them O_DSYNC if this write is synchronous, for whatever
-// reason: by its descriptor, by RWF_DSYNC, or by the mount.
+// `flags`: the descriptor's, and with them O_DSYNC if this write is synchronous: by its descriptor,
+// by RWF_DSYNC, or by the mount.
 Volume::Durability DurabilityOfWrite(const VolumeHandle& handle, int flags) {
   const bool ours = handle.direct && (flags & O_DSYNC) != 0;
   return ours ? Volume::Durability::kAtReturn : Volume::Durability::kWithSync;

@@ -40,11 +40,11 @@ std::optional<Attributes> AttributesAbout(Filesystem& fs, const struct stat& st)
   }
 }
 
-// In a private mount a name that one has no right to is not there: to whom it is there, `stat`
-// shows it. The kernel asks each time that a path is walked, in the name of who walks it, as
-// nothing has a lifetime (reply.h). It then forgets the name for all, until the next one asks: a
-// path of what is open, as in /proc or losetup(8), says "(deleted)" from then on, which all of ours
-// look past.
+// In a private mount a name is not there for a user without a right to it: any other user sees it
+// by `stat`. The kernel asks each time that a process walks a path, in the name of that process, as
+// nothing has a lifetime (reply.h). A refusal makes it forget the name for all, until the next
+// process asks: the path of an open file, as in /proc or losetup(8), says "(deleted)" from then on,
+// which the command looks past.
 bool IsHidden(Filesystem& fs, fuse_req_t req, const struct stat& st) {
   if (!fs.options.is_private || fuse_req_ctx(req)->uid == 0) return false;
   const std::optional<Attributes> attributes = AttributesAbout(fs, st);
@@ -94,7 +94,7 @@ void ForgetMulti(fuse_req_t req, size_t /*count*/, fuse_forget_data* /*forgets*/
   fuse_reply_none(req);
 }
 
-// In a pool: a node that hangs must hold up nobody but who asks for its space.
+// In a pool: a node that hangs must hold up only the callers that ask for its space.
 void StatFs(fuse_req_t req, fuse_ino_t ino) {
   Filesystem& fs = FilesystemOf(req);
   Serve(

@@ -52,8 +52,8 @@ Result<std::shared_ptr<Volume>> CreateVolume(Filesystem& fs, const CreateCall& c
   return fs.store.Create(request, call.caller);
 }
 
-// Somebody else was quicker: O_CREAT without O_EXCL opens what is there, and the kernel, which saw
-// no file, has not asked whether this user may.
+// Another process was quicker: O_CREAT without O_EXCL opens the volume that is there, and the
+// kernel, which saw no file, has not asked whether this user may.
 Result<std::shared_ptr<Volume>> UseExisting(Filesystem& fs, const CreateCall& call,
                                             const fuse_file_info& fi, const Error& error) {
   std::shared_ptr<Volume> volume = fs.store.Find(call.name);
@@ -102,7 +102,8 @@ Status DeleteFile(Filesystem& fs, uint64_t parent, const std::string& name) {
     return DeleteSnapshotFile(fs, parent, name);
   }
   RETURN_IF_ERROR(LookUp(fs, parent, name));  // nodes/NODE shows that node's volumes only
-  // Waits a moment for who has closed it just now: close(2) returns before its release reaches us.
+  // Waits a moment for an open that was closed just now: close(2) returns before its release is
+  // here.
   return fs.store.Delete(name, Unquestioned());
 }
 

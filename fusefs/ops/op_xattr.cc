@@ -66,7 +66,7 @@ void AskUnsaved(Filesystem& fs, fuse_req_t req, size_t size) {
       });
 }
 
-// The source is a volume of somebody else, perhaps, of which a private mount says nothing.
+// The source may be a volume of another user, of which a private mount says nothing.
 bool MayKnow(const Filesystem& fs, fuse_req_t req, std::string_view name) {
   if (!fs.options.is_private || name.substr(kOurs.size()) != "source") return true;
   return Administers(CallerOf(req), fs.options.uid, fs.options.control_gid);

@@ -10,8 +10,8 @@
 namespace volfs {
 namespace {
 
-// Images stay in the page cache between opens: whatever changes their contents goes through the
-// kernel, or tells it (invalidator.h).
+// Images stay in the page cache between opens: each change of their contents goes through the
+// kernel, or the daemon tells it (invalidator.h).
 //
 // An open with O_DIRECT bypasses that cache by itself. Telling the kernel so lets it send several
 // writes of one file at a time, where it otherwise holds the inode's lock around each.
@@ -26,9 +26,9 @@ void SetCaching(fuse_file_info& fi, bool keep) {
 
 // The kernel goes to the layer's file, with the flags of the open.
 void SetBacking(fuse_file_info& fi, [[maybe_unused]] int backing) {
-  fi.keep_cache = 0;  // what it has of the image: nobody uses that meanwhile
-  fi.direct_io = 0;   // or it would come to us
-  fi.noflush = 1;     // there is nothing of ours to write out at a close
+  fi.keep_cache = 0;  // its pages of the image are not used meanwhile
+  fi.direct_io = 0;   // or the requests would come to the daemon
+  fi.noflush = 1;     // the daemon has nothing to write out at a close
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   fi.backing_id = backing;
 #endif

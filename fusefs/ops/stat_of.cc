@@ -6,7 +6,7 @@
 namespace volfs {
 namespace {
 
-constexpr blksize_t kBlockBytes = 4096;  // the store's: what a write should be a multiple of
+constexpr blksize_t kBlockBytes = 4096;  // the store's: a write should be a multiple of it
 constexpr uint64_t kStatBlockBytes = 512;
 constexpr int64_t kSecond = 1'000'000'000;
 
@@ -29,8 +29,8 @@ void SetSize(struct stat& st, uint64_t size_bytes, uint64_t allocated_bytes) {
 
 Error NotFound() { return Error{Errc::kNotFound, "no such file"}; }
 
-// The root's names are the same everywhere; below it a private mount is no one's to list, but who
-// knows the name of what he may read can open it.
+// The root's names are the same everywhere. Below it, others than the owner cannot list a private
+// mount, but a user who knows the name of a readable image can open it.
 StatResult StatDirectory(const Filesystem& fs, uint64_t ino, Lifetime lifetime) {
   StatResult result;
   result.lifetime = lifetime;
@@ -56,9 +56,9 @@ Result<StatResult> StatImage(Filesystem& fs, uint64_t ino) {
   return NotFound();
 }
 
-// Whoever may write the volume may delete and rename its snapshots; all may look. Of a private
-// mount they are listed for who may read the volume and, in the place of its group, for the control
-// group.
+// A user who may write the volume may delete and rename its snapshots; all users may look. In a
+// private mount they are listed for the users who may read the volume and, in the place of its
+// group, for the control group.
 StatResult StatSnapshotDirectory(const Filesystem& fs, const Store::SnapshotDirectory& directory) {
   StatResult result = StatDirectory(fs, directory.volume | inode::kSnapshotDirectory, kNoLifetime);
   const mode_t mode = directory.attributes.mode;
@@ -168,7 +168,7 @@ StatResult StatVolume(Filesystem& fs, Volume& volume) {
   StatResult result;
   result.lifetime = kNoLifetime;
   struct stat& st = result.st;
-  // Who looks at a node that is slow is told what it was, as by AllocatedBytes.
+  // Of a slow node the last known size is told, as by AllocatedBytes.
   if (!volume.node().directory().calls()->slow()) volume.native().RefreshFromFile();
   const Attributes attributes = volume.attributes();
   const uint64_t size_bytes = volume.size_bytes();
@@ -178,13 +178,14 @@ StatResult StatVolume(Filesystem& fs, Volume& volume) {
   st.st_nlink = fs.store.Find(volume.id()) ? 2 : 0;  // volumes/ and nodes/NODE (T66)
   st.st_uid = attributes.uid;
   st.st_gid = attributes.gid;
-  // What cannot be counted is no hole: `cp` and `tar` take 0 blocks for "nothing but zeros".
+  // Blocks that cannot be counted are no hole: `cp` and `tar` take 0 blocks for "nothing but
+  // zeros".
   SetSize(st, size_bytes, allocated.ok() ? allocated.value() : size_bytes);
   SetTimes(st, attributes);
   return result;
 }
 
-// As readable as its volume was, so that a snapshot does not show to all what one may read.
+// As readable as its volume was, so that a snapshot does not show a secret of its volume.
 StatResult StatSnapshot(const SnapshotInfo& snapshot) {
   StatResult result;
   result.lifetime = kNoLifetime;

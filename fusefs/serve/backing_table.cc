@@ -25,15 +25,15 @@ struct BackingMap {
 constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
 constexpr unsigned long kBackingClose = _IOW(229, 2, uint32_t);
 
-// Between two looks at what is only mapped. After a close(2) the kernel lets go of the file a
-// moment after it has told us, so the first look comes soon.
+// Between two looks at images that are only mapped. After a close(2) the kernel lets go of the file
+// a moment after its release request, so the first look comes soon.
 constexpr Nanoseconds kFirstLook = std::chrono::milliseconds(1);
 constexpr Nanoseconds kLaterLook = std::chrono::milliseconds(100);
 constexpr Nanoseconds kPatience = std::chrono::milliseconds(20);
 
 enum class Others { kNone, kSome, kUnknown };
 
-// Who else has the file open, or maps it?
+// Asks the host whether another process has the file open or maps it.
 Others OthersOf(const Descriptor& file) {
   if (::fcntl(file.get(), F_SETLEASE, F_WRLCK) == 0) {
     (void)::fcntl(file.get(), F_SETLEASE, F_UNLCK);
@@ -89,8 +89,8 @@ Result<int> BackingTable::Add(const Image& image) {
   {
     MutexLock lock(mu_);
     if (const auto found = entries_.find(image.ino); found != entries_.end()) {
-      // It may have been let go of since it was closed. Whoever closed it counts as having it open
-      // for as long as the entry is there: perhaps very long, if it was now opened again.
+      // The mapping may have ended since the close. The open that was closed counts for as long as
+      // the entry is there: perhaps very long, if the image is now opened again.
       if (!IsUnmapped(found->second)) {
         ++found->second.opens;
         return found->second.id;
@@ -109,7 +109,7 @@ Result<int> BackingTable::Add(const Image& image) {
     ++entry->second.opens;
     decided = entry->second.id;
   }
-  Release(mine);  // if somebody else was first
+  Release(mine);  // if another open was first
   return decided;
 }
 

@@ -45,7 +45,7 @@ void Filesystem::Stop() {
   mapped_pages.Stop();
   for (auto& [node, limiter] : limiters_) limiter.mapped().Stop();
   for (auto& [node, limiter] : limiters_) limiter.overflow().Stop();
-  names.Stop();  // its requests use handles; what is submitted from here on runs at once
+  names.Stop();  // its requests use handles; later ones run at once
   for (std::unique_ptr<Handle>& handle : handles.RemoveAll()) CloseImage(std::move(handle));
   backings.Stop();
 }
@@ -70,7 +70,7 @@ void Filesystem::Close(Handle* handle) {
 void Filesystem::CloseImage(std::unique_ptr<Handle> handle) {
   if (handle->kind != Handle::Kind::kVolume && handle->kind != Handle::Kind::kSnapshot) return;
   const uint64_t ino = handle->ino;
-  // The handle is what keeps the image in use. shared_ptr: std::function wants to be copied.
+  // The handle keeps the image in use. shared_ptr: std::function wants to be copied.
   backings.Remove(ino, [this, closed = std::shared_ptr<Handle>(std::move(handle))] {
     if (closed->kind == Handle::Kind::kVolume) {
       CloseVolume(static_cast<const VolumeHandle&>(*closed));
@@ -90,8 +90,8 @@ void Filesystem::CloseVolume(const VolumeHandle& handle) {
 }
 
 // Entries and attributes of images have no lifetime in the kernel (reply.h), so a change shows at
-// once anyhow. What is told here: that the directories changed, and that an open image, whose
-// attributes nobody looks up, has grown or has other contents.
+// once anyhow. The invalidator tells that the directories changed, and that an open image, whose
+// attributes the kernel does not look up, has another size or other contents.
 void Filesystem::OnEvent(const StoreEvent& event) {
   // The kernel has not seen that a request made it smaller, and perhaps larger again since.
   if (event.event == "resized" || event.event == "reverted")

@@ -11,8 +11,8 @@ void MappedPages::Start(fuse_session* session) {
   session_ = session;
 }
 
-// A failure means that the kernel does not know the inode, or is gone, or that a WRITE was refused:
-// that is told to whoever syncs the mapping.
+// A failure means that the kernel does not know the inode, or is gone, or that a WRITE was refused,
+// of which msync(2) tells the process that has the mapping.
 void MappedPages::WriteOut(uint64_t ino, const ByteRange& range) {
   fuse_session* session = nullptr;
   {

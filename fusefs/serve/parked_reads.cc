@@ -20,13 +20,13 @@ bool ParkedReads::Park(Read read) {
     entry = &entries_.back();
   }
   // An interrupt that came before the entry was here found nothing to mark; one that comes from
-  // now on does. Claimed until then, so that nobody answers the request while it is looked at.
+  // now on does. Claimed until then, so that the thread does not answer the request meanwhile.
   const bool was_interrupted = entry->read.interrupted();
   MutexLock lock(mu_);
   assert(entry->claimed);  // I1: the thread has not taken it out
   entry->interrupted |= was_interrupted;
   entry->claimed = false;
-  WakeLocked();  // what it waits for may have come meanwhile
+  WakeLocked();  // its text may have come meanwhile
   return true;
 }
 
