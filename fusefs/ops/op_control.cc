@@ -51,7 +51,7 @@ void ParkRead(fuse_req_t req, std::shared_ptr<ControlFile> file, size_t size,
       .of_owner = IsOwner(fs, fuse_req_ctx(req)->uid),
       .try_answer = [req, file = std::move(file), size,
                      offset_bytes] { return AnswerRead(req, *file, size, offset_bytes); },
-      .give_up = [req, &fs] { fuse_reply_err(req, fs.closing ? ESHUTDOWN : EINTR); },
+      .abandon = [req, &fs] { fuse_reply_err(req, fs.closing ? ESHUTDOWN : EINTR); },
       .interrupted = [req] { return fuse_req_interrupted(req) != 0; },
   });
   if (!parked) fuse_reply_err(req, EAGAIN);

@@ -16,7 +16,7 @@ namespace volfs {
 namespace {
 
 // <linux/fuse.h> has these from Linux 6.9 on. Not libfuse's fuse_passthrough_open and _close: they
-// want a request, which may have been given up (watchdog.h) by then, and the last close is none.
+// want a request, which may have been abandoned (watchdog.h) by then, and the last close is none.
 struct BackingMap {
   int32_t fd;
   uint32_t flags;

@@ -11,7 +11,7 @@ ParkedReads::ParkedReads() : thread_("volfs-parked", [this] { Work(); }) {}
 ParkedReads::~ParkedReads() { Stop(); }
 
 bool ParkedReads::Park(Read read) {
-  assert(read.try_answer && read.give_up && read.interrupted);
+  assert(read.try_answer && read.abandon && read.interrupted);
   Entry* entry = nullptr;
   {
     MutexLock lock(mu_);
@@ -103,11 +103,11 @@ void ParkedReads::TryReads() {
       continue;
     }
     it->claimed = true;
-    const bool give_up = it->interrupted;
+    const bool abandon = it->interrupted;
     mu_.Unlock();
     bool over = true;
-    if (give_up) {
-      it->read.give_up();
+    if (abandon) {
+      it->read.abandon();
     } else {
       over = it->read.try_answer();
     }

@@ -18,7 +18,7 @@ namespace volfs {
 // Read and Poll do the work. Its thread calls them, with no lock held.
 //
 // Invariants:
-//   I1  Each parked read is answered exactly once: by try_answer returning true, or by give_up.
+//   I1  Each parked read is answered exactly once: by try_answer returning true, or by abandon.
 //   I2  A poll's notify is called at most once. A function may still run when Unwatch returns, so
 //       each function owns the objects that it uses.
 //
@@ -32,7 +32,7 @@ class ParkedReads {
     const void* request = nullptr;      // its name, for Interrupt
     bool of_owner = false;              // the reader is root or the user who mounted
     std::function<bool()> try_answer;   // answers if there is text to read; false: not yet
-    std::function<void()> give_up;      // answers that the read was interrupted
+    std::function<void()> abandon;      // answers that the read was interrupted
     std::function<bool()> interrupted;  // says whether it was, before it was parked
   };
   struct Poll {
@@ -47,7 +47,7 @@ class ParkedReads {
 
   // Returns false, and keeps nothing, if too many wait already or after Stop.
   [[nodiscard]] bool Park(Read read) VOLFS_EXCLUDES(mu_);
-  // Has that request given up; does nothing if it is not, or no more, parked here.
+  // Has that request abandoned; does nothing if it is not, or no more, parked here.
   void Interrupt(const void* request) VOLFS_EXCLUDES(mu_);
   void InterruptAll() VOLFS_EXCLUDES(mu_);
 
@@ -58,14 +58,14 @@ class ParkedReads {
   // Has the thread ask all again: something may have become readable. Never blocks.
   void Wake() VOLFS_EXCLUDES(mu_);
 
-  // Gives up all reads, drops all polls, joins the thread.
+  // Abandons all reads, drops all polls, joins the thread.
   void Stop() VOLFS_EXCLUDES(mu_);
 
  private:
   struct Entry {
     Read read;
     bool claimed = false;      // a thread is working on it without the lock
-    bool interrupted = false;  // that thread gives it up
+    bool interrupted = false;  // that thread abandons it
   };
   using Entries = std::list<Entry>;
 

@@ -67,12 +67,12 @@ bool Watchdog::Guard::Begin() {
   for (State seen = State::kQueued;
        !slot_->state.compare_exchange_weak(seen, State::kLookedAt, std::memory_order_acquire);
        seen = State::kQueued) {
-    if (seen == State::kGivenUp) return false;
+    if (seen == State::kAbandoned) return false;
     assert(seen == State::kQueued || seen == State::kLookedAt);
     YieldThread();
   }
   if (watchdog_.hooks_.interrupted(watch_.request)) {
-    watchdog_.GiveUp(*slot_, {Errc::kInterrupted, "interrupted before it began"});
+    watchdog_.Abandon(*slot_, {Errc::kInterrupted, "interrupted before it began"});
     return false;
   }
   slot_->state.store(State::kAtWork, std::memory_order_release);
@@ -87,7 +87,7 @@ Status Watchdog::Guard::Admit() {
                  StrCat("node ", hung->name, " does not answer: ", hung->calls->Trouble(),
                         "; its volumes can be used again when it has")};
   }
-  if (watch_.changes == kNoId || watchdog_.changes_given_up_ == 0) return OkStatus();
+  if (watch_.changes == kNoId || watchdog_.abandoned_changes_ == 0) return OkStatus();
   return watchdog_.AwaitEarlierWrites(slot_, watch_.changes);
 }
 
@@ -100,7 +100,7 @@ bool Watchdog::Guard::Finish() {
 bool Watchdog::Leave(Slot& slot) {
   for (State seen = slot.state.load();;) {
     assert(seen != State::kFree);  // W1: this Guard has the slot until here
-    if (seen == State::kGivenUp) break;
+    if (seen == State::kAbandoned) break;
     if (seen == State::kLookedAt) {
       YieldThread();
       seen = slot.state.load();
@@ -113,10 +113,10 @@ bool Watchdog::Leave(Slot& slot) {
     MutexLock lock(mu_);
     const Watch watch = std::exchange(slot.watch, {});
     slot.state = State::kFree;
-    assert(given_up_ > 0);
-    --given_up_;
-    if (watch.changes != kNoId) --changes_given_up_;
-    assert(changes_given_up_ >= 0);
+    assert(abandoned_ > 0);
+    --abandoned_;
+    if (watch.changes != kNoId) --abandoned_changes_;
+    assert(abandoned_changes_ >= 0);
     for (const void* handle : {watch.handle, watch.second_handle}) {
       if (!InUseLocked(handle) && kept_open_.erase(handle) != 0) to_close.push_back(handle);
     }
@@ -128,13 +128,13 @@ bool Watchdog::Leave(Slot& slot) {
 
 bool Watchdog::InUseLocked(const void* handle) const {
   return std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
-    return slot.state == State::kGivenUp &&
+    return slot.state == State::kAbandoned &&
            (slot.watch.handle == handle || slot.watch.second_handle == handle);
   });
 }
 
 bool Watchdog::KeepOpen(const void* handle) {
-  if (given_up_ == 0) return false;
+  if (abandoned_ == 0) return false;
   MutexLock lock(mu_);
   if (!InUseLocked(handle)) return false;
   kept_open_.insert(handle);
@@ -146,14 +146,14 @@ Status Watchdog::AwaitEarlierWrites(const Slot* own, Id volume) {
   while (true) {
     bool waits = false;
     for (const Slot& slot : *slots_) {
-      if (&slot == own || slot.state != State::kGivenUp || slot.watch.changes != volume) continue;
+      if (&slot == own || slot.state != State::kAbandoned || slot.watch.changes != volume) continue;
       waits = true;
       if (!slot.over_limit) continue;
       return Error{Errc::kIo,
                    "an earlier write that was given up has not returned and may still land over "
                    "this one; write again when it has"};
     }
-    if (own != nullptr && own->state == State::kGivenUp) {
+    if (own != nullptr && own->state == State::kAbandoned) {
       return Error{Errc::kIo, "given up while it waited for an earlier write"};
     }
     if (!waits) return OkStatus();
@@ -215,27 +215,27 @@ void Watchdog::LookAt(Slot& slot, Nanoseconds now) {
   const bool due = waited > limit_ || (queued && named);
   const Watched* const hung = due ? HungOf(slot.watch) : nullptr;
   if (hung != nullptr) {
-    GiveUp(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited), " s, as node ", hung->name,
-                                    " does not answer: ", hung->calls->Trouble(),
-                                    "; it may still take effect")});
+    Abandon(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited), " s, as node ", hung->name,
+                                     " does not answer: ", hung->calls->Trouble(),
+                                     "; it may still take effect")});
   } else if (waited > limit_ * NodeCalls::kLongFactor) {
-    GiveUp(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited),
-                                    " s without an answer; it may still take effect")});
+    Abandon(slot, {Errc::kIo, StrCat("given up after ", Seconds(waited),
+                                     " s without an answer; it may still take effect")});
   } else if ((queued || waited > kPatience) && hooks_.interrupted(slot.watch.request)) {
-    GiveUp(slot, {Errc::kInterrupted, "interrupted; it may still take effect"});
+    Abandon(slot, {Errc::kInterrupted, "interrupted; it may still take effect"});
   } else {
     slot.state.store(state, std::memory_order_release);
   }
 }
 
 // It is kLookedAt. The answer comes last: it lets the caller close its file, and write again.
-void Watchdog::GiveUp(Slot& slot, const Error& error) {
+void Watchdog::Abandon(Slot& slot, const Error& error) {
   assert(slot.state == State::kLookedAt);
   const Watch watch = slot.watch;
   slot.over_limit = error.code != Errc::kInterrupted;
-  ++given_up_;
-  if (watch.changes != kNoId) ++changes_given_up_;
-  slot.state = State::kGivenUp;
+  ++abandoned_;
+  if (watch.changes != kNoId) ++abandoned_changes_;
+  slot.state = State::kAbandoned;
   hooks_.answer(watch, error);
 }
 

@@ -27,11 +27,11 @@ struct Watch {
 };
 
 // Answers requests whose node does not (contract.md 7.7). An unanswered request makes its caller
-// unkillable, and the system call that it waits for cannot be taken back. So the watchdog gives the
-// request up: it answers early, and the work goes on to its end. The store learns nothing of it.
+// unkillable, and the system call that it waits for cannot be taken back. So the watchdog abandons
+// the request: it answers early, and the work goes on to its end. The store learns nothing of it.
 // Its late commits count, and no caller is ever told of a commit that did not happen.
 //
-// A request is given up
+// A request is abandoned
 //   - if its node is hung (node_calls.h) and it has waited for the limit, or has not begun;
 //   - if it has waited for NodeCalls::kLongFactor times the limit, for any reason;
 //   - if its caller was interrupted, and it has waited for kPatience or has not begun.
@@ -39,16 +39,14 @@ struct Watch {
 // Invariants:
 //   W1  Each request is answered once: by the thread to which Guard::Finish returned true, or by
 //       `answer`. Until then no thread but the watchdog's may touch the request.
-//   W2  While a write that was given up has not returned, no other write to that volume begins, as
-//   the
-//       late one would land over it (T63). Others wait, or are refused if it was given up at a
-//       limit.
-//   W3  A handle whose request was given up is closed when the work has ended, not before.
+//   W2  While an abandoned write has not returned, no other write to that volume begins: the late
+//       one would land over it (T63). Others wait, or are refused if it was abandoned at a limit.
+//   W3  A handle whose request was abandoned is closed when the work has ended, not before.
 //
 // The kernel's buffer of a write belongs to the thread that received it, and stays with the work.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf; no hook is called under it.
-// Cost of a Guard whose request is not given up: two compare-and-swaps and a few stores to a line
+// Cost of a Guard whose request is not abandoned: two compare-and-swaps and a few stores to a line
 // that other threads seldom use; no lock, no allocation, no clock.
 class Watchdog {
   struct Slot;
@@ -75,12 +73,12 @@ class Watchdog {
     Guard(const Guard&) = delete;
     Guard& operator=(const Guard&) = delete;
 
-    // Begins the work of a queued request. Returns false if the request was given up.
+    // Begins the work of a queued request. Returns false if the request was abandoned.
     [[nodiscard]] bool Begin();
     // Refuses the request if its node is hung, and waits for earlier writes (W2). Called before the
     // node is asked for anything.
     Status Admit();
-    // Ends the work. Returns false if the request was given up, and is answered.
+    // Ends the work. Returns false if the request was abandoned, and is answered.
     [[nodiscard]] bool Finish();
 
    private:
@@ -90,12 +88,12 @@ class Watchdog {
     bool finished_ = false;
   };
 
-  // Returns whether work that was given up uses this handle; if so, calls `close` when it has
+  // Returns whether work that was abandoned uses this handle; if so, calls `close` when it has
   // ended.
   [[nodiscard]] bool KeepOpen(const void* handle) VOLFS_EXCLUDES(mu_);
 
-  // Says whether a node is hung, or work that was given up has not ended.
-  [[nodiscard]] bool Trouble() const { return hung_nodes_ != 0 || given_up_ != 0; }
+  // Says whether a node is hung, or work that was abandoned has not ended.
+  [[nodiscard]] bool Trouble() const { return hung_nodes_ != 0 || abandoned_ != 0; }
 
   void Stop() VOLFS_EXCLUDES(mu_);
 
@@ -105,11 +103,11 @@ class Watchdog {
     kQueued,
     kAtWork,
     kLookedAt,  // by the watchdog, for a moment
-    kGivenUp,
+    kAbandoned,
   };
   struct alignas(64) Slot {
     std::atomic<State> state{State::kFree};
-    std::atomic<bool> over_limit{false};  // given up for that reason
+    std::atomic<bool> over_limit{false};  // abandoned for that reason
     Watch watch;
     Nanoseconds since{0};
   };
@@ -123,7 +121,7 @@ class Watchdog {
 
   Slot* Enter(const Watch& watch, State state);
   bool Leave(Slot& slot) VOLFS_EXCLUDES(mu_);
-  void GiveUp(Slot& slot, const Error& error);
+  void Abandon(Slot& slot, const Error& error);
   void LookAtNodes(Nanoseconds now);
   void LookAt(Slot& slot, Nanoseconds now);
   [[nodiscard]] const Watched* HungOf(const Watch& watch) const;
@@ -137,12 +135,12 @@ class Watchdog {
   std::vector<Watched> nodes_;  // `hung` is the thread's
   std::atomic<Nanoseconds> now_;
   std::atomic<int> hung_nodes_{0};
-  std::atomic<int> given_up_{0};          // slots in that state
-  std::atomic<int> changes_given_up_{0};  // ... of writes
+  std::atomic<int> abandoned_{0};          // slots in that state
+  std::atomic<int> abandoned_changes_{0};  // ... of writes
   std::unique_ptr<std::array<Slot, kSlots>> slots_;
 
   Mutex mu_;
-  Condition changed_;  // work that was given up has ended, or stopping_
+  Condition changed_;  // work that was abandoned has ended, or stopping_
   std::set<const void*> kept_open_ VOLFS_GUARDED_BY(mu_);
   bool stopping_ VOLFS_GUARDED_BY(mu_) = false;
   Thread thread_;

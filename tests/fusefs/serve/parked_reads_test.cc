@@ -9,14 +9,14 @@
 namespace volfs {
 namespace {
 
-enum class Answer { kNone, kGiven, kGivenUp };
+enum class Answer { kNone, kGiven, kAbandoned };
 
 // A reader: what it would read, and what became of it. Every answer is counted.
 struct Reader {
   std::atomic<bool> available{false};
   std::atomic<bool> interrupted_before{false};
   std::atomic<int> given{0};
-  std::atomic<int> given_up{0};
+  std::atomic<int> abandoned{0};
 
   ParkedReads::Read AsRead() {
     return {.request = this,
@@ -26,17 +26,17 @@ struct Reader {
                   ++given;
                   return true;
                 },
-            .give_up = [this] { ++given_up; },
+            .abandon = [this] { ++abandoned; },
             .interrupted = [this] { return interrupted_before.load(); }};
   }
 
   [[nodiscard]] Answer WaitForAnswer() const {
     const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(20);
-    while (given + given_up == 0 && MonotonicNow() < deadline) {
+    while (given + abandoned == 0 && MonotonicNow() < deadline) {
       SleepFor(std::chrono::milliseconds(1));
     }
-    if (given + given_up != 1) return Answer::kNone;
-    return given == 1 ? Answer::kGiven : Answer::kGivenUp;
+    if (given + abandoned != 1) return Answer::kNone;
+    return given == 1 ? Answer::kGiven : Answer::kAbandoned;
   }
 };
 
@@ -48,7 +48,7 @@ TEST(ParkedReadsTest, AnswersWhenThereIsSomething) {
   ASSERT_TRUE(parked.Park(reader.AsRead()));
   parked.Wake();
   LetItRun();
-  EXPECT_EQ(reader.given + reader.given_up, 0) << "there was nothing to read";
+  EXPECT_EQ(reader.given + reader.abandoned, 0) << "there was nothing to read";
   reader.available = true;
   parked.Wake();
   EXPECT_EQ(reader.WaitForAnswer(), Answer::kGiven);
@@ -71,9 +71,9 @@ TEST(ParkedReadsTest, InterruptGivesUpThatReadOnly) {
   ASSERT_TRUE(parked.Park(one.AsRead()));
   ASSERT_TRUE(parked.Park(other.AsRead()));
   parked.Interrupt(&one);
-  EXPECT_EQ(one.WaitForAnswer(), Answer::kGivenUp);
+  EXPECT_EQ(one.WaitForAnswer(), Answer::kAbandoned);
   LetItRun();
-  EXPECT_EQ(other.given + other.given_up, 0);
+  EXPECT_EQ(other.given + other.abandoned, 0);
   other.available = true;
   parked.Wake();
   EXPECT_EQ(other.WaitForAnswer(), Answer::kGiven);
@@ -84,7 +84,7 @@ TEST(ParkedReadsTest, AnInterruptBeforeParkingCounts) {
   reader.interrupted_before = true;
   ParkedReads parked;
   ASSERT_TRUE(parked.Park(reader.AsRead()));
-  EXPECT_EQ(reader.WaitForAnswer(), Answer::kGivenUp);
+  EXPECT_EQ(reader.WaitForAnswer(), Answer::kAbandoned);
 }
 
 TEST(ParkedReadsTest, StopAnswersEverybodyOnce) {
@@ -95,10 +95,10 @@ TEST(ParkedReadsTest, StopAnswersEverybodyOnce) {
     ASSERT_TRUE(parked.Park(readers.back()->AsRead()));
   }
   parked.Stop();
-  for (const auto& reader : readers) EXPECT_EQ(reader->WaitForAnswer(), Answer::kGivenUp);
+  for (const auto& reader : readers) EXPECT_EQ(reader->WaitForAnswer(), Answer::kAbandoned);
   Reader late;
   EXPECT_FALSE(parked.Park(late.AsRead()));
-  EXPECT_EQ(late.given + late.given_up, 0);
+  EXPECT_EQ(late.given + late.abandoned, 0);
 }
 
 TEST(ParkedReadsTest, TooManyAreRefused) {
@@ -147,7 +147,7 @@ TEST(ParkedReadsTest, EachIsAnsweredOnceWhateverRaces) {
   parked.Stop();
   over = true;
   waker.Join();
-  for (const auto& reader : readers) EXPECT_EQ(reader->given + reader->given_up, 1);
+  for (const auto& reader : readers) EXPECT_EQ(reader->given + reader->abandoned, 1);
 }
 
 // T60: a poll is told once, and not at all after its file was closed.

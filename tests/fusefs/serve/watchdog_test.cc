@@ -1,4 +1,4 @@
-// Goal: each request is answered once, by its work or by the watchdog; what was given up keeps its
+// Goal: each request is answered once, by its work or by the watchdog; what was abandoned keeps its
 // file open and later writes away until it has ended (contract.md 7.7, traps T54, T63).
 #include "fusefs/serve/watchdog.h"
 
@@ -70,8 +70,8 @@ TEST_F(WatchdogTest, WorkThatEndsInTimeAnswersItself) {
   EXPECT_FALSE(watchdog_->Trouble());
 }
 
-// Whatever it waits for: after several times the limit it is given up, once.
-TEST_F(WatchdogTest, WorkThatDoesNotEndIsGivenUp) {
+// Whatever it waits for: after several times the limit it is abandoned, once.
+TEST_F(WatchdogTest, WorkThatDoesNotEndIsAbandoned) {
   Watchdog::Guard guard(*watchdog_, AWatch());
   ASSERT_TRUE(IsAnswered());
   EXPECT_EQ(code_, Errc::kIo);
@@ -83,7 +83,7 @@ TEST_F(WatchdogTest, WorkThatDoesNotEndIsGivenUp) {
 }
 
 // Its caller may close the file: it is closed when the work has ended, once.
-TEST_F(WatchdogTest, TheFileOfWhatWasGivenUpStaysOpen) {
+TEST_F(WatchdogTest, TheFileOfWhatWasAbandonedStaysOpen) {
   EXPECT_FALSE(watchdog_->KeepOpen(Name(7)));
   {
     Watchdog::Guard guard(*watchdog_, AWatch());
@@ -97,7 +97,7 @@ TEST_F(WatchdogTest, TheFileOfWhatWasGivenUpStaysOpen) {
 }
 
 // W2: it may land over what is written later.
-TEST_F(WatchdogTest, NoWriteBeginsWhileOneThatWasGivenUpIsOut) {
+TEST_F(WatchdogTest, NoWriteBeginsWhileOneThatWasAbandonedIsOut) {
   std::optional<Watchdog::Guard> late;
   late.emplace(*watchdog_, AWatch(kVolume));
   ASSERT_TRUE(IsAnswered());
