@@ -7,6 +7,7 @@
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
 #include "blockstore/node/node.h"
+#include "blockstore/store/heads.h"
 
 namespace volfs {
 namespace {
@@ -31,13 +32,13 @@ Error Busy(const std::string& why) { return Error{Errc::kBusy, why}; }
 
 }  // namespace
 
-LayerMerger::LayerMerger(Store& store, Node& node) : store_(store), node_(node) {
+LayerMerger::LayerMerger(StoreParts& parts, Node& node) : parts_(parts), node_(node) {
   thread_ = Thread("merge", [this] { Work(); });
 }
 
 LayerMerger::~LayerMerger() {
   stopping_.store(true);
-  store_.hydrator_->throttle().Interrupt();
+  parts_.hydrator.throttle().Interrupt();
   {
     MutexLock lock(mu_);
     wake_.NotifyAll();
@@ -48,7 +49,7 @@ LayerMerger::~LayerMerger() {
 void LayerMerger::Work() {
   uint64_t seen = 0;
   for (bool all = false; !stopping_.load();) {
-    const uint64_t version = store_.reclaimer_->version();
+    const uint64_t version = parts_.reclaimer.version();
     if (version != seen || !all) {
       seen = version;
       all = MergeAll();
@@ -61,15 +62,13 @@ void LayerMerger::Work() {
 
 bool LayerMerger::MergeAll() {
   if (!node_.trusted()) return true;
-  {
-    // What a crash left is freed first: it is looked for where the catalog says nothing is.
-    MutexLock lock(store_.mu_);
-    if (!store_.tidy_) return false;
-  }
-  std::vector<Pair> pairs = store_.reclaimer_->Pairs(node_);
+  // What a crash left is freed first: it is looked for where the catalog says nothing is.
+  if (!parts_.garbage.gone()) return false;
+  std::vector<Pair> pairs = parts_.reclaimer.Pairs(node_);
   // What is gone is forgotten: volumes and layers come and go for as long as the mount lives.
-  std::erase_if(given_up_, [&](Id under) { return store_.layers_.Find(under) == nullptr; });
-  std::erase_if(patience_, [&](const auto& entry) { return store_.Find(entry.first) == nullptr; });
+  std::erase_if(given_up_, [&](Id under) { return parts_.layers.Find(under) == nullptr; });
+  std::erase_if(patience_,
+                [&](const auto& entry) { return parts_.tables.Find(entry.first) == nullptr; });
   std::erase_if(pairs, [&](const Pair& pair) { return given_up_.contains(pair.under); });
   behind_ = pairs.size() > kBehind;
   overs_.clear();
@@ -85,7 +84,7 @@ bool LayerMerger::MergeAll() {
       all = false;
       continue;
     }
-    if (store_.hydrator_->throttle().rate() == 0) return false;
+    if (parts_.hydrator.throttle().rate() == 0) return false;
     const Status done = MergePair(pair);
     if (done.ok()) continue;
     if (Passes(done.error().code)) {
@@ -107,12 +106,12 @@ bool LayerMerger::Passes(Errc code) {
 }
 
 Result<LayerMerger::Layers> LayerMerger::CheckPair(const Pair& pair) {
-  const Layers layers{store_.layers_.Find(pair.under), store_.layers_.Find(pair.over)};
+  const Layers layers{parts_.layers.Find(pair.under), parts_.layers.Find(pair.over)};
   const Error busy = Busy("the tree has changed");
   if (layers.under == nullptr || layers.over == nullptr) return busy;
   Node* const node = layers.under->node();
   if (node != &node_ || layers.over->node() != node) return busy;
-  if (!store_.reclaimer_->IsPair(layers.under, layers.over)) return busy;
+  if (!parts_.reclaimer.IsPair(layers.under, layers.over)) return busy;
   const LayerRecord over = layers.over->record();
   if (over.parent != pair.under || !over.parent_node.empty()) return busy;
   if (!layers.under->Recorded()) return busy;
@@ -122,14 +121,14 @@ Result<LayerMerger::Layers> LayerMerger::CheckPair(const Pair& pair) {
   }
   // Moving takes room before it gives some; what is left is for commits.
   RETURN_IF_ERROR(node->catalog().CheckReserve());
-  if (store_.reclaimer_->InUse(layers.over) && !Sabotaged(Sabotage::kMergeInUse)) return busy;
+  if (parts_.reclaimer.InUse(layers.over) && !Sabotaged(Sabotage::kMergeInUse)) return busy;
   return layers;
 }
 
 LayerMerger::Users LayerMerger::UsersOf(const std::vector<const Layer*>& subtree) {
   const std::unordered_set<const Layer*> layers(subtree.begin(), subtree.end());
   Users users;
-  for (const auto& volume : store_.Volumes()) {
+  for (const auto& volume : parts_.tables.Volumes()) {
     const Layer* const head = volume->head();
     if (!layers.contains(head)) continue;
     users.volumes.push_back(volume);
@@ -143,8 +142,8 @@ Status LayerMerger::ChangeTree(const Layer* over,
   Gate& tree_gate = node_.tree_gate();
   if (!tree_gate.Close(MonotonicNow() + Node::kTreePatience)) return Busy("requests are at work");
   Status done = Busy("somebody reads it");
-  if (!store_.reclaimer_->InUse(over) || Sabotaged(Sabotage::kMergeInUse)) {
-    const auto subtree = store_.reclaimer_->Subtree(over);
+  if (!parts_.reclaimer.InUse(over) || Sabotaged(Sabotage::kMergeInUse)) {
+    const auto subtree = parts_.reclaimer.Subtree(over);
     done = change(UsersOf(subtree));
     if (done.ok()) ForgetImages(subtree);
   }
@@ -155,15 +154,18 @@ Status LayerMerger::ChangeTree(const Layer* over,
 void LayerMerger::ForgetImages(const std::vector<const Layer*>& of) {
   std::unordered_set<Id> ids;
   for (const Layer* const layer : of) ids.insert(layer->id());
-  MutexLock lock(store_.mu_);
-  for (auto& [id, snapshot] : store_.snapshots_) {
-    if (ids.contains(snapshot.record.layer)) snapshot.image.reset();
-  }
+  MutexLock lock(parts_.tables.mu);
+  parts_.tables.snapshots.ForgetImages(ids);
+}
+
+std::vector<SnapshotRecord> LayerMerger::SnapshotsOn(Id layer) const {
+  MutexLock lock(parts_.tables.mu);
+  return parts_.tables.snapshots.OnLayer(layer);
 }
 
 Result<LayerMerger::Users> LayerMerger::FindUsers(const Pair& pair) {
   Users users;
-  const Status found = store_.reclaimer_->Alone(node_, [&]() -> Status {
+  const Status found = parts_.reclaimer.Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
     return ChangeTree(layers.over, [&](const Users& now) {
       users = now;
@@ -190,7 +192,7 @@ Status LayerMerger::MergePair(const Pair& pair) {
 Status LayerMerger::MergeFrozen(const Pair& pair) {
   std::unique_ptr<LayerMerge> merge;
   bool gives_way = true;
-  Throttle& throttle = store_.hydrator_->throttle();
+  Throttle& throttle = parts_.hydrator.throttle();
   Id childless = kNoId;
   for (bool merged = false; !merged;) {
     const auto stop = [&] { return stopping_.load(); };
@@ -204,7 +206,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
     }
     const Nanoseconds began = MonotonicNow();
     uint64_t moved_bytes = 0;
-    const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
+    const Status done = parts_.reclaimer.Alone(node_, [&]() -> Status {
       ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
       if (merge == nullptr) {
         ASSIGN_OR_RETURN(const uint64_t under_bytes, layers.under->AllocatedBytes());
@@ -213,7 +215,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
         gives_way = !behind_ || (up ? under_bytes : over_bytes) > kSoonDoneBytes;
         merge = std::make_unique<LayerMerge>(
             layers.under, layers.over,
-            up ? LayerMerge::Direction::kUp : LayerMerge::Direction::kDown, store_.block_size_);
+            up ? LayerMerge::Direction::kUp : LayerMerge::Direction::kDown, parts_.block_size);
         RETURN_IF_ERROR(merge->Find());
       }
       // Who began when the places that are written to were still somebody's.
@@ -222,7 +224,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
       merged = true;
       Layer* const stays = merge->from() == layers.over ? layers.under : layers.over;
       RETURN_IF_ERROR(stays == layers.under ? MergeDown(*merge) : MergeUp(*merge));
-      if (store_.reclaimer_->Children(stays).empty()) childless = stays->id();
+      if (parts_.reclaimer.Children(stays).empty()) childless = stays->id();
       return OkStatus();
     });
     node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
@@ -231,16 +233,16 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
   }
   // A deletion may have taken the last point of `over` meanwhile, and finds only now that the layer
   // is gone, into one that it does not know.
-  return childless == kNoId ? OkStatus() : store_.reclaimer_->Reclaim(childless);
+  return childless == kNoId ? OkStatus() : parts_.reclaimer.Reclaim(childless);
 }
 
 // In whole blocks, as much as the limit of all copying grants in a second: a commit a second, or
 // less.
 uint64_t LayerMerger::SliceBytes() const {
   constexpr uint64_t kBursts = std::chrono::seconds(1) / Throttle::kBurst;
-  const uint64_t burst = store_.hydrator_->throttle().burst_bytes();
-  const uint64_t bytes = std::min(store_.options_.merge_slice_bytes / kBursts, burst) * kBursts;
-  return std::max(bytes / store_.block_size_, uint64_t{1}) * store_.block_size_;
+  const uint64_t burst = parts_.hydrator.throttle().burst_bytes();
+  const uint64_t bytes = std::min(parts_.options.merge_slice_bytes / kBursts, burst) * kBursts;
+  return std::max(bytes / parts_.block_size, uint64_t{1}) * parts_.block_size;
 }
 
 Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* moved_bytes) {
@@ -263,8 +265,8 @@ Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* 
   if (!done.ok() && RefusedCleanly(done.error())) merge.Abandon();
   RETURN_IF_ERROR(done);
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
-  store_.reclaimer_->NotePunched(merge.from()->id());
-  const uint64_t bs = store_.block_size_;
+  parts_.reclaimer.NotePunched(merge.from()->id());
+  const uint64_t bs = parts_.block_size;
   for (const PresenceRun& run : slice.moved) {
     RETURN_IF_ERROR(merge.from()->Punch({run.first * bs, run.count * bs}));
   }
@@ -276,7 +278,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
   Layer* const under = merge.under();
   Layer* const over = merge.over();
   RETURN_IF_ERROR(merge.Copy(0));
-  const std::vector<Layer*> children = store_.reclaimer_->Children(over);
+  const std::vector<Layer*> children = parts_.reclaimer.Children(over);
   const auto heads_of = [&](const Volumes& volumes) {
     Volumes heads;
     for (const auto& volume : volumes) {
@@ -287,12 +289,12 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
     return heads;
   };
   // A batch that is at work has their records as they were.
-  const Volumes heads = heads_of(store_.Volumes());
+  const Volumes heads = heads_of(parts_.tables.Volumes());
   std::vector<Committer::Exclusive> no_batches;
   for (const auto& volume : heads) no_batches.push_back(volume->merging().StopBatches());
   const Status done = ChangeTree(over, [&](const Users& users) -> Status {
     const Error busy = Busy("the tree has changed");
-    if (heads_of(users.volumes) != heads || store_.reclaimer_->Children(over) != children) {
+    if (heads_of(users.volumes) != heads || parts_.reclaimer.Children(over) != children) {
       return busy;
     }
     CatalogChange change = merge.Change();
@@ -306,15 +308,8 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
       change.emplace_back(PutLayer{record});
       relinked.emplace_back(child, record);
     }
-    std::vector<SnapshotRecord> snapshots;
-    {
-      MutexLock lock(store_.mu_);
-      for (const auto& [id, entry] : store_.snapshots_) {
-        if (entry.record.layer != over->id()) continue;
-        snapshots.push_back(entry.record);
-        snapshots.back().layer = under->id();
-      }
-    }
+    std::vector<SnapshotRecord> snapshots = SnapshotsOn(over->id());
+    for (SnapshotRecord& record : snapshots) record.layer = under->id();
     for (const SnapshotRecord& record : snapshots) {
       if (!Sabotaged(Sabotage::kMergeKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
     }
@@ -323,11 +318,12 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
     merge.Settle();
     for (const auto& [child, record] : relinked) child->Relink(record);
     {
-      MutexLock lock(store_.mu_);
-      for (const SnapshotRecord& record : snapshots)
-        store_.snapshots_.at(record.id).record = record;
+      MutexLock lock(parts_.tables.mu);
+      for (const SnapshotRecord& record : snapshots) {
+        parts_.tables.snapshots.SetLayer(record.id, under->id());
+      }
     }
-    store_.reclaimer_->Merge(under, over, under);
+    parts_.reclaimer.Merge(under, over, under);
     return OkStatus();
   });
   no_batches.clear();
@@ -341,8 +337,8 @@ Status LayerMerger::MergeUp(LayerMerge& merge) {
   Layer* const under = merge.under();
   Layer* const over = merge.over();
   RETURN_IF_ERROR(over->CreateFile());
-  store_.reclaimer_->NotePunched(over->id());
-  RETURN_IF_ERROR(store_.reclaimer_->PunchGarbageAlone(over));
+  parts_.reclaimer.NotePunched(over->id());
+  RETURN_IF_ERROR(parts_.reclaimer.PunchGarbageAlone(over));
   RETURN_IF_ERROR(over->SyncFile());
   const Status done = ChangeTree(over, [&](const Users& users) -> Status {
     LayerRecord flat = over->record();
@@ -354,7 +350,7 @@ Status LayerMerger::MergeUp(LayerMerge& merge) {
     for (const auto& volume : users.volumes) {
       volume->merging().Redirect({0, UINT64_MAX}, under->ref(), over->ref());
     }
-    store_.reclaimer_->Merge(under, over, over);
+    parts_.reclaimer.Merge(under, over, over);
     return OkStatus();
   });
   RETURN_IF_ERROR(done);
@@ -364,7 +360,7 @@ Status LayerMerger::MergeUp(LayerMerge& merge) {
 
 void LayerMerger::Remove(Layer* gone) {
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
-  store_.reclaimer_->Discard(gone);
+  parts_.reclaimer.Discard(gone);
 }
 
 // --- a head --------------------------------------------------------------------------------------
@@ -390,12 +386,12 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
 
 // What a head has, with so many blocks that wait for a commit: can it be moved while writers wait?
 Result<bool> LayerMerger::IsSmall(Id head, uint64_t pending_blocks) {
-  const uint64_t small_bytes = store_.options_.merge_slice_bytes / kSinkPart;
+  const uint64_t small_bytes = parts_.options.merge_slice_bytes / kSinkPart;
   // A file that is large by far: what it has need not be counted, in which a head of terabytes
   // would be read from the catalog at each look. (The host may allocate more than was written.)
   {
     const Epoch::Reader reader = node_.epoch().Enter();
-    Layer* const layer = store_.layers_.Find(head);
+    Layer* const layer = parts_.layers.Find(head);
     if (layer == nullptr) return false;
     ASSIGN_OR_RETURN(const uint64_t allocated_bytes, layer->AllocatedBytes());
     if (allocated_bytes > small_bytes * kSinkPart) return false;
@@ -405,21 +401,21 @@ Result<bool> LayerMerger::IsSmall(Id head, uint64_t pending_blocks) {
   RETURN_IF_ERROR(node_.catalog().LoadPresence(head, [&](const PresenceRun& run) {
     (run.state == BlockState::kPresent ? here : zero) += run.count;
   }));
-  const uint64_t bytes = (here + zero / kZerosAsCopied) * store_.block_size_;
+  const uint64_t bytes = (here + zero / kZerosAsCopied) * parts_.block_size;
   return bytes <= small_bytes;
 }
 
 Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
   RETURN_IF_ERROR(volume.Sync());  // as in FreezeHead
-  return store_.reclaimer_->Alone(node_, [&]() -> Status {
+  return parts_.reclaimer.Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-    LayerMerge merge(layers.under, layers.over, LayerMerge::Direction::kDown, store_.block_size_);
+    LayerMerge merge(layers.under, layers.over, LayerMerge::Direction::kDown, parts_.block_size);
     node_.epoch().Synchronize();
     const Status done = ChangeTree(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
       RETURN_IF_ERROR(
           volume.merging().SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
-      store_.reclaimer_->Merge(layers.under, layers.over, layers.under);
+      parts_.reclaimer.Merge(layers.under, layers.over, layers.under);
       return OkStatus();
     });
     RETURN_IF_ERROR(done);
@@ -432,18 +428,18 @@ Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
 Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
   RETURN_IF_ERROR(volume.Sync());  // before anybody has to wait for it
   Layer* frozen = nullptr;
-  const Status done = store_.reclaimer_->Alone(node_, [&]() -> Status {
+  const Status done = parts_.reclaimer.Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
     return ChangeTree(layers.over, [&](const Users& users) -> Status {
       if (users.head.get() != &volume) return Busy("it has another head");
       const auto image =
           volume.FreezeHead([](const Layer&) { return CatalogChange{}; }, Node::kTreePatience);
-      store_.AdoptHead(volume, layers.over);
+      AdoptHead(parts_.reclaimer, volume, layers.over);
       if (volume.head() != layers.over) frozen = layers.over;
       return image.ok() ? OkStatus() : image.error();
     });
   });
-  if (frozen != nullptr) store_.reclaimer_->DropReference(frozen);
+  if (frozen != nullptr) parts_.reclaimer.DropReference(frozen);
   return done;
 }
 

@@ -10,7 +10,7 @@
 #include "blockstore/base/runtime.h"
 #include "blockstore/layer/layer_merge.h"
 #include "blockstore/layer/reclaim.h"
-#include "blockstore/store/store.h"
+#include "blockstore/store/parts.h"
 
 namespace volfs {
 
@@ -28,10 +28,10 @@ namespace volfs {
 // is paused. Of layers that somebody uses (reclaim.h) nothing is merged until he has left.
 //
 // Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
-// Reclaimer's > a volume's slot > tree gate (closed, for kTreePatience at most) > Store::mu_.
+// Reclaimer's > a volume's slot > tree gate (closed, for kTreePatience at most) > StoreTables::mu.
 class LayerMerger {
  public:
-  LayerMerger(Store& store, Node& node);
+  LayerMerger(StoreParts& parts, Node& node);
   ~LayerMerger();  // after the slice that is at work
   LayerMerger(const LayerMerger&) = delete;
   LayerMerger& operator=(const LayerMerger&) = delete;
@@ -78,10 +78,11 @@ class LayerMerger {
   Status ChangeTree(const Layer* over, const std::function<Status(const Users&)>& change);
   // Inside ChangeTree: those who open a snapshot next load its map again.
   void ForgetImages(const std::vector<const Layer*>& of);
+  [[nodiscard]] std::vector<SnapshotRecord> SnapshotsOn(Id layer) const;
   // Takes the layer that nobody can find any more away.
   void Remove(Layer* gone);
 
-  Store& store_;
+  StoreParts& parts_;
   Node& node_;
   std::atomic<bool> stopping_{false};
   Mutex mu_;  // of wake_

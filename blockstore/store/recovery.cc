@@ -29,18 +29,18 @@ bool WasClean(const CatalogContents& contents) {
 }  // namespace
 
 Node* Recovery::FindByUuid(const std::string& uuid) const {
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     if (node->uuid() == uuid) return node.get();
   }
   return nullptr;
 }
 
 std::string Recovery::NameOf(const std::string& uuid) const {
-  for (const PeerRecord& peer : store_.absent_) {
+  for (const PeerRecord& peer : parts_.absent) {
     if (peer.uuid == uuid) return peer.name;
   }
   // Nobody's peer any more (node/forget.h): the clones that need it still know its name.
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     for (const CloneRecord& clone : node->contents().clones) {
       if (clone.source_node == uuid) return clone.source_node_name;
     }
@@ -49,18 +49,18 @@ std::string Recovery::NameOf(const std::string& uuid) const {
 }
 
 void Recovery::FindAbsent() {
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     for (const PeerRecord& peer : node->contents().peers) {
-      const bool known = std::any_of(store_.absent_.begin(), store_.absent_.end(),
+      const bool known = std::any_of(parts_.absent.begin(), parts_.absent.end(),
                                      [&](const PeerRecord& p) { return p.uuid == peer.uuid; });
-      if (!known && FindByUuid(peer.uuid) == nullptr) store_.absent_.push_back(peer);
+      if (!known && FindByUuid(peer.uuid) == nullptr) parts_.absent.push_back(peer);
     }
   }
 }
 
 Status Recovery::FindDoubts() {
   std::vector<NodeRows> rows;
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     NodeRows& of_node = rows.emplace_back();
     of_node.rows = &node->contents();
     ASSIGN_OR_RETURN(const std::vector<Id> layers, node->catalog().LayersWithPresence());
@@ -83,56 +83,53 @@ Status Recovery::FindDoubts() {
 
 Status Recovery::Run() {
   FindAbsent();
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     if (node->directory().read_only()) {
       LogInfo(StrCat("node ", node->name(),
                      ": is only read; recovery changes it in "
                      "memory only"));
     }
-    if (node->block_size() != store_.block_size_) {
+    if (node->block_size() != parts_.block_size) {
       return Error{Errc::kInvalid, StrCat("node ", node->name(), " has blocks of ",
                                           node->block_size(), " bytes, the first node of ",
-                                          store_.block_size_, "; they cannot be mounted together")};
+                                          parts_.block_size, "; they cannot be mounted together")};
     }
     RETURN_IF_ERROR(LoadLayers(*node));
   }
   RETURN_IF_ERROR(FindDoubts());
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     LinkLayers(*node);
     RETURN_IF_ERROR(LoadVolumes(*node));
     RETURN_IF_ERROR(LoadSnapshots(*node));
     for (const HoldRecord& hold : node->contents().holds) holds_[{node.get(), hold.clone}] = hold;
   }
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     for (const CloneRecord& clone : node->contents().clones) {
       RETURN_IF_ERROR(ReconcileClone(*node, clone));
     }
   }
-  for (const auto& node : store_.nodes_) RETURN_IF_ERROR(ReconcileHolds(*node));
+  for (const auto& node : parts_.nodes) RETURN_IF_ERROR(ReconcileHolds(*node));
   RETURN_IF_ERROR(DropEmptyTombstones());
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     RETURN_IF_ERROR(LoadVolumeSettings(*node));
     if (node->trusted()) RETURN_IF_ERROR(RemoveOrphans(*node));
     if (node->trusted() && !WasClean(node->contents())) ListUnpunched(*node);
-    MutexLock lock(store_.mu_);
-    store_.tidy_failed_ = store_.tidy_failed_ || !node->trusted();
-    for (const auto& [key, value] : node->contents().settings) {
-      store_.settings_.emplace(key, value);
-    }
+    if (!node->trusted()) parts_.garbage.KeepSome();
+    for (const auto& [key, value] : node->contents().settings) parts_.settings.Load(key, value);
     NodeRecord kept = node->record();
     node->contents() = CatalogContents{};
     node->contents().node = std::move(kept);
   }
   // What was to be undone or finished was, if only in memory.
-  for (const auto& node : store_.nodes_) {
+  for (const auto& node : parts_.nodes) {
     if (node->directory().read_only()) node->catalog().BecomeReadOnly();
   }
-  for (const PeerRecord& peer : store_.absent_) {
+  for (const PeerRecord& peer : parts_.absent) {
     std::string clones;
-    MutexLock lock(store_.mu_);
-    for (const auto& [id, entry] : store_.clones_) {
+    MutexLock lock(parts_.tables.mu);
+    for (const auto& [id, entry] : parts_.tables.clones.entries()) {
       if (entry.record.source_node != peer.uuid || entry.owed) continue;
-      clones += (clones.empty() ? "" : ", ") + store_.by_id_.at(id)->name();
+      clones += (clones.empty() ? "" : ", ") + parts_.tables.names.Find(id)->name();
     }
     LogWarning(StrCat("node ", peer.name, " (last at ", peer.path,
                       ") is not mounted; clones that "
@@ -144,32 +141,29 @@ Status Recovery::Run() {
 
 // A deleted volume keeps its name for its snapshots only.
 Status Recovery::DropEmptyTombstones() {
-  MutexLock lock(store_.mu_);
-  for (auto tombstone = store_.tombstones_.begin(); tombstone != store_.tombstones_.end();) {
-    if (store_.snapshot_names_.contains(tombstone->first) || !tombstone->second.node->trusted()) {
-      ++tombstone;
-      continue;
-    }
-    RETURN_IF_ERROR(
-        tombstone->second.node->catalog().Commit({DeleteVolume{tombstone->first}}, Room::kFree));
-    tombstone = store_.tombstones_.erase(tombstone);
+  MutexLock lock(parts_.tables.mu);
+  for (const Tombstone& tombstone : parts_.tables.names.Tombstones()) {
+    const Id id = tombstone.record.id;
+    if (parts_.tables.snapshots.CountOf(id) != 0 || !tombstone.node->trusted()) continue;
+    RETURN_IF_ERROR(tombstone.node->catalog().Commit({DeleteVolume{id}}, Room::kFree));
+    parts_.tables.names.RemoveTombstone(id);
   }
   return OkStatus();
 }
 
 Status Recovery::LoadLayers(Node& node) {
   const bool clean = WasClean(node.contents());
-  store_.layers_.Expect(node.contents().layers.size());
-  store_.reclaimer_->Expect(node.contents().layers.size());
+  parts_.layers.Expect(node.contents().layers.size());
+  parts_.reclaimer.Expect(node.contents().layers.size());
   for (const LayerRecord& record : node.contents().layers) {
-    if (store_.layers_.Find(record.id) != nullptr) {
+    if (parts_.layers.Find(record.id) != nullptr) {
       return Error{Errc::kCorrupt, StrCat("node ", node.name(),
                                           " has a layer with the id of another "
                                           "one; was its directory copied?")};
     }
-    Layer* const layer = store_.layers_.Add(&node, record, LayerTable::Origin::kCatalog);
+    Layer* const layer = parts_.layers.Add(&node, record, LayerTable::Origin::kCatalog);
     if (!clean) layer->MarkCacheSuspect();
-    store_.reclaimer_->Add(layer);
+    parts_.reclaimer.Add(layer);
   }
   return OkStatus();
 }
@@ -177,51 +171,51 @@ Status Recovery::LoadLayers(Node& node) {
 void Recovery::LinkLayers(Node& node) {
   for (const LayerRecord& record : node.contents().layers) {
     if (record.parent == kNoId) continue;
-    Layer* const parent = store_.layers_.Find(record.parent);
+    Layer* const parent = parts_.layers.Find(record.parent);
     const bool doubtful = doubts_.layers.contains(record.id);
     if (parent == nullptr && !doubtful) {
       // Its ranges are errors; whose fault that is, the clone's status says.
-      store_.layers_.AddMissing(record.parent, NameOf(record.parent_node));
+      parts_.layers.AddMissing(record.parent, NameOf(record.parent_node));
     } else if (parent == nullptr) {
       continue;
     } else if (doubtful || (!node.trusted() && parent->node() != &node)) {
       // Never given back in this mount: whether it is needed cannot be told.
-      store_.reclaimer_->AddUse(parent);
+      parts_.reclaimer.AddUse(parent);
     } else if (record.parent_node.empty()) {
-      store_.reclaimer_->AddChild(parent, store_.layers_.Find(record.id));
+      parts_.reclaimer.AddChild(parent, parts_.layers.Find(record.id));
     }
   }
 }
 
 Status Recovery::LoadVolumes(Node& node) {
-  MutexLock lock(store_.mu_);
+  MutexLock lock(parts_.tables.mu);
   for (const VolumeRecord& record : node.contents().volumes) {
     const bool tombstone = record.head == kNoId;  // shares its name with the one restored from it
-    const auto taken = store_.by_name_.find(record.name);
-    if (!tombstone && taken != store_.by_name_.end()) {
-      return Error{Errc::kExists, StrCat("nodes ", taken->second->node().name(), " and ",
-                                         node.name(), " both have a volume ", record.name,
+    const std::shared_ptr<Volume> taken = parts_.tables.names.Find(record.name);
+    if (!tombstone && taken != nullptr) {
+      return Error{Errc::kExists, StrCat("nodes ", taken->node().name(), " and ", node.name(),
+                                         " both have a volume ", record.name,
                                          "; mount one of them alone and "
                                          "rename it with `volfs mv`")};
     }
-    if (store_.by_id_.contains(record.id) || store_.tombstones_.contains(record.id)) {
+    if (parts_.tables.names.Find(record.id) != nullptr ||
+        parts_.tables.names.HasTombstone(record.id)) {
       return Error{Errc::kCorrupt, StrCat("volume ", record.name, " of node ", node.name(),
                                           " has the id of another; was its directory copied?")};
     }
     if (tombstone) {
-      store_.tombstones_[record.id] = {record, &node};
+      parts_.tables.names.AddTombstone({record, &node});
       continue;
     }
-    Layer* head = store_.layers_.Find(record.head);
+    Layer* head = parts_.layers.Find(record.head);
     if (head == nullptr || head->node() != &node) {  // it is refused
-      head = store_.layers_.AddLost(record.head, node.name());
+      head = parts_.layers.AddLost(record.head, node.name());
     }
-    store_.reclaimer_->AddReference(head);
-    // shared_ptr: see store.h, "looking".
+    parts_.reclaimer.AddReference(head);
+    // shared_ptr: see name_table.h.
     auto volume = std::make_shared<Volume>(
-        VolumeContext{store_.layers_, node.epoch(), store_.block_size_}, node, record, head);
-    store_.by_name_[record.name] = volume;
-    store_.by_id_[record.id] = volume;
+        VolumeContext{parts_.layers, node.epoch(), parts_.block_size}, node, record, head);
+    parts_.tables.names.Add(record.name, volume);
     heads_[head->id()] = volume;
     const auto refused = doubts_.volumes.find(record.id);
     if (refused != doubts_.volumes.end()) volume->state().Refuse(refused->second);
@@ -230,29 +224,27 @@ Status Recovery::LoadVolumes(Node& node) {
 }
 
 Status Recovery::LoadSnapshots(Node& node) {
-  MutexLock lock(store_.mu_);
+  MutexLock lock(parts_.tables.mu);
   for (const SnapshotRecord& record : node.contents().snapshots) {
-    if (store_.snapshots_.contains(record.id)) {
+    if (parts_.tables.snapshots.Find(record.id) != nullptr) {
       return Error{Errc::kCorrupt, StrCat("snapshot ", record.name, " of node ", node.name(),
                                           " has the id of another; was its directory copied?")};
     }
-    Layer* const layer = store_.layers_.Find(record.layer);
-    if (layer != nullptr) store_.reclaimer_->AddReference(layer);
-    Store::SnapshotEntry& entry = store_.snapshots_[record.id];
-    entry.record = record;
-    entry.node = &node;
+    Layer* const layer = parts_.layers.Find(record.layer);
+    if (layer != nullptr) parts_.reclaimer.AddReference(layer);
     const auto refused = doubts_.snapshots.find(record.id);
-    if (refused != doubts_.snapshots.end()) entry.refused = refused->second;
-    store_.snapshot_names_[record.volume][record.name] = record.id;
+    parts_.tables.snapshots.Add(
+        {.record = record,
+         .node = &node,
+         .refused = refused == doubts_.snapshots.end() ? "" : refused->second});
   }
   return OkStatus();
 }
 
 std::shared_ptr<Volume> Recovery::FindVolume(const Node& node, Id id) {
-  MutexLock lock(store_.mu_);
-  const auto found = store_.by_id_.find(id);
-  if (found == store_.by_id_.end() || &found->second->node() != &node) return nullptr;
-  return found->second;
+  MutexLock lock(parts_.tables.mu);
+  const std::shared_ptr<Volume> found = parts_.tables.names.Find(id);
+  return found == nullptr || &found->node() != &node ? nullptr : found;
 }
 
 Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
@@ -278,11 +270,11 @@ Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
       break;
   }
   if (a == nullptr || !trusted) {
-    MutexLock lock(store_.mu_);
-    Store::CloneEntry entry;
+    MutexLock lock(parts_.tables.mu);
+    CloneEntry entry;
     entry.record = clone;
     entry.owed = true;
-    store_.clones_[clone.clone] = std::move(entry);
+    parts_.tables.clones.Put(clone.clone, std::move(entry));
     return OkStatus();
   }
   if (holds_.erase({a, clone.clone}) != 0) {
@@ -302,10 +294,9 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
     // Its layer is left without a point; the background frees it.
     change.emplace_back(DeleteVolume{clone.clone});
     heads_.erase(volume->head()->id());
-    store_.reclaimer_->DropReference(volume->head());
-    MutexLock lock(store_.mu_);
-    store_.by_name_.erase(volume->name());
-    store_.by_id_.erase(clone.clone);
+    parts_.reclaimer.DropReference(volume->head());
+    MutexLock lock(parts_.tables.mu);
+    parts_.tables.names.Remove(volume->name(), clone.clone);
   }
   change.emplace_back(DeleteClone{clone.clone});
   LogInfo(StrCat("clone ", clone.name, " of ", clone.source_name,
@@ -315,21 +306,21 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
 }
 
 void Recovery::KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRecord& clone) {
-  Store::CloneEntry entry;
+  CloneEntry entry;
   entry.record = clone;
   entry.source_node = FindByUuid(clone.source_node);
   entry.trouble = volume->state().failure();
-  MutexLock lock(store_.mu_);
-  store_.clones_[clone.clone] = std::move(entry);
+  MutexLock lock(parts_.tables.mu);
+  parts_.tables.clones.Put(clone.clone, std::move(entry));
 }
 
 void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone) {
   Node* const a = FindByUuid(clone.source_node);
-  Store::CloneEntry entry;
+  CloneEntry entry;
   entry.record = clone;
   entry.source_node = a;
   Layer* const head = volume->head();
-  Layer* const under = store_.layers_.Find(head->record().parent);
+  Layer* const under = parts_.layers.Find(head->record().parent);
   const bool there = a != nullptr && under != nullptr && under->node() == a;
   const auto hold = holds_.find({a, clone.clone});
   if (there) entry.held = under;
@@ -341,25 +332,27 @@ void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const C
                            "yet is lost; delete this clone and make it again");
     // Its layer may be there, without what nobody else needs: that must not be read as zeros. Of a
     // clone on its source's own node it has all, as one that lies over it.
-    if (a != &b) head->MarkParentLost(store_.layers_.AddLost(head->record().parent, a->name()));
+    if (a != &b) head->MarkParentLost(parts_.layers.AddLost(head->record().parent, a->name()));
     // It is kept all the same: it has all if just the hold's row was lost, and that is restored.
-    if (there) store_.reclaimer_->AddUse(under);
+    if (there) parts_.reclaimer.AddUse(under);
   } else {
     entry.lock = hold->second.snapshot != kNoId ? hold->second.snapshot : hold->second.volume;
   }
-  MutexLock lock(store_.mu_);
-  if (entry.lock != kNoId) store_.locked_[entry.lock] = clone.clone;
-  store_.clones_[clone.clone] = std::move(entry);
+  MutexLock lock(parts_.tables.mu);
+  if (entry.lock != kNoId) parts_.tables.clones.PassLock(entry.lock, clone.clone);
+  parts_.tables.clones.Put(clone.clone, std::move(entry));
 }
 
 void Recovery::LockForAbsent(const HoldRecord& hold) {
-  Store::CloneEntry entry;
+  CloneEntry entry;
   entry.absent = true;
   entry.lock = hold.snapshot != kNoId ? hold.snapshot : hold.volume;
   entry.record.name = hold.clone_name;
-  MutexLock lock(store_.mu_);
-  store_.locked_.emplace(entry.lock, hold.clone);
-  store_.clones_[hold.clone] = std::move(entry);
+  MutexLock lock(parts_.tables.mu);
+  if (!parts_.tables.clones.Locked(entry.lock)) {
+    parts_.tables.clones.Lock(entry.lock, hold.clone);
+  }
+  parts_.tables.clones.Put(hold.clone, std::move(entry));
 }
 
 Status Recovery::ReconcileHolds(Node& a) {
@@ -371,12 +364,12 @@ Status Recovery::ReconcileHolds(Node& a) {
                            (b != nullptr && !b->trusted()) || !a.trusted();
     bool known = false;
     {
-      MutexLock lock(store_.mu_);
-      known = store_.clones_.contains(hold.clone);
+      MutexLock lock(parts_.tables.mu);
+      known = parts_.tables.clones.Find(hold.clone) != nullptr;
     }
     if (untouched && !known) LockForAbsent(hold);
     if (untouched || known) {
-      if (Layer* const layer = store_.layers_.Find(hold.layer)) store_.reclaimer_->AddUse(layer);
+      if (Layer* const layer = parts_.layers.Find(hold.layer)) parts_.reclaimer.AddUse(layer);
       continue;
     }
     LogInfo(StrCat("node ", a.name(), ": a hold for clone ", hold.clone_name,
@@ -408,33 +401,26 @@ bool Recovery::TakeCopyRate(Id clone, const std::string& value) {
   uint64_t rate = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), rate);
   if (error != std::errc() || end != value.data() + value.size()) return false;
-  MutexLock lock(store_.mu_);
-  const auto found = store_.clones_.find(clone);
-  if (found == store_.clones_.end() || !store_.by_id_.contains(clone) || found->second.owed) {
-    return false;
-  }
-  found->second.copy_rate = rate;
+  MutexLock lock(parts_.tables.mu);
+  CloneEntry* const found = parts_.tables.clones.Find(clone);
+  if (found == nullptr || parts_.tables.names.Find(clone) == nullptr || found->owed) return false;
+  found->copy_rate = rate;
   return true;
 }
 
 bool Recovery::TakeVerification(Id clone, const std::string& value) {
-  MutexLock lock(store_.mu_);
-  const auto volume = store_.by_id_.find(clone);
-  if (volume == store_.by_id_.end()) return false;
-  const bool wanted = value == kVerifyWanted && store_.clones_.contains(clone);
+  MutexLock lock(parts_.tables.mu);
+  const std::shared_ptr<Volume> volume = parts_.tables.names.Find(clone);
+  if (volume == nullptr) return false;
+  const bool wanted = value == kVerifyWanted && parts_.tables.clones.Find(clone) != nullptr;
   if (!wanted && value != kVerifyDone) return false;
-  volume->second->state().set_verification(wanted ? Verification::kWanted : Verification::kDone);
+  volume->state().set_verification(wanted ? Verification::kWanted : Verification::kDone);
   return true;
 }
 
 bool Recovery::TakeIo(Id id, const std::string& value) {
-  std::shared_ptr<Volume> volume;
-  {
-    MutexLock lock(store_.mu_);
-    const auto found = store_.by_id_.find(id);
-    if (found == store_.by_id_.end() || value != kIoNative) return false;
-    volume = found->second;
-  }
+  const std::shared_ptr<Volume> volume = parts_.tables.Find(id);
+  if (volume == nullptr || value != kIoNative) return false;
   volume->native().set_wanted(true);
   if (volume->state().refused()) return true;
   if (const Status adopted = volume->native().AdoptAfterCrash(); !adopted.ok()) {
@@ -444,12 +430,11 @@ bool Recovery::TakeIo(Id id, const std::string& value) {
 }
 
 void Recovery::ListUnpunched(Node& node) {
-  MutexLock lock(store_.mu_);
   for (const LayerRecord& record : node.contents().layers) {
     if (!record.has_file) continue;
     // A flat one has no garbage, and a layer that is nobody's head needs no volume's locks.
     const auto head = record.parent == kNoId ? heads_.end() : heads_.find(record.id);
-    store_.unpunched_.push_back({record.id, head == heads_.end() ? nullptr : head->second});
+    parts_.garbage.Add(record.id, head == heads_.end() ? nullptr : head->second);
   }
 }
 
@@ -457,7 +442,7 @@ Status Recovery::RemoveOrphans(Node& node) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, node.directory().ListLayers());
   for (const std::string& name : names) {
     const Id id = IdFromFileName(name);
-    Layer* const layer = id == kNoId ? nullptr : store_.layers_.Find(id);
+    Layer* const layer = id == kNoId ? nullptr : parts_.layers.Find(id);
     if (layer != nullptr && layer->node() == &node && layer->record().has_file) continue;
     if (node.directory().read_only()) continue;
     if (id == kNoId) {

@@ -5,13 +5,13 @@
 #include <utility>
 
 #include "blockstore/catalog/row_relations.h"
-#include "blockstore/store/store.h"
+#include "blockstore/store/parts.h"
 
 namespace volfs {
 
-// Fills a new Store from what the catalogs of its nodes say, and finishes or undoes what a crash
-// left between two nodes. Needs no repair and no pass over data: time grows with the number of
-// volumes, snapshots and layers only.
+// Fills the parts of a new Store from what the catalogs of its nodes say, and finishes or undoes
+// what a crash left between two nodes. Needs no repair and no pass over data: time grows with the
+// number of volumes, snapshots and layers only.
 //
 // For each pair of nodes (A: the source's, B: the clone's):
 //   B has an intent, no clone            release the hold on A if A is there, drop the intent
@@ -26,7 +26,7 @@ namespace volfs {
 // committing its record, or between deleting a record and removing its file).
 //
 // After an unclean stop (the setting kCleanKey of a node is not "1") the layers that may hold
-// writes that were never committed are put on Store's list to be punched, in the background. Not
+// writes that were never committed are listed (CrashGarbage) to be punched, in the background. Not
 // only the heads: one may have been frozen before the background of an earlier mount came to it.
 //
 // Rows that contradict each other (row_relations.h) never keep a store from being mounted if it can
@@ -37,7 +37,7 @@ namespace volfs {
 // Used once, by Store::Open, before anything else runs.
 class Recovery {
  public:
-  explicit Recovery(Store& into) : store_(into) {}
+  explicit Recovery(StoreParts& into) : parts_(into) {}
   Status Run();
 
  private:
@@ -68,7 +68,7 @@ class Recovery {
   [[nodiscard]] Node* FindByUuid(const std::string& uuid) const;
   [[nodiscard]] std::string NameOf(const std::string& uuid) const;
 
-  Store& store_;
+  StoreParts& parts_;
   Contradictions doubts_;
   std::map<std::pair<const Node*, Id>, HoldRecord> holds_;  // by their node and clone
   std::map<Id, std::shared_ptr<Volume>> heads_;             // by layer

@@ -171,7 +171,7 @@ std::unique_ptr<ControlFile> OpenCopyRateFile(ControlState& state, std::shared_p
   const std::string name = clone->name();
   const auto set = [&state, clone = std::move(clone)](std::string_view value) -> Status {
     ASSIGN_OR_RETURN(const uint64_t rate, ParseLimit(Limit::kCopyRate, value));
-    return state.store.SetCopyRate(*clone, rate);
+    return state.store.settings().SetCopyRate(*clone, rate);
   };
   return std::make_unique<LimitFile>(state, LimitFile::What{LimitName(Limit::kCopyRate), name, set},
                                      std::move(text));
@@ -182,7 +182,7 @@ std::unique_ptr<ControlFile> OpenIoFile(ControlState& state, std::shared_ptr<Vol
   const std::string name = volume->name();
   const auto set = [&state, volume = std::move(volume)](std::string_view value) -> Status {
     ASSIGN_OR_RETURN(const bool native, ParseIo(value));
-    return state.store.SetNative(*volume, native);
+    return state.store.settings().SetNative(*volume, native);
   };
   return std::make_unique<LimitFile>(state, LimitFile::What{"io", name, set}, std::move(text));
 }

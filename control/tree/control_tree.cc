@@ -111,7 +111,8 @@ struct Describe {
 class ControlTree::Impl {
  public:
   Impl(Store& store, ControlConfig config) : state_(store, std::move(config)) {
-    store.SetListener([feed = state_.feed](const StoreEvent& event) { feed->Deliver(event); });
+    store.events().SetListener(
+        [feed = state_.feed](const StoreEvent& event) { feed->Deliver(event); });
   }
   ~Impl() {
     state_.feed->SetEventCallback(nullptr);

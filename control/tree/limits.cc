@@ -64,7 +64,7 @@ std::vector<std::string> Asked(Limit limit, Store& store, const Limits::Options&
   for (const auto& [key, value] : options) {
     if (key == SpecOf(limit).name) values.push_back(value);
   }
-  values.push_back(store.Setting(std::string(SpecOf(limit).name)));
+  values.push_back(store.settings().Get(std::string(SpecOf(limit).name)));
   return values;
 }
 
@@ -106,11 +106,11 @@ uint64_t Limits::Number(Limit limit) const {
 Status Limits::Set(Limit limit, std::string_view value) {
   ASSIGN_OR_RETURN(const uint64_t asked, ParseLimit(limit, value));
   const std::string key(LimitName(limit));
-  RETURN_IF_ERROR(store_.SetSetting(key, LimitText(limit, asked)));
+  RETURN_IF_ERROR(store_.settings().Set(key, LimitText(limit, asked)));
   MutexLock lock(mu_);
   // Applies the remembered value and not the requested one: of two concurrent callers the last one
   // must win in both places.
-  const Result<uint64_t> remembered = ParseLimit(limit, store_.Setting(key));
+  const Result<uint64_t> remembered = ParseLimit(limit, store_.settings().Get(key));
   ApplyLocked(limit, remembered.ok() ? remembered.value() : asked);
   return OkStatus();
 }

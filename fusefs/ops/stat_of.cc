@@ -59,7 +59,7 @@ Result<StatResult> StatImage(Filesystem& fs, uint64_t ino) {
 // A user who may write the volume may delete and rename its snapshots; all users may look. In a
 // private mount they are listed for the users who may read the volume and, in the place of its
 // group, for the control group.
-StatResult StatSnapshotDirectory(const Filesystem& fs, const Store::SnapshotDirectory& directory) {
+StatResult StatSnapshotDirectory(const Filesystem& fs, const SnapshotDirectory& directory) {
   StatResult result = StatDirectory(fs, directory.volume | inode::kSnapshotDirectory, kNoLifetime);
   const mode_t mode = directory.attributes.mode;
   result.st.st_mode = S_IFDIR | 0555 | (mode & 0222);
@@ -226,7 +226,7 @@ std::optional<SnapshotInfo> FindSnapshot(Filesystem& fs, uint64_t ino) {
   return fs.handles.FindSnapshot(inode::IdOf(ino));
 }
 
-std::optional<Store::SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino) {
+std::optional<SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino) {
   for (auto& directory : fs.store.SnapshotDirectories()) {
     if (directory.volume == inode::IdOf(ino)) return std::move(directory);
   }

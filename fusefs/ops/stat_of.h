@@ -44,7 +44,7 @@ StatResult StatControl(const ControlEntry& entry);
 std::shared_ptr<Volume> FindVolume(Filesystem& fs, uint64_t ino);
 std::optional<SnapshotInfo> FindSnapshot(Filesystem& fs, uint64_t ino);
 // Finds the directory of a volume's snapshots; nothing if it has none.
-std::optional<Store::SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino);
+std::optional<SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino);
 Node* FindNode(Filesystem& fs, uint64_t ino);  // of nodes/NODE; null for others
 Node* FindNodeByName(Filesystem& fs, std::string_view name);
 

@@ -24,7 +24,7 @@ class CopyRateTest : public testing::Test {
   void SetRateOfAll(uint64_t rate) { store().hydrator().throttle().SetRate(rate); }
   VolumeInfo InfoOf(const std::string& name) { return store().Info(name).value(); }
   Status SetRate(const std::string& name, uint64_t rate) {
-    return store().SetCopyRate(*store().Find(name), rate);
+    return store().settings().SetCopyRate(*store().Find(name), rate);
   }
 
   // "x" of "v", for each name; nothing of them is copied yet, and the rate of all is 0.
@@ -140,7 +140,7 @@ TEST_F(CopyRateTest, OnlyAnUnfinishedCloneHasOne) {
   const auto clone = store().Find("x");
   ASSERT_TRUE(SetRate("x", 5).ok());
   ASSERT_TRUE(store().Cancel("x", Caller{}).ok());
-  EXPECT_EQ(store().SetCopyRate(*clone, 6).error().code, Errc::kInvalid);
+  EXPECT_EQ(store().settings().SetCopyRate(*clone, 6).error().code, Errc::kInvalid);
   fixture_.Reopen();
   fixture_.Close();
   EXPECT_EQ(Remembered(), 0U);

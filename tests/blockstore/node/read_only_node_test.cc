@@ -110,7 +110,7 @@ TEST_F(ReadOnlyNodeTest, RefusesEveryChange) {
     EXPECT_TRUE(refused(store.Rename("v", "w")));
     EXPECT_TRUE(refused(store.Resize("v", 2 * kMiB, {})));
     EXPECT_TRUE(refused(store.Delete("v", {})));
-    EXPECT_TRUE(refused(store.SetSetting("copy_rate", "1")));
+    EXPECT_TRUE(refused(store.settings().Set("copy_rate", "1")));
     EXPECT_TRUE(volume->Sync().ok()) << "nothing was written, so nothing is lost";
     EXPECT_EQ(store.Volumes().size(), 1U);
   }

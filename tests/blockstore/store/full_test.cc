@@ -122,7 +122,7 @@ TEST_F(StoreFullTest, ItIsTold) {
   EXPECT_EQ(info.missing_reserve_bytes, 8 * kMiB);
   Mutex mu;
   std::vector<std::string> events;
-  store_->SetListener([&](const StoreEvent& event) {
+  store_->events().SetListener([&](const StoreEvent& event) {
     MutexLock lock(mu);
     events.push_back(event.event + " " + event.status);
   });

@@ -58,7 +58,7 @@ class VolumeNativeTest : public ::testing::Test {
  protected:
   VolumeNativeTest() {
     fixture_.MakeVolume("v", kMiB, kMiB / 2);
-    EXPECT_TRUE(fixture_.store().SetNative(*fixture_.store().Find("v"), true).ok());
+    EXPECT_TRUE(fixture_.store().settings().SetNative(*fixture_.store().Find("v"), true).ok());
     fixture_.Close();
   }
 

@@ -1,19 +1,12 @@
-// What the store can say and do while a node does not answer.
 #include "blockstore/base/str_cat.h"
 #include "blockstore/node/node.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
 
-Node* Store::SourceNodeOf(Id clone) {
-  MutexLock lock(mu_);
-  const auto found = clones_.find(clone);
-  return found == clones_.end() ? nullptr : found->second.source_node;
-}
-
 void Store::CommitToEachNode() {
-  if (options_.read_only) return;
-  for (const auto& node : nodes_) {
+  if (parts_.options.read_only) return;
+  for (const auto& node : parts_.nodes) {
     if (!node->Works()) continue;
     // SQLite writes no page that has not changed, so it is changed, and back. An error has fenced
     // the node, or is of no room, which every other commit meets too.
@@ -34,7 +27,7 @@ std::vector<std::string> Store::CommitAll(Silent silent) {
       volumes.push_back(StrCat("volume ", volume->name(), ": ", done.error().message));
   }
   std::vector<std::string> unsaved;
-  for (const auto& node : nodes_) {
+  for (const auto& node : parts_.nodes) {
     if (!node->Works()) unsaved.push_back(StrCat("node ", node->name(), ": ", node->State()));
   }
   unsaved.insert(unsaved.end(), volumes.begin(), volumes.end());

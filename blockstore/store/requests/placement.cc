@@ -1,9 +1,8 @@
-// Where a new volume or clone goes.
+#include "blockstore/store/requests/placement.h"
+
 #include <algorithm>
 
 #include "blockstore/base/str_cat.h"
-#include "blockstore/store/clone_plan.h"
-#include "blockstore/store/store.h"
 
 namespace volfs {
 namespace {
@@ -22,26 +21,14 @@ Error SizeError(const std::string& name, uint64_t size_bytes, const VolumeType& 
                       " allows (", type.least_bytes, " to ", type.greatest_bytes, ")")};
 }
 
-}  // namespace
-
-Node* Store::FindNode(const std::string& name) const {
-  for (const auto& node : nodes_) {
-    if (node->name() == name) return node.get();
-  }
-  return nullptr;
+bool ShareRoom(Node& one, Node& other) {
+  if (&one == &other) return true;
+  const std::string filesystem = one.directory().FilesystemName();
+  return !filesystem.empty() && filesystem == other.directory().FilesystemName();
 }
 
-Status Store::CheckNotFenced(Node& node) {
-  RETURN_IF_ERROR(node.CheckAnswers());
-  RETURN_IF_ERROR(node.CheckChanges());
-  if (!node.catalog().fenced()) return OkStatus();
-  return Error{node.catalog().lost() ? Errc::kIo : Errc::kReadOnly,
-               StrCat("node ", node.name(), " is read-only until the next mount, since ",
-                      node.catalog().fence_reason())};
-}
-
-Error Store::NoSuchNode(const std::string& name) const {
-  for (const PeerRecord& peer : absent_) {
+Error NoSuchNode(const StoreParts& parts, const std::string& name) {
+  for (const PeerRecord& peer : parts.absent) {
     if (peer.name != name) continue;
     return Error{Errc::kNodeDown,
                  StrCat("node ", name, " is not mounted; it was last at ", peer.path)};
@@ -49,21 +36,46 @@ Error Store::NoSuchNode(const std::string& name) const {
   return Error{Errc::kNoNode, StrCat("no node is named ", name, "; `volfs node ls` shows them")};
 }
 
-Status Store::CheckType(const std::string& type) const {
+// What clones that are being copied are still to take of the node's room, on whichever of the nodes
+// that share it.
+uint64_t PromisedBytes(const StoreParts& parts, Node& node) {
+  MutexLock lock(parts.tables.mu);
+  uint64_t bytes = 0;
+  for (const auto& [id, clone] : parts.tables.clones.entries()) {
+    const std::shared_ptr<Volume> volume = parts.tables.names.Find(id);
+    if (clone.job == nullptr || volume == nullptr) continue;
+    if (!ShareRoom(volume->node(), node)) continue;
+    const CloneProgress progress = clone.job->progress();
+    const uint64_t total = progress.total_known ? progress.total_bytes : clone.max_bytes;
+    bytes += total - std::min(total, progress.copied_bytes);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Node* FindNode(const StoreParts& parts, const std::string& name) {
+  for (const auto& node : parts.nodes) {
+    if (node->name() == name) return node.get();
+  }
+  return nullptr;
+}
+
+Status CheckType(const StoreParts& parts, const std::string& type) {
   if (type.empty()) return OkStatus();
-  for (const auto& node : nodes_) {
+  for (const auto& node : parts.nodes) {
     if (node->FindType(type) != nullptr) return OkStatus();
   }
   return Error{Errc::kInvalid,
                StrCat("no node offers the type ", type, "; control/types lists the types")};
 }
 
-Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) const {
-  RETURN_IF_ERROR(CheckType(type));
+Result<Node*> PlaceNew(const StoreParts& parts, const CreateRequest& request, std::string& type) {
+  RETURN_IF_ERROR(CheckType(parts, type));
   Node* node = nullptr;
   if (!request.node.empty()) {
-    node = FindNode(request.node);
-    if (node == nullptr) return NoSuchNode(request.node);
+    node = FindNode(parts, request.node);
+    if (node == nullptr) return NoSuchNode(parts, request.node);
   }
   const auto offers = [&](const Node& candidate, const std::string& wanted) {
     return candidate.FindType(wanted) != nullptr && (node == nullptr || node == &candidate);
@@ -71,15 +83,15 @@ Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) c
   if (type.empty()) {
     // The default type: `standard` where it is offered, else the first that the node has.
     type = "standard";
-    const bool known = std::any_of(nodes_.begin(), nodes_.end(),
+    const bool known = std::any_of(parts.nodes.begin(), parts.nodes.end(),
                                    [&](const auto& n) { return offers(*n, "standard"); });
-    const Node& where = node != nullptr ? *node : *nodes_.front();
+    const Node& where = node != nullptr ? *node : *parts.nodes.front();
     if (!known && where.record().types.empty()) {
       return Error{Errc::kInvalid, StrCat("node ", where.name(), " offers no type of volume")};
     }
     if (!known) type = where.record().types.front().name;
   }
-  for (const auto& candidate : nodes_) {
+  for (const auto& candidate : parts.nodes) {
     if (!offers(*candidate, type)) continue;
     const VolumeType& offered = *candidate->FindType(type);
     if (request.size_bytes && !Fits(offered, *request.size_bytes)) {
@@ -90,35 +102,12 @@ Result<Node*> Store::PlaceNew(const CreateRequest& request, std::string& type) c
   return Error{Errc::kNoNode, StrCat("node ", request.node, " does not offer the type ", type)};
 }
 
-namespace {
-
-bool ShareRoom(Node& one, Node& other) {
-  if (&one == &other) return true;
-  const std::string filesystem = one.directory().FilesystemName();
-  return !filesystem.empty() && filesystem == other.directory().FilesystemName();
-}
-
-}  // namespace
-
-uint64_t Store::PromisedBytes(Node& node) const {
-  MutexLock lock(mu_);
-  uint64_t bytes = 0;
-  for (const auto& [id, clone] : clones_) {
-    const auto volume = by_id_.find(id);
-    if (clone.job == nullptr || volume == by_id_.end()) continue;
-    if (!ShareRoom(volume->second->node(), node)) continue;
-    const CloneProgress progress = clone.job->progress();
-    const uint64_t total = progress.total_known ? progress.total_bytes : clone.max_bytes;
-    bytes += total - std::min(total, progress.copied_bytes);
-  }
-  return bytes;
-}
-
-Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& request) const {
+Result<Node*> PlaceClone(const StoreParts& parts, const ClonePlan& plan,
+                         const CloneRequest& request) {
   const Node& from = *plan.source_node;
   std::vector<Node*> fitting;
   const VolumeType* refused = nullptr;
-  for (const auto& node : nodes_) {
+  for (const auto& node : parts.nodes) {
     const bool named = !request.node.empty() || request.linked;
     if (named ? node.get() != plan.named_node : node.get() == &from) continue;
     if (!named && node->record().region != from.record().region) continue;
@@ -134,7 +123,7 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   if (fitting.empty() && refused != nullptr) {
     return SizeError(plan.name, plan.size_bytes, *refused);
   }
-  if (!request.node.empty() && plan.named_node == nullptr) return NoSuchNode(request.node);
+  if (!request.node.empty() && plan.named_node == nullptr) return NoSuchNode(parts, request.node);
   if (plan.named_node != nullptr && plan.named_node->record().region != from.record().region) {
     return Error{Errc::kWrongRegion,
                  StrCat("node ", request.node, " is in region ", plan.named_node->record().region,
@@ -151,7 +140,7 @@ Result<Node*> Store::PlaceClone(const ClonePlan& plan, const CloneRequest& reque
   for (Node* const node : fitting) {
     const Result<SpaceInfo> space = node->Space();
     if (!space.ok()) continue;
-    const uint64_t promised = PromisedBytes(*node);
+    const uint64_t promised = PromisedBytes(parts, *node);
     const uint64_t free = space.value().free_bytes - std::min(space.value().free_bytes, promised);
     if (best == nullptr || free > most) {
       best = node;

@@ -1,43 +1,20 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
-#include "blockstore/store/store.h"
+#include "blockstore/catalog/catalog.h"
+#include "blockstore/layer/image.h"
+#include "blockstore/node/node.h"
+#include "blockstore/store/tables/store_tables.h"
+#include "blockstore/volume/volume.h"
 
 namespace volfs {
 
-// A name and a source's lock, taken by one request under Store::mu_ before it works without; what
-// it has not kept when it ends is given back.
-class Store::Reservation {
- public:
-  explicit Reservation(Store& store) : store_(store) {}
-  ~Reservation() VOLFS_EXCLUDES(store_.mu_);
-  Reservation(const Reservation&) = delete;
-  Reservation& operator=(const Reservation&) = delete;
-
-  // What Store::Reserve*Locked has entered in its tables.
-  void HasName(const std::string& name) { name_ = name; }
-  void HasSource(Id source) { source_ = source; }
-  // The source's lock is now the clone's.
-  void PassedSource() { source_ = kNoId; }
-  // Nobody knows what is on disk: the name stays taken until the next mount.
-  void AbandonName() { name_.clear(); }
-  // ... and the source locked: there may be a clone that needs it.
-  void Abandon() {
-    AbandonName();
-    source_ = kNoId;
-  }
-
- private:
-  Store& store_;
-  std::string name_;
-  Id source_ = kNoId;
-};
-
 // What one clone request is going to do, checked and reserved.
-struct Store::ClonePlan {
-  explicit ClonePlan(Store& store) : reservation(store) {}
+struct ClonePlan {
+  explicit ClonePlan(StoreTables& tables) : reservation(tables) {}
 
   Reservation reservation;
   Id id = kNoId;  // of the clone

@@ -1,4 +1,4 @@
-#include "blockstore/store/idle_committer.h"
+#include "blockstore/store/background/idle_committer.h"
 
 #include <algorithm>
 #include <utility>

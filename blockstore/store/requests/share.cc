@@ -1,15 +1,18 @@
 // Sharing by copy_file_range: a volume that was never written to gets a head over a frozen layer of
 // its source, of which each call shows some more.
 #include "blockstore/base/str_cat.h"
-#include "blockstore/store/clone_plan.h"
+#include "blockstore/store/heads.h"
+#include "blockstore/store/request_checks.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
 
 bool Store::MayShare(const Volume& source, Volume& target) {
   {
-    MutexLock lock(mu_);
-    if (locked_.contains(target.id()) || clones_.contains(target.id())) return false;
+    MutexLock lock(parts_.tables.mu);
+    if (parts_.tables.clones.Locked(target.id()) ||
+        parts_.tables.clones.Find(target.id()) != nullptr)
+      return false;
   }
   const Epoch::Reader reader = target.node().epoch().Enter();  // its head may be replaced meanwhile
   return &source.node() == &target.node() && source.id() != target.id() &&
@@ -21,20 +24,21 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinSnapshotPoint(
   // A file that the host would share whole, for a copy of perhaps a few blocks.
   RETURN_IF_ERROR(source->native().CheckNotActive("sharing its blocks with another volume"));
   const Gate::Passage tree = source->node().tree_gate().Enter();
-  Reservation reservation(*this);
+  Reservation reservation(parts_.tables);
   {
-    MutexLock lock(mu_);
-    RETURN_IF_ERROR(CheckUnlockedLocked(source->id(), source->name()));
-    RETURN_IF_ERROR(CheckSourceLocked(*source));
-    ReserveSourceLocked(reservation, source->id());
+    MutexLock lock(parts_.tables.mu);
+    RETURN_IF_ERROR(parts_.tables.CheckUnlocked(source->id(), source->name()));
+    RETURN_IF_ERROR(parts_.tables.CheckSource(*source));
+    parts_.tables.ReserveSource(reservation, source->id());
   }
   RETURN_IF_ERROR(CheckNotFenced(source->node()));
   RETURN_IF_ERROR(source->node().catalog().CheckMayGrow());
-  ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
-                   FreezeHead(*source, [](const Layer&) { return CatalogChange{}; }));
-  reclaimer_->ReferenceIsPin(instant.frozen);
+  ASSIGN_OR_RETURN(
+      const Volume::FrozenHead instant,
+      FreezeHead(parts_.reclaimer, *source, [](const Layer&) { return CatalogChange{}; }));
+  parts_.reclaimer.ReferenceIsPin(instant.frozen);
   // shared_ptr: the source's descriptor and each target that it was copied to keep it.
-  return std::make_shared<OpenSnapshot>(*reclaimer_, instant.frozen, instant.image);
+  return std::make_shared<OpenSnapshot>(parts_.reclaimer, instant.frozen, instant.image);
 }
 
 Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
@@ -43,22 +47,22 @@ Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
   Layer* const frozen = source->layer();
   const Error apart{Errc::kWrongRegion,
                     StrCat(target->name(), ": it cannot share blocks with that source")};
-  if (frozen->node() != &target->node() || IsClone(target->id())) return apart;
+  if (frozen->node() != &target->node() || parts_.tables.IsClone(target->id())) return apart;
   RETURN_IF_ERROR(target->node().catalog().CheckReserve());
   if (target->head()->record().parent != frozen->id()) {
-    Reservation reservation(*this);
+    Reservation reservation(parts_.tables);
     {
-      MutexLock lock(mu_);
-      if (locked_.contains(target->id())) return apart;
-      ReserveSourceLocked(reservation, target->id());
+      MutexLock lock(parts_.tables.mu);
+      if (parts_.tables.clones.Locked(target->id())) return apart;
+      parts_.tables.ReserveSource(reservation, target->id());
     }
     const auto make = [&](LayerRecord& layer, ExtentMap& map) -> Status {
       if (!target->Untouched()) return apart;
       layer.size_bytes = target->size_bytes();
-      map.Resize(BlocksFor(layer.size_bytes, block_size_));
+      map.Resize(BlocksFor(layer.size_bytes, parts_.block_size));
       return OkStatus();
     };
-    RETURN_IF_ERROR(PutHeadOver(*target, frozen, make, Room::kGrow));
+    RETURN_IF_ERROR(PutHeadOver(parts_.reclaimer, *target, frozen, make, Room::kGrow));
   }
   return target->ShowThrough(frozen->id(), source->image(), range, source);
 }

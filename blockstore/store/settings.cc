@@ -1,27 +1,33 @@
-// Settings that are remembered: of the mount, and those of one volume.
+#include "blockstore/store/settings.h"
+
 #include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/volume_settings.h"
-#include "blockstore/store/store.h"
+#include "blockstore/store/request_checks.h"
 
 namespace volfs {
 
-std::string Store::Setting(const std::string& key) {
+void Settings::Load(const std::string& key, const std::string& value) {
   MutexLock lock(mu_);
-  const auto found = settings_.find(key);
-  return found == settings_.end() ? "" : found->second;
+  values_.emplace(key, value);
 }
 
-Status Store::SetSetting(const std::string& key, const std::string& value) {
-  MutexLock setting(settings_mu_);
-  RETURN_IF_ERROR(nodes_.front()->catalog().Commit({PutSetting{key, value}}));
+std::string Settings::Get(const std::string& key) const {
   MutexLock lock(mu_);
-  settings_[key] = value;
+  const auto found = values_.find(key);
+  return found == values_.end() ? "" : found->second;
+}
+
+Status Settings::Set(const std::string& key, const std::string& value) {
+  MutexLock change(change_mu_);
+  RETURN_IF_ERROR(first_.catalog().Commit({PutSetting{key, value}}));
+  MutexLock lock(mu_);
+  values_[key] = value;
   return OkStatus();
 }
 
-Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
-  MutexLock setting(settings_mu_);
-  if (!IsClone(clone.id())) {
+Status Settings::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
+  MutexLock change_lock(change_mu_);
+  if (!tables_.IsClone(clone.id())) {
     return Error{Errc::kInvalid,
                  StrCat(clone.name(),
                         ": it is not a clone that is being copied, so there is nothing "
@@ -35,16 +41,16 @@ Status Store::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
     change.emplace_back(PutSetting{key, std::to_string(bytes_per_second)});
   }
   RETURN_IF_ERROR(clone.node().catalog().Commit(std::move(change)));
-  MutexLock lock(mu_);
-  const auto found = clones_.find(clone.id());
-  if (found == clones_.end()) return OkStatus();  // whole by now
-  found->second.copy_rate = bytes_per_second;
-  if (found->second.job != nullptr) found->second.job->SetCopyRate(bytes_per_second);
+  MutexLock lock(tables_.mu);
+  CloneEntry* const entry = tables_.clones.Find(clone.id());
+  if (entry == nullptr) return OkStatus();  // whole by now
+  entry->copy_rate = bytes_per_second;
+  if (entry->job != nullptr) entry->job->SetCopyRate(bytes_per_second);
   return OkStatus();
 }
 
-Status Store::SetNative(Volume& volume, bool native) {
-  MutexLock setting(settings_mu_);
+Status Settings::SetNative(Volume& volume, bool native) {
+  MutexLock change(change_mu_);
   const bool before = volume.native().wanted();
   volume.native().set_wanted(false);  // who opens it meanwhile
   const Status done = SetNativeClosed(volume, native);
@@ -52,7 +58,7 @@ Status Store::SetNative(Volume& volume, bool native) {
   return done;
 }
 
-Status Store::SetNativeClosed(Volume& volume, bool native) {
+Status Settings::SetNativeClosed(Volume& volume, bool native) {
   RETURN_IF_ERROR(RetryFor([&]() -> Status {
     if (!volume.opens().any()) return OkStatus();
     return Error{Errc::kBusy, StrCat(volume.name(),

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+
+#include "blockstore/base/runtime.h"
+#include "blockstore/base/units.h"
+
+namespace volfs {
+
+// Something changed: for watchers, and for caches above. Sent by the store's own notifier thread,
+// in order, with no lock held.
+struct StoreEvent {
+  uint64_t seq = 0;
+  int64_t time_ns = 0;
+  std::string event{};  // created, deleted, renamed, resized, snapshot, clone, status, node, ...
+  std::string volume{};
+  Id id = kNoId;
+  std::string status{};
+  // Of the event `node` (its state has changed between ok and not): which one, and its state.
+  std::string node{};
+  std::string error{};  // and of a `status` that is error: why
+};
+
+// The events of one store, in order, and the thread that tells them to the one listener.
+//
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf, not held while the listener runs.
+// Cost: the queue is as long as the listener is behind.
+class EventQueue {
+ public:
+  using Listener = std::function<void(const StoreEvent&)>;
+
+  EventQueue() = default;
+  ~EventQueue();  // Stop
+  EventQueue(const EventQueue&) = delete;
+  EventQueue& operator=(const EventQueue&) = delete;
+
+  // Sets the listener. Called once, by the layer above.
+  void SetListener(Listener listener) VOLFS_EXCLUDES(mu_);
+  // Starts the thread; what was emitted before is kept until then.
+  void Start() VOLFS_EXCLUDES(mu_);
+  // Returns after the last event was told. Nothing may be emitted afterwards.
+  void Stop() VOLFS_EXCLUDES(mu_);
+
+  // Gives `event` its number and its time.
+  void Emit(StoreEvent event) VOLFS_EXCLUDES(mu_);
+  void Emit(std::string event, const std::string& volume, Id id, std::string status)
+      VOLFS_EXCLUDES(mu_);
+
+ private:
+  void Notify() VOLFS_EXCLUDES(mu_);
+
+  Mutex mu_;
+  Condition changed_;
+  std::deque<StoreEvent> events_ VOLFS_GUARDED_BY(mu_);
+  Listener listener_ VOLFS_GUARDED_BY(mu_);
+  uint64_t seq_ VOLFS_GUARDED_BY(mu_) = 0;
+  bool stopping_ VOLFS_GUARDED_BY(mu_) = false;
+  Thread notifier_;
+};
+
+}  // namespace volfs

@@ -1,0 +1,53 @@
+#include "blockstore/store/heads.h"
+
+#include "blockstore/base/log.h"
+#include "blockstore/base/str_cat.h"
+#include "blockstore/store/request_checks.h"
+
+namespace volfs {
+
+Result<Volume::FrozenHead> FreezeHead(Reclaimer& reclaimer, Volume& volume,
+                                      const Volume::Extra& extra) {
+  Layer* const old = volume.head();
+  Result<Volume::FrozenHead> instant = volume.FreezeHead(extra);
+  if (!instant.ok() && instant.error().code == Errc::kBusy && volume.native().wanted()) {
+    // Perhaps who had it open has just closed it: close(2) returns before its release reaches us,
+    // and that may have come meanwhile.
+    const Status closed = RetryFor([&] { return volume.native().CheckNotActive("this"); });
+    if (closed.ok()) instant = volume.FreezeHead(extra);
+  }
+  AdoptHead(reclaimer, volume, old);
+  if (!instant.ok()) {
+    if (volume.head() != old) (void)reclaimer.RemoveReference(old);
+    return instant;
+  }
+  if (volume.head() == old) reclaimer.AddReference(instant.value().frozen);
+  return instant;
+}
+
+void AdoptHead(Reclaimer& reclaimer, Volume& volume, Layer* old) {
+  Layer* const head = volume.head();
+  if (head == old) return;  // the instant was refused before anything changed
+  reclaimer.AddReference(head);
+  reclaimer.AddChild(old, head);
+}
+
+Status PutHeadOver(Reclaimer& reclaimer, Volume& volume, Layer* under, const Volume::NewHead& make,
+                   Room room) {
+  Layer* const old = volume.head();
+  const auto over = [&](LayerRecord& layer, ExtentMap& map) {
+    layer.id = NewId();
+    layer.parent = under->id();
+    return make(layer, map);
+  };
+  RETURN_IF_ERROR(volume.ReplaceHead(over, room));
+  AdoptHead(reclaimer, volume, under);
+  if (const Status freed = reclaimer.RemoveReference(old); !freed.ok()) {
+    LogWarning(StrCat(
+        volume.name(),
+        ": space that its former head took is freed at the next mount: ", freed.error().message));
+  }
+  return OkStatus();
+}
+
+}  // namespace volfs
