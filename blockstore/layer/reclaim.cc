@@ -40,117 +40,16 @@ struct Reclaimer::Plan {
   CatalogChange change;
 };
 
-Reclaimer::Reclaimer(LayerTable& layers, const std::vector<std::unique_ptr<Node>>& nodes,
-                     uint32_t block_size)
-    : layers_(layers), block_size_(block_size) {
+Reclaimer::Reclaimer(LayerTable& layers, LayerTree& tree,
+                     const std::vector<std::unique_ptr<Node>>& nodes, uint32_t block_size)
+    : layers_(layers), tree_(tree), block_size_(block_size) {
   for (const auto& node : nodes) reclaim_mu_[node.get()];
 }
 
-void Reclaimer::Expect(size_t layers) {
-  MutexLock lock(tree_mu_);
-  places_.reserve(places_.size() + layers);
-}
-
-void Reclaimer::Add(Layer* layer) {
-  MutexLock lock(tree_mu_);
-  places_[layer];
-}
-
-void Reclaimer::AddReference(Layer* layer) {
-  MutexLock lock(tree_mu_);
-  ++places_[layer].points;
-}
-
-void Reclaimer::AddChild(Layer* parent, Layer* child) {
-  MutexLock lock(tree_mu_);
-  places_[parent].children.push_back(child);
-  places_[child];  // known from now on, with or without a reference
-}
-
-void Reclaimer::RemoveChild(Layer* parent, Layer* child) {
-  MutexLock lock(tree_mu_);
-  std::erase(places_[parent].children, child);
-  ++version_;
-}
-
-void Reclaimer::AddUse(Layer* layer) {
-  MutexLock lock(tree_mu_);
-  Place& place = places_[layer];
-  ++place.points;
-  ++place.uses;
-}
-
-void Reclaimer::ReferenceIsPin(Layer* layer) {
-  MutexLock lock(tree_mu_);
-  Place& place = places_[layer];
-  ++place.uses;
-  assert(place.uses <= place.points);
-}
-
-Status Reclaimer::RemoveUse(Layer* layer) {
+Status Reclaimer::RemovePin(Layer* layer) {
   const Id id = layer->id();  // as in RemoveReference
-  {
-    // Both at once: LayerMerger would merge over a reference that is no pin any more.
-    MutexLock lock(tree_mu_);
-    Place& place = places_[layer];
-    assert(place.uses > 0 && place.points >= place.uses);
-    --place.uses;
-    --place.points;
-    ++version_;
-  }
+  tree_.DropPin(layer);
   return Reclaim(id);
-}
-
-Reclaimer::Place Reclaimer::PlaceOf(const Layer* layer) const {
-  MutexLock lock(tree_mu_);
-  const auto found = places_.find(layer);
-  return found == places_.end() ? Place{} : found->second;
-}
-
-// --- merging -------------------------------------------------------------------------------------
-
-std::vector<Reclaimer::Pair> Reclaimer::Pairs(const Node& node) const {
-  std::vector<Pair> pairs;
-  {
-    MutexLock lock(tree_mu_);
-    for (const auto& [layer, place] : places_) {
-      if (place.points > 0 || place.children.size() != 1 || layer->node() != &node) continue;
-      pairs.push_back({layer->id(), place.children.front()->id()});
-    }
-  }
-  // By id and not in the order of the table, as in ReclaimAll.
-  std::sort(pairs.begin(), pairs.end(),
-            [](const Pair& a, const Pair& b) { return a.under < b.under; });
-  return pairs;
-}
-
-bool Reclaimer::IsPair(const Layer* under, const Layer* over) const {
-  const Place place = PlaceOf(under);
-  return place.points == 0 && place.children.size() == 1 && place.children.front() == over;
-}
-
-std::vector<const Layer*> Reclaimer::Subtree(const Layer* layer) const {
-  std::vector<const Layer*> subtree{layer};
-  for (size_t next = 0; next < subtree.size(); ++next) {
-    const std::vector<Layer*> children = PlaceOf(subtree[next]).children;
-    subtree.insert(subtree.end(), children.begin(), children.end());
-  }
-  return subtree;
-}
-
-std::vector<Layer*> Reclaimer::Children(const Layer* layer) const {
-  return PlaceOf(layer).children;
-}
-
-bool Reclaimer::InUse(const Layer* layer) const {
-  const std::vector<const Layer*> subtree = Subtree(layer);
-  return std::any_of(subtree.begin(), subtree.end(),
-                     [this](const Layer* over) { return PlaceOf(over).uses > 0; });
-}
-
-uint64_t Reclaimer::version() const {
-  MutexLock lock(tree_mu_);
-  return version_;
 }
 
 Status Reclaimer::Alone(const Node& node, const std::function<Status()>& work) {
@@ -167,27 +66,16 @@ Status Reclaimer::AloneWith(Id id, const std::function<Status(Layer*)>& work) {
   });
 }
 
-void Reclaimer::Merge(Layer* under, Layer* over, Layer* stays) {
-  assert(IsPair(under, over));
-  assert(stays == under || under->flat());  // else the layer under `under` would have a new child
-  MutexLock lock(tree_mu_);
-  Place place = std::move(places_.at(over));
-  places_.erase(under);
-  places_.erase(over);
-  places_[stays] = std::move(place);
-  ++version_;
-}
-
 // --- reclaiming ----------------------------------------------------------------------------------
 
 Result<uint64_t> Reclaimer::ExclusiveBytes(Layer* top) const {
   uint64_t bytes = 0;
   const Layer* above = nullptr;
   for (Layer* layer = top; layer != nullptr && layer->node() == top->node();) {
-    const Place place = PlaceOf(layer);
+    const LayerTree::Place place = tree_.PlaceOf(layer);
     const bool others = std::any_of(place.children.begin(), place.children.end(),
                                     [above](const Layer* child) { return child != above; });
-    if (place.points > (layer == top ? 1 : 0) || others) break;
+    if (place.references > (layer == top ? 1 : 0) || others) break;
     ASSIGN_OR_RETURN(const uint64_t own, layer->AllocatedBytes());
     bytes += own;
     above = layer;
@@ -198,30 +86,13 @@ Result<uint64_t> Reclaimer::ExclusiveBytes(Layer* top) const {
 }
 
 Status Reclaimer::ReclaimAll() {
-  std::vector<Id> pointless;
-  {
-    MutexLock lock(tree_mu_);
-    for (const auto& [layer, place] : places_) {
-      if (place.points == 0 && layer->node() != nullptr) pointless.push_back(layer->id());
-    }
-  }
-  // Not in the order of the table, which is that of addresses: two runs with one seed do the same.
-  std::sort(pointless.begin(), pointless.end());
-  for (const Id id : pointless) RETURN_IF_ERROR(Reclaim(id));
+  for (const Id id : tree_.WithoutReferences()) RETURN_IF_ERROR(Reclaim(id));
   return OkStatus();
-}
-
-void Reclaimer::DropReference(Layer* layer) {
-  MutexLock lock(tree_mu_);
-  Place& place = places_[layer];
-  assert(place.points > 0);
-  --place.points;
-  ++version_;
 }
 
 Status Reclaimer::RemoveReference(Layer* layer) {
   const Id id = layer->id();  // once its last reference is gone another call may remove it
-  DropReference(layer);
+  tree_.DropReference(layer);
   return Reclaim(id);
 }
 
@@ -237,8 +108,8 @@ Status Reclaimer::Reclaim(Id id) {
 // Plans from `layer` down to the first that has a reference.
 Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
   while (layer != nullptr && layer->node() == plan.node) {
-    const Place place = PlaceOf(layer);
-    if (place.points > (Sabotaged(Sabotage::kIgnoreReferences) ? 1 : 0)) return OkStatus();
+    const LayerTree::Place place = tree_.PlaceOf(layer);
+    if (place.references > (Sabotaged(Sabotage::kIgnoreReferences) ? 1 : 0)) return OkStatus();
     const bool childless =
         std::all_of(place.children.begin(), place.children.end(), [&](Layer* child) {
           return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
@@ -291,12 +162,12 @@ std::vector<Reclaimer::Step> Reclaimer::StepsOver(Layer* layer, const Plan& plan
   for (std::vector<Layer*> open{layer}; !open.empty();) {
     Layer* const next = open.back();
     open.pop_back();
-    std::vector<Layer*> children = PlaceOf(next).children;
+    std::vector<Layer*> children = tree_.PlaceOf(next).children;
     std::erase_if(children, [&](Layer* child) {
       return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
     });
     for (Layer* child : children) {
-      if (PlaceOf(child).points == 0) open.push_back(child);
+      if (tree_.PlaceOf(child).references == 0) open.push_back(child);
     }
     order.push_back({next, std::move(children)});
   }
@@ -376,7 +247,7 @@ Status Reclaimer::PunchGarbage(Id id) {
 }
 
 void Reclaimer::NotePunched(Id layer) {
-  MutexLock lock(tree_mu_);
+  MutexLock lock(punched_mu_);
   punched_.insert(layer);
 }
 
@@ -410,7 +281,7 @@ Status Reclaimer::PunchGarbageAlone(Layer* layer) {
 Status Reclaimer::SyncPunched() {
   std::set<Id> punched;
   {
-    MutexLock lock(tree_mu_);
+    MutexLock lock(punched_mu_);
     punched.swap(punched_);
   }
   for (const Id id : punched) {
@@ -446,13 +317,10 @@ void Reclaimer::Discard(Layer* layer) {
                       removed.error().message));
   }
   {
-    MutexLock lock(tree_mu_);
-    places_.erase(layer);
+    MutexLock lock(punched_mu_);
     punched_.erase(layer->id());  // there is no file that could be synced
-    ++version_;
-    const auto under = places_.find(parent == kNoId ? nullptr : layers_.Find(parent));
-    if (under != places_.end()) std::erase(under->second.children, layer);
   }
+  tree_.Remove(layer, parent == kNoId ? nullptr : layers_.Find(parent));
   layers_.Remove(layer);
 }
 

@@ -19,8 +19,8 @@ Status ReleaseHold(StoreParts& parts, const CloneEntry& entry, Id clone, Node& c
   if (entry.held == nullptr) return OkStatus();
   // Its readers may still be in the source's layers.
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) clone_node.epoch().Synchronize();
-  if (head != nullptr) parts.reclaimer.RemoveChild(entry.held, head);
-  return parts.reclaimer.RemoveUse(entry.held);
+  if (head != nullptr) parts.tree.RemoveChild(entry.held, head);
+  return parts.reclaimer.RemovePin(entry.held);
 }
 
 void CompleteClone(StoreParts& parts, Id clone) {

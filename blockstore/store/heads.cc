@@ -6,7 +6,7 @@
 
 namespace volfs {
 
-Result<Volume::FrozenHead> FreezeHead(Reclaimer& reclaimer, Volume& volume,
+Result<Volume::FrozenHead> FreezeHead(StoreParts& parts, Volume& volume,
                                       const Volume::Extra& extra) {
   Layer* const old = volume.head();
   Result<Volume::FrozenHead> instant = volume.FreezeHead(extra);
@@ -16,23 +16,23 @@ Result<Volume::FrozenHead> FreezeHead(Reclaimer& reclaimer, Volume& volume,
     const Status closed = RetryFor([&] { return volume.native().CheckNotActive("this"); });
     if (closed.ok()) instant = volume.FreezeHead(extra);
   }
-  AdoptHead(reclaimer, volume, old);
+  AdoptHead(parts, volume, old);
   if (!instant.ok()) {
-    if (volume.head() != old) (void)reclaimer.RemoveReference(old);
+    if (volume.head() != old) (void)parts.reclaimer.RemoveReference(old);
     return instant;
   }
-  if (volume.head() == old) reclaimer.AddReference(instant.value().frozen);
+  if (volume.head() == old) parts.tree.AddReference(instant.value().frozen);
   return instant;
 }
 
-void AdoptHead(Reclaimer& reclaimer, Volume& volume, Layer* old) {
+void AdoptHead(StoreParts& parts, Volume& volume, Layer* old) {
   Layer* const head = volume.head();
   if (head == old) return;  // the instant was refused before anything changed
-  reclaimer.AddReference(head);
-  reclaimer.AddChild(old, head);
+  parts.tree.AddReference(head);
+  parts.tree.AddChild(old, head);
 }
 
-Status PutHeadOver(Reclaimer& reclaimer, Volume& volume, Layer* under, const Volume::NewHead& make,
+Status PutHeadOver(StoreParts& parts, Volume& volume, Layer* under, const Volume::NewHead& make,
                    Room room) {
   Layer* const old = volume.head();
   const auto over = [&](LayerRecord& layer, ExtentMap& map) {
@@ -41,8 +41,8 @@ Status PutHeadOver(Reclaimer& reclaimer, Volume& volume, Layer* under, const Vol
     return make(layer, map);
   };
   RETURN_IF_ERROR(volume.ReplaceHead(over, room));
-  AdoptHead(reclaimer, volume, under);
-  if (const Status freed = reclaimer.RemoveReference(old); !freed.ok()) {
+  AdoptHead(parts, volume, under);
+  if (const Status freed = parts.reclaimer.RemoveReference(old); !freed.ok()) {
     LogWarning(StrCat(
         volume.name(),
         ": space that its former head took is freed at the next mount: ", freed.error().message));

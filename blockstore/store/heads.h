@@ -1,7 +1,7 @@
 #pragma once
 
 #include "blockstore/base/error.h"
-#include "blockstore/layer/reclaim.h"
+#include "blockstore/store/parts.h"
 #include "blockstore/volume/volume.h"
 
 namespace volfs {
@@ -11,13 +11,13 @@ namespace volfs {
 
 // Volume::FreezeHead; the reference to what it froze is the caller's. Tries for a moment longer
 // where a program that has the volume open natively has just closed it.
-Result<Volume::FrozenHead> FreezeHead(Reclaimer& reclaimer, Volume& volume,
+Result<Volume::FrozenHead> FreezeHead(StoreParts& parts, Volume& volume,
                                       const Volume::Extra& extra);
 // After a snapshot point: the tree knows the new head; `old` keeps its reference, which is now that
 // of a snapshot or hold.
-void AdoptHead(Reclaimer& reclaimer, Volume& volume, Layer* old);
+void AdoptHead(StoreParts& parts, Volume& volume, Layer* old);
 // Volume::ReplaceHead by one over `under`; the old head's space is freed.
-Status PutHeadOver(Reclaimer& reclaimer, Volume& volume, Layer* under, const Volume::NewHead& make,
+Status PutHeadOver(StoreParts& parts, Volume& volume, Layer* under, const Volume::NewHead& make,
                    Room room);
 
 }  // namespace volfs

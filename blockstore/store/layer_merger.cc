@@ -49,7 +49,7 @@ LayerMerger::~LayerMerger() {
 void LayerMerger::Work() {
   uint64_t seen = 0;
   for (bool all = false; !stopping_.load();) {
-    const uint64_t version = parts_.reclaimer.version();
+    const uint64_t version = parts_.tree.version();
     if (version != seen || !all) {
       seen = version;
       all = MergeAll();
@@ -64,7 +64,7 @@ bool LayerMerger::MergeAll() {
   if (!node_.trusted()) return true;
   // What a crash left is freed first: it is looked for where the catalog says nothing is.
   if (!parts_.garbage.gone()) return false;
-  std::vector<Pair> pairs = parts_.reclaimer.Pairs(node_);
+  std::vector<Pair> pairs = parts_.tree.Pairs(node_);
   // What is gone is forgotten: volumes and layers come and go for as long as the mount lives.
   std::erase_if(given_up_, [&](Id under) { return parts_.layers.Find(under) == nullptr; });
   std::erase_if(patience_,
@@ -111,7 +111,7 @@ Result<LayerMerger::Layers> LayerMerger::CheckPair(const Pair& pair) {
   if (layers.under == nullptr || layers.over == nullptr) return busy;
   Node* const node = layers.under->node();
   if (node != &node_ || layers.over->node() != node) return busy;
-  if (!parts_.reclaimer.IsPair(layers.under, layers.over)) return busy;
+  if (!parts_.tree.IsPair(layers.under, layers.over)) return busy;
   const LayerRecord over = layers.over->record();
   if (over.parent != pair.under || !over.parent_node.empty()) return busy;
   if (!layers.under->Recorded()) return busy;
@@ -121,7 +121,7 @@ Result<LayerMerger::Layers> LayerMerger::CheckPair(const Pair& pair) {
   }
   // Moving takes room before it gives some; what is left is for commits.
   RETURN_IF_ERROR(node->catalog().CheckReserve());
-  if (parts_.reclaimer.InUse(layers.over) && !Sabotaged(Sabotage::kMergeInUse)) return busy;
+  if (parts_.tree.Pinned(layers.over) && !Sabotaged(Sabotage::kMergeInUse)) return busy;
   return layers;
 }
 
@@ -142,8 +142,8 @@ Status LayerMerger::ChangeTree(const Layer* over,
   Gate& tree_gate = node_.tree_gate();
   if (!tree_gate.Close(MonotonicNow() + Node::kTreePatience)) return Busy("requests are at work");
   Status done = Busy("somebody reads it");
-  if (!parts_.reclaimer.InUse(over) || Sabotaged(Sabotage::kMergeInUse)) {
-    const auto subtree = parts_.reclaimer.Subtree(over);
+  if (!parts_.tree.Pinned(over) || Sabotaged(Sabotage::kMergeInUse)) {
+    const auto subtree = parts_.tree.Subtree(over);
     done = change(UsersOf(subtree));
     if (done.ok()) ForgetImages(subtree);
   }
@@ -224,7 +224,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
       merged = true;
       Layer* const stays = merge->from() == layers.over ? layers.under : layers.over;
       RETURN_IF_ERROR(stays == layers.under ? MergeDown(*merge) : MergeUp(*merge));
-      if (parts_.reclaimer.Children(stays).empty()) childless = stays->id();
+      if (parts_.tree.Children(stays).empty()) childless = stays->id();
       return OkStatus();
     });
     node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
@@ -278,7 +278,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
   Layer* const under = merge.under();
   Layer* const over = merge.over();
   RETURN_IF_ERROR(merge.Copy(0));
-  const std::vector<Layer*> children = parts_.reclaimer.Children(over);
+  const std::vector<Layer*> children = parts_.tree.Children(over);
   const auto heads_of = [&](const Volumes& volumes) {
     Volumes heads;
     for (const auto& volume : volumes) {
@@ -294,7 +294,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
   for (const auto& volume : heads) no_batches.push_back(volume->merging().StopBatches());
   const Status done = ChangeTree(over, [&](const Users& users) -> Status {
     const Error busy = Busy("the tree has changed");
-    if (heads_of(users.volumes) != heads || parts_.reclaimer.Children(over) != children) {
+    if (heads_of(users.volumes) != heads || parts_.tree.Children(over) != children) {
       return busy;
     }
     CatalogChange change = merge.Change();
@@ -323,7 +323,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
         parts_.tables.snapshots.SetLayer(record.id, under->id());
       }
     }
-    parts_.reclaimer.Merge(under, over, under);
+    parts_.tree.Merge(under, over, under);
     return OkStatus();
   });
   no_batches.clear();
@@ -350,7 +350,7 @@ Status LayerMerger::MergeUp(LayerMerge& merge) {
     for (const auto& volume : users.volumes) {
       volume->merging().Redirect({0, UINT64_MAX}, under->ref(), over->ref());
     }
-    parts_.reclaimer.Merge(under, over, over);
+    parts_.tree.Merge(under, over, over);
     return OkStatus();
   });
   RETURN_IF_ERROR(done);
@@ -415,7 +415,7 @@ Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
       if (users.head.get() != &volume) return Busy("it has another head");
       RETURN_IF_ERROR(
           volume.merging().SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
-      parts_.reclaimer.Merge(layers.under, layers.over, layers.under);
+      parts_.tree.Merge(layers.under, layers.over, layers.under);
       return OkStatus();
     });
     RETURN_IF_ERROR(done);
@@ -434,12 +434,12 @@ Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
       if (users.head.get() != &volume) return Busy("it has another head");
       const auto image =
           volume.FreezeHead([](const Layer&) { return CatalogChange{}; }, Node::kTreePatience);
-      AdoptHead(parts_.reclaimer, volume, layers.over);
+      AdoptHead(parts_, volume, layers.over);
       if (volume.head() != layers.over) frozen = layers.over;
       return image.ok() ? OkStatus() : image.error();
     });
   });
-  if (frozen != nullptr) parts_.reclaimer.DropReference(frozen);
+  if (frozen != nullptr) parts_.tree.DropReference(frozen);
   return done;
 }
 

@@ -37,7 +37,7 @@ class LayerMerger {
   LayerMerger& operator=(const LayerMerger&) = delete;
 
  private:
-  using Pair = Reclaimer::Pair;
+  using Pair = LayerTree::Pair;
   using Volumes = std::vector<std::shared_ptr<Volume>>;
   struct Patience {  // with a pair that is busy, a volume that is written all the time
     Nanoseconds not_before{0};

@@ -12,7 +12,7 @@ OpenSnapshot::OpenSnapshot(Reclaimer& reclaimer, Layer* layer,
     : reclaimer_(reclaimer), layer_(layer), image_(std::move(image)) {}
 
 OpenSnapshot::~OpenSnapshot() {
-  if (const Status freed = reclaimer_.RemoveUse(layer_); !freed.ok()) {
+  if (const Status freed = reclaimer_.RemovePin(layer_); !freed.ok()) {
     LogWarning(
         StrCat("space of a deleted snapshot is freed at the next mount: ", freed.error().message));
   }

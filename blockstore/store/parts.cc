@@ -10,7 +10,7 @@ StoreParts::StoreParts(std::vector<std::unique_ptr<Node>> of_nodes, const StoreO
       options(with),
       block_size(nodes.front()->block_size()),
       layers(with.open_files),
-      reclaimer(layers, nodes, block_size),
+      reclaimer(layers, tree, nodes, block_size),
       hydrator(with.hydrate ? Hydrator::kMaxJobs : 0, std::move(on_job_over)),
       garbage(reclaimer),
       settings(*nodes.front(), tables) {

@@ -8,6 +8,7 @@
 #include "blockstore/catalog/catalog.h"
 #include "blockstore/clone/hydrator.h"
 #include "blockstore/layer/layer_table.h"
+#include "blockstore/layer/layer_tree.h"
 #include "blockstore/layer/reclaim.h"
 #include "blockstore/node/node.h"
 #include "blockstore/store/background/crash_garbage.h"
@@ -33,7 +34,8 @@ struct StoreParts {
   std::vector<PeerRecord> absent;  // known, but not mounted now
 
   LayerTable layers;
-  Reclaimer reclaimer;  // and the tree of layers
+  LayerTree tree;
+  Reclaimer reclaimer;
   Hydrator hydrator;
   CrashGarbage garbage;
   StoreTables tables;

@@ -154,7 +154,7 @@ Status Recovery::DropEmptyTombstones() {
 Status Recovery::LoadLayers(Node& node) {
   const bool clean = WasClean(node.contents());
   parts_.layers.Expect(node.contents().layers.size());
-  parts_.reclaimer.Expect(node.contents().layers.size());
+  parts_.tree.Expect(node.contents().layers.size());
   for (const LayerRecord& record : node.contents().layers) {
     if (parts_.layers.Find(record.id) != nullptr) {
       return Error{Errc::kCorrupt, StrCat("node ", node.name(),
@@ -163,7 +163,7 @@ Status Recovery::LoadLayers(Node& node) {
     }
     Layer* const layer = parts_.layers.Add(&node, record, LayerTable::Origin::kCatalog);
     if (!clean) layer->MarkCacheSuspect();
-    parts_.reclaimer.Add(layer);
+    parts_.tree.Add(layer);
   }
   return OkStatus();
 }
@@ -180,9 +180,9 @@ void Recovery::LinkLayers(Node& node) {
       continue;
     } else if (doubtful || (!node.trusted() && parent->node() != &node)) {
       // Never given back in this mount: whether it is needed cannot be told.
-      parts_.reclaimer.AddUse(parent);
+      parts_.tree.AddPin(parent);
     } else if (record.parent_node.empty()) {
-      parts_.reclaimer.AddChild(parent, parts_.layers.Find(record.id));
+      parts_.tree.AddChild(parent, parts_.layers.Find(record.id));
     }
   }
 }
@@ -211,7 +211,7 @@ Status Recovery::LoadVolumes(Node& node) {
     if (head == nullptr || head->node() != &node) {  // it is refused
       head = parts_.layers.AddLost(record.head, node.name());
     }
-    parts_.reclaimer.AddReference(head);
+    parts_.tree.AddReference(head);
     // shared_ptr: see name_table.h.
     auto volume = std::make_shared<Volume>(
         VolumeContext{parts_.layers, node.epoch(), parts_.block_size}, node, record, head);
@@ -231,7 +231,7 @@ Status Recovery::LoadSnapshots(Node& node) {
                                           " has the id of another; was its directory copied?")};
     }
     Layer* const layer = parts_.layers.Find(record.layer);
-    if (layer != nullptr) parts_.reclaimer.AddReference(layer);
+    if (layer != nullptr) parts_.tree.AddReference(layer);
     const auto refused = doubts_.snapshots.find(record.id);
     parts_.tables.snapshots.Add(
         {.record = record,
@@ -294,7 +294,7 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
     // Its layer is left without a point; the background frees it.
     change.emplace_back(DeleteVolume{clone.clone});
     heads_.erase(volume->head()->id());
-    parts_.reclaimer.DropReference(volume->head());
+    parts_.tree.DropReference(volume->head());
     MutexLock lock(parts_.tables.mu);
     parts_.tables.names.Remove(volume->name(), clone.clone);
   }
@@ -334,7 +334,7 @@ void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const C
     // clone on its source's own node it has all, as one that lies over it.
     if (a != &b) head->MarkParentLost(parts_.layers.AddLost(head->record().parent, a->name()));
     // It is kept all the same: it has all if just the hold's row was lost, and that is restored.
-    if (there) parts_.reclaimer.AddUse(under);
+    if (there) parts_.tree.AddPin(under);
   } else {
     entry.lock = hold->second.snapshot != kNoId ? hold->second.snapshot : hold->second.volume;
   }
@@ -369,7 +369,7 @@ Status Recovery::ReconcileHolds(Node& a) {
     }
     if (untouched && !known) LockForAbsent(hold);
     if (untouched || known) {
-      if (Layer* const layer = parts_.layers.Find(hold.layer)) parts_.reclaimer.AddUse(layer);
+      if (Layer* const layer = parts_.layers.Find(hold.layer)) parts_.tree.AddPin(layer);
       continue;
     }
     LogInfo(StrCat("node ", a.name(), ": a hold for clone ", hold.clone_name,

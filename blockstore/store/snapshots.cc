@@ -112,12 +112,12 @@ Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
     if (found == nullptr) return none;
     layer = parts_.layers.Find(found->record.layer);
     // Under mu_, as deleting a snapshot takes it off the table before it takes its point away.
-    if (layer != nullptr) parts_.reclaimer.AddUse(layer);
+    if (layer != nullptr) parts_.tree.AddPin(layer);
   }
   if (layer == nullptr) return Error{Errc::kCorrupt, "the snapshot's layer is not there"};
   Result<std::shared_ptr<const FrozenImage>> image = SnapshotImage(parts_, id);
   if (!image.ok()) {
-    (void)parts_.reclaimer.RemoveUse(layer);
+    (void)parts_.reclaimer.RemovePin(layer);
     return image.error();
   }
   return std::make_shared<OpenSnapshot>(parts_.reclaimer, layer, image.value());

@@ -168,11 +168,11 @@ Status Freeze(StoreParts& parts, ClonePlan& plan, const Volume::Extra& extra) {
   if (plan.source == nullptr) {
     ASSIGN_OR_RETURN(plan.image, SnapshotImage(parts, plan.snapshot));
     RETURN_IF_ERROR(plan.source_node->catalog().Commit(extra(*plan.frozen), Room::kGrow));
-    parts.reclaimer.AddReference(plan.frozen);
+    parts.tree.AddReference(plan.frozen);
     return OkStatus();
   }
   ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
-                   FreezeHead(parts.reclaimer, *plan.source, [&](const Layer& frozen) {
+                   FreezeHead(parts, *plan.source, [&](const Layer& frozen) {
                      plan.attributes.mtime_ns = plan.source->attributes().mtime_ns;
                      return extra(frozen);
                    }));
@@ -223,11 +223,11 @@ Result<std::shared_ptr<Volume>> CloneLinked(StoreParts& parts, ClonePlan& plan) 
     return {PutLayer{layer}, PutVolume{volume}};
   }));
   Layer* const head = parts.layers.Add(plan.target, layer, LayerTable::Origin::kCatalog);
-  parts.reclaimer.AddReference(head);
-  parts.reclaimer.AddChild(plan.frozen, head);
+  parts.tree.AddReference(head);
+  parts.tree.AddChild(plan.frozen, head);
   // Its head keeps the frozen layer now; the point that Freeze left on it stood for that. Nothing
   // of it is hidden from a head that has nothing yet.
-  parts.reclaimer.DropReference(plan.frozen);
+  parts.tree.DropReference(plan.frozen);
   return PublishClone(parts, plan, head, volume);
 }
 
@@ -255,7 +255,7 @@ Result<std::shared_ptr<Volume>> CloneAcross(StoreParts& parts, ClonePlan& plan) 
     }
     return held.error();
   }
-  parts.reclaimer.ReferenceIsPin(plan.frozen);  // the hold's
+  parts.tree.ReferenceIsPin(plan.frozen);  // the hold's
   const bool same_node = plan.source_node == plan.target;
   LayerRecord layer = CloneLayer(plan.size_bytes, *plan.frozen, plan.image->size_bytes());
   if (!same_node) layer.parent_node = plan.source_node->uuid();
@@ -272,7 +272,7 @@ Result<std::shared_ptr<Volume>> CloneAcross(StoreParts& parts, ClonePlan& plan) 
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
     bool undone = a.Commit({DeleteHold{plan.id}}, Room::kFree).ok();
     if (undone) {
-      (void)parts.reclaimer.RemoveUse(plan.frozen);
+      (void)parts.reclaimer.RemovePin(plan.frozen);
       undone = b.Commit({DeleteClone{plan.id}}, Room::kFree).ok();
     }
     if (!undone) plan.reservation.AbandonName();  // the intent has it, until the next mount
@@ -280,8 +280,8 @@ Result<std::shared_ptr<Volume>> CloneAcross(StoreParts& parts, ClonePlan& plan) 
   }
   if (Sabotaged(Sabotage::kCloneBeforeHold)) RETURN_IF_ERROR(a.Commit(hold, Room::kGrow));
   Layer* const head = parts.layers.Add(plan.target, layer, LayerTable::Origin::kCatalog);
-  parts.reclaimer.AddReference(head);
-  if (same_node) parts.reclaimer.AddChild(plan.frozen, head);
+  parts.tree.AddReference(head);
+  if (same_node) parts.tree.AddChild(plan.frozen, head);
   plan.clone = clone;
   return PublishClone(parts, plan, head, volume);
 }

@@ -56,7 +56,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
     return done.error();
   }
   head->Committed(layer_record);
-  parts_.reclaimer.AddReference(head);
+  parts_.tree.AddReference(head);
   // shared_ptr: see store.h, "looking".
   auto volume = std::make_shared<Volume>(
       VolumeContext{parts_.layers, node->epoch(), parts_.block_size}, *node, record, head);

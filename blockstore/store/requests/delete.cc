@@ -34,14 +34,14 @@ Status Forget(StoreParts& parts, const std::shared_ptr<Volume>& volume, CatalogC
     parts.tables.names.Remove(volume->name(), volume->id());
     if (has_snapshots) parts.tables.names.AddTombstone(tombstone);
   }
-  parts.reclaimer.ReferenceIsPin(volume->head());
+  parts.tree.ReferenceIsPin(volume->head());
   tree.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
   volume->opens().FinishDelete([&parts, held, raw = volume.get()] {
-    Status freed = parts.reclaimer.RemoveUse(raw->head());
+    Status freed = parts.reclaimer.RemovePin(raw->head());
     if (freed.ok() && held != nullptr) {
       // Its readers may still be in the source's layers.
       if (!Sabotaged(Sabotage::kFreeUnderReaders)) raw->node().epoch().Synchronize();
-      freed = parts.reclaimer.RemoveUse(held);
+      freed = parts.reclaimer.RemovePin(held);
     }
     if (!freed.ok()) {
       LogWarning(

@@ -49,7 +49,7 @@ Result<Id> DropSnapshot(StoreParts& parts, const std::string& volume_name, const
   }
   parts.events.Emit("snapshot-deleted", volume_name, entry.record.id, name);
   Layer* const layer = parts.layers.Find(entry.record.layer);
-  if (layer != nullptr) parts.reclaimer.DropReference(layer);
+  if (layer != nullptr) parts.tree.DropReference(layer);
   return entry.record.layer;
 }
 

@@ -20,7 +20,7 @@ Status RevertTo(StoreParts& parts, Volume& volume, const SnapshotRecord& snapsho
     map.Resize(BlocksFor(image->size_bytes(), parts.block_size));
     return OkStatus();
   };
-  return PutHeadOver(parts.reclaimer, volume, frozen, make,
+  return PutHeadOver(parts, volume, frozen, make,
                      Room::kFree);  // it frees what was written since
 }
 

@@ -33,10 +33,9 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinSnapshotPoint(
   }
   RETURN_IF_ERROR(CheckNotFenced(source->node()));
   RETURN_IF_ERROR(source->node().catalog().CheckMayGrow());
-  ASSIGN_OR_RETURN(
-      const Volume::FrozenHead instant,
-      FreezeHead(parts_.reclaimer, *source, [](const Layer&) { return CatalogChange{}; }));
-  parts_.reclaimer.ReferenceIsPin(instant.frozen);
+  ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
+                   FreezeHead(parts_, *source, [](const Layer&) { return CatalogChange{}; }));
+  parts_.tree.ReferenceIsPin(instant.frozen);
   // shared_ptr: the source's descriptor and each target that it was copied to keep it.
   return std::make_shared<OpenSnapshot>(parts_.reclaimer, instant.frozen, instant.image);
 }
@@ -62,7 +61,7 @@ Status Store::Share(const std::shared_ptr<OpenSnapshot>& source,
       map.Resize(BlocksFor(layer.size_bytes, parts_.block_size));
       return OkStatus();
     };
-    RETURN_IF_ERROR(PutHeadOver(parts_.reclaimer, *target, frozen, make, Room::kGrow));
+    RETURN_IF_ERROR(PutHeadOver(parts_, *target, frozen, make, Room::kGrow));
   }
   return target->ShowThrough(frozen->id(), source->image(), range, source);
 }

@@ -32,7 +32,7 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
   record.volume = volume->id();
   record.name = name;
   ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
-                   FreezeHead(parts_.reclaimer, *volume, [&](const Layer& frozen) -> CatalogChange {
+                   FreezeHead(parts_, *volume, [&](const Layer& frozen) -> CatalogChange {
                      record.layer = frozen.id();
                      record.size_bytes = frozen.record().size_bytes;
                      record.created_ns = WallNow().count();
