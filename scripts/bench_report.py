@@ -22,7 +22,7 @@ class Report:
         for name, (title, unit) in jobs.items():
             self.jobs[name] = (title, unit)
             self.jobs[f"{name}-fresh"] = (f"{title}, first pass on a fresh image", unit)
-        self.values = {}  # by place, job and target, in the order of the rounds
+        self.values: dict[tuple, list] = {}  # by place, job and target, in the order of the rounds
         for run in runs:
             key = (run["place"], run["job"], run["target"])
             self.values.setdefault(key, []).append(run["value"])

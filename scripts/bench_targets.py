@@ -91,7 +91,7 @@ class Target:
 
     name = "raw"
     about = "a file on the same filesystem"
-    needs = ()
+    needs: tuple[str, ...] = ()
 
     def check(self):
         for command in self.needs:
@@ -148,7 +148,10 @@ class VolfsNative(Volfs):
 
 
 class View(Target):
-    """Shows a raw file: `raw`, or one of its own."""
+    """Shows a raw file: `raw`, or one of its own. `view` gives the path that shows it."""
+
+    def view(self, place, raw):
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def image(self, place, raw=None):

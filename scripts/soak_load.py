@@ -35,7 +35,7 @@ class Wrong(Exception):
 
 def stamp(volume, block, writer, sequence):
     filler = bytes([sequence & 255 | 1]) * (SECTOR - HEAD.size - CRC.size)
-    parts = []
+    parts: list[bytes] = []
     for sector in range(BLOCK // SECTOR):
         body = HEAD.pack(MAGIC, volume, block, writer, sequence, sector) + filler
         parts += (body, CRC.pack(zlib.crc32(body)))
@@ -163,7 +163,7 @@ class Image:
         view = mmap.mmap(file, self.blocks * BLOCK) if self.way == "mmap" else None
         page = mmap.mmap(-1, 16 * BLOCK)  # aligned, as O_DIRECT wants it
         try:
-            dirty = set()
+            dirty: set[int] = set()
             while not stop.is_set():
                 began = time.monotonic()
                 first = dice.randrange(self.blocks)
@@ -305,7 +305,7 @@ class Files:
                       for who in [stamp_of(data[i * BLOCK:(i + 1) * BLOCK], f"{where}: f{which}")]}
             if len(data) != self.BLOCKS * BLOCK or len(stamps) != 1 or None in stamps:
                 raise Wrong(f"{where}: f{which} has {len(data)} bytes of {stamps}")
-            volume, first, sequence = stamps.pop()
+            (volume, first, sequence), = filter(None, stamps)
             if (volume, first) != (self.number, which * self.BLOCKS) or \
                     not least[which] <= sequence <= self.issued[which]:
                 raise Wrong(f"{where}: f{which} is {volume}, {first}, {sequence} instead of "
