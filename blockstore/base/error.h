@@ -21,7 +21,7 @@ enum class Errc : uint8_t {
   kDenied,     // this user may not
   kProtected,  // no user may
   kReadOnly,
-  kRange,        // a size outside of what is allowed
+  kRange,        // a size outside of the limits
   kFileTooBig,   // growing past the type's greatest size
   kNoNode,       // no such node, or none fits
   kNodeDown,     // a known node is not mounted
@@ -34,7 +34,7 @@ enum class Errc : uint8_t {
   kNotSupported,
   kNoData,  // lseek found nothing
   kInterrupted,
-  kNoMemory,  // of the daemon, or what one user may take of it
+  kNoMemory,  // in the daemon, or a user's share is used up
   kNoFiles,   // the daemon or the host has no descriptor left; stays the last one
 };
 inline constexpr size_t kErrcs = static_cast<size_t>(Errc::kNoFiles) + 1;
@@ -61,9 +61,9 @@ enum ExitCode : int {
 int ErrnoOf(Errc code);
 // Returns that errno's name, "EBUSY".
 std::string_view ErrnoName(Errc code);
-// Returns what a refusal by a mount means; kIo for an errno that the table lacks.
+// Returns the Errc that a refusal by a mount stands for; kIo for an errno that the table lacks.
 Errc ErrcOfErrno(int os_errno);
-// Returns what the command exits with.
+// Returns the exit code of the command.
 ExitCode ExitCodeOf(Errc code);
 
 struct [[nodiscard]] Error {
