@@ -24,7 +24,7 @@ enum class Errc : uint8_t {
   kRange,        // a size outside of the limits
   kFileTooBig,   // growing past the type's greatest size
   kNoNode,       // no such node, or none fits
-  kNodeDown,     // a known node is not mounted
+  kNodeDown,     // a known node is not mounted, or does not answer
   kWrongRegion,  // across regions or nodes
   kNoSpace,
   kQuota,

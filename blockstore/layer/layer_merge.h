@@ -26,7 +26,7 @@ namespace volfs {
 //
 // Why a slice may be written: a block that `over` has is hidden in `under`, and no map names `over`
 // for a block that it does not have. So no map resolves to the places that are written
-// (ARCHITECTURE, "the rule of layers").
+// (ARCHITECTURE.md, section 1).
 //
 // A slice: Copy() writes the bytes and syncs them (data before map). The caller closes
 // Node::tree_gate(), makes sure that no layer over them is pinned, commits Change(), redirects the

@@ -10,8 +10,8 @@
 namespace volfs {
 
 // Exclusive locks of ranges of one volume's blocks. Every first write of a block holds the lock of
-// its range from "is the block absent?" until it is marked as here (ARCHITECTURE.md, "The range
-// lock"); overwrites of what is here take none.
+// its range from "is the block absent?" until it is marked as here (ARCHITECTURE.md,
+// section 5); overwrites of what is here take none.
 //
 // Units: blocks. Invariants:
 //   L1  held ranges do not overlap;

@@ -9,7 +9,7 @@ namespace volfs {
 namespace {
 
 constexpr Nanoseconds kMaintenanceTick = std::chrono::seconds(1);
-// What is not synced is committed after 5 s, or sooner if it is much (ARCHITECTURE.md).
+// What is not synced is committed after 4 s, or sooner if it is much (ARCHITECTURE.md).
 constexpr uint64_t kCommitTicks = 4;
 constexpr uint64_t kPendingBlocks = 65536;
 constexpr uint64_t kAttributeTicks = 30;

@@ -1,4 +1,4 @@
-// Cloning: two nodes, three commits, in this order (ARCHITECTURE.md, "Life of a clone"):
+// Cloning: two nodes, three commits, in this order (ARCHITECTURE.md, section 4):
 //   B  intent: the name is reserved
 //   A  the instant: the source's head is frozen under a new one, and held for the clone
 //   B  the clone's layer and record
