@@ -30,27 +30,43 @@ UnmountCheck::UnmountCheck(Store& store, RequestPool& pool) : store_(store), poo
 }
 
 std::string UnmountCheck::Ask() {
+  Tasks run;
+  {
+    MutexLock lock(mu_);
+    if (!running_ && MonotonicNow() - result_at_ > kStale) result_.reset();
+    if (!running_ && !result_) StartLocked(run);
+  }
+  Submit(std::move(run));
+  Tasks looks;
+  std::string answer = AwaitRun(looks);
+  Submit(std::move(looks));
+  return answer;
+}
+
+void UnmountCheck::Submit(Tasks tasks) {
+  for (auto& task : tasks) pool_.Submit(std::move(task));
+}
+
+std::string UnmountCheck::AwaitRun(Tasks& looks) {
   MutexLock lock(mu_);
-  if (!running_ && MonotonicNow() - result_at_ > kStale) result_.reset();
-  if (!running_ && !result_) StartLocked();
   const Nanoseconds deadline = MonotonicNow() + kPatience;
   while (running_ && MonotonicNow() < deadline) (void)ended_.WaitUntil(mu_, deadline);
   if (auto result = TakeResultLocked()) return *result;
   // A run that nobody awaited any more may just have ended.
-  const std::string silent = running_ ? SilentNodesLocked() : "";
+  const std::string silent = running_ ? SilentNodesLocked(looks) : "";
   if (silent.empty()) return "pending";
   awaited_ = false;
   return "unsaved" + silent;
 }
 
-void UnmountCheck::StartLocked() {
+void UnmountCheck::StartLocked(Tasks& tasks) {
   assert(!running_);  // one run at a time
   running_ = awaited_ = true;
   for (size_t place = 0; place < watched_.size(); ++place) {
     watched_[place].changed_at = MonotonicNow();
-    LookLocked(place);
+    LookLocked(place, tasks);
   }
-  pool_.Submit([this] {
+  tasks.emplace_back([this] {
     store_.CommitToEachNode();
     std::string report = Report(store_.CommitAll());
     MutexLock lock(mu_);
@@ -61,9 +77,9 @@ void UnmountCheck::StartLocked() {
   });
 }
 
-void UnmountCheck::LookLocked(size_t place) {
+void UnmountCheck::LookLocked(size_t place, Tasks& tasks) {
   if (std::exchange(watched_[place].looking, true)) return;
-  pool_.Submit([this, place] { Look(place); });
+  tasks.emplace_back([this, place] { Look(place); });
 }
 
 void UnmountCheck::Look(size_t place) {
@@ -84,7 +100,7 @@ std::optional<std::string> UnmountCheck::TakeResultLocked() {
 }
 
 // The run will not end before these answer.
-std::string UnmountCheck::SilentNodesLocked() {
+std::string UnmountCheck::SilentNodesLocked(Tasks& looks) {
   std::string lines;
   const Nanoseconds now = MonotonicNow();
   for (size_t place = 0; place < watched_.size(); ++place) {
@@ -94,7 +110,7 @@ std::string UnmountCheck::SilentNodesLocked() {
     if (calls.hung() || (calls.longest() >= kSilent && idle)) {
       lines += StrCat("\nnode ", watched.node->name(), ": does not answer: ", calls.Trouble());
     } else if (calls.slow()) {
-      LookLocked(place);
+      LookLocked(place, looks);
     }
   }
   return lines;

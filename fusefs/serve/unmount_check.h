@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,12 +47,18 @@ class UnmountCheck {
     Nanoseconds changed_at{0};
   };
 
-  void StartLocked() VOLFS_REQUIRES(mu_);
-  void LookLocked(size_t place) VOLFS_REQUIRES(mu_);
+  // What is begun under mu_ and submitted without it: a pool that has stopped runs a task at once.
+  using Tasks = std::vector<std::function<void()>>;
+
+  void StartLocked(Tasks& tasks) VOLFS_REQUIRES(mu_);
+  void LookLocked(size_t place, Tasks& tasks) VOLFS_REQUIRES(mu_);
+  void Submit(Tasks tasks) VOLFS_EXCLUDES(mu_);
   void Look(size_t place) VOLFS_EXCLUDES(mu_);
   // Takes the report of the last run, if it has ended.
   std::optional<std::string> TakeResultLocked() VOLFS_REQUIRES(mu_);
-  [[nodiscard]] std::string SilentNodesLocked() VOLFS_REQUIRES(mu_);
+  [[nodiscard]] std::string SilentNodesLocked(Tasks& looks) VOLFS_REQUIRES(mu_);
+  // Waits for the run that is under way, for kPatience at most, and says what it found.
+  std::string AwaitRun(Tasks& looks) VOLFS_EXCLUDES(mu_);
 
   Store& store_;
   RequestPool& pool_;
