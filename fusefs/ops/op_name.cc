@@ -30,8 +30,9 @@ std::string PathOf(Filesystem& fs, uint64_t parent, const std::string& name) {
   return StrCat(KindOf(fs, parent) == InodeKind::kControl ? "control/" : directory, name);
 }
 
+// The store looks at the name first, and refuses a request to a hung node as the control files do.
 InPool InNames(Filesystem& fs, const char* what, uint64_t parent) {
-  return {fs.names, {.what = what, .node = FindNode(fs, parent)}};
+  return {fs.names, {.what = what, .node = FindNode(fs, parent), .admitted = true}};
 }
 
 // --- creating ------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ bool Watchdog::Guard::Begin() {
 }
 
 Status Watchdog::Guard::Admit() {
+  if (watch_.admitted) return OkStatus();
   const bool named = watch_.node != nullptr;
   const bool trouble = watchdog_.hung_nodes_.load(std::memory_order_relaxed) != 0;
   if (const Watched* hung = named && trouble ? watchdog_.HungOf(watch_) : nullptr) {

@@ -24,6 +24,7 @@ struct Watch {
   const Node* node = nullptr;           // null: perhaps any
   const Node* source = nullptr;         // the node that a clone still copies from
   Id changes = kNoId;                   // the volume whose bytes it changes in place
+  bool admitted = false;                // the store refuses it by itself while a node is hung
 };
 
 // Answers requests whose node does not (contract.md 7.7). An unanswered request makes its caller

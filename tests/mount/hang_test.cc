@@ -197,6 +197,8 @@ TEST_F(HangTest, TheOtherNodesVolumesAreNotHurt) {
   EXPECT_EQ(Ask("delete", "on-b"), EHOSTDOWN);
   EXPECT_EQ(Ask("clone", "on-a across node=b"), EHOSTDOWN);
   EXPECT_EQ(Ask("snapshot", "on-b s"), EHOSTDOWN);
+  EXPECT_EQ(::unlink(Path("nodes/b/on-b").c_str()) == 0 ? 0 : errno, EHOSTDOWN);
+  EXPECT_EQ(::unlink(Path("nodes/b/missing").c_str()) == 0 ? 0 : errno, ENOENT);
   Thaw();
   ASSERT_TRUE(Answers());
   MustAsk("create", "fresh 1M node=b");
