@@ -185,9 +185,6 @@ Status LiveMap::CloseGate(Nanoseconds patience) {
                                    ": its writes in flight did not end within 1 s; try again, or "
                                    "look at the node's disk")};
 }
-// ----------------------------------------------------------------------
-
-// --- durability --------------------------------------------------------------------------------
 
 ExtentMap LiveMap::PutOver(Layer* head) {
   WriterLock lock(mu_);

@@ -22,7 +22,10 @@ bool EndsPeriod(uint64_t tick, uint64_t ticks) { return tick % ticks == ticks - 
 
 Maintainer::Maintainer(Node& node, Context context) : node_(node), context_(std::move(context)) {}
 
-Maintainer::~Maintainer() { Stop(); }
+Maintainer::~Maintainer() {
+  Stop();
+  node_.catalog().OnLogLong({});  // the last commits of the store come after this
+}
 
 // The reserve is made again at a mount, so that whatever fills the node next does not find it
 // without.
