@@ -32,6 +32,7 @@ class RowRelations {
   void MarkReached();
   void CheckLayer(LayerFacts& layer);
   void CheckFlat(LayerFacts& layer);
+  [[nodiscard]] bool IsBeingCancelled(const LayerFacts& layer) const;
   void CheckHeads();
   void CheckDependence(LayerFacts& layer);
   // Returns the problem of the layer or of one under it; walks down once.
@@ -213,11 +214,19 @@ void RowRelations::CheckDependence(LayerFacts& layer) {
   Doubt(layer, StrCat(NameOf(layer), " depends on another node, but no copy job makes it whole"));
 }
 
+// The hold of a clone that is being cancelled is released before the clone is forgotten. Where its
+// own node was away meanwhile, the source writes to that layer again.
+bool RowRelations::IsBeingCancelled(const LayerFacts& layer) const {
+  if (layer.head_of == nullptr || layer.row->parent_node.empty()) return false;
+  const auto job = clones_.find({layer.node, layer.head_of->id});
+  return job != clones_.end() && job->second->state == CloneState::kDeleting;
+}
+
 // A layer that is written may have no other reader.
 void RowRelations::CheckHeads() {
   for (auto& [id, layer] : layers_) {
     LayerFacts* const parent = layer.reached ? layer.parent : nullptr;
-    if (parent != nullptr && parent->head_of != nullptr) {
+    if (parent != nullptr && parent->head_of != nullptr && !IsBeingCancelled(layer)) {
       Doubt(*parent, StrCat("volume ", parent->head_of->name, " writes to ", NameOf(*parent),
                             ", over which ", NameOf(layer), " lies"));
     }

@@ -60,7 +60,7 @@ class CheckPass {
     std::string name;                  // "layers/0123456789abcd00"
     LayerView* parent = nullptr;       // if it has one that is there
     std::vector<LayerView*> children;  // of its own node, that are reached
-    bool foreign_child = false;        // a reached layer of another node lies over it
+    bool foreign_child = false;        // a reached layer of another node reads it
     std::vector<std::string> points;   // whose it is: "volume db"
     std::vector<std::string> writers;  // those of `points` that are volumes
     bool reached = false;              // it has a point, or a child that is reached

@@ -65,7 +65,7 @@ void CheckPass::MarkReached() {
     if (!layer.reached || layer.parent == nullptr) continue;
     if (layer.parent->member == layer.member) {
       layer.parent->children.push_back(&layer);
-    } else {
+    } else if (!IsBeingCancelled(layer)) {
       layer.parent->foreign_child = true;
     }
   }
