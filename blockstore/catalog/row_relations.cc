@@ -32,6 +32,8 @@ class RowRelations {
   void MarkReached();
   void CheckLayer(LayerFacts& layer);
   void CheckFlat(LayerFacts& layer);
+  // Returns the copy job of the volume whose head `layer` is; null if there is none.
+  [[nodiscard]] const CloneRecord* JobOf(const LayerFacts& layer) const;
   [[nodiscard]] bool IsBeingCancelled(const LayerFacts& layer) const;
   void CheckHeads();
   void CheckDependence(LayerFacts& layer);
@@ -206,20 +208,24 @@ void RowRelations::CheckFlat(LayerFacts& layer) {
   }
 }
 
+const CloneRecord* RowRelations::JobOf(const LayerFacts& layer) const {
+  if (layer.head_of == nullptr) return nullptr;
+  const auto job = clones_.find({layer.node, layer.head_of->id});
+  return job == clones_.end() ? nullptr : job->second;
+}
+
 void RowRelations::CheckDependence(LayerFacts& layer) {
   if (layer.row->parent_node.empty()) return;
-  const auto job =
-      layer.head_of == nullptr ? clones_.end() : clones_.find({layer.node, layer.head_of->id});
-  if (job != clones_.end() && job->second->state != CloneState::kReleasing) return;
+  const CloneRecord* const job = JobOf(layer);
+  if (job != nullptr && job->state != CloneState::kReleasing) return;
   Doubt(layer, StrCat(NameOf(layer), " depends on another node, but no copy job makes it whole"));
 }
 
 // The hold of a clone that is being cancelled is released before the clone is forgotten. Where its
 // own node was away meanwhile, the source writes to that layer again.
 bool RowRelations::IsBeingCancelled(const LayerFacts& layer) const {
-  if (layer.head_of == nullptr || layer.row->parent_node.empty()) return false;
-  const auto job = clones_.find({layer.node, layer.head_of->id});
-  return job != clones_.end() && job->second->state == CloneState::kDeleting;
+  const CloneRecord* const job = JobOf(layer);
+  return job != nullptr && job->state == CloneState::kDeleting && !layer.row->parent_node.empty();
 }
 
 // A layer that is written may have no other reader.
