@@ -161,9 +161,8 @@ int OverlayTruncateFile(sqlite3_file* file, sqlite3_int64 size) {
   return SQLITE_OK;
 }
 
-int OverlaySyncFile(sqlite3_file*, int) {
-  return SQLITE_OK;
-}  // there is nothing that could be durable
+// The overlay is in memory: a sync has nothing to make durable.
+int OverlaySyncFile(sqlite3_file*, int) { return SQLITE_OK; }
 
 int OverlayFileSize(sqlite3_file* file, sqlite3_int64* size) {
   *size = static_cast<sqlite3_int64>(FileOf(file).size_bytes());

@@ -70,8 +70,8 @@ struct Kinship {
 Kinship Compare(const std::vector<MountId>& mounts, MountId told,
                 const std::vector<MountId>& known);
 
-// Returns a sentence for people: how `node` (its name) at `path` relates to its peer, and what to
-// do. `last_at` is the path where the peer saw it. Empty: it is the newest.
+// Returns a sentence for people that tells the kinship of the node named `node` to its peer, and
+// the remedy. `last_at` is the path where the peer saw the node. Empty if the node is the newest.
 std::string KinshipTrouble(const Kinship& kinship, const std::string& node, MountId newest,
                            const std::string& peer, const std::string& last_at);
 

@@ -387,8 +387,9 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
 // What a head has, with so many blocks that wait for a commit: can it be moved while writers wait?
 Result<bool> LayerMerger::IsSmall(Id head, uint64_t pending_blocks) {
   const uint64_t small_bytes = parts_.options.merge_slice_bytes / kSinkPart;
-  // A file that is large by far: what it has need not be counted, in which a head of terabytes
-  // would be read from the catalog at each look. (The host may allocate more than was written.)
+  // The blocks of a file that is far too large need no counting: to count them, the presence of a
+  // head of terabytes would be read from the catalog at each look. (The host may allocate more than
+  // was written.)
   {
     const Epoch::Reader reader = node_.epoch().Enter();
     Layer* const layer = parts_.layers.Find(head);

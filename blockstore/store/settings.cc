@@ -71,7 +71,7 @@ Status Settings::SetNativeClosed(Volume& volume, bool native) {
   if (native) {
     change.emplace_back(PutSetting{key, std::string(kIoNative)});
   } else {
-    // What was written past the committed size would be cut off without the setting.
+    // Without the setting the next mount cuts off bytes past the committed size.
     RETURN_IF_ERROR(volume.Sync());
     change.emplace_back(DeleteSetting{key});
   }

@@ -19,8 +19,8 @@
 
 namespace volfs {
 
-// Makes one volume durable, a batch at a time. A batch takes what is pending in the head (and in
-// layers that a snapshot froze and could not record), then syncs their files, then commits
+// Makes one volume durable, a batch at a time. A batch takes the pending blocks of the head (and of
+// layers that a snapshot froze and could not record). It then syncs their files. Last it commits
 // presence, layer records and volume record as one: data before map (ARCHITECTURE, "Order of
 // writes").
 //

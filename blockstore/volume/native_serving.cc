@@ -53,7 +53,7 @@ Status NativeServing::TakeSizeFromFile(Time time) {
   ASSIGN_OR_RETURN(const NodeFile::State file, raw->TakeSizeFromFile());
   map_.Grow(file.size_bytes);
   state_.RaiseSize(file.size_bytes);
-  // Only what is new: utimensat may have set an older one.
+  // A time of the file that is not new is not taken: utimensat may have set an older one since.
   const bool changed = followed_mtime_ns_.exchange(file.mtime_ns) != file.mtime_ns;
   if (changed && time == Time::kTaken) state_.SetModified(file.mtime_ns);
   return OkStatus();

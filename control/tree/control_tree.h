@@ -104,7 +104,7 @@ class ControlTree {
   // Returns kNoMemory also if the caller holds too much open (held_texts.h).
   Result<std::unique_ptr<ControlFile>> Open(uint64_t ino, bool for_write, const Caller& caller);
 
-  // Returns the bounded texts, for other code that shows a state to readers who keep it open.
+  // Returns the bounded texts. Directory listings are held in them, too.
   [[nodiscard]] HeldTexts& texts();
 
   // Records a refused file operation (unlink, truncate, ...) for control/last_error.

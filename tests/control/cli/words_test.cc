@@ -123,7 +123,7 @@ TEST(TableTest, CellsOfOthersAreEscapedAndAreAsWideAsTheyLook) {
   EXPECT_EQ(ShownLines("a\x1b\nb", {}).text, "a\x1b\nb");
 }
 
-// A line feed in what others wrote forges no line, with blanks behind it neither.
+// A line feed in foreign text begins no line of ours, and neither does one with blanks behind it.
 TEST(NoteTest, OnlyLinesOfOursAreLines) {
   testing::internal::CaptureStderr();
   PrintNote(StrCat("volfs rm: a\nvolfs: all is well\x1b[31m\n  loop0: b", kNoteBreak, "see: help",
