@@ -149,6 +149,27 @@ TEST_F(SilentNodeTest, ANodeOnASilentServerCanBeForgotten) {
   EXPECT_THAT(Volfs("doctor").output, testing::Not(HasSubstr(Far())));
 }
 
+// Each silent node costs the same few seconds as one: with more of them than fit into the limit one
+// after another, the last would be opened, and hang the command.
+TEST_F(SilentNodeTest, ANodeCanBeForgottenBesideManyThatAreSilentToo) {
+  StartServer();
+  for (const std::string name : {"far1", "far2", "far3", "far4"}) {
+    MustRun("mkdir -m 700 " + directory() + "/behind/" + name);
+  }
+  Mount({"a", "server/far", "server/far1", "server/far2", "server/far3", "server/far4"});
+  const std::string uuid = ReadText(Path("control/nodes/far4/uuid"));
+  Unmount();
+  StopServer();
+  const CommandResult forgotten = Volfs("node forget " + uuid);
+  EXPECT_EQ(forgotten.exit_code, 0) << forgotten.output;
+  EXPECT_THAT(forgotten.output, HasSubstr("forgot node far4"));
+  const std::string doctor = Volfs("doctor").output;
+  for (const std::string name : {"far1", "far2", "far3"}) {
+    EXPECT_THAT(doctor, HasSubstr(Server() + "/" + name + ": was mounted here before"));
+  }
+  EXPECT_THAT(doctor, testing::Not(HasSubstr(Server() + "/far4")));
+}
+
 TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsSilent) {
   StartServer();
   MustRun(Binary() + " node init " + Far());

@@ -166,7 +166,7 @@ class Builder {
   Status CheckAnswers() {
     constexpr auto kLimit = std::chrono::seconds(kPatienceSeconds);
     if (!line_.mount.foreground) return OkStatus();
-    const PathsFound found = LookAtPaths(line_.mount_paths, kLimit, kLimit);
+    const PathsFound found = LookAtPaths(line_.mount_paths, kLimit);
     if (found.silent.empty()) return OkStatus();
     return Error{Errc::kNodeDown, StrCat("node directory ", found.silent.front(),
                                          " does not answer (", kPatienceSeconds, " s)")};

@@ -95,33 +95,23 @@ std::optional<std::string> AnswerWithin(std::chrono::milliseconds limit,
   return std::move(answer.said);
 }
 
-// One child for all, which says a letter for each; after one that hangs another goes on.
-PathsFound LookAtPaths(const std::vector<std::string>& paths, std::chrono::milliseconds limit,
-                       std::chrono::milliseconds each) {
-  constexpr char kGone = 'g';
-  constexpr char kThere = 't';
+// One child for each path: a path that hangs takes no time from the others, however many hang.
+PathsFound LookAtPaths(const std::vector<std::string>& paths, std::chrono::milliseconds limit) {
+  constexpr std::string_view kGone = "gone";
   const auto deadline = Question::Clock::now() + limit;
-  PathsFound found;
-  for (size_t next = 0; next < paths.size() && Question::Clock::now() < deadline;) {
-    Question question([&](const Question::Say& say) {
-      for (size_t i = next; i < paths.size(); ++i) {
-        std::error_code error;
-        const bool gone = !std::filesystem::exists(paths[i], error) && !error;
-        say({gone ? &kGone : &kThere, 1});
-      }
+  std::vector<Question> questions;
+  questions.reserve(paths.size());
+  for (const std::string& path : paths) {
+    questions.emplace_back([&path, kGone](const Question::Say& say) {
+      std::error_code error;
+      if (!std::filesystem::exists(path, error) && !error) say(kGone);
     });
-    bool whole = false;
-    for (bool silent = false; !whole && !silent;) {
-      const auto answer = question.Await(std::min(deadline, Question::Clock::now() + each));
-      for (const char letter : answer.said) {
-        if (letter == kGone) found.gone.push_back(paths[next]);
-        ++next;
-      }
-      whole = answer.whole;
-      silent = answer.said.empty();
-    }
-    if (whole) break;
-    if (next < paths.size()) found.silent.push_back(paths[next++]);
+  }
+  PathsFound found;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    const Question::Answer answer = questions[i].Await(deadline);
+    if (!answer.whole) found.silent.push_back(paths[i]);
+    if (answer.whole && answer.said == kGone) found.gone.push_back(paths[i]);
   }
   return found;
 }

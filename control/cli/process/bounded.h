@@ -47,13 +47,12 @@ class Question {
 std::optional<std::string> AnswerWithin(std::chrono::milliseconds limit,
                                         const std::function<std::string()>& ask);
 
-// The answers about paths that came within `limit` for all and `each` for one. A path that was not
-// looked at in time is in neither list.
+// Looks at all paths at once and says which of them are gone and which gave no answer within
+// `limit`; the others are there. Costs a child process a path.
 struct PathsFound {
   std::vector<std::string> gone;    // certainly: nothing is there
   std::vector<std::string> silent;  // did not answer
 };
-PathsFound LookAtPaths(const std::vector<std::string>& paths, std::chrono::milliseconds limit,
-                       std::chrono::milliseconds each = std::chrono::seconds(1));
+PathsFound LookAtPaths(const std::vector<std::string>& paths, std::chrono::milliseconds limit);
 
 }  // namespace volfs::cli
