@@ -19,9 +19,9 @@ Epoch::~Epoch() {
   }
 }
 
-// Newcomers must be on the other parity, else this might never end. One stripe after the other is
-// enough: a Reader lowers the counter that it raised, so one that was there when we came and is
-// not at some later instant has left.
+// Requires: new Readers enter with the other parity, else this might never end. Looking at one
+// stripe after the other is enough: a Reader lowers the counter that it raised, so a counter that
+// is 0 at any later moment has lost all Readers that it had at the call.
 void Epoch::WaitUntilEmpty(uint32_t parity) {
   Nanoseconds pause = kFirstPause;
   for (const Stripe& stripe : stripes_) {
@@ -32,10 +32,10 @@ void Epoch::WaitUntilEmpty(uint32_t parity) {
   }
 }
 
-// Twice, as a reader may be counted under either parity. It reads the parity and raises the counter
-// in two steps: with one flip in between it is counted under the old one, after that flip's wait
-// was over. The next Synchronize must wait for it, and if it flipped only once would wait for the
-// other parity alone.
+// Flips twice, because a Reader may be counted under either parity: it reads the parity and raises
+// the counter in two steps. If a flip comes in between, the Reader is counted under the old parity
+// after the wait for that parity is over. The next Synchronize must wait for this Reader, and with
+// a single flip it would wait for the other parity alone.
 void Epoch::Synchronize() {
   MutexLock lock(mu_);
   for (int flip = 0; flip < 2; ++flip) {

@@ -8,24 +8,26 @@
 
 namespace volfs {
 
-// Tells when everybody who may still use something has finished. A request enters before it looks
-// up where its blocks are and leaves after its I/O; who unlinks, punches or closes what a lookup
-// may have returned first makes it unfindable, then calls Synchronize, then frees it.
+// Epoch-based reclamation, as RCU: tells when no request can use a place on disk any more. A
+// request enters before it looks up its blocks, and leaves after its I/O. A thread that frees a
+// place (unlinks a file, punches a range, closes a descriptor) first makes it unfindable, then
+// calls Synchronize, then frees it.
 //
 // Invariants:
 //   E1  Synchronize returns only after every Reader that entered before the call has left;
-//   E2  what those did before they left happens before the return;
-//   E3  a Reader that enters after the call began is not waited for, but for those few that were
-//       between their two steps (read the parity, raise the counter) when it changed.
+//   E2  everything that those Readers did before they left happens before the return;
+//   E3  Synchronize does not wait for a Reader that enters after the call began, except for the few
+//       that were between their two steps (read the parity, raise the counter) when the parity
+//       changed.
 //
-// Ordering: a reader that is not waited for must not find what was made unfindable. That holds if
-// both the finding and the hiding are done under one lock (LiveMap::mu_) or by seq_cst
-// operations on one atomic.
+// Ordering: a Reader that Synchronize does not wait for must not find the place. That holds if the
+// lookup and the hiding are done under one lock (LiveMap::mu_) or by seq_cst operations on one
+// atomic.
 //
-// Thread-safety: all methods from any thread; a Reader may end on another thread. A Reader must not
-// call Synchronize: it would wait for itself. Locks: mu_ is held while Synchronize waits and is
-// taken by nobody else. Cost: Enter and leave are one atomic addition each, no lock; Synchronize
-// takes as long as the longest request, and up to 2 ms more. 1 KiB of memory.
+// Thread-safety: all methods from any thread; a Reader may end on another thread. A thread with a
+// Reader must not call Synchronize: it would wait for itself. Locks: Synchronize holds mu_ while it
+// waits; no other method takes it. Cost: one atomic addition to enter and one to leave, no lock.
+// Synchronize takes as long as the longest request, and up to 2 ms more. 1 KiB of memory.
 class Epoch {
  private:
   static constexpr uint32_t kStripes = 16;
@@ -61,7 +63,7 @@ class Epoch {
   Epoch() = default;
   Epoch(const Epoch&) = delete;
   Epoch& operator=(const Epoch&) = delete;
-  ~Epoch();  // requires: nobody inside
+  ~Epoch();  // requires: no Reader is inside
 
   Reader Enter() {
     const uint32_t parity = parity_.load(std::memory_order_seq_cst);
@@ -77,7 +79,7 @@ class Epoch {
   void WaitUntilEmpty(uint32_t parity);
 
   Stripe stripes_[kStripes];
-  alignas(64) std::atomic<uint32_t> parity_{0};  // of those who enter now; changed under mu_ only
+  alignas(64) std::atomic<uint32_t> parity_{0};  // of new Readers; changed under mu_ only
   alignas(64) Mutex mu_;
 };
 

@@ -5,7 +5,7 @@
 namespace volfs {
 namespace {
 
-// Another one's step is about as long as that.
+// The wait for the step of another job: about as long as a step takes.
 constexpr Nanoseconds kAnothersStep = std::chrono::milliseconds(1);
 
 }  // namespace

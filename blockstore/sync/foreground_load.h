@@ -7,16 +7,17 @@
 
 namespace volfs {
 
-// Who uses the volumes of one node just now, and how background copying gives way to them: while
-// requests come, all copying from and to the node together takes one small step at a time, and then
-// rests for kRests times as long as that took. Copying thus keeps a share of the time, however much
-// is asked for (the floor: it always ends), and has all of it kQuiet after the last request.
+// Counts the requests of users to the volumes of one node, and makes background copying give way to
+// them. While requests come, all copying from and to the node together takes one small step at a
+// time, and then rests for kRests times as long as the step took. So copying keeps a share of the
+// time under any load, and always ends. kQuiet after the last request it has all of the time.
 //
-// Thread-safety: all methods from any thread. Locks: mu_, a leaf. Cost of Note, on the path of all
-// reads and writes: one relaxed addition to a counter that few threads share.
+// Thread-safety: all methods from any thread. Locks: mu_, a leaf. Cost of Note, which every read
+// and write calls: one relaxed addition to a counter that few threads share.
 class ForegroundLoad {
  public:
-  // A step of copying while requests come: the host holds the file's lock for each write.
+  // The size of a step while requests come. It is small because the host holds the file's lock for
+  // each write.
   static constexpr uint64_t kStepBytes = 64 * 1024;
   static constexpr Nanoseconds kQuiet = std::chrono::milliseconds(50);
   static constexpr int kRests = 9;
@@ -26,11 +27,11 @@ class ForegroundLoad {
 
   [[nodiscard]] bool Busy() VOLFS_EXCLUDES(mu_);
 
-  // 0: the step may begin, and EndStep is called after it. Else how long to wait before asking
-  // again.
+  // Returns 0 if a step may begin; the caller then calls EndStep after it. Else returns how long to
+  // wait before asking again.
   [[nodiscard]] Nanoseconds TryStep() VOLFS_EXCLUDES(mu_);
   void EndStep(Nanoseconds taken) VOLFS_EXCLUDES(mu_);
-  // Copying did something else that took the node's time (a commit).
+  // Tells that copying has used the node for something other than a step (a commit).
   void Rest(Nanoseconds taken) VOLFS_EXCLUDES(mu_);
 
  private:
@@ -44,7 +45,7 @@ class ForegroundLoad {
 
   Stripe stripes_[kStripes];
   alignas(64) Mutex mu_;
-  uint64_t seen_ VOLFS_GUARDED_BY(mu_) = 0;        // requests, when they were counted last
+  uint64_t seen_ VOLFS_GUARDED_BY(mu_) = 0;        // requests at the last count
   Nanoseconds quiet_at_ VOLFS_GUARDED_BY(mu_){0};  // unless more requests come
   Nanoseconds next_step_ VOLFS_GUARDED_BY(mu_){0};
   int stepping_ VOLFS_GUARDED_BY(mu_) = 0;

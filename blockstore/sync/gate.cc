@@ -20,7 +20,7 @@ Gate::~Gate() {
   }
 }
 
-// The closer may have counted us already: tell it that we went back, and wait.
+// The closer may have counted this thread already, so it is woken to look again.
 Gate::Passage Gate::EnterSlowly(Stripe* stripe) {
   for (;;) {
     {
@@ -29,13 +29,14 @@ Gate::Passage Gate::EnterSlowly(Stripe* stripe) {
       left_.NotifyAll();
       while (closed_.load()) opened_.Wait(mu_);
     }
-    // Not under mu_: another closer may be waiting for it already, and we may have to step back.
+    // Without mu_, so another closer may have closed the gate meanwhile: look again.
     stripe->inside.fetch_add(1, std::memory_order_seq_cst);
     if (!closed_.load(std::memory_order_seq_cst)) return Passage(this, stripe);
   }
 }
 
-// Under mu_, so that it cannot fall between the closer's look at the counters and its wait.
+// Notifies under mu_, so that the wake-up cannot come between the closer's look at the counters and
+// its wait.
 void Gate::WakeCloser() {
   MutexLock lock(mu_);
   left_.NotifyAll();
@@ -52,8 +53,8 @@ bool Gate::Close(Nanoseconds deadline) {
     if (!opened_.WaitUntil(mu_, deadline) && closed_.load()) return false;
   }
   closed_.store(true, std::memory_order_seq_cst);
-  // One stripe after the other is enough: one that was 0 after closed_ was set stays empty but for
-  // those who take a step back.
+  // Looking at one stripe after the other is enough: a stripe that was 0 after closed_ was set
+  // stays empty, except for threads in Enter that lower it again.
   for (const Stripe& stripe : stripes_) {
     while (stripe.inside.load(std::memory_order_seq_cst) != 0) {
       if (!left_.WaitUntil(mu_, deadline) && stripe.inside.load() != 0) {

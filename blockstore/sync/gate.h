@@ -8,24 +8,27 @@
 
 namespace volfs {
 
-// Many short passages, now and then one closer: writes pass the gate of their volume, a snapshot
-// closes it until the writes in flight have ended, swaps the head, and opens it again.
+// A per-CPU reader-writer lock: many short passages, and now and then one closer. Writes pass the
+// gate of their volume. A snapshot closes it, which waits until the writes in flight have ended,
+// swaps the head, and opens the gate again.
 //
 // Invariants:
-//   G1  when Close has returned true, and until Open, nobody is inside;
-//   G2  whoever left before Close returned true did everything it did inside before that return.
+//   G1  from the moment that Close returns true, and until Open, no Passage is inside;
+//   G2  everything done inside a Passage that left before Close returned true happens before that
+//       return.
 //
-// Ordering: who enters raises a counter, then reads closed_; who closes sets closed_, then reads
-// the counters. All four are seq_cst, hence in one total order: either the closer sees the raised
-// counter, or the other sees closed_, takes its step back and waits. With anything weaker both
-// could miss each other (a store may be delayed past the load after it). Leaving is the same with
-// the roles of "waits" and "is woken": lower, then read closed_.
+// Ordering: Enter raises a counter, then reads closed_. Close sets closed_, then reads the
+// counters. All four are seq_cst, hence in one total order: either the closer sees the raised
+// counter, or the entering thread sees closed_, lowers its counter and waits. With a weaker order
+// each could miss the other, as a store may be delayed past the load after it. Leave lowers the
+// counter, then reads closed_, so for the same reason it sees a waiting closer, or the closer sees
+// the lowered counter.
 //
 // Thread-safety: all methods from any thread; a Passage may end on another thread. A thread that is
-// inside must not enter again (a closer in between would wait for it, and it for the closer).
-// Destroy the gate only when nobody can still be in one of its methods, the end of a Passage
-// included. Locks: mu_ is a leaf. Cost: Enter and leave are one atomic addition each and a read of
-// a line that only closers write; about 1.2 KiB of memory.
+// inside must not enter again: a closer in between would wait for that thread, and the thread for
+// the closer. Destroy the gate only when no thread can still be in one of its methods, the end of a
+// Passage included. Locks: mu_ is a leaf. Cost: Enter and Leave are one atomic addition each, and a
+// read of a cache line that only closers write. About 1.2 KiB of memory.
 class Gate {
  private:
   static constexpr uint32_t kStripes = 16;
@@ -54,14 +57,15 @@ class Gate {
   Gate() = default;
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
-  ~Gate();  // requires: open, nobody inside
+  ~Gate();  // requires: open, no Passage inside
 
   // Waits while the gate is closed.
   Passage Enter() VOLFS_EXCLUDES(mu_);
 
-  // Newcomers wait from now on. True once all who were inside have left; the gate then stays closed
-  // until Open. False if that was not so at `deadline` (MonotonicNow's clock): the gate is open.
-  // One closer at a time: a second Close first waits, up to its deadline, for the first one's Open.
+  // Makes Enter wait from now on. Returns true once all Passages that were inside have left; the
+  // gate then stays closed until Open. Returns false, with the gate open, if some are still inside
+  // at `deadline` (MonotonicNow's clock). A second Close first waits for the Open of the first one,
+  // up to its own deadline.
   [[nodiscard]] bool Close(Nanoseconds deadline) VOLFS_EXCLUDES(mu_);
 
   // Requires: Close has returned true.
@@ -75,7 +79,7 @@ class Gate {
   Stripe stripes_[kStripes];
   alignas(64) std::atomic<bool> closed_{false};  // changed under mu_ only
   alignas(64) Mutex mu_;
-  Condition left_;    // somebody left while the gate was closed
+  Condition left_;    // a Passage has left while the gate was closed
   Condition opened_;  // closed_ fell
 };
 

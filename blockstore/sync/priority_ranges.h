@@ -9,16 +9,16 @@
 
 namespace volfs {
 
-// Where readers of a clone have lately found what is not on its node yet. Hydration copies these
-// places first. A hint and no more: old places are forgotten when there are too many, and nobody
-// minds one that has been copied meanwhile.
+// The places where readers of a clone have lately met blocks that are not on its node yet.
+// Hydration copies these places first. They are hints: the oldest are forgotten when there are more
+// than kMax, and a place that has been copied meanwhile does no harm.
 //
-// Units: bytes. Thread-safety: all methods from any thread. Locks: mu_, a leaf. Cost of Add: one
-// lock, on the path of reads that go to another node anyway.
+// Units: bytes from the start of the clone. Thread-safety: all methods from any thread. Locks: mu_,
+// a leaf. Cost of Add: one lock, paid only by reads that go to another node.
 class PriorityRanges {
  public:
   void Add(uint64_t offset_bytes) VOLFS_EXCLUDES(mu_);
-  // The oldest place, which is forgotten.
+  // Removes and returns the oldest place.
   [[nodiscard]] std::optional<uint64_t> Take() VOLFS_EXCLUDES(mu_);
 
  private:

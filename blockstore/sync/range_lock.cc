@@ -51,7 +51,7 @@ void RangeLock::LeaveLocked(Entries::iterator entry) {
   assert(entry->blockers == 0);
   for (auto later = std::next(entry); later != entries_.end(); ++later) {
     if (!Overlap(later->range, entry->range)) continue;
-    assert(later->blockers > 0);  // L1: it could not have been let in beside this one
+    assert(later->blockers > 0);  // L1: else both would be held
     if (--later->blockers == 0) later->admitted.NotifyAll();
   }
   unused_.splice(unused_.begin(), entries_, entry);

@@ -9,9 +9,9 @@
 
 namespace volfs {
 
-// Exclusive locks of ranges of one volume's blocks. Every first write of a block holds the lock of
-// its range from "is the block absent?" until it is marked as here (ARCHITECTURE.md,
-// section 5); overwrites of what is here take none.
+// Exclusive locks of ranges of one volume's blocks. A first write holds the lock of its range from
+// the question whether the blocks are absent until they are marked as present (ARCHITECTURE.md,
+// section 5). Overwrites of blocks that are present take no range lock.
 //
 // Units: blocks. Invariants:
 //   L1  held ranges do not overlap;
@@ -21,10 +21,9 @@ namespace volfs {
 //
 // Thread-safety: all methods from any thread; a Guard may be released by another thread than the
 // one that got it. A thread that holds a Guard must not lock a second range (two such threads could
-// wait for each other).
-// Locks: mu_ is a leaf. Cost: O(n) for n ranges held or waiting (about one per worker thread); an
-// entry is reused, so that locking allocates nothing once the peak of n was reached; who is let in
-// is woken, and nobody else.
+// wait for each other). Locks: mu_ is a leaf. Cost: O(n) for n ranges held or waiting (about one
+// per worker thread); entries are reused, so locking allocates only while n grows past its peak. A
+// release wakes only the threads that it lets in.
 class RangeLock {
  private:
   struct Entry {
@@ -57,15 +56,15 @@ class RangeLock {
   RangeLock() = default;
   RangeLock(const RangeLock&) = delete;
   RangeLock& operator=(const RangeLock&) = delete;
-  ~RangeLock();  // requires: no Guard is left, nobody waits
+  ~RangeLock();  // requires: no Guard is left, no thread waits
 
-  // Waits until nobody who came earlier holds or wants a part of `range`. Requires: not empty.
+  // Waits until no earlier caller holds or wants a part of `range`. Requires: `range` is not empty.
   Guard Lock(const BlockRange& range) VOLFS_EXCLUDES(mu_);
 
-  // The same, without waiting; the Guard holds nothing if it would have had to.
+  // As Lock, without waiting. The Guard holds nothing where Lock would wait.
   Guard TryLock(const BlockRange& range) VOLFS_EXCLUDES(mu_);
 
-  // True if one Guard holds all of `range`. For assertions: it does not say whose.
+  // Returns whether one Guard, of any thread, holds all of `range`. For assertions.
   [[nodiscard]] bool held(const BlockRange& range) const VOLFS_EXCLUDES(mu_);
 
  private:

@@ -10,13 +10,13 @@ Status SyncSlot::Run(const Batch& batch) {
     mine = next_;
     while (!mine->done && running_) changed_.Wait(mu_);
     if (mine->done) return mine->result;
-    // Nobody runs and nobody has started ours: it is for us to do.
+    // No batch runs, and the one that serves this caller has not started: this caller runs it.
     running_ = true;
-    next_ = nullptr;  // those who ask from now on need a batch that starts later
+    next_ = nullptr;  // later callers need a batch that starts later
   }
   Exclusive alone(this);
   Status result = batch(alone);
-  alone.slot_ = nullptr;  // left here, under one lock with the result
+  alone.slot_ = nullptr;  // the slot is left below, under one lock with the result
   MutexLock lock(mu_);
   mine->result = result;
   mine->done = true;

@@ -9,18 +9,18 @@
 
 namespace volfs {
 
-// Group commit of one volume: at most one batch runs at a time, and those who ask while it runs
+// Group commit of one volume: at most one batch runs at a time, and callers that ask while it runs
 // share the next one.
 //
-// A batch makes durable everything that was complete when it *started*; so a caller is served only
-// by a batch that starts after the call, and nobody returns before the batches that started earlier
-// have ended (they may have taken blocks that this caller must see durable).
+// A batch makes durable everything that was complete when it *started*. So a caller is served only
+// by a batch that starts after the call. A caller also waits for the batches that started earlier,
+// as they may have taken blocks that the caller must see durable.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, not held while a batch runs.
 class SyncSlot {
  public:
-  // Has the slot until it is destroyed: no batch runs but those that its owner makes. Functions
-  // that may run in the slot only take one. Another thread may destroy it.
+  // Holds the slot while it lives: only its owner may make batches. A function that may run only in
+  // the slot takes one as a parameter. Another thread may destroy it.
   class [[nodiscard]] Exclusive {
    public:
     Exclusive(Exclusive&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
@@ -36,18 +36,19 @@ class SyncSlot {
   };
   using Batch = std::function<Status(const Exclusive&)>;
 
-  // Runs `batch`, or waits for one that another caller runs for us; its result.
+  // Runs `batch`, or waits for one that another caller runs and that starts after the call. Returns
+  // the result of that batch.
   Status Run(const Batch& batch) VOLFS_EXCLUDES(mu_);
 
   // Waits for the batch that runs, then keeps others from running. Callers of Run meanwhile are
-  // served by a later batch. For operations that change what a batch would write (snapshot,
-  // flattening).
+  // served by a later batch. For operations that change the contents of a batch (a snapshot, the
+  // flattening of a clone).
   Exclusive Take() VOLFS_EXCLUDES(mu_);
 
  private:
   void Leave() VOLFS_EXCLUDES(mu_);
 
-  // One batch and those who wait for it; shared_ptr, as the last of them to look frees it.
+  // The outcome of one batch. Shared by all callers that wait for it; the last one frees it.
   struct Shared {
     bool done = false;
     Status result = OkStatus();

@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint64_t kNanosPerSecond = 1'000'000'000;
 constexpr Nanoseconds kLongestWait = std::chrono::milliseconds(200);
-__extension__ using Wide = unsigned __int128;  // bytes a second times nanoseconds
+__extension__ using Wide = unsigned __int128;  // bytes per second times nanoseconds
 
 uint64_t BurstBytes(uint64_t rate) {
   return rate / (kNanosPerSecond / static_cast<uint64_t>(Throttle::kBurst.count()));
@@ -18,9 +18,9 @@ uint64_t BurstBytes(uint64_t rate) {
 
 Throttle::Throttle(uint64_t bytes_per_second) : rate_(bytes_per_second), paid_at_(MonotonicNow()) {}
 
-// Brings paid_ up to now, as far as a burst or `wanted_bytes` in advance: a request that is larger
-// than the burst must come to be paid for, also if its caller asks again and again. Requires: the
-// rate is a limit.
+// Brings paid_ up to now, at most to a burst or `wanted_bytes` beyond booked_, whichever is more. A
+// request that is larger than the burst must get paid for in the end, even if its caller only asks
+// again and again (TryTake). Requires: the rate is a limit.
 void Throttle::PayLocked(uint64_t wanted_bytes) {
   assert(rate_ != kUnlimited);
   const Nanoseconds now = std::max(MonotonicNow(), paid_at_);
@@ -34,7 +34,7 @@ void Throttle::PayLocked(uint64_t wanted_bytes) {
   paid_at_ = now;
 }
 
-// How long until everything up to `end` is paid for, at most kLongestWait.
+// Returns how long it takes until everything up to `end` is paid for, at most kLongestWait.
 Nanoseconds Throttle::PauseLocked(uint64_t end) const {
   assert(paid_ < end);
   if (rate_ == 0) return kLongestWait;
@@ -87,7 +87,7 @@ bool Throttle::Take(uint64_t bytes, const std::function<bool()>& stop) {
     const bool stopped = stop();
     mu_.Lock();
     if (stopped) {
-      paid_ += bytes;  // places of others are taken already; so it is given back on this side
+      paid_ += bytes;  // later requests have their ends already, so booked_ stays
       changed_.NotifyAll();
       return false;
     }

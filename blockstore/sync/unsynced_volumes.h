@@ -7,20 +7,20 @@
 
 namespace volfs {
 
-// The volumes of one node that have work which no commit has recorded. A Committer puts its
-// volume in, IdleCommitter takes it out: a thread that waits here costs nothing while nobody
-// writes, however many volumes there are.
+// The volumes of one node that have work which no commit has recorded. A Committer adds its volume,
+// and the thread of IdleCommitter takes it out. While no volume is written that thread sleeps,
+// however many volumes there are.
 //
-// Thread-safety: all methods from any thread; one thread waits. Locks: mu_, a leaf. Memory: an id
-// for each volume that is noted (Committer::noted_), so at most as many as there are volumes.
+// Thread-safety: all methods from any thread; one thread waits. Locks: mu_, a leaf. Memory: one id
+// for each volume in it, as Committer::noted_ keeps a volume from being added twice.
 class UnsyncedVolumes {
  public:
   void Add(Id volume) VOLFS_EXCLUDES(mu_);
-  // Waits until there is one. False: stopped.
+  // Waits until there is a volume. Returns false after Stop.
   bool Wait() VOLFS_EXCLUDES(mu_);
-  // Waits for `pause`. False: stopped.
+  // Waits for `pause`. Returns false after Stop.
   bool Pause(Nanoseconds pause) VOLFS_EXCLUDES(mu_);
-  // All of them; they are not in it any more.
+  // Removes and returns all volumes.
   [[nodiscard]] std::vector<Id> Take() VOLFS_EXCLUDES(mu_);
   void Stop() VOLFS_EXCLUDES(mu_);
 
