@@ -1,4 +1,4 @@
-// Goal: what a user meets of an Errc is told once, and is what the contract's section 3 says.
+// Goal: each Errc has one row of texts, and the row says the same as the contract's section 3.
 #include "blockstore/base/error.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@ TEST(ErrcTest, NeverSuccessAndNeverEnosys) {
   }
 }
 
-// Goal: what a reply and last_error print is the errno that the write(2) returns (T1).
+// Goal: a reply and last_error print the errno that write(2) returns (T1).
 TEST(ErrcTest, EveryCodeHasTheNameOfItsErrno) {
   for (size_t i = 0; i < kErrcs; ++i) {
     EXPECT_EQ(ErrnoName(static_cast<Errc>(i)).front(), 'E');

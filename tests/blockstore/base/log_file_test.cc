@@ -32,7 +32,7 @@ TEST_F(LogFileTest, OneThatWasRotatedOrRemovedIsMadeAgain) {
   LogFile log(path_);
   log.Append("one\n");
   std::filesystem::rename(path_, path_ + ".1");
-  SleepFor(std::chrono::milliseconds(1100));  // it looks once a second
+  SleepFor(std::chrono::milliseconds(1100));  // the log looks once per second
   log.Append("two\n");
   std::filesystem::remove(path_);
   SleepFor(std::chrono::milliseconds(1100));
@@ -41,7 +41,7 @@ TEST_F(LogFileTest, OneThatWasRotatedOrRemovedIsMadeAgain) {
   EXPECT_EQ(ReadText(path_), "three\n");
 }
 
-// The limit on the size of files stands for a full disk: both cut a line, then refuse.
+// The limit on the size of files stands for a full disk: both cut one line, then refuse the next.
 TEST_F(LogFileTest, LinesThatFindNoRoomAreCounted) {
   ::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};

@@ -27,7 +27,7 @@ class LogLimiterTest : public ::testing::Test {
 
   LogLimiter limiter_;
   Nanoseconds now_ = seconds(1000);
-  uint64_t told_ = 0;  // lines of which it was said that they were left out
+  uint64_t told_ = 0;  // suppressed lines that a later line has reported
 };
 
 TEST_F(LogLimiterTest, AKindIsALineWithoutItsNumbersAndPaths) {
@@ -62,7 +62,8 @@ TEST_F(LogLimiterTest, WhatIsLeftOutAtTheEndIsToldWithoutAnotherLine) {
   EXPECT_THAT(limiter_.Overdue(now_ + seconds(60)), testing::IsEmpty()) << "once";
 }
 
-// An attacker who can make up kinds gains no more than that: what made room is told.
+// The number of known kinds is bounded, so an attacker who invents kinds gains nothing else. Each
+// evicted kind reports its suppressed lines.
 TEST_F(LogLimiterTest, KnowsSoManyKindsAndNoMore) {
   (void)Written("first ", 15);
   for (size_t i = 0; i < LogLimiter::kKinds; ++i) {

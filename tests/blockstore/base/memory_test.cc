@@ -49,12 +49,12 @@ TEST(MemoryTest, ThreadsOfTheRuntimeWait) {
   EXPECT_EQ(seen, Allocations::kWait);
 }
 
-#ifndef VOLFS_SANITIZED  // a sanitizer maps more than any limit lets it
+#ifndef VOLFS_SANITIZED  // a sanitizer maps more than any limit allows
 
-// In processes of their own, as a limit on memory stays.
+// Each test runs in a process of its own, because a limit on memory cannot be lifted again.
 class LackOfMemoryTest : public ::testing::Test {
  protected:
-  // Leaves address space for `pieces`.
+  // Leaves address space for so many pieces.
   static void Limit(size_t pieces) {
     std::ifstream statm("/proc/self/statm");
     size_t pages = 0;
@@ -100,7 +100,7 @@ TEST_F(LackOfMemoryTest, WhoFindsNoReserveGoesOnWhenThereIsMemoryAgain) {
         std::vector<Piece> pieces;
         pieces.reserve(1024);
         PrepareForLackOfMemory();
-        // Before the limit: a thread needs address space of its own.
+        // Starts before the limit is set: a thread needs address space of its own.
         std::atomic<bool> taken{false};
         Thread relief("test", [&taken] {
           while (!taken.load()) SleepFor(std::chrono::milliseconds(1));

@@ -1,5 +1,5 @@
-// Goal: what others have written can be shown: no byte of it acts on a terminal, and what is
-// harmless is shown as it is.
+// Goal: text from others is safe to print: no byte of it acts on a terminal, and harmless text is
+// unchanged.
 #include "blockstore/base/safe_text.h"
 
 #include <gtest/gtest.h>

@@ -47,7 +47,7 @@ inline LayerRecord TestLayer(Id id) {
           .has_file = true};
 }
 
-// "ok", or the word of the error: EXPECT_EQ then shows which.
+// Returns "ok" or the word of the error, so that a failed EXPECT_EQ shows the error.
 inline std::string Outcome(const Status& status) {
   return status.ok() ? "ok" : std::to_string(static_cast<int>(status.error().code));
 }
@@ -85,7 +85,7 @@ class CatalogFixture : public testing::Test {
     RETURN_IF_ERROR(opened->LoadPresence(kLayerId, [](const PresenceRun&) {}));
     return opened->Verify();
   }
-  // Runs `sql` on the database, as any user could while the node is not mounted.
+  // Runs `sql` on the database, as any user can while the node is not mounted.
   void EditByHand(const std::string& sql) {
     catalog_.reset();
     sqlite3* db = nullptr;
@@ -97,7 +97,7 @@ class CatalogFixture : public testing::Test {
     sqlite3_close(db);
     OpenNodeAgain();
   }
-  // The other connection has made the log anew, which for a node that is open is its loss.
+  // The other connection has recreated the log, which an open node takes for a loss of its files.
   void OpenNodeAgain() { node_ = std::move(OpenPosixNode(dir_.path()).value()); }
 
   TempDir dir_;

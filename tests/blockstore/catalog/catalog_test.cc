@@ -1,5 +1,5 @@
-// Goal: what Commit acknowledged is there after any end of the process, whole, in the order of the
-// commits; names are unique; two daemons never share a catalog.
+// Goal: an acknowledged commit is there after any end of the process, whole, in the order of the
+// commits. Names are unique. Two daemons never share a catalog.
 #include "blockstore/catalog/catalog.h"
 
 #include <fcntl.h>
@@ -181,7 +181,7 @@ TEST_F(CatalogTest, CommitsOfManyThreadsShareTransactionsAndAreAllThere) {
       for (int i = 0; i < kEach; ++i) {
         const uint64_t n = 1 + static_cast<uint64_t>(t * kEach + i);
         EXPECT_TRUE(catalog_->Commit({PutVolume{TestVolume(n, "v" + std::to_string(n))}}).ok());
-        // One that is refused must not take those with it that wait in the same group.
+        // A refused commit must not take the other commits of its group with it.
         if (i % 10 == 0 && !catalog_->Commit({PutVolume{TestVolume(n + 5000, "taken")}}).ok()) {
           ++refused;
         }
@@ -195,8 +195,8 @@ TEST_F(CatalogTest, CommitsOfManyThreadsShareTransactionsAndAreAllThere) {
   EXPECT_EQ(Load().volumes.size(), 1 + size_t{kThreads * kEach});
 }
 
-// Method: a child commits one volume after the other and says so over a pipe; it is killed in the
-// middle of it, again and again; every volume it told of must be there.
+// Method: a child commits volumes one by one and reports each over a pipe; it is killed in the
+// middle, again and again. Every reported volume must be there.
 TEST_F(CatalogTest, AKilledProcessKeepsEveryAcknowledgedCommit) {
   Create();
   catalog_.reset();

@@ -1,5 +1,5 @@
-// Goal: a catalog that was damaged, edited by hand, or made by a newer program is told as such,
-// with the place; it is never believed, and never a crash.
+// Goal: a catalog that was damaged, edited by hand or made by a newer program is refused with the
+// place of the damage. It is never believed, and never causes a crash.
 #include <filesystem>
 #include <fstream>
 
@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 class CatalogDamageTest : public CatalogFixture {
  protected:
-  // At least one row in each table.
+  // Makes at least one row in each table.
   void CreateFull() {
     Create();
     CloneRecord clone;
@@ -43,7 +43,7 @@ class CatalogDamageTest : public CatalogFixture {
     fs::remove(dir_ / "catalog.db-wal");
     fs::remove(saved);
   }
-  // The rows of a table as (name, type) pairs, without the checksum.
+  // Returns the columns of a table as (name, type) pairs, without the checksum.
   std::vector<std::pair<std::string, std::string>> ColumnsOf(const std::string& table) {
     std::vector<std::pair<std::string, std::string>> columns;
     sqlite3* db = nullptr;
@@ -71,7 +71,7 @@ TEST_F(CatalogDamageTest, AChangedColumnOfAnyTableIsFound) {
       const std::string changed = type == "INTEGER" ? name + " + 256"
                                   : type == "TEXT"  ? name + " || 'x'"
                                                     : "zeroblob(1024)";
-      // One row only: a change of all rows could break a unique column.
+      // Changes one row only: a change of all rows could break a unique column.
       ExpectCorrupt("UPDATE " + std::string(table) + " SET " + name + " = " + changed +
                         " WHERE crc = (SELECT min(crc) FROM " + table + ")",
                     "table " + std::string(table));
@@ -99,8 +99,8 @@ TEST_F(CatalogDamageTest, AChangedTableIsFound) {
   ExpectCorrupt("PRAGMA application_id = 1", "not a volfs catalog");
 }
 
-// Method: flip every 53rd byte of the database, one at a time. Bytes that nobody uses may change
-// nothing; everything else must be found by Open, Load or Verify.
+// Method: flip every 53rd byte of the database, one at a time. A flip in an unused byte changes
+// nothing; Open, Load or Verify finds each of the others.
 TEST_F(CatalogDamageTest, AFlippedByteIsFoundOrHarmless) {
   CreateFull();
   catalog_ = std::move(Catalog::Open(*node_).value());
@@ -140,7 +140,7 @@ TEST_F(CatalogDamageTest, ATruncatedDatabaseIsCorrupt) {
   ASSERT_TRUE(catalog_->Checkpoint().ok());
   catalog_.reset();
   fs::remove(dir_ / "catalog.db-wal");
-  uint8_t pages = 0;  // that are used; the file has more (FORMAT.md, section 8)
+  uint8_t pages = 0;  // in use; the file has more (FORMAT.md, section 8)
   std::ifstream(dir_ / "catalog.db", std::ios::binary)
       .seekg(31)
       .read(reinterpret_cast<char*>(&pages), 1);
@@ -174,7 +174,8 @@ TEST_F(CatalogDamageTest, ASymbolicLinkInItsPlaceIsRefused) {
 
 class CatalogFeatureTest : public CatalogDamageTest {
  protected:
-  // As a newer program would: with the right checksum. The bytes are "meta", the key, the value.
+  // Sets a mask as a newer program does: with the right checksum. The bytes are "meta", the key,
+  // the value.
   void SetMask(const std::string& key, uint64_t mask, uint32_t crc) {
     EditByHand("UPDATE meta SET value = " + std::to_string(mask) +
                ", crc = " + std::to_string(crc) + " WHERE key = '" + key + "'");
@@ -233,7 +234,7 @@ class CatalogLogTest : public CatalogFixture {
       log_bytes_after_.push_back(UsedLogBytes());
     }
   }
-  // Up to the last frame that has the header's salts: what follows is room.
+  // Returns the end of the last frame that carries the header's salts. The rest is free for reuse.
   uint64_t UsedLogBytes() const {
     std::ifstream file(dir_ / "catalog.db-wal", std::ios::binary);
     const std::string log(std::istreambuf_iterator<char>(file), {});
@@ -241,7 +242,8 @@ class CatalogLogTest : public CatalogFixture {
     while (end + 4120 <= log.size() && log.compare(end + 8, 8, log, 16, 8) == 0) end += 4120;
     return end;
   }
-  // How a mount finds it. The catalog that is open meanwhile stands for the one that was killed.
+  // Opens a changed copy, as a mount does. The catalog that is still open stands for a killed
+  // daemon.
   Status LoadWithChangedBit(uint64_t byte, int bit) {
     const TempDir copy;
     for (const char* name : {"catalog.db", "catalog.db-wal"})
@@ -261,7 +263,7 @@ class CatalogLogTest : public CatalogFixture {
     volumes_ = contents.value().volumes.size();
     return OkStatus();
   }
-  std::vector<uint64_t> log_bytes_after_;  // each commit
+  std::vector<uint64_t> log_bytes_after_;  // after each commit
   size_t volumes_ = 0;
 };
 
@@ -279,7 +281,7 @@ TEST_F(CatalogLogTest, AChangedBitOfTheHeaderIsTold) {
   }
 }
 
-// It cannot be told from a crash a moment earlier (catalog/wal.h).
+// A damaged last commit looks the same as a crash one moment earlier (catalog/wal.h).
 TEST_F(CatalogLogTest, AChangedBitOfTheLastCommitTakesThatBack) {
   ASSERT_EQ(Outcome(LoadWithChangedBit(log_bytes_after_[3] - 100, 0)), "ok");
   EXPECT_EQ(volumes_, 3U);

@@ -1,6 +1,7 @@
-// Goal: what a failing disk does to a commit is told truly: refused and nothing happened, or
-// unknown and fenced; never acknowledged and lost, never refused and yet there after a crash.
-// Method: a SQLite VFS over the ordinary one whose writes and syncs of the WAL fail on demand.
+// Goal: a commit on a failing disk is either refused without effect, or its result is unknown and
+// the node is fenced. It is never acknowledged and lost, and never refused and yet there after a
+// crash.
+// Method: a SQLite VFS over the ordinary one, whose writes and syncs of the WAL fail on demand.
 #include <gmock/gmock.h>
 
 #include <atomic>
@@ -15,12 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// How many more writes of the WAL succeed, and what happens to those after them.
+// The number of WAL writes that still succeed, and how the later ones fail.
 struct Faults {
   int64_t writes_left = -1;  // -1: all
   int failures_left = 1'000'000;
   int write_code = SQLITE_FULL;
-  int written_of_4 = 0;  // quarters of the data that a failing write leaves behind all the same
+  int written_of_4 = 0;        // quarters of the data that a failing write still writes
   bool database_full = false;  // the database cannot be written, so a checkpoint fails
   bool wal_may_grow = true;
   bool database_may_grow = true;
@@ -163,7 +164,7 @@ class CatalogFaultTest : public CatalogFixture {
     Commit({PutVolume{TestVolume(1, "first")}});
     faulty_.took_ballast = false;
   }
-  // A crash of the process: what is in the files now is what the next open finds.
+  // Simulates a crash of the process: the next open sees the files as they are now.
   size_t VolumesAfterCrash() {
     const TempDir copy;
     for (const char* name : {"catalog.db", "catalog.db-wal"}) {
@@ -200,7 +201,7 @@ TEST_F(CatalogFaultTest, TheBallastIsGivenAwayForACommitWithoutRoom) {
   ExpectUsable();
 }
 
-// The ladder: what makes something new stops first, then what records, and what frees never.
+// As room runs out, requests that create stop first, then commits that record; frees never stop.
 TEST_F(CatalogFaultTest, WhatMakesSomethingNewTakesNothingOfTheReserve) {
   faults = Faults{.wal_may_grow = false, .database_may_grow = false};
   faulty_.is_full = true;
@@ -220,14 +221,14 @@ TEST_F(CatalogFaultTest, WhatMakesSomethingNewTakesNothingOfTheReserve) {
   }
   EXPECT_EQ(VolumesAfterCrash(), 1U);
   EXPECT_EQ(BallastMiB(), 8U) << "deleting finds room in the files";
-  faults.database_may_grow = true;  // by what a checkpoint has cut off it
+  faults.database_may_grow = true;  // by the room that a checkpoint cut off it
   EXPECT_TRUE(catalog_->CheckMayGrow().ok()) << "and gives some";
   ExpectUsable();
 }
 
 TEST_F(CatalogFaultTest, WhatRecordsLeavesTheLastQuarterToWhatFrees) {
   faulty_.is_full = true;
-  faults.writes_left = 0;  // whatever is given away, it is not enough
+  faults.writes_left = 0;  // no amount of freed reserve is enough
   EXPECT_EQ(Outcome(CommitSecond()), Word(Errc::kNoSpace));
   EXPECT_EQ(BallastMiB(), 2U);
   EXPECT_EQ(catalog_->missing_reserve_bytes(), 6U << 20);
@@ -245,7 +246,8 @@ TEST_F(CatalogFaultTest, WhatRecordsLeavesTheLastQuarterToWhatFrees) {
   ExpectUsable();
 }
 
-// Four times what the log keeps asks the background, sixteen times makes a commit do it.
+// A log of four times the size that is kept asks the background to shorten it. At sixteen times the
+// size a commit shortens it.
 TEST_F(CatalogFaultTest, TheLogIsBoundedAndGivenBack) {
   constexpr uint64_t kMiB = 1 << 20;
   int asked = 0;
@@ -281,8 +283,8 @@ TEST_F(CatalogFaultTest, TheLogIsBoundedAndGivenBack) {
   EXPECT_TRUE(catalog_->Verify().ok());
 }
 
-// Whichever write finds no room, and however much of it was written: either nothing happened, now
-// and after a crash, or the node is fenced.
+// Whichever write finds no room, and however much of it was written, there are two outcomes: the
+// commit has no effect, now and after a crash, or the node is fenced.
 TEST_F(CatalogFaultTest, WithoutRoomNothingHappenedOrTheNodeIsFenced) {
   for (const int quarters : {0, 2, 4}) {
     for (int n = 0; n < 12; ++n) {
@@ -323,7 +325,7 @@ TEST_F(CatalogFaultTest, WhereTheWalCannotGrowItIsUsedAgain) {
 TEST_F(CatalogFaultTest, AFullDiskDoesNotFenceWhereTheWalWouldHaveToGrow) {
   const Faults full{.database_full = true, .wal_may_grow = false};
   faults = full;
-  // The room that the log has is used first.
+  // The room within the log is used first.
   for (uint64_t n = 10; n < 5000; ++n) {
     if (!catalog_->Commit({PutVolume{TestVolume(n, "v" + std::to_string(n))}}).ok()) break;
     ASSERT_LT(n, 4999U);
@@ -400,8 +402,8 @@ TEST_F(CatalogFaultTest, AFailedSyncFencesAndItsChangeMayBeThereLater) {
   EXPECT_EQ(VolumesAfterCrash(), 2U) << "that is why it is called unknown";
 }
 
-// A commit that nobody waits for and that is refused for want of room is no secret of the log: it
-// is the volume's trouble at once, and what closes the store says so, until one succeeds.
+// A refused commit without a waiting caller, for want of room, is an error of its volume at once.
+// Closing the store reports it too, until such a commit succeeds.
 TEST_F(CatalogFaultTest, ARefusedCommitIsTheVolumesTrouble) {
   catalog_.reset();
   auto opened = Node::Open(std::make_unique<FaultyNode>(*node_));

@@ -1,5 +1,5 @@
-// Goal: FORMAT.md tells the truth. Method: the bytes printed in its worked example are decoded, and
-// compared with what the catalog writes for the same layer.
+// Goal: FORMAT.md is right. Method: the bytes of its worked example are decoded, and compared with
+// those that the catalog writes for the same layer.
 #include <gtest/gtest.h>
 #include <zlib.h>
 
@@ -26,7 +26,8 @@ std::string Document() {
   return text.str();
 }
 
-// The bytes of the fenced block with that name; ".." stands for as many zeros as make `size`.
+// Returns the bytes of the fenced block with that name; ".." stands for as many zeros as make
+// `size`.
 std::vector<uint8_t> BytesOf(const std::string& name, size_t size) {
   const std::string document = Document();
   const std::string fence = "```" + name + "\n";
@@ -139,7 +140,7 @@ TEST_F(FormatTest, TheCatalogStoresTheWorkedExampleAsPrinted) {
   EXPECT_EQ(rows[1].crc, int64_t{Crc(uniform)});
 }
 
-// The database's marks, as another program would read them: the header of the file (SQLite's
+// Reads the database's marks as another program would, from the header of the file (SQLite's
 // "Database File Format": page size at 16, user_version at 60, application_id at 68, big-endian).
 TEST_F(FormatTest, TheDatabaseIsMarkedAsPrinted) {
   Create();
@@ -155,7 +156,7 @@ TEST_F(FormatTest, TheDatabaseIsMarkedAsPrinted) {
   EXPECT_EQ(header.substr(68, 4), "volf");
 }
 
-// Every table of the database is in the document, and every column of it.
+// Every table of the database and every column of it is in the document.
 TEST_F(FormatTest, TheDocumentNamesEveryColumn) {
   Create();
   catalog_.reset();

@@ -1,5 +1,5 @@
-// Goal: the presence table says of every block what was committed of it last, whatever the order
-// and the shape of the changes; it stays small, and big changes stay fast.
+// Goal: the presence table gives for each block the state that was committed last, for changes of
+// any order and shape. It stays small, and big changes stay fast.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -31,7 +31,7 @@ class CatalogPresenceTest : public CatalogFixture {
     EXPECT_TRUE(status.ok()) << status.error().message;
     return runs;
   }
-  // With another connection, so only while the catalog is closed.
+  // Counts with another connection, so only while the catalog is closed.
   int64_t RowCount() {
     catalog_.reset();
     sqlite3* db = nullptr;
@@ -55,7 +55,7 @@ struct PresenceChange {
   BlockState state;
 };
 
-// Ranges that begin and end at and around chunk borders as often as not.
+// Half of the ranges begin or end at or next to a chunk border.
 rc::Gen<PresenceChange> AnyChange(uint64_t blocks) {
   const auto place =
       rc::gen::oneOf(rc::gen::inRange<uint64_t>(0, blocks),
@@ -71,7 +71,8 @@ rc::Gen<PresenceChange> AnyChange(uint64_t blocks) {
 
 using StateModel = std::vector<BlockState>;
 
-// What the runs say, which must be sorted, merged, and within the model's blocks.
+// Returns the states that the runs give. The runs must be sorted, merged and within the model's
+// blocks.
 StateModel ModelOf(const std::vector<PresenceRun>& runs, size_t blocks) {
   StateModel model(blocks, BlockState::kAbsent);
   PresenceRun last;
@@ -88,7 +89,7 @@ StateModel ModelOf(const std::vector<PresenceRun>& runs, size_t blocks) {
 
 TEST_F(CatalogPresenceTest, IsAPlainArrayOfStates) {
   constexpr uint64_t kBlocks = 12 * kChunkLength;
-  // A few commits of a few changes: each is a sync of the disk.
+  // Few commits of few changes, because each is a sync of the disk.
   constexpr int kFew = 16;
   const auto any_commits = rc::gen::resize(
       kFew, rc::gen::container<std::vector<std::vector<PresenceChange>>>(
@@ -180,7 +181,7 @@ TEST_F(CatalogPresenceTest, ManyRandomBlocksAreOneQuickCommit) {
   const Nanoseconds begin = MonotonicNow();
   Commit({SetPresence{kLayerId, runs}});
   const Nanoseconds took = MonotonicNow() - begin;
-  // 0.1 s is the goal on an idle machine; this only sees that it is not a row for each block.
+  // The goal is 0.1 s on an idle machine. This limit only catches one row for each block.
   EXPECT_LT(took, std::chrono::seconds(3));
   EXPECT_EQ(Runs().size(), runs.run_count());
   EXPECT_LE(RowCount(), static_cast<int64_t>(kBlocks / kChunkLength));

@@ -22,9 +22,9 @@ namespace volfs {
 // A closed store of nodes "a" and "b", into which a test plants damage.
 class CheckFixture : public testing::Test {
  protected:
-  static Id PlantedId(uint64_t n) { return n << kIdFacetBits; }  // never one of a real thing
+  static Id PlantedId(uint64_t n) { return n << kIdFacetBits; }  // never the id of a real row
 
-  // Of 1 MiB, all of its parent showing through.
+  // Returns a layer of 1 MiB in which all of its parent shows through.
   static LayerRecord PlantedLayer(uint64_t n, Id parent, bool has_file) {
     LayerRecord layer;
     layer.id = PlantedId(n);
@@ -47,7 +47,7 @@ class CheckFixture : public testing::Test {
     const Status done = Open(node)->catalog().Commit(std::move(change));
     ASSERT_TRUE(done.ok()) << done.error().message;
   }
-  // As a user could with the sqlite3 program.
+  // Runs `sql` as a user can with the sqlite3 program.
   void EditByHand(const std::string& node, const std::string& sql) {
     sqlite3* db = nullptr;
     ASSERT_EQ(sqlite3_open((fixture_.NodePath(node) + "/catalog.db").c_str(), &db), SQLITE_OK);
@@ -96,7 +96,7 @@ class CheckFixture : public testing::Test {
     EXPECT_TRUE(found.ok()) << found.error().message;
     return found.ok() ? std::move(found.value()) : std::vector<Finding>{};
   }
-  // "damage head-missing", "repaired tidy orphan-file"; sorted.
+  // Returns "damage head-missing", "repaired tidy orphan-file" and so on, sorted.
   static std::vector<std::string> Words(const std::vector<Finding>& findings) {
     std::vector<std::string> words;
     for (const Finding& finding : findings) {
@@ -116,7 +116,7 @@ class CheckFixture : public testing::Test {
     return Words(Check(nodes, {.repair = true}));
   }
 
-  // Every byte of both nodes but their ballast.
+  // Returns every byte of both nodes except the ballast.
   std::map<std::string, std::string> Bytes() {
     std::map<std::string, std::string> files;
     for (const char* node : {"a", "b"}) {
@@ -132,7 +132,8 @@ class CheckFixture : public testing::Test {
     return files;
   }
 
-  // The check finds exactly this, and changes nothing; a repair mends it, and then nothing is left.
+  // The check finds exactly this and changes nothing. A repair mends it, and a second check finds
+  // nothing.
   void ExpectMended(const std::string& word) {
     const auto before = Bytes();
     EXPECT_THAT(Found(), testing::ElementsAre(word));
@@ -140,7 +141,7 @@ class CheckFixture : public testing::Test {
     EXPECT_THAT(Repaired(), testing::ElementsAre("repaired " + word));
     EXPECT_THAT(Found(), testing::IsEmpty());
   }
-  // The check finds exactly these, and a repair leaves every byte alone.
+  // The check finds exactly these, and a repair changes no byte.
   void ExpectLeft(const std::vector<std::string>& words) {
     const auto before = Bytes();
     EXPECT_THAT(Found(), testing::ElementsAreArray(words));
@@ -148,7 +149,7 @@ class CheckFixture : public testing::Test {
     EXPECT_TRUE(Bytes() == before) << "changed by a repair that repairs nothing";
   }
 
-  // Volumes on a: "plain", flat; "db", written to after its snapshot db@monday.
+  // Makes two volumes on a: "plain" is flat, "db" was written to after its snapshot db@monday.
   void MakeVolumes() {
     fixture_.MakeVolume("plain", kMiB, kMiB);
     const auto db = fixture_.MakeVolume("db", 2 * kMiB, kMiB);
@@ -156,7 +157,7 @@ class CheckFixture : public testing::Test {
     ASSERT_TRUE(db->WriteAt(Pattern(100'000), 50'000).ok());
     ASSERT_TRUE(db->Sync().ok());
   }
-  // "copy" on b, of "src" on a, of which nothing is copied yet.
+  // Makes "copy" on b, a clone of "src" on a of which nothing is copied yet.
   void MakeRunningClone() {
     fixture_.MakeVolume("src", kMiB, kMiB);
     fixture_.store().hydrator().throttle().SetRate(0);

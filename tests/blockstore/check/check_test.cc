@@ -1,6 +1,6 @@
-// Goal: the check finds nothing in a store that is right, and each thing that can be wrong with
-// nodes, volumes, layers and files, planted here, by its kind; a repair mends what can be mended
-// without loss, and leaves alone what cannot (contract.md 3, traps T31, T47).
+// Goal: the check finds nothing in a sound store, and finds each kind of damage planted here in
+// nodes, volumes, layers and files under its own word. A repair mends damage that can be mended
+// without loss, and leaves the rest alone (contract.md 3, traps T31, T47).
 #include "blockstore/check/check.h"
 
 #include <sys/stat.h>
@@ -66,7 +66,7 @@ TEST_F(CheckTest, AStoreWithClonesAndDeletionsIsClean) {
   EXPECT_THAT(Found(), IsEmpty());
 }
 
-// As the simulator does: on the nodes of a store that is open, with writes that nobody has synced.
+// Checks the nodes of an open store with unsynced writes, as the simulator does.
 TEST_F(CheckTest, AnOpenStoreHasNoDamage) {
   fixture_.Reopen();
   ASSERT_TRUE(fixture_.store().Find("db")->WriteAt(Pattern(300'000), 2 * kMiB - 1000).ok());
@@ -80,15 +80,15 @@ TEST_F(CheckTest, AnOpenStoreHasNoDamage) {
   EXPECT_EQ(Words(once.value()), Words(again.value()));
 }
 
-// The check and the Reclaimer compute what nobody reaches in two ways, which must agree: random
-// trees of snapshots and linked clones hold no damage, and nothing at all after a mount has tidied
-// them up (a block that was hidden by later writes is freed only then).
+// The check and the Reclaimer compute the unreachable blocks in two ways, which must agree. Random
+// trees of snapshots and linked clones hold no damage; after a mount has tidied them up, they hold
+// nothing unreachable. (Only then is a block freed that later writes have hidden.)
 TEST_F(CheckTest, AgreesWithTheReclaimer) {
   constexpr uint64_t kSpan = 64 * kDefaultBlockSize;
   std::mt19937 random(7);
   size_t tidied = 0;
   StoreOptions options;
-  options.merge = false;  // which would free what is looked for
+  options.merge = false;  // merging would free the blocks that are counted
   for (int round = 0; round < 6; ++round) {
     fixture_.Reopen(options);
     Store& store = fixture_.store();
@@ -169,7 +169,7 @@ TEST(CheckBlocksTest, SetsOfBlocks) {
 
 TEST_F(CheckTest, Catalog) {
   EditByHand("a", "UPDATE presence SET state = 2, bits = x''");
-  (void)Open("a");  // the sqlite3 program removes the WAL's file, and opening makes it again
+  (void)Open("a");  // the sqlite3 program removes the WAL's file; opening the node recreates it
   ExpectLeft({"damage catalog"});
   EXPECT_THAT(Words(Check({"a", "b"}, {.verify_catalogs = false})), ElementsAre("damage catalog"));
 }
@@ -213,7 +213,7 @@ TEST_F(CheckTest, NodeAbsent) {
   EXPECT_THAT(Check({"a"}, {}).at(0).text, HasSubstr("node c (last at /srv/c)"));
 }
 
-// What is left over may be needed by a node that is not there.
+// A row that seems to be left over may be needed by an absent node.
 TEST_F(CheckTest, NothingIsFreedWhileANodeIsAbsent) {
   Plant("a", {PutPeer{{"uuid-c", "c", "/srv/c", 3}}, PutLayer{PlantedLayer(1, kNoId, true)}});
   WriteFile(FileOf("a", PlantedId(1)), "x", kMiB - 1);
@@ -249,7 +249,7 @@ TEST_F(CheckTest, UnknownType) {
   ExpectLeft({"tidy unknown-type"});
 }
 
-// The file, which no record knows any more, is all that is left of the volume: it stays.
+// The record of the head is lost. Its file is all that is left of the volume, so the file stays.
 TEST_F(CheckTest, HeadMissing) {
   Plant("a", {DeleteLayer{VolumeOf("a", "plain").head}});
   ExpectLeft({"damage head-missing", "tidy orphan-file"});
@@ -428,7 +428,7 @@ TEST_F(CheckTest, OrphanFile) {
   EXPECT_FALSE(fs::exists(FileOf("b", PlantedId(7))));
 }
 
-// A first write that made the head's file, and was never committed.
+// A first write made the head's file but was never committed.
 TEST_F(CheckTest, OrphanFileOfALayerThatHasNone) {
   fixture_.Reopen();
   ASSERT_TRUE(fixture_.store().TakeSnapshot("plain", "s", Caller{}).ok());
@@ -442,7 +442,7 @@ TEST_F(CheckTest, ForeignFile) {
   ExpectLeft({"tidy foreign-file"});
 }
 
-// --- what nobody reaches
+// --- unreachable rows, files and blocks
 
 TEST_F(CheckTest, Garbage) {
   const Id head = HeadOf("a", "db").id;
@@ -472,8 +472,8 @@ TEST_F(CheckTest, UnreachedLayers) {
   EXPECT_FALSE(fs::exists(FileOf("a", PlantedId(2))));
 }
 
-// A crash right after the commit that deleted a snapshot: its layer has no point any more, and what
-// the head hides of it is free. The rest still shows through.
+// A crash right after the commit that deleted a snapshot leaves a layer without a reference. The
+// blocks of it that the head hides are free, the others still show through.
 TEST_F(CheckTest, UnreachedBlocks) {
   fixture_.Reopen();
   std::vector<std::byte> before(2 * kMiB);
@@ -493,7 +493,8 @@ TEST_F(CheckTest, UnreachedBlocks) {
   EXPECT_TRUE(before == after);
 }
 
-// Through two pointless layers, of which one has a presence; with a second child that needs some.
+// Blocks are hidden through two layers without a snapshot. One of the two has a presence, and a
+// second child needs some of its blocks.
 TEST_F(CheckTest, UnreachedBlocksOfAChain) {
   fixture_.Reopen();
   Store& store = fixture_.store();
@@ -510,8 +511,8 @@ TEST_F(CheckTest, UnreachedBlocksOfAChain) {
   for (const SnapshotRecord& snapshot : contents.snapshots) {
     Plant("a", {DeleteSnapshot{snapshot.id}});
   }
-  // Tuesday's layer has blocks 12 to 36, of which x hides 12 to 19. Of Monday's, x hides 0 to 19
-  // and Tuesday's layer 12 to 36.
+  // Tuesday's layer has blocks 12 to 36, and x hides 12 to 19 of them. Of Monday's layer x hides 0
+  // to 19, and Tuesday's layer hides 12 to 36.
   const auto findings = Check({"a", "b"}, {});
   ASSERT_THAT(Words(findings), ElementsAre("tidy unreached-blocks", "tidy unreached-blocks"));
   EXPECT_THAT(findings.at(0).text, HasSubstr("nothing reaches 8 blocks"));
@@ -530,13 +531,14 @@ TEST_F(CheckTest, UnreachedBlocksOfAChain) {
   EXPECT_TRUE(read == expected);
 }
 
-// A commit that fails (here of a catalog with a feature with which it may only be read) is told.
+// A commit of a repair that fails is reported. Here the catalog has a feature that allows only
+// reading.
 TEST_F(CheckTest, ARepairThatFailsIsTold) {
   const Id head = HeadOf("a", "plain").id;
   VolumeRecord volume = VolumeOf("a", "plain");
   volume.size_bytes -= 1;
   Plant("a", {PutVolume{volume}});
-  // The bit 2^40, and the row's checksum with it (catalog/damage_test.cc).
+  // Sets the bit 2^40, and the row's checksum to match (catalog/damage_test.cc).
   EditByHand("a",
              "UPDATE meta SET value = 1099511627776, crc = 3507383200 "
              "WHERE key = 'feature_read_only'");
@@ -546,7 +548,7 @@ TEST_F(CheckTest, ARepairThatFailsIsTold) {
   EXPECT_EQ(fs::file_size(FileOf("a", head)), kMiB);
 }
 
-// While something is wrong nothing is removed; what can be mended is, and then the rest is tidied.
+// Nothing is removed while damage is left. A repair mends first, and tidies after that.
 TEST_F(CheckTest, DamageIsMendedBeforeAnythingIsRemoved) {
   WriteFile(FileOf("b", PlantedId(7)), "left over");
   VolumeRecord volume = VolumeOf("a", "db");

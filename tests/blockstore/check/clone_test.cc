@@ -1,5 +1,5 @@
-// Goal: the check holds the copy jobs of the clones' nodes and the holds of the sources' against
-// each other, as the table of recovery.h says (trap T44).
+// Goal: the check compares the copy jobs of the clones' nodes with the holds of the sources' nodes,
+// as the table of recovery.h says (trap T44).
 #include "tests/blockstore/check/check_fixture.h"
 
 namespace volfs {
@@ -16,7 +16,7 @@ class CheckCloneTest : public CheckFixture {
     fixture_.Close();
   }
   HoldRecord Hold() { return Contents("a").holds.at(0); }
-  // For a clone that is nowhere.
+  // Returns a hold for a clone that exists on no node.
   HoldRecord AnotherHold() {
     HoldRecord hold = Hold();
     hold.clone = PlantedId(1);
@@ -27,7 +27,7 @@ class CheckCloneTest : public CheckFixture {
 
 TEST_F(CheckCloneTest, ARunningCloneIsClean) {
   EXPECT_THAT(Found(), IsEmpty());
-  // On its own each node tells what it needs of the other.
+  // A node that is checked alone reports its dependence on the other.
   for (const char* node : {"a", "b"}) {
     const auto findings = Check({node}, {.repair = true});
     EXPECT_THAT(Words(findings), ElementsAre("tidy node-absent"));
@@ -56,7 +56,7 @@ TEST_F(CheckCloneTest, HoldUnneeded) {
   EXPECT_EQ(Contents("a").holds.size(), 1U);
 }
 
-// Its clone may be on the node that is not there: it stays, and so does the layer.
+// The clone of this hold may be on the absent node, so the hold and its layer stay.
 TEST_F(CheckCloneTest, AHoldForAnAbsentNodeIsKept) {
   HoldRecord hold = AnotherHold();
   hold.clone_node = "uuid-c";
@@ -101,7 +101,7 @@ TEST_F(CheckCloneTest, AnIntentWithoutItsSourcesNodeIsKept) {
   ExpectLeft({"tidy clone-unfinished"});
 }
 
-// The cancelled clone goes, then what only it reached.
+// The cancelled clone goes first, then the layers that only the clone reached.
 TEST_F(CheckCloneTest, ACancelledCloneIsUnfinished) {
   CloneRecord job = JobOf("copy");
   job.state = CloneState::kDeleting;
@@ -153,7 +153,7 @@ TEST_F(CheckCloneTest, AJobForAnotherSource) {
   ExpectLeft({"damage clone-job"});
 }
 
-// Nobody copies it any more, and nobody knows its hold, which is not released for all that.
+// The clone has no job, so no node needs its hold. The hold stays, because the clone depends on it.
 TEST_F(CheckCloneTest, ADependentCloneWithoutAJob) {
   Plant("b", {DeleteClone{Hold().clone}});
   ExpectLeft({"damage clone-job", "tidy hold-unneeded"});
@@ -167,7 +167,7 @@ TEST_F(CheckCloneTest, AnIntentOfAVolumeThatIsThere) {
   ExpectLeft({"damage clone-job"});
 }
 
-// A clone that is said to be whole still depends on its source.
+// A clone whose record says whole still depends on its source.
 TEST_F(CheckCloneTest, AWholeCloneThatIsNot) {
   CloneRecord job = JobOf("copy");
   job.state = CloneState::kReleasing;
@@ -193,7 +193,7 @@ TEST_F(CheckCloneTest, CloneProgress) {
   EXPECT_TRUE(fixture_.WaitForStatus("copy", "available"));
 }
 
-// The source's node lost the layer: what was not copied is gone.
+// The source's node lost the layer, so the blocks that were not copied are lost.
 TEST_F(CheckCloneTest, TheParentOfACloneIsMissing) {
   const Id held = Hold().layer;
   LayerRecord head = HeadOf("a", "src");

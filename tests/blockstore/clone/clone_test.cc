@@ -1,4 +1,4 @@
-// Cloning through the Store: the instant, the copy, and what a stop in between leaves.
+// Cloning through the Store: the snapshot point, the copy, and the state that a stop leaves.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -32,8 +32,8 @@ class CloneTest : public ::testing::Test {
   StoreFixture fixture_;
 };
 
-// contract.md 5.2, 5.3, 5.5: the clone is the instant, is usable while `creating`, and whole at the
-// end.
+// contract.md 5.2, 5.3, 5.5: the clone shows the snapshot point, is usable while `creating`, and is
+// whole at the end.
 TEST_F(CloneTest, IsTheInstantPlusItsOwnWrites) {
   auto db = fixture_.MakeVolume("db", 8 * kMiB + 777, 5 * kMiB);
   Bytes expected = ReadBack(*db);
@@ -43,7 +43,7 @@ TEST_F(CloneTest, IsTheInstantPlusItsOwnWrites) {
   EXPECT_EQ(StatusOf("db-clone"), "creating");
   EXPECT_EQ(&clone.value()->node(), fixture_.store().nodes()[1].get());
 
-  // The source goes on without the clone seeing it, and the other way round.
+  // Later writes to the source do not show in the clone, nor the other way round.
   const Bytes newer(100'000, std::byte{0xee});
   ASSERT_TRUE(db->WriteAt(newer, 12'345).ok());
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
@@ -80,8 +80,8 @@ TEST_F(CloneTest, KeepsEveryUserWriteThatRacesTheCopier) {
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
-// contract.md 5.10: what is read and not copied yet is answered from the source, and copied before
-// its turn, with its neighbours.
+// contract.md 5.10: a read of a block that is not copied yet is answered from the source. That
+// block and its neighbours are then copied before their turn.
 TEST_F(CloneTest, CopiesFirstWhatIsRead) {
   fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
   fixture_.store().hydrator().throttle().SetRate(4 * kMiB);
@@ -105,8 +105,8 @@ TEST_F(CloneTest, CopiesFirstWhatIsRead) {
   EXPECT_TRUE(ReadBack(*clone.value()) == Pattern(32 * kMiB));
 }
 
-// contract.md 5.7, T7, T8: one clone or snapshot of a source at a time, and none of a clone that is
-// `creating`.
+// contract.md 5.7, T7, T8: a source has at most one clone or snapshot in the making, and a clone
+// that is `creating` has none.
 TEST_F(CloneTest, LocksItsSource) {
   fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   Pause();
@@ -151,7 +151,7 @@ TEST_F(CloneTest, MayBeLarger) {
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
-// T11, 5.9: cancelling takes the clone's name, space and hold away; the source is free again.
+// T11, 5.9: cancelling removes the clone's name, space and hold, and unlocks the source.
 TEST_F(CloneTest, CanBeCancelled) {
   auto db = fixture_.MakeVolume("db", 8 * kMiB, 8 * kMiB);
   Pause();
@@ -163,7 +163,7 @@ TEST_F(CloneTest, CanBeCancelled) {
   EXPECT_TRUE(Clone("db", "x").ok());
 }
 
-// contract.md 5.5, 5.10: a clone goes on where it was after a remount, never backwards, and ends
+// contract.md 5.5, 5.10: after a remount a clone goes on where it was, never backwards, and ends
 // independent.
 TEST_F(CloneTest, GoesOnAfterARemount) {
   auto db = fixture_.MakeVolume("db", 24 * kMiB, 24 * kMiB);
@@ -184,7 +184,7 @@ TEST_F(CloneTest, GoesOnAfterARemount) {
   EXPECT_TRUE(ReadBack(*fixture_.store().Find("x")) == expected);
 }
 
-// 5.12: a linked clone shares everything, is available at once, and both may go their own way.
+// 5.12: a linked clone shares everything and is available at once. Both volumes may then diverge.
 TEST_F(CloneTest, CanBeLinked) {
   auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   Bytes expected = ReadBack(*db);
@@ -204,7 +204,7 @@ TEST_F(CloneTest, CanBeLinked) {
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
-// 5.1, 5.7: of a snapshot: the snapshot's contents and lock, not the volume's.
+// 5.1, 5.7: a clone of a snapshot takes the snapshot's contents and lock, not the volume's.
 TEST_F(CloneTest, CanBeMadeOfASnapshot) {
   auto db = fixture_.MakeVolume("db", 2 * kMiB, 2 * kMiB);
   const Bytes expected = ReadBack(*db);
@@ -222,7 +222,7 @@ TEST_F(CloneTest, CanBeMadeOfASnapshot) {
   EXPECT_TRUE(ReadBack(*clone.value()) == expected);
 }
 
-// A deleted volume's snapshots keep its name, and bring it back.
+// The snapshots of a deleted volume keep its name, and a clone of one brings the volume back.
 TEST_F(CloneTest, BringsADeletedVolumeBack) {
   auto db = fixture_.MakeVolume("db", kMiB, kMiB);
   const Bytes expected = ReadBack(*db);
@@ -239,7 +239,7 @@ TEST_F(CloneTest, BringsADeletedVolumeBack) {
   EXPECT_TRUE(ReadBack(*back.value()) == expected);
 }
 
-// A restored volume and the snapshots that kept its name stand under one name, on its own node too.
+// A restored volume and the snapshots that kept its name share one name, also on one node.
 TEST_F(CloneTest, SharesTheNameWithTheSnapshotsThatBroughtItBack) {
   for (const bool linked : {false, true}) {
     const std::string name = linked ? "here" : "there";
@@ -261,8 +261,8 @@ TEST_F(CloneTest, SharesTheNameWithTheSnapshotsThatBroughtItBack) {
   EXPECT_EQ(fixture_.store().SnapshotDirectories().size(), 2U);
 }
 
-// T65: a clone that is cancelled while somebody reads it reads on as it was until it is closed,
-// also when its source is changed and deleted meanwhile.
+// T65: a clone that is cancelled while a reader has it open shows the same bytes until it is
+// closed, also when its source is changed and deleted meanwhile.
 TEST_F(CloneTest, IsReadableToTheLastCloseWhenItIsCancelled) {
   auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const Bytes expected = ReadBack(*db);

@@ -1,5 +1,5 @@
-// Goal: a clone's own limit holds beside that of all, costs nobody else anything, and is remembered
-// for exactly as long as the clone is not whole (traps T34, T39).
+// Goal: a clone's own limit holds in addition to the common one, slows no other clone, and is
+// remembered until the clone is whole and no longer (traps T34, T39).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ class CopyRateTest : public testing::Test {
     return store().settings().SetCopyRate(*store().Find(name), rate);
   }
 
-  // "x" of "v", for each name; nothing of them is copied yet, and the rate of all is 0.
+  // Makes for each name "x" a clone of "of-x". Nothing is copied yet, because the common rate is 0.
   void MakeClones(const std::vector<std::string>& names) {
     SetRateOfAll(0);
     for (const std::string& name : names) {
@@ -44,7 +44,7 @@ class CopyRateTest : public testing::Test {
     return std::chrono::duration<double>(MonotonicNow() - start).count();
   }
 
-  // The settings of a clone's node that are about a clone; nobody may have it open.
+  // Returns the number of copy rates in the settings of the clones' node. The store must be closed.
   size_t Remembered() {
     const auto node = Node::Open(std::move(OpenPosixNode(fixture_.NodePath("b")).value()));
     const auto& settings = node.value()->contents().settings;
@@ -75,14 +75,14 @@ TEST_F(CopyRateTest, APausedCloneStandsStillAndSaysSo) {
   EXPECT_EQ(InfoOf("x").error, "");
 }
 
-// Each is under its own limit, and both are under that of all. One that is waited for by its own
-// limit does not book what it cannot use of the other.
+// Each clone is under its own limit, and all are under the common one. A clone that waits for its
+// own limit does not use up the common one.
 TEST_F(CopyRateTest, TheTighterLimitCounts) {
   MakeClones({"x", "y"});
   ASSERT_TRUE(SetRate("x", 2 * kRateMiB).ok());
   SetRateOfAll(Throttle::kUnlimited);
   const double seconds = SecondsUntilWhole("x");
-  // 4 MiB, of which a piece goes at once, and another may have been waiting without this limit.
+  // Of 4 MiB one piece is copied at once, and another one may have waited before there was a limit.
   EXPECT_GT(seconds, 0.8);
   EXPECT_LT(seconds, 60);
   EXPECT_EQ(InfoOf("y").status, "available");
@@ -95,7 +95,7 @@ TEST_F(CopyRateTest, TheTighterLimitCounts) {
   EXPECT_LT(shared, 60);
 }
 
-// However often it is mounted anew: the first piece of each mount is paid for, too.
+// Mounting again and again grants nothing: the first piece of each mount is paid for, too.
 TEST_F(CopyRateTest, MountsGrantNothing) {
   constexpr uint64_t kSlow = kRateMiB / 2;
   MakeClones({"x"});

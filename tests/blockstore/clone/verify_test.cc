@@ -1,5 +1,5 @@
-// Goal: with verify=1 nothing that the clone's disk gives back differently is ever in the clone,
-// and that all of it was compared is known after a remount, too.
+// Goal: with verify=1 a clone never shows bytes that its disk returned differently from the copied
+// ones. A remount remembers that everything was compared.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// A disk that, when told to, changes a bit of what copying writes.
+// A disk that, on demand, changes a bit of the copied data.
 class LyingFile final : public ForwardingFile {
  public:
   LyingFile(std::unique_ptr<NodeFile> file, const std::atomic<bool>& lies)
@@ -49,7 +49,7 @@ class VerifyTest : public testing::Test {
  protected:
   VerifyTest() { fixture_.MakeVolume("db", 3 * kMiB + 777, 2 * kMiB); }
 
-  // The same nodes, of which b lies.
+  // Opens the same nodes, with a disk that lies on b.
   std::unique_ptr<Store> OpenLying() {
     fixture_.Close();
     std::vector<std::unique_ptr<Node>> nodes;

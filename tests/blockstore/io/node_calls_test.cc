@@ -1,5 +1,5 @@
-// Goal: it is known that a node hangs, and that it answers again, from the calls that are at work
-// on it (contract.md 7.7, traps T54, T63).
+// Goal: NodeCalls sees from the running calls that a node hangs, and that it answers again
+// (contract.md 7.7, traps T54, T63).
 #include "blockstore/io/node_calls.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ TEST(NodeCallsTest, ANodeIsHungFromTheLimitUntilTheCallReturns) {
   EXPECT_EQ(calls.Trouble(), "");
 }
 
-// A sync writes out what many writes have left in the page cache.
+// A sync has a longer limit: it writes out the page cache, which many writes have filled.
 TEST(NodeCallsTest, ASyncMayTakeLonger) {
   NodeCalls calls;
   calls.Look(seconds(1000), kLimit);
@@ -43,7 +43,7 @@ TEST(NodeCallsTest, ASyncMayTakeLonger) {
   EXPECT_TRUE(calls.hung());
 }
 
-// It stays hung until the last of them has returned: each may still land.
+// The node stays hung until the last call has returned, because each may still take effect.
 TEST(NodeCallsTest, ItIsHungUntilAllHaveReturned) {
   NodeCalls calls;
   calls.Look(seconds(1000), kLimit);
@@ -58,7 +58,7 @@ TEST(NodeCallsTest, ItIsHungUntilAllHaveReturned) {
   EXPECT_FALSE(calls.hung());
 }
 
-// Before the watchdog looks for the first time there is no clock.
+// There is no clock before the first look of the watchdog.
 TEST(NodeCallsTest, ACallFromBeforeTheFirstLookCountsFromThere) {
   NodeCalls calls;
   const NodeCalls::Call call(calls, kRead);
@@ -68,7 +68,7 @@ TEST(NodeCallsTest, ACallFromBeforeTheFirstLookCountsFromThere) {
   EXPECT_TRUE(calls.hung());
 }
 
-// More calls than are looked at are made all the same.
+// There may be more calls than NodeCalls has room to observe.
 TEST(NodeCallsTest, MayBeMany) {
   NodeCalls calls;
   calls.Look(seconds(1), kLimit);

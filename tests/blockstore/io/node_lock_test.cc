@@ -1,5 +1,5 @@
-// Goal: one daemon a node; who comes waits for one that is on its way out, and for no other. A lock
-// is a process's, so each of these is one.
+// Goal: a node has one daemon. A new daemon waits for one that is on its way out, and for no other.
+// Each holder is a process of its own, because a lock belongs to a process.
 #include "blockstore/io/node_lock.h"
 
 #include <gmock/gmock.h>
@@ -20,7 +20,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// A process that has the lock until it is told to end, or killed.
+// A process that holds the lock until it is told to end, or is killed.
 class Holder {
  public:
   Holder(const std::string& directory, NodeAccess access,
@@ -97,7 +97,7 @@ TEST_F(NodeLockTest, AnOwnerWhoseMountHasEndedIsWaitedFor) {
   EXPECT_THAT(told, HasSubstr("waiting for process"));
 }
 
-// Also before the daemon has noticed: no mount of volfs has the number that it serves.
+// Holds also before the daemon has noticed the unmount: no mount has the number that it serves.
 TEST_F(NodeLockTest, AnOwnerWhoseMountIsNowhereIsWaitedFor) {
   constexpr uint32_t kNoMount = 1'000'000;
   const Holder owner(dir_.path(), NodeAccess::kReadWrite,

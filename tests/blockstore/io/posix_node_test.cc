@@ -1,5 +1,5 @@
-// Goal: a node directory on a real filesystem keeps the contract of node_directory.h, and opens
-// nothing but plain files of its own, whatever somebody put in their place.
+// Goal: a node directory on a real filesystem keeps the contract of node_directory.h. It opens only
+// plain files of its own, never a link or a device that another user put in their place.
 #include "blockstore/io/posix_node.h"
 
 #include <fcntl.h>
@@ -141,8 +141,8 @@ TEST_F(PosixNodeTest, AWriteOfAnySizeAtAnyOffsetIsWhole) {
   EXPECT_EQ(file->Size().value(), 1'000'003 + bytes.size());
 }
 
-// A backing filesystem frees whole blocks only, but also the last one of a file that ends within
-// it: if the range goes to that block's end.
+// A backing filesystem frees whole blocks only. It also frees the last block of a file that ends
+// within the block, if the range reaches the end of that block.
 TEST_F(PosixNodeTest, PunchPastTheEndFreesTheLastPartialBlock) {
   constexpr uint64_t kSizeBytes = 2 * kBlock + 300;
   const auto file = Make();
@@ -290,7 +290,7 @@ TEST_F(PosixNodeTest, MessagesNameTheCallTheFileTheOffsetAndTheReason) {
                                         ": Bad file descriptor");
 }
 
-// What is synced into a file that has no name any more is lost, whatever fdatasync(2) says.
+// A sync of a file without a name saves nothing, although fdatasync(2) reports success.
 TEST_F(PosixNodeTest, ASyncOfAFileThatWasRemovedFails) {
   const auto file = Make();
   ASSERT_TRUE(file->WriteAt(MakeBytes(4096, 1), 0).ok());
@@ -302,8 +302,8 @@ TEST_F(PosixNodeTest, ASyncOfAFileThatWasRemovedFails) {
   EXPECT_THAT(synced.error().message, HasSubstr("was removed"));
 }
 
-// Everything that takes a node away from under a daemon that has its files open, where every call
-// on these files goes on to succeed.
+// Each test takes a node away from a daemon that has its files open. Every call on these open files
+// still succeeds.
 class NodeLossTest : public testing::Test {
  protected:
   NodeLossTest() {

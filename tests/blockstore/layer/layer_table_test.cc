@@ -10,8 +10,8 @@
 namespace volfs {
 namespace {
 
-// A process that takes and deletes snapshots for years has a table of the size of what there is at
-// once. (There were 67,108,864 references in the life of a process, and then it died.)
+// The table is as large as the number of layers that live at once, however many snapshots a process
+// takes and deletes. (A process once died after 67,108,864 references.)
 TEST(LayerTableTest, IsAsLargeAsWhatThereIsAtOnce) {
   LayerTable layers(16);
   uint32_t greatest = 0;

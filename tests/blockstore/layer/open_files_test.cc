@@ -1,5 +1,5 @@
-// Goal: a store works with fewer descriptors than it has layers, and none of them is closed while
-// that could lose anything: not in use, and not with writes whose error nobody would be told.
+// Goal: a store works with fewer descriptors than layers. A file is closed only while that loses
+// nothing: not in use, and without writes whose error no caller would learn.
 #include "blockstore/layer/open_files.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ StoreOptions Few() {
 
 std::string NameOf(int n) { return "v" + std::to_string(n); }
 
-// Of this process: how many descriptors lead to files of layers.
+// Returns the number of this process's descriptors that lead to files of layers.
 size_t OpenLayerFiles() {
   size_t count = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
@@ -40,7 +40,7 @@ size_t OpenLayerFiles() {
   return count;
 }
 
-// What was written before a file was closed is there when it is opened again; nobody has synced.
+// Unsynced writes to a file that was closed are there when it is opened again.
 TEST(OpenFilesTest, ManyLayersNeedFewDescriptors) {
   StoreFixture fixture(Few());
   const std::vector<std::byte> data = Pattern(kMiB / 4);
@@ -58,7 +58,7 @@ TEST(OpenFilesTest, ManyLayersNeedFewDescriptors) {
   }
 }
 
-// A chain is longer than what may be open, and all of it is read at once.
+// One read goes through a chain that is longer than the number of files that may be open.
 TEST(OpenFilesTest, AReadThroughManyLayersNeedsFewDescriptors) {
   StoreFixture fixture(Few());
   const auto volume = fixture.MakeVolume("db", kMiB, kMiB);
@@ -74,7 +74,7 @@ TEST(OpenFilesTest, AReadThroughManyLayersNeedsFewDescriptors) {
   EXPECT_LE(OpenLayerFiles(), kMax);
 }
 
-// Several threads that open, close and open again all read what they wrote.
+// Several threads that open, close and reopen all read back their own writes.
 TEST(OpenFilesTest, ThreadsDoNotCloseWhatOthersUse) {
   StoreFixture fixture(Few());
   for (int n = 0; n < kVolumes; ++n) fixture.MakeVolume(NameOf(n), kMiB);
@@ -98,7 +98,7 @@ TEST(OpenFilesTest, ThreadsDoNotCloseWhatOthersUse) {
   EXPECT_LE(OpenLayerFiles(), kMax + threads.size());
 }
 
-// `ls -l` and `status` ask of every volume what it takes: they open nothing.
+// `ls -l` and `status` ask each volume for its allocated bytes, which opens no file.
 TEST(OpenFilesTest, AskingWhatAVolumeTakesOpensNothing) {
   StoreFixture fixture;
   for (int n = 0; n < kVolumes; ++n) fixture.MakeVolume(NameOf(n), kMiB, kMiB / 2);
@@ -107,17 +107,17 @@ TEST(OpenFilesTest, AskingWhatAVolumeTakesOpensNothing) {
     EXPECT_EQ(fixture.store().Info(NameOf(n)).value().allocated_bytes, kMiB / 2);
   }
   EXPECT_EQ(OpenLayerFiles(), 0U);
-  // What it once was is not told for ever.
+  // A remembered number does not outlive the next write.
   const auto volume = fixture.store().Find(NameOf(0));
   ASSERT_TRUE(volume->WriteAt(Pattern(kMiB / 2), kMiB / 2).ok());
   ASSERT_TRUE(volume->Sync().ok());
   EXPECT_EQ(fixture.store().Info(NameOf(0)).value().allocated_bytes, kMiB);
 }
 
-// What the disk does with syncs.
+// How the disk answers a sync.
 struct Disk {
-  std::string fails;                 // of this file
-  std::atomic<bool> failing{false};  // it was asked, and has not answered yet
+  std::string fails;                 // the file whose sync fails
+  std::atomic<bool> failing{false};  // the failing sync has begun and has not answered yet
   Nanoseconds takes{0};
 };
 
@@ -125,7 +125,7 @@ class UnsyncableFile final : public ForwardingFile {
  public:
   UnsyncableFile(std::unique_ptr<NodeFile> file, std::string name, Disk& disk)
       : ForwardingFile(std::move(file)), name_(std::move(name)), disk_(disk) {}
-  // Told once, as the kernel does it.
+  // Fails once, as the kernel reports a write-back error once.
   Status SyncData() override {
     if (disk_.fails != name_ || told_.exchange(true)) return ForwardingFile::SyncData();
     disk_.failing = true;
@@ -167,7 +167,7 @@ class UnsyncableTest : public ::testing::Test {
     EXPECT_TRUE(victim_->WriteAt(Pattern(4096), 0).ok());
     disk_.fails = victim_->head()->FileName();
   }
-  // All are written, so that none is closed for nothing.
+  // Writes all of them, so that each closed file had something to sync.
   void WriteOthers() {
     std::vector<std::byte> block(4096);
     for (int n = 1; n < kVolumes; ++n) (void)store_->Find(NameOf(n))->WriteAt(block, 0);
@@ -179,8 +179,8 @@ class UnsyncableTest : public ::testing::Test {
   std::shared_ptr<Volume> victim_;
 };
 
-// A file that is closed to make room is synced first. If that fails, who syncs the volume learns
-// it, although the file has told it already.
+// A file that is closed to make room is synced first. A failure of that sync fails the volume's
+// next Sync, although the file itself reports it only once.
 TEST_F(UnsyncableTest, AnErrorOfAFileThatHadToGoIsTold) {
   WriteOthers();
   const Status synced = victim_->Sync();
@@ -188,7 +188,7 @@ TEST_F(UnsyncableTest, AnErrorOfAFileThatHadToGoIsTold) {
   EXPECT_NE(victim_->state().failure(), "");
 }
 
-// ... also while it is being told.
+// The same while the failing sync is still running.
 TEST_F(UnsyncableTest, ASyncThatMeetsTheFailingOneIsNotAcknowledged) {
   disk_.takes = std::chrono::milliseconds(200);
   Thread others("others", [this] { WriteOthers(); });

@@ -25,7 +25,7 @@ std::vector<Extent> Extents(const ExtentMap& map) {
   return extents;
 }
 
-// The obvious way to do the same: one layer number a block.
+// The obvious way to do the same: one layer number per block.
 class Model {
  public:
   explicit Model(uint64_t size) : blocks_(size, LayerRef::kHole) {}
@@ -62,7 +62,7 @@ void ExpectEqual(const Pair& pair) {
   ASSERT_TRUE(Extents(pair.map) == expected);  // too long to be printed
 }
 
-// One step of a random history; every number is taken modulo what is possible at that point.
+// One step of a random history. Each number is taken modulo the largest value possible then.
 struct Step {
   enum Kind : uint32_t { kAssign, kComb, kWipe, kResize, kCopy, kReplace, kKinds };
   uint32_t kind = 0;
@@ -207,7 +207,7 @@ TEST(ExtentMapTest, SplitsReplacesAndMerges) {
   EXPECT_EQ(map.extent_count(), 1u);
 }
 
-// The greatest volume needs no more than any other.
+// The greatest possible volume needs no more than any other.
 TEST(ExtentMapTest, HoldsTheGreatestVolume) {
   const uint64_t size = BlocksFor(kMaxVolumeBytes, kDefaultBlockSize);
   ExtentMap map(size);
@@ -218,7 +218,7 @@ TEST(ExtentMapTest, HoldsTheGreatestVolume) {
   map.CheckInvariants();
 }
 
-// What is dropped by shrinking does not come back by growing.
+// Blocks that shrinking dropped do not come back by growing.
 TEST(ExtentMapTest, GrowsWithAHole) {
   ExtentMap map(10);
   map.Assign({0, 10}, Ref(1));

@@ -56,7 +56,7 @@ Said SaidBy(const PresenceRuns& runs) {
   return said;
 }
 
-// After any sequence of Set every block has the state said last, runs are merged (R1, R2), and the
+// After any sequence of Set, every block has the state set last, runs are merged (R1, R2), and the
 // count is right (R3).
 RC_GTEST_PROP(PresenceRunsProperty, KeepsWhatWasSaidLast, ()) {
   PresenceRuns runs;
@@ -69,7 +69,7 @@ RC_GTEST_PROP(PresenceRunsProperty, KeepsWhatWasSaidLast, ()) {
   RC_ASSERT(SaidBy(runs) == said);
 }
 
-// Merge is the same as making the newer changes after the older ones.
+// Merge equals making the newer changes after the older ones.
 RC_GTEST_PROP(PresenceRunsProperty, LetsTheNewerWin, ()) {
   const auto older = *Changes(kBlocks);
   const auto newer = *Changes(kBlocks);
@@ -89,7 +89,7 @@ RC_GTEST_PROP(PresenceRunsProperty, LetsTheNewerWin, ()) {
   RC_ASSERT(SaidBy(first) == said);
 }
 
-// Blocks that come in order are one run; "absent" is said, not left out.
+// Blocks set in order form one run. An absent block is stated, not left out.
 TEST(PresenceRunsTest, MergesNeighbours) {
   PresenceRuns runs;
   for (uint64_t block = 0; block < 10; ++block) runs.Set({block, 1}, kPresent);
@@ -130,7 +130,7 @@ RC_GTEST_PROP(PresenceChunkProperty, SetsExactlyTheRange, ()) {
   RC_ASSERT((StatesOf(chunk) == expected));
 }
 
-// The runs are what Get says, without the absent blocks, merged, from `base` on.
+// The runs say the same as Get, without the absent blocks, merged, from `base` on.
 RC_GTEST_PROP(PresenceChunkProperty, TellsItsRuns, ()) {
   const PresenceChunk chunk = AnyChunk();
   PresenceChunk rebuilt;
@@ -146,7 +146,7 @@ RC_GTEST_PROP(PresenceChunkProperty, TellsItsRuns, ()) {
   RC_ASSERT(rebuilt.bytes() == chunk.bytes());
 }
 
-// Union and intersection look at "absent or not" alone, and change as little as they can.
+// Union and intersection depend on "absent or not" alone, and change as little as they can.
 RC_GTEST_PROP(PresenceChunkProperty, UnitesAndIntersects, ()) {
   const PresenceChunk a = AnyChunk();
   const PresenceChunk b = AnyChunk();

@@ -1,5 +1,5 @@
-// Goal: from the ids of its mounts it is told what a directory is to a peer that knows another one
-// of its node: the same gone on, one that was left behind, or one that went another way.
+// Goal: the ids of a directory's mounts show a peer, who knows another copy of the node, how the
+// two relate: this one went on, was left behind, or went another way.
 #include "blockstore/node/lineage.h"
 
 #include <gmock/gmock.h>
@@ -35,7 +35,7 @@ TEST(LineageTest, OneWithoutTheMountsThatThePeerSawIsOlder) {
   EXPECT_EQ(Compare({}, 0, {3, 4}).kind, Kind::kOlder) << "of before there were ids";
 }
 
-// However often it was mounted meanwhile.
+// The number of mounts since then does not matter.
 TEST(LineageTest, OneThatWentOnByItselfFromAnOlderMountIsAFork) {
   const Kinship kinship = Compare({1, 2, 7, 8, 9}, 2, {1, 2, 3, 4});
   EXPECT_EQ(kinship.kind, Kind::kForked);
@@ -46,7 +46,7 @@ TEST(LineageTest, OneThatWentOnByItselfFromAnOlderMountIsAFork) {
                     HasSubstr("(last at /data/b) 2 times"), HasSubstr("accept=000000000000000b")));
 }
 
-// The id that the peer saw is remembered for itself, however many mounts come after it.
+// The id that the peer saw is remembered separately, however many mounts come after it.
 TEST(LineageTest, OneThatWasMountedAloneForeverIsTheNewestStill) {
   std::vector<MountId> mounts;
   for (MountId id = 100; id < 100 + Lineage::kKept; ++id) mounts.push_back(id);

@@ -1,5 +1,5 @@
-// Goal: a node whose directory is gone, or whose filesystem has become read-only, is fenced by the
-// look that the maintainer takes, and says why.
+// Goal: the maintainer's look fences a node whose directory is gone or whose filesystem has become
+// read-only, and says why.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// Goal: what is mounted together belongs together: copies and older copies of a node are refused by
-// name. What the machine remembers of its nodes is kept for as long as it may be needed.
+// Goal: nodes that are mounted together belong together. Copies and older copies of a node are
+// refused by name. The machine remembers its nodes for as long as it may need to.
 #include "blockstore/node/opener.h"
 
 #include <gmock/gmock.h>
@@ -27,8 +27,8 @@ class NodeOpenerTest : public testing::Test {
     for (const char* const name : {"a", "b"}) fs::create_directory(dir_ / name);
   }
 
-  // Mounts the directories of these names, as a daemon does, and lets them go again. The message of
-  // the refusal; empty if they were mounted.
+  // Mounts the directories of these names, as a daemon does, and unmounts them again. Returns the
+  // message of the refusal, or nothing if they were mounted.
   std::string Mount(const std::vector<std::string>& names,
                     const std::vector<std::string>& accept = {}) {
     std::vector<std::string> paths;
@@ -39,12 +39,12 @@ class NodeOpenerTest : public testing::Test {
     const auto nodes = OpenNodes(paths, options);
     return nodes.ok() ? "" : nodes.error().message;
   }
-  // Returns the option, named by the refusal of a copy, with which a mount goes on with that copy.
+  // Returns the option, named by the refusal of a copy, that makes a mount accept the copy.
   static std::string AcceptWord(const std::string& refusal) {
     const size_t at = refusal.find("accept=");
     return at == std::string::npos ? "" : refusal.substr(at + 7, 16);
   }
-  // As a volfs of before there were ids of mounts leaves a node.
+  // Leaves the node as a volfs from before ids of mounts does.
   void DropLineages(const std::string& name) {
     auto directory = std::move(OpenPosixNode(dir_ / name).value());
     auto catalog = std::move(Catalog::Open(*directory).value());
@@ -64,7 +64,7 @@ class NodeOpenerTest : public testing::Test {
   TempDir dir_;
 };
 
-// The least that an older copy can be behind: what was written in that one mount would be lost.
+// An older copy lacks at least one mount. Accepting it would lose the writes of that mount.
 TEST_F(NodeOpenerTest, ACopyThatIsOneMountOldIsRefused) {
   ASSERT_EQ(Mount({"a", "b"}), "");
   Copy("b", "older");
@@ -77,7 +77,7 @@ TEST_F(NodeOpenerTest, ACopyThatIsOneMountOldIsRefused) {
   EXPECT_THAT(Mount({"a", "b"}), HasSubstr("older copy of node b")) << "now this one is older";
 }
 
-// To mount an older copy alone makes it no newer; and the newest stays what it is.
+// Mounting an older copy alone makes it no newer, and the newest stays the newest.
 TEST_F(NodeOpenerTest, AnOlderCopyThatWasMountedAloneIsStillRefused) {
   ASSERT_EQ(Mount({"a", "b"}), "");
   Copy("b", "older");
@@ -91,8 +91,8 @@ TEST_F(NodeOpenerTest, AnOlderCopyThatWasMountedAloneIsStillRefused) {
   EXPECT_EQ(Mount({"a", "b"}), "") << "it has only gone on";
 }
 
-// Of two copies that both went on the one that is mounted with the peer first is the newest; the
-// other one is refused and both are named.
+// Both copies were mounted alone. The one that is then mounted with the peer first is the newest;
+// the other is refused, and the refusal names both.
 TEST_F(NodeOpenerTest, OfTwoCopiesThatBothWentOnOneIsRefused) {
   ASSERT_EQ(Mount({"a", "b"}), "");
   Copy("b", "fork");
@@ -104,8 +104,8 @@ TEST_F(NodeOpenerTest, OfTwoCopiesThatBothWentOnOneIsRefused) {
                              HasSubstr(dir_ / "b")));
 }
 
-// The way out, where a backup is all that is left: said by the refusal, and good for this copy as
-// it is now only.
+// The refusal says how to accept an older copy, for when a backup is all that is left. The
+// acceptance holds for this copy in its present state only.
 TEST_F(NodeOpenerTest, AnOlderCopyIsTakenDeliberately) {
   ASSERT_EQ(Mount({"a", "b"}), "");
   Copy("b", "older");
@@ -118,7 +118,7 @@ TEST_F(NodeOpenerTest, AnOlderCopyIsTakenDeliberately) {
   EXPECT_NE(Mount({"a", "b"}, {word}), "") << "a word that is left in fstab means nothing more";
 }
 
-// Nodes of before there were ids of mounts go on, and are told from their copies from then on.
+// Nodes from before ids of mounts are accepted, and are told from their copies from then on.
 TEST_F(NodeOpenerTest, NodesWithoutLineagesAreTakenOver) {
   ASSERT_EQ(Mount({"a", "b"}), "");
   ASSERT_EQ(Mount({"a", "b"}), "");
@@ -132,7 +132,8 @@ TEST_F(NodeOpenerTest, NodesWithoutLineagesAreTakenOver) {
   EXPECT_EQ(Mount({"a", "b"}), "");
 }
 
-// A copy of a node that is mounted on this machine is refused, by the directory of the other.
+// A copy of a node that is mounted on this machine is refused. The refusal names the mounted
+// directory.
 TEST_F(NodeOpenerTest, ATwinOfAMountedNodeIsRefused) {
   ASSERT_EQ(Mount({"a"}), "");
   Copy("a", "twin");
@@ -158,14 +159,14 @@ TEST_F(NodeOpenerTest, ACopyBesideItsOriginalIsRefused) {
   EXPECT_THAT(Mount({"b", "twin"}), HasSubstr("copies of one node"));
 }
 
-// A node whose disk answers with errors is not gone, and its line must not be: an empty directory
-// in its place would be made a new node.
+// A node whose disk answers with errors is not gone, so its line must stay. Without the line, an
+// empty directory in its place would become a new node.
 TEST_F(NodeOpenerTest, TheRegistryForgetsOnlyWhatIsGone) {
   std::ofstream(dir_ / "file") << "x";
   fs::create_symlink("loop", dir_ / "loop");
   const std::string gone = dir_ / "gone";
-  const std::string below_a_file = dir_ / "file/node";  // ENOTDIR: it is not there
-  const std::string unknown = dir_ / "loop/node";       // ELOOP: who knows
+  const std::string below_a_file = dir_ / "file/node";  // ENOTDIR: it does not exist
+  const std::string unknown = dir_ / "loop/node";       // ELOOP: unknown
   std::ofstream(Registry()) << "u1 " << gone << "\nu2 " << below_a_file << "\nu3 " << unknown
                             << "\n";
   ASSERT_EQ(Mount({"a"}), "");
@@ -187,7 +188,7 @@ TEST_F(NodeOpenerTest, TheRegistryKeepsThoseThatWereMountedLast) {
   EXPECT_EQ(lines.front().first, "u" + std::to_string(kMaxKnownNodes + 1));
 }
 
-// Its owner could exchange the catalog, or a layer, for one that shows something else.
+// The third user could exchange the catalog, or a layer, for one with other contents.
 TEST_F(NodeOpenerTest, WhatAThirdUserCouldChangeIsRefused) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give files away";
   constexpr uid_t kOther = 65'533;
@@ -208,7 +209,7 @@ TEST_F(NodeOpenerTest, WhatAThirdUserCouldChangeIsRefused) {
   EXPECT_TRUE(fs::is_empty(dir_ / "b"));
 }
 
-// Values that the format allows, with right checksums, and with which this program cannot go on.
+// Values that the format allows, with right checksums, but that this program cannot serve.
 TEST_F(NodeOpenerTest, WhatCannotBeServedIsRefused) {
   ASSERT_EQ(Mount({"a"}), "");
   const auto refusal = [&](uint32_t block_size, uint64_t generation) {

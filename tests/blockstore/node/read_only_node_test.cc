@@ -1,5 +1,5 @@
-// Goal: a node that is open for reading shows what the next mount would show, whatever a crash
-// left, and not one of its bytes changes.
+// Goal: a node that is open for reading shows exactly what the next mount will show, after any
+// crash, and none of its bytes changes.
 #include "blockstore/node/read_only_node.h"
 
 #include <gmock/gmock.h>
@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Every file's contents and time.
+// Returns the contents and the time of every file.
 std::map<std::string, std::string> FilesOf(const std::string& directory) {
   std::map<std::string, std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
@@ -35,7 +35,7 @@ std::map<std::string, std::string> FilesOf(const std::string& directory) {
 
 class ReadOnlyNodeTest : public testing::Test {
  protected:
-  // What the directories are now, as after a kill, in copies of their own.
+  // Copies the directories in their present state, which is that after a kill.
   void CopyNodes() {
     for (const char* const name : {"a", "b"}) {
       fs::copy(fixture_.NodePath(name), copies_ / name, fs::copy_options::recursive);

@@ -1,5 +1,5 @@
-// Goal: room that several nodes share is counted once, by whoever adds it up, and what one clone is
-// still to take of it is nobody else's.
+// Goal: a sum over nodes counts shared room once. Room that one clone still needs is not offered to
+// another.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -54,10 +54,10 @@ TEST(SharedRoomTest, TheOwnerMayWriteWhatHeMakes) {
   EXPECT_EQ(NewVolumeMode(0444), 0644U);
   EXPECT_EQ(NewVolumeMode(0400), 0600U);
   EXPECT_EQ(NewVolumeMode(0), 0200U);
-  EXPECT_EQ(NewVolumeMode(0464), 0464U);  // somebody may write it
+  EXPECT_EQ(NewVolumeMode(0464), 0464U);  // some user may write to the source
 }
 
-// A clone of a volume that is protected is a volume of its own.
+// A clone of a write-protected volume is writable.
 TEST(SharedRoomTest, ACloneOfAProtectedVolumeIsWritable) {
   StoreFixture fixture;
   fixture.MakeVolume("golden", uint64_t{1} << 20, 4096)

@@ -1,6 +1,6 @@
-// Goal: what work costs grows with what there is to do, not with the square of it nor with the size
-// that a volume has by name: how often the host is asked where data ends, how many commits and
-// frees a huge discard takes, and for how long others wait (ARCHITECTURE, "What is bounded").
+// Goal: cost grows linearly with the work to do, not with its square nor with the nominal size of a
+// volume (ARCHITECTURE, "What is bounded"). Counted are the host's answers where data ends, the
+// commits and frees of a huge discard, and the time for which it delays others.
 // Method: stores over nodes that count the calls.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -67,7 +67,7 @@ class CountingNode final : public ForwardingNode {
 
 class BoundedCostTest : public testing::Test {
  protected:
-  // The fixture's nodes, counted from now on.
+  // Opens the fixture's nodes and counts their calls from now on.
   void OpenCounted(const StoreOptions& options = {}) {
     fixture_.Close();
     std::vector<std::unique_ptr<Node>> nodes;
@@ -94,7 +94,7 @@ class BoundedCostTest : public testing::Test {
   void DeleteSnapshot(const std::string& name) {
     ASSERT_TRUE(store_->DeleteSnapshot("db", name, Caller{}).ok());
   }
-  // A head over a dense flat layer, with every eighth block.
+  // Writes every eighth block of a head over a dense flat layer.
   void WriteEveryEighth(Volume& volume, uint64_t bytes) {
     for (uint64_t at = 0; at < bytes; at += 8 * kCostBlock) Write(volume, at, kCostBlock, 0x77);
     ASSERT_TRUE(volume.Sync().ok());
@@ -130,7 +130,8 @@ class BoundedCostTest : public testing::Test {
   std::unique_ptr<Store> store_;
 };
 
-// Once for each walk (counting, copying, the last look), not for each of the 64 pieces.
+// The host is asked once for each walk (counting, copying, the last look), not for each of the 64
+// pieces.
 TEST_F(BoundedCostTest, CopyingAsksOnceForEachRangeOfData) {
   fixture_.MakeVolume("db", 64 * kMiB, 64 * kMiB);
   OpenCounted();
@@ -138,7 +139,7 @@ TEST_F(BoundedCostTest, CopyingAsksOnceForEachRangeOfData) {
   EXPECT_LE(calls_.ranges, 8U);
 }
 
-// Nor for each of the thousand extents of the map that are in one range of data.
+// Nor is it asked for each of the thousand extents of the map that lie in one range of data.
 TEST_F(BoundedCostTest, CopyingAFragmentedVolumeAsksOnceForEachRangeOfData) {
   fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
   OpenCounted({.merge = false});
@@ -148,7 +149,7 @@ TEST_F(BoundedCostTest, CopyingAFragmentedVolumeAsksOnceForEachRangeOfData) {
   EXPECT_LE(calls_.ranges, 16U);
 }
 
-// What readers of a clone ask for is in a range that the walk knows already, in whatever order.
+// Blocks that readers want first lie in a range that the walk already knows, in any order.
 TEST_F(BoundedCostTest, WhatReadersWantFirstIsNotWalked) {
   fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
   OpenCounted({.copy_rate = 0});
@@ -186,7 +187,7 @@ TEST_F(BoundedCostTest, MergingUpAsksOnceForEachRangeOfData) {
   OpenCounted({.merge_slice_bytes = kMiB});
   Snapshot("s");
   const auto db = Find("db");
-  Write(*db, 32 * kMiB, 48 * kMiB, 0x21);  // more than what lies under it
+  Write(*db, 32 * kMiB, 48 * kMiB, 0x21);  // more than the layer below has
   ASSERT_TRUE(db->Sync().ok());
   std::vector<std::byte> expected = ReadBack(*db);
   Snapshot("t");
@@ -196,8 +197,8 @@ TEST_F(BoundedCostTest, MergingUpAsksOnceForEachRangeOfData) {
   EXPECT_TRUE(ReadBack(*db) == expected);
 }
 
-// 8 TiB that were discarded are one row and one slice: not a commit for each 4 GiB, nor an entry
-// for each 16 MiB.
+// A discard of 8 TiB is one row and one slice. It needs neither a commit for each 4 GiB nor an
+// entry for each 16 MiB.
 TEST_F(BoundedCostTest, AHugeDiscardIsMergedInAFewCommits) {
   fixture_.MakeVolume("db", kMiB);
   OpenCounted();
@@ -214,7 +215,7 @@ TEST_F(BoundedCostTest, AHugeDiscardIsMergedInAFewCommits) {
   ASSERT_TRUE(db->Sync().ok());
   const uint64_t before = CommitsOfA();
   DeleteSnapshot("s1");
-  ASSERT_TRUE(WaitForFiles(2));  // what s2 shows, and the head
+  ASSERT_TRUE(WaitForFiles(2));  // the files of s2 and of the head
   EXPECT_LE(CommitsOfA() - before, 32U);
   EXPECT_LE(calls_.largest_punch_bytes, Layer::kPunchBytes);
   ExpectByte(*db, 0, 0);
@@ -228,7 +229,7 @@ TEST_F(BoundedCostTest, AHugeDiscardIsMergedInAFewCommits) {
   EXPECT_THAT(CheckFindings(*store_), testing::IsEmpty());
 }
 
-// Only what is there is freed, in calls that are small enough for the host's lock on the file.
+// Only allocated blocks are freed, in calls that hold the host's lock on the file only briefly.
 TEST_F(BoundedCostTest, ADiscardOfARawVolumeFreesWhatIsThere) {
   fixture_.MakeVolume("db", kMiB);
   OpenCounted();
@@ -244,7 +245,7 @@ TEST_F(BoundedCostTest, ADiscardOfARawVolumeFreesWhatIsThere) {
   ExpectByte(*db, 7 * kCostTiB + 100, 0);
 }
 
-// A discard that takes long lets an instant in between two of its steps.
+// A snapshot can be taken between two steps of a long discard.
 TEST_F(BoundedCostTest, ASnapshotIsTakenWhileALongDiscardGoesOn) {
   fixture_.MakeVolume("db", kMiB);
   OpenCounted();
@@ -271,7 +272,7 @@ TEST_F(BoundedCostTest, ASnapshotIsTakenWhileALongDiscardGoesOn) {
   for (int i = 0; i < kPlaces; ++i) ExpectByte(*db, i * step, 0);
 }
 
-// What a deleted snapshot leaves hidden is freed in commits of a bounded size, and all of it.
+// Blocks that a deleted snapshot leaves hidden are all freed, in commits of a bounded size.
 TEST_F(BoundedCostTest, ManyHiddenBlocksAreFreedInSeveralCommits) {
   constexpr uint64_t kRuns = PresenceChunk::kChunkBlocks / 2 + 50;  // every second block
   fixture_.MakeVolume("db", kRuns * 2 * kCostBlock);
@@ -282,7 +283,7 @@ TEST_F(BoundedCostTest, ManyHiddenBlocksAreFreedInSeveralCommits) {
   };
   Snapshot("s0");
   write_all(0x61);
-  Snapshot("s1");  // freezes them, over what is raw
+  Snapshot("s1");  // freezes these blocks over the raw ones
   write_all(0x62);
   ASSERT_TRUE(db->Sync().ok());
   const auto linked = store_->Clone({.source = "db", .name = "l", .linked = true}, Caller{});

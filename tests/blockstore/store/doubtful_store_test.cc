@@ -1,7 +1,7 @@
-// Goal: rows that contradict each other, each with its checksum and legal values, cost nothing but
-// the volumes and snapshots that they are about: these are refused by name, all others work, and
+// Goal: rows that contradict each other, each with its checksum and legal values, cost only the
+// volumes and snapshots that they are about. These are refused by name, all others work, and
 // nothing that may be needed is freed (row_relations.h, recovery.h).
-// Method: plants such rows in a closed store, mounts it twice, and asks the check.
+// Method: plants such rows in a closed store, mounts it twice, and runs the check.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@ class DoubtfulStoreTest : public CheckFixture {
  protected:
   static constexpr size_t kOtherBytes = 100'000;
 
-  // Volumes that no planted row is about: "other" on both nodes.
+  // Makes volumes that no planted row is about: "other" on both nodes.
   void MakeOthers() {
     fixture_.MakeVolume("other", kMiB, kOtherBytes);
     CreateRequest request;
@@ -69,7 +69,7 @@ class DoubtfulStoreTest : public CheckFixture {
     }
     return "";
   }
-  // What is in layers/ is there and has the bytes that it had; "other" may be written.
+  // All files of layers/ are there, with the same bytes except in "other", which may be written.
   void ExpectKept(const std::map<std::string, std::string>& before) {
     const auto after = Bytes();
     for (const auto& [path, bytes] : before) {
@@ -79,7 +79,7 @@ class DoubtfulStoreTest : public CheckFixture {
       EXPECT_TRUE(found->second == bytes) << path << " was changed";
     }
   }
-  // Two mounts of what was planted on `node`: each refuses `volume` and frees nothing.
+  // Mounts the planted `node` twice: each mount refuses `volume` and frees nothing.
   void ExpectRefused(const std::string& node, const std::string& volume, const std::string& why) {
     const auto before = Bytes();
     for (int mounts = 0; mounts < 2; ++mounts) {
@@ -105,7 +105,7 @@ TEST_F(DoubtfulStoreTest, AHalfCopiedCloneWithoutItsJobIsRefusedAndItsSourceKept
   ASSERT_FALSE(deleted.ok());
   EXPECT_EQ(deleted.error().code, Errc::kBusy);
   EXPECT_TRUE(fixture_.store().Delete("copy", Caller{}).ok());
-  // Nothing is doubtful any more.
+  // Opens once more: no row is doubtful any more.
   fixture_.Reopen();
   EXPECT_EQ(StateOf("b"), "ok");
   EXPECT_TRUE(fixture_.store().Delete("src", Caller{}).ok());
@@ -238,7 +238,7 @@ TEST_F(DoubtfulStoreTest, ALayerThatLostItsParentIsNotFlat) {
   head.parent = kNoId;
   Plant("a", {PutLayer{head}});
   ExpectRefused("a", "db", "lies over nothing");
-  head.parent_bytes = 0;  // its presence tells
+  head.parent_bytes = 0;  // its presence contradicts that
   Plant("a", {PutLayer{head}});
   ExpectRefused("a", "db", "has a presence");
 }
@@ -314,7 +314,7 @@ TEST_F(DoubtfulStoreTest, APresencePastTheEndIsFoundWhenItIsRead) {
 TEST_F(DoubtfulStoreTest, ALayerThatNothingNamesAnyMoreStaysWhereRowsAreMissing) {
   MakeVolumes();
   Close();
-  // The volume's row is gone, so its layer has no point; a snapshot of it is of no volume.
+  // The volume's row is gone, so its layer has no reference, and its snapshot belongs to no volume.
   const Id head = HeadOf("a", "db").id;
   Plant("a", {DeleteVolume{VolumeOf("a", "db").id}});
   fixture_.Reopen();

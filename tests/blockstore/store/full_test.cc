@@ -1,6 +1,6 @@
-// Goal: while a part of a node's reserve is missing nothing takes room of the node, and everything
-// that gives some, or needs none, works; it is told; and room makes all as before.
-// Method: a node without its ballast, on a filesystem that says that it is full.
+// Goal: while a part of a node's reserve is missing, nothing takes room of the node, and everything
+// that frees room or needs none works. The state is reported, and new room ends it.
+// Method: a node without its ballast, on a filesystem that claims to be full.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -36,7 +36,7 @@ class NodeThatMayBeFull final : public ForwardingNode {
 
 class StoreFullTest : public ::testing::Test {
  protected:
-  // A volume with 1 MiB of data and a hole of 1 MiB; another with a snapshot.
+  // Makes a volume with 1 MiB of data and a hole of 1 MiB, and another with a snapshot.
   void SetUp() override {
     fixture_.MakeVolume("flat", 2 * kMiB, kMiB);
     fixture_.MakeVolume("db", kMiB, kMiB);

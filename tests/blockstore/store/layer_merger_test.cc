@@ -1,8 +1,8 @@
-// Goal: layers that nobody needs apart become one in the background, show the same bytes before,
-// meanwhile and afterwards, and are in nobody's way. Method: stores of one volume with snapshots
-// and clones in the positions that matter; what is in layers/ and in the catalog afterwards,
-// against the bytes that were written. That no crash and no schedule breaks it is the simulation's
-// to show (tests/sim).
+// Goal: layers without a use of their own are merged in the background. The merge changes no byte
+// that a reader sees and delays no request.
+// Method: stores of one volume with snapshots and clones in the positions that matter. The files of
+// layers/ and the catalog are compared with the written bytes. The simulation (tests/sim) shows
+// that no crash and no schedule breaks it.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -46,7 +46,7 @@ class LayerMergerTest : public testing::Test {
     return files;
   }
 
-  // What a mount would find. Closes the store and opens it again.
+  // Closes the store and opens it again. Returns the layers that the mount finds.
   [[nodiscard]] std::vector<LayerRecord> Layers() {
     fixture_.Close();
     std::vector<LayerRecord> layers;
@@ -59,7 +59,7 @@ class LayerMergerTest : public testing::Test {
     return layers;
   }
 
-  // Nothing is left to be merged: as many files, and so for a while.
+  // Waits until there are `count` files, because nothing is left to merge.
   [[nodiscard]] bool WaitForFiles(size_t count) const {
     const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(20);
     while (Files().size() != count && MonotonicNow() < deadline) {
@@ -68,7 +68,7 @@ class LayerMergerTest : public testing::Test {
     return Files().size() == count;
   }
 
-  // The head is, and what it lay over is gone.
+  // Waits until the volume's head is flat and the layer below it is gone.
   [[nodiscard]] static bool WaitUntilFlat(Volume& volume) {
     const auto flat = [&] {
       const Epoch::Reader reader = volume.node().epoch().Enter();
@@ -131,7 +131,7 @@ TEST_F(LayerMergerTest, AVolumeWithoutSnapshotsIsOneRawFileAgain) {
   ExpectClean();
 }
 
-// What is moved is the smaller part: here what the snapshot had and the volume has not overwritten.
+// The smaller part moves. Here the snapshot has less than the volume has overwritten.
 TEST_F(LayerMergerTest, TheSmallerLayerIsMovedIntoTheLarger) {
   const auto db = fixture_.MakeVolume("db", 32 * kMiB, 32 * kMiB);
   Snapshot("s");
@@ -171,7 +171,8 @@ TEST_F(LayerMergerTest, ManySmallSlicesMoveEverything) {
   ExpectClean();
 }
 
-// T32: make one, delete the oldest, for ever: the chain is as long as there are snapshots, and one.
+// T32: rolling snapshots (take one, delete the oldest) keep the chain as long as there are
+// snapshots, plus one.
 TEST_F(LayerMergerTest, UnderRollingSnapshotsTheChainStaysShort) {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
   constexpr int kRounds = 40;
@@ -179,7 +180,7 @@ TEST_F(LayerMergerTest, UnderRollingSnapshotsTheChainStaysShort) {
   constexpr int kRounds = 1000;
 #endif
   constexpr int kKept = 3;
-  constexpr size_t kMaxFiles = 150;  // some are made while one look at the chain lasts
+  constexpr size_t kMaxFiles = 150;  // a few are made while one look at the chain lasts
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   std::vector<Bytes> kept;
   size_t longest = 0;
@@ -193,7 +194,7 @@ TEST_F(LayerMergerTest, UnderRollingSnapshotsTheChainStaysShort) {
   }
   EXPECT_LE(longest, kMaxFiles);
   const Bytes then = ReadBack(*db);
-  // The head was not written to since: it has no file.
+  // There was no write to the head since, so it has no file.
   ASSERT_TRUE(WaitForFiles(kKept));
   EXPECT_EQ(Layers().size(), kKept + 1U);
   ExpectShows("db", then);
@@ -224,7 +225,7 @@ TEST_F(LayerMergerTest, ASnapshotInTheMiddleLeavesItsNeighboursAsTheyAre) {
   ExpectClean();
 }
 
-// Of volumes that share a layer only what no two of them need apart becomes one.
+// Volumes that share a layer keep it. Only layers that no two volumes share differently are merged.
 TEST_F(LayerMergerTest, LinkedClonesKeepWhatTheyShare) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const CloneRequest request{.source = "db", .name = "x", .linked = true};
@@ -244,7 +245,7 @@ TEST_F(LayerMergerTest, LinkedClonesKeepWhatTheyShare) {
   ExpectClean();
 }
 
-// The source of a clone that is whole, and the clone.
+// Both the source of a clone that became whole and the clone are one file again.
 TEST_F(LayerMergerTest, AClonesSourceIsOneFileAgainWhenTheCloneIsWhole) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const Bytes before = ReadBack(*db);
@@ -253,7 +254,7 @@ TEST_F(LayerMergerTest, AClonesSourceIsOneFileAgainWhenTheCloneIsWhole) {
   Write(*db, 12345, kMiB, 1);
   const Bytes then = ReadBack(*db);
   SleepFor(std::chrono::milliseconds(500));
-  EXPECT_EQ(Files().size(), 2U);  // the clone needs it as it was
+  EXPECT_EQ(Files().size(), 2U);  // the clone needs the source's layer unchanged
   fixture_.store().hydrator().throttle().SetRate(Throttle::kUnlimited);
   ASSERT_TRUE(fixture_.WaitForStatus("x", "available"));
   ASSERT_TRUE(WaitForFiles(1));
@@ -262,7 +263,7 @@ TEST_F(LayerMergerTest, AClonesSourceIsOneFileAgainWhenTheCloneIsWhole) {
   ExpectClean();
 }
 
-// Who reads a deleted snapshot reads it to the end.
+// A reader of a deleted snapshot can read it to the end.
 TEST_F(LayerMergerTest, WaitsForWhoHasASnapshotOpen) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   const Bytes first = ReadBack(*db);
@@ -313,7 +314,7 @@ TEST_F(LayerMergerTest, WhatAShrinkCutOffDoesNotComeBack) {
   ExpectClean();
 }
 
-// More than can be moved while writers wait: what was written is frozen, then moved, and so on.
+// The head holds more than can be moved while writers wait. It is frozen, then moved, repeatedly.
 TEST_F(LayerMergerTest, AHeadIsMergedUnderItsWriters) {
   StoreOptions options;
   options.merge_slice_bytes = 64 * kMergeBlock;
@@ -348,7 +349,7 @@ TEST_F(LayerMergerTest, AHeadIsMergedUnderItsWriters) {
   ExpectClean();
 }
 
-// limits/copy_rate 0 pauses it, as all copying.
+// limits/copy_rate 0 pauses merging, as it pauses all copying.
 TEST_F(LayerMergerTest, IsPausedWithAllCopying) {
   const auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   fixture_.store().hydrator().throttle().SetRate(0);

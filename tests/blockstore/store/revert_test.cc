@@ -24,8 +24,8 @@ class RevertTest : public ::testing::Test {
   StoreFixture fixture_;
 };
 
-// Contents and size are the snapshot's, at once and after a remount; the volume goes on from there,
-// and the snapshot is as it was.
+// A revert gives the volume the contents and the size of the snapshot, at once and after a remount.
+// Later writes do not change the snapshot.
 TEST_F(RevertTest, PutsTheVolumeBack) {
   auto db = fixture_.MakeVolume("db", 2 * kMiB + 5, 2 * kMiB);
   const Bytes then = ReadBack(*db);
@@ -45,8 +45,8 @@ TEST_F(RevertTest, PutsTheVolumeBack) {
   EXPECT_TRUE(ReadBack(*fixture_.store().Find("db")) == then);
 }
 
-// Back and forth between several: none of them is lost by it, and what only the abandoned head had
-// is freed.
+// Reverting back and forth between several snapshots loses none of them. Blocks that only the
+// abandoned head had are freed.
 TEST_F(RevertTest, KeepsOtherSnapshots) {
   auto db = fixture_.MakeVolume("db", 4 * kMiB);
   std::vector<Bytes> images;
@@ -68,7 +68,7 @@ TEST_F(RevertTest, KeepsOtherSnapshots) {
   ExpectNoFindings();
 }
 
-// What it shows never changes under who has it open, for reading either.
+// An open volume is not reverted, not even if it is open for reading: its bytes must not change.
 TEST_F(RevertTest, IsRefusedWhileItIsOpen) {
   auto db = fixture_.MakeVolume("db", kMiB, kMiB);
   Snapshot("s");
@@ -82,7 +82,7 @@ TEST_F(RevertTest, IsRefusedWhileItIsOpen) {
   db->opens().Remove(Volume::Access::kWrite);
 }
 
-// A clone that is copied from it keeps its source as it is; its own copy goes on untouched.
+// A volume that is the source of a running copy is not reverted, and the copy goes on untouched.
 TEST_F(RevertTest, IsRefusedWhileItIsCloned) {
   auto db = fixture_.MakeVolume("db", 2 * kMiB, 2 * kMiB);
   Snapshot("s");
@@ -104,7 +104,7 @@ TEST_F(RevertTest, NeedsASnapshotAndTheRightToWrite) {
   EXPECT_EQ(Revert("s").error().code, Errc::kProtected);
 }
 
-// `restore` makes a deleted volume again; there is nothing to put back.
+// A deleted volume cannot be reverted. The refusal names `restore`, which makes it again.
 TEST_F(RevertTest, OfADeletedVolumeSaysHowToBringItBack) {
   fixture_.MakeVolume("db", kMiB, kMiB);
   Snapshot("s");
@@ -114,7 +114,7 @@ TEST_F(RevertTest, OfADeletedVolumeSaysHowToBringItBack) {
   EXPECT_NE(done.error().message.find("restore db@s db"), std::string::npos);
 }
 
-// Also by its new name; the old one is free again.
+// A renamed snapshot is found by its new name, and its old name is free again.
 TEST_F(RevertTest, ToARenamedSnapshot) {
   auto db = fixture_.MakeVolume("db", kMiB, kMiB);
   const Bytes then = ReadBack(*db);

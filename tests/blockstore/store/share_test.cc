@@ -44,8 +44,8 @@ class ShareTest : public ::testing::Test {
   Bytes expected_;
 };
 
-// `cp`: piece by piece, with holes where cp saw none; nothing is copied, and both go their own ways
-// afterwards.
+// `cp` shares piece by piece, with holes where cp saw none. Nothing is copied, and later writes to
+// one of the volumes do not show in the other.
 TEST_F(ShareTest, CopiesNothing) {
   auto copy = fixture_.MakeVolume("copy", 0);
   {
@@ -56,7 +56,7 @@ TEST_F(ShareTest, CopiesNothing) {
   }
   std::memset(expected_.data() + kMiB, 0, kMiB);  // the gap
   EXPECT_TRUE(ReadBack(*copy) == expected_);
-  EXPECT_EQ(BytesOnNode(), 0U);  // all of it is in the layer that both lie over
+  EXPECT_EQ(BytesOnNode(), 0U);  // all of it is in the layer below both
   ASSERT_TRUE(source_->WriteAt(Bytes(kMiB, std::byte{1}), 0).ok());
   ASSERT_TRUE(copy->WriteAt(Bytes(5, std::byte{2}), 2 * kMiB + 3).ok());
   std::memset(expected_.data() + 2 * kMiB + 3, 2, 5);
@@ -69,7 +69,7 @@ TEST_F(ShareTest, CopiesNothing) {
   EXPECT_TRUE(ReadBack(*fixture_.store().Find("copy")) == expected_);
 }
 
-// T27: a source that is written to between the calls; the copy is one instant.
+// T27: the copy shows one snapshot point of a source that is written to between the calls.
 TEST_F(ShareTest, IsOneInstantOfAnOpenSource) {
   auto copy = fixture_.MakeVolume("copy", 0);
   const auto from = Pin();
@@ -80,8 +80,8 @@ TEST_F(ShareTest, IsOneInstantOfAnOpenSource) {
   EXPECT_TRUE(ReadBack(*copy) == expected_);
 }
 
-// The catalog does not know before the sync what the copy needs: until then it is kept in memory,
-// though nobody has the source open any more, and all of it was overwritten.
+// Before its sync, the copy's need for the shared layer is known in memory only. The layer is kept
+// although the source is overwritten, closed and deleted.
 TEST_F(ShareTest, KeepsWhatItSharesBeforeItIsSynced) {
   auto copy = fixture_.MakeVolume("copy", 0);
   {
@@ -92,15 +92,15 @@ TEST_F(ShareTest, KeepsWhatItSharesBeforeItIsSynced) {
   }
   ASSERT_TRUE(source_->WriteAt(Bytes(kSize, std::byte{1}), 0).ok());
   ASSERT_TRUE(source_->Sync().ok());
-  ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());  // a reason to free what is hidden
+  ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());  // a reason to free hidden blocks
   EXPECT_TRUE(ReadBack(*copy) == expected_);
   ASSERT_TRUE(copy->Sync().ok());
   ExpectNoFindings();
   EXPECT_TRUE(ReadBack(*copy) == expected_);
 }
 
-// T30: what the copy shows is the source's, also where the source has zeros and holes, and where
-// the copy was discarded before.
+// T30: the copy shows the source's bytes, also its zeros and holes, and also over blocks of the
+// copy that were discarded before.
 TEST_F(ShareTest, ShowsHolesOfTheSource) {
   ASSERT_TRUE(source_->Discard({kMiB, kMiB}).ok());
   std::memset(expected_.data() + kMiB, 0, kMiB);
@@ -114,7 +114,7 @@ TEST_F(ShareTest, ShowsHolesOfTheSource) {
   EXPECT_EQ(copy->SeekData(kMiB).value(), 2 * kMiB);
 }
 
-// What was written is never replaced by sharing: kWrongRegion sends the kernel to copy.
+// Sharing never replaces written blocks: kWrongRegion makes the kernel copy instead.
 TEST_F(ShareTest, IsRefusedOntoWhatWasWritten) {
   auto full = fixture_.MakeVolume("full", kMiB, kMiB);
   const auto from = Pin();
@@ -124,7 +124,7 @@ TEST_F(ShareTest, IsRefusedOntoWhatWasWritten) {
   ASSERT_TRUE(copy->WriteAt(Bytes(1, std::byte{3}), 2 * kMiB).ok());
   EXPECT_EQ(Share(from, copy, kMiB, 3 * kMiB).error().code, Errc::kWrongRegion);
   EXPECT_TRUE(Share(from, copy, kMiB, 2 * kMiB).ok());
-  const auto later = Pin();  // another instant: the copy is not empty any more
+  const auto later = Pin();  // another snapshot point: the copy is not empty any more
   EXPECT_EQ(Share(later, copy, 3 * kMiB, kSize).error().code, Errc::kWrongRegion);
 }
 
@@ -141,7 +141,7 @@ TEST_F(ShareTest, IsRefusedAcrossNodesAndWhileTheSourceIsLocked) {
   EXPECT_EQ(fixture_.store().PinSnapshotPoint(source_).error().code, Errc::kBusy);
 }
 
-// A restore by `cp snapshots/db/s volumes/copy`; the snapshot may go afterwards.
+// Restores by `cp snapshots/db/s volumes/copy`. The snapshot may be deleted afterwards.
 TEST_F(ShareTest, FromASnapshot) {
   const auto info = fixture_.store().TakeSnapshot("db", "s", Caller{});
   ASSERT_TRUE(info.ok());

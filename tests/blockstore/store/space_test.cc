@@ -1,6 +1,6 @@
-// Goal: exclusive_bytes is what deleting the volume frees, in every place that a volume's layers
-// can have among snapshots and clones. Method: what is told before, against the files in layers/
-// before and after the deletion.
+// Goal: exclusive_bytes is the number of bytes that deleting the volume frees, in every position
+// that its layers can have among snapshots and clones. Method: the number before the deletion is
+// compared with the files in layers/ before and after it.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -43,7 +43,7 @@ class StoreSpaceTest : public testing::Test {
     ASSERT_TRUE(clone.ok()) << clone.error().message;
   }
 
-  // The node's filesystem may count blocks of its own as a file's.
+  // Allows for blocks that the node's filesystem adds to a file, such as those of its extent tree.
   static void ExpectAbout(uint64_t bytes, uint64_t expected) {
     EXPECT_GE(bytes, expected);
     EXPECT_LE(bytes, expected + kSpaceMiB / 16);
@@ -56,7 +56,7 @@ class StoreSpaceTest : public testing::Test {
     EXPECT_EQ(before - TakenOn("a"), told);
   }
 
-  // Merging would move what is counted.
+  // Merging would move the blocks that are counted.
   StoreFixture fixture_{StoreOptions{.merge = false}};
 };
 
@@ -101,12 +101,13 @@ TEST_F(StoreSpaceTest, LinkedClonesShareUntilOneIsLeft) {
   const uint64_t before = TakenOn("a");
   ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
   ExpectAbout(before - TakenOn("a"),
-              kSpaceMiB);  // what only db read of the shared layer: at least 0
+              kSpaceMiB);  // the part of the shared layer that only db showed
   EXPECT_EQ(InfoOf("x").exclusive_bytes, TakenOn("a"));
   ExpectDeletingFrees("x");
 }
 
-// While it is copied, what is held for it is the source's; on its own node all is its own.
+// While the clone is being copied, the held layer counts for no volume. The clone on its own node
+// is exclusive.
 TEST_F(StoreSpaceTest, AClonesSourceIsNotItsOwn) {
   fixture_.store().hydrator().throttle().SetRate(0);
   fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);
@@ -122,7 +123,7 @@ TEST_F(StoreSpaceTest, AClonesSourceIsNotItsOwn) {
   ExpectDeletingFrees("db");
 }
 
-// A copy on the source's own node lies over what is held there.
+// A copy on the source's own node lies over the held layer.
 TEST_F(StoreSpaceTest, ACopyOnTheSourcesNodeSharesUntilItIsWhole) {
   fixture_.store().hydrator().throttle().SetRate(0);
   fixture_.MakeVolume("db", 8 * kSpaceMiB, 3 * kSpaceMiB);

@@ -1,4 +1,4 @@
-// The tables of a store, and its queue of events, by themselves.
+// Tests the tables of a store and its queue of events without a store.
 #include <gtest/gtest.h>
 
 #include <string>

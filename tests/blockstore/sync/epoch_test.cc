@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// With nobody inside, Synchronize returns at once.
+// Without readers, Synchronize returns at once.
 TEST(EpochTest, HasNothingToWaitFor) {
   Epoch epoch;
   epoch.Synchronize();
@@ -20,7 +20,7 @@ TEST(EpochTest, HasNothingToWaitFor) {
   epoch.Synchronize();
 }
 
-// Synchronize waits for a Reader that entered before it (E1), whichever the parity.
+// Synchronize waits for a Reader that entered before it (E1), in either parity.
 TEST(EpochTest, WaitsForReaders) {
   Epoch epoch;
   for (int round = 0; round < 3; ++round) {
@@ -37,7 +37,7 @@ TEST(EpochTest, WaitsForReaders) {
   }
 }
 
-// Synchronize does not wait for those who came later (E3): one of them can outlast it.
+// Synchronize does not wait for Readers that enter later (E3): one of them can outlast it.
 TEST(EpochTest, DoesNotWaitForNewcomers) {
   Epoch epoch;
   auto early = epoch.Enter();
@@ -51,7 +51,7 @@ TEST(EpochTest, DoesNotWaitForNewcomers) {
   early.Leave();
   synchronizer.Join();
 
-  // A chain of Readers without a gap: had it to wait for newcomers it would never return.
+  // A chain of Readers without a gap. If Synchronize waited for newcomers, it would never return.
   std::atomic<bool> stop{false};
   Thread chain("chain", [&] {
     auto current = epoch.Enter();
@@ -77,8 +77,8 @@ TEST(EpochTest, MovesReaders) {
   epoch.Synchronize();
 }
 
-// What was unpublished before Synchronize may be destroyed after it (E1, E2), with readers and two
-// writers at work. Objects are recycled, so a reader that were not waited for would see a dead one.
+// An object that was unpublished before Synchronize may be destroyed after it (E1, E2), with
+// readers and two writers at work. Objects are recycled, so a missed reader would see a dead one.
 TEST(EpochTest, ProtectsWhatIsReplaced) {
   struct Object {
     bool alive = false;  // plain: the thread sanitizer sees any overlap
@@ -86,7 +86,7 @@ TEST(EpochTest, ProtectsWhatIsReplaced) {
   Epoch epoch;
   Object objects[3];
   objects[0].alive = true;
-  Mutex mu;  // publishing and retiring, between the two writers
+  Mutex mu;  // excludes the two writers, who publish and retire
   std::atomic<Object*> current{&objects[0]};
   std::vector<Object*> unused{&objects[1], &objects[2]};
   std::atomic<bool> stop{false};

@@ -1,5 +1,5 @@
-// Goal: copying keeps a share of a node's time while people use it, and no more, and has all of it
-// when they are gone (contract.md 5.10).
+// Goal: copying keeps a share of a node's time while requests arrive, and no more. It has all of
+// the time when they stop (contract.md 5.10).
 #include "blockstore/sync/foreground_load.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,8 @@ using std::chrono::seconds;
 
 class ForegroundLoadTest : public testing::Test {
  protected:
-  // The share of `span` that copying has in steps of `step`; `requests`: somebody comes each time.
+  // Returns the share of `span` that copying has in steps of `step`. With `requests`, a request
+  // arrives before each step.
   double Share(Nanoseconds step, Nanoseconds span, bool requests) {
     const Nanoseconds start = MonotonicNow();
     Nanoseconds worked{0};
@@ -47,7 +48,7 @@ TEST_F(ForegroundLoadTest, CopyingHasItsShareHoweverMuchIsAskedFor) {
   EXPECT_LT(share, 0.12);
 }
 
-// A step that took long is not paid for with minutes.
+// A long step is followed by a rest of bounded length, not by minutes.
 TEST_F(ForegroundLoadTest, RestsAreBounded) {
   EXPECT_GT(Share(seconds(5), seconds(100), true), 0.8);
 }

@@ -15,7 +15,7 @@ using std::chrono::milliseconds;
 Nanoseconds In(milliseconds duration) { return MonotonicNow() + duration; }
 constexpr milliseconds kLong(20'000);  // never reached unless something hangs
 
-// Passages do not hinder one another; an empty gate closes at once.
+// Passages do not hinder one another, and an empty gate closes at once.
 TEST(GateTest, IsOpenAtFirst) {
   Gate gate;
   {
@@ -29,7 +29,7 @@ TEST(GateTest, IsOpenAtFirst) {
   EXPECT_TRUE(gate.Enter().inside());
 }
 
-// Close gives up at its deadline while somebody is inside, and leaves the gate open.
+// Close gives up at its deadline while a passage lasts, and leaves the gate open.
 TEST(GateTest, OpensAgainAtTheDeadline) {
   Gate gate;
   auto passage = gate.Enter();
@@ -54,7 +54,7 @@ TEST(GateTest, MovesPassages) {
   gate.Open();
 }
 
-// Close returns as soon as the last one inside has left.
+// Close returns as soon as the last passage has ended.
 TEST(GateTest, WaitsForThoseInside) {
   Gate gate;
   auto passage = gate.Enter();
@@ -70,7 +70,7 @@ TEST(GateTest, WaitsForThoseInside) {
   leaver.Join();
 }
 
-// Who comes while the gate is closed waits until it opens.
+// A thread that arrives while the gate is closed waits until it opens.
 TEST(GateTest, HoldsNewcomersBack) {
   Gate gate;
   ASSERT_TRUE(gate.Close(In(kLong)));
@@ -100,8 +100,8 @@ TEST(GateTest, ServesOneCloserAtATime) {
   second.Join();
 }
 
-// While many pass and some close, nobody is ever inside a closed gate (G1), and what was done
-// inside is seen by the closer (G2): the counters need no lock.
+// While many threads pass and some close, no passage overlaps a closed gate (G1), and the closer
+// sees the writes of all passages (G2). The counters therefore need no lock.
 TEST(GateTest, ExcludesUnderLoad) {
   constexpr int kPassers = 3;
   struct alignas(64) Count {

@@ -17,7 +17,7 @@ TEST(PriorityRangesTest, AreTakenInTheirOrder) {
   EXPECT_EQ(wanted.Take(), std::nullopt);
 }
 
-// A reader that is faster than the copier: its newest places count.
+// If a reader is faster than the copier, its newest ranges count.
 TEST(PriorityRangesTest, ForgetTheOldest) {
   PriorityRanges wanted;
   for (uint64_t n = 0; n < 1000; ++n) wanted.Add(n);

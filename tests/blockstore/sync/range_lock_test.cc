@@ -19,7 +19,7 @@ void WaitFor(const std::atomic<int>& value, int wanted) {
   while (value.load() != wanted) SleepFor(std::chrono::microseconds(100));
 }
 
-// Ranges that do not overlap are locked side by side; held() is true of parts of a held range.
+// Ranges that do not overlap are locked side by side. held() is true of parts of a held range.
 TEST(RangeLockTest, LetsDisjointRangesIn) {
   RangeLock lock;
   const auto low = lock.Lock({0, 10});
@@ -30,7 +30,7 @@ TEST(RangeLockTest, LetsDisjointRangesIn) {
   EXPECT_FALSE(lock.held({20, 1}));
 }
 
-// TryLock refuses whatever overlaps by one block, and gets what is free.
+// TryLock refuses a range that overlaps a held one by one block, and locks a free range.
 TEST(RangeLockTest, TriesWithoutWaiting) {
   RangeLock lock;
   auto guard = lock.Lock({5, 5});
@@ -56,8 +56,8 @@ TEST(RangeLockTest, MovesGuards) {
   EXPECT_FALSE(lock.held({1, 1}));
 }
 
-// Among overlapping ranges the first to come is the first to get in (L2): a large range that waits
-// is not overtaken by a small one, and one that overlaps neither does not wait at all.
+// Overlapping ranges are locked in the order of arrival (L2). A small range does not overtake a
+// large one that waits, and a range that overlaps neither does not wait at all.
 TEST(RangeLockTest, ServesInTheOrderOfArrival) {
   RangeLock lock;
   auto first = lock.Lock({0, 1});
@@ -88,7 +88,7 @@ TEST(RangeLockTest, ServesInTheOrderOfArrival) {
   EXPECT_EQ(small_was, 1);
 }
 
-// Whatever many threads do, no block is ever held twice (L1), and everybody gets in.
+// However the threads interleave, no block is ever held twice (L1), and each Lock returns.
 TEST(RangeLockTest, ExcludesUnderLoad) {
   constexpr uint64_t kRangeBlocks = 32;
   RangeLock lock;

@@ -21,7 +21,7 @@ using std::chrono::seconds;
 
 bool Never() { return false; }
 
-// Its clock moves while the thread waits, too, so that times are exact.
+// A clock that also advances while the thread waits, so that times are exact.
 class VirtualTime final : public StandingTime {
  public:
   // Calls `action` in the middle of the wait that spans `time`.
@@ -44,7 +44,7 @@ class VirtualTime final : public StandingTime {
 
 class ThrottleTest : public testing::Test {
  protected:
-  // How long Take needs.
+  // Returns the duration of Take.
   Nanoseconds Took(Throttle& throttle, uint64_t bytes) {
     const Nanoseconds before = MonotonicNow();
     EXPECT_TRUE(throttle.Take(bytes, Never));
@@ -65,7 +65,7 @@ TEST_F(ThrottleTest, IsUnlimitedAtFirst) {
   EXPECT_EQ(Took(throttle, UINT64_MAX), Nanoseconds(0));
 }
 
-// A request passes when it is paid for, however large it is: no debt is left that an unmount would
+// A request passes once it is paid for, however large it is. No debt is left that an unmount would
 // forget.
 TEST_F(ThrottleTest, LetsNothingPassOnCredit) {
   Throttle throttle(1'000'000);
@@ -73,8 +73,8 @@ TEST_F(ThrottleTest, LetsNothingPassOnCredit) {
   ExpectNear(Took(throttle, 1'000'000), seconds(1));
 }
 
-// A new one, as after each mount, is empty; so is one that had no limit, or stood still. (Each of
-// them granted the first request for nothing, so that mounting again and again exceeded the limit.)
+// A new throttle, as after each mount, is empty. So is one that had no limit or stood still. (A
+// free first request would exceed the limit by mounting again and again.)
 TEST_F(ThrottleTest, BeginsEmpty) {
   Throttle fresh(1'000'000);
   ExpectNear(Took(fresh, 50'000), milliseconds(50));
@@ -100,7 +100,7 @@ TEST_F(ThrottleTest, ChangesGrantNothing) {
   EXPECT_EQ(MonotonicNow(), before);
 }
 
-// A request that is larger than the burst comes to be paid for also where its caller gives up and
+// A request that is larger than the burst is paid for in the end, also if its caller gives up and
 // asks again, as the slices of a copy do.
 TEST_F(ThrottleTest, LargeRequestsAreNotStarved) {
   Throttle throttle(1000);
@@ -132,7 +132,7 @@ TEST_F(ThrottleTest, KeepsTheRate) {
   }
 }
 
-// Time in which nobody asked is worth no more than kBurst (T1).
+// An idle time of any length is worth no more than kBurst (T1).
 TEST_F(ThrottleTest, BoundsTheBurst) {
   Throttle throttle(1'000'000);
   EXPECT_EQ(throttle.burst_bytes(), 100'000U);
@@ -141,14 +141,14 @@ TEST_F(ThrottleTest, BoundsTheBurst) {
   ExpectNear(Took(throttle, 100'000), Throttle::kBurst);
 }
 
-// A changed rate holds at once, for one who waits too: slower, faster, and without limit.
+// A changed rate holds at once for waiting threads too: slower, faster, and without limit.
 TEST_F(ThrottleTest, ChangesTheRateOfWaiters) {
   Throttle throttle(1000);
   time_.At(MonotonicNow() + seconds(10), [&] { throttle.SetRate(90'000); });
   ExpectNear(Took(throttle, 100'000), seconds(11));
   time_.At(MonotonicNow() + milliseconds(300), [&] { throttle.SetRate(Throttle::kUnlimited); });
   ExpectNear(Took(throttle, 90'000), milliseconds(300));
-  throttle.SetRate(1);  // and what was owed before "unlimited" is forgotten
+  throttle.SetRate(1);  // and the debt from before "unlimited" is forgotten
   ExpectNear(Took(throttle, 1), seconds(1));
 }
 
@@ -158,10 +158,10 @@ TEST_F(ThrottleTest, Pauses) {
   SleepFor(seconds(10));
   throttle.SetRate(0);
   time_.At(MonotonicNow() + seconds(500), [&] { throttle.SetRate(1000); });
-  ExpectNear(Took(throttle, 1), seconds(500) + milliseconds(1));  // what was saved is gone
+  ExpectNear(Took(throttle, 1), seconds(500) + milliseconds(1));  // the savings are gone
 }
 
-// A Take that is stopped returns false within 0.2 s, and what it asked for is not charged.
+// A Take that is stopped returns false within 0.2 s, and its bytes are not charged.
 TEST_F(ThrottleTest, StopsWithoutCharging) {
   Throttle throttle(1000);
   bool stop = false;
@@ -173,7 +173,7 @@ TEST_F(ThrottleTest, StopsWithoutCharging) {
   ExpectNear(MonotonicNow() - before, seconds(1));
 }
 
-// Interrupt makes those who wait look at their stop flags without delay, in real threads.
+// Interrupt makes waiting threads look at their stop flags without delay, in real threads.
 TEST(ThrottleThreadsTest, Interrupts) {
   Throttle throttle(0);
   std::atomic<bool> stop{false};
@@ -194,7 +194,7 @@ TEST(ThrottleThreadsTest, Interrupts) {
   EXPECT_EQ(refused, 3);
 }
 
-// All threads together get the rate, not each of them.
+// The rate holds for all threads together, not for each of them.
 TEST(ThrottleThreadsTest, SharesTheRate) {
   Throttle throttle(10'000'000);
   const Nanoseconds before = MonotonicNow();
@@ -208,8 +208,8 @@ TEST(ThrottleThreadsTest, SharesTheRate) {
   EXPECT_GE(MonotonicNow() - before, milliseconds(295));  // 30 payments of 10 ms
 }
 
-// Who does not wait gets the same rate, and is told exactly when to come again; what is given back
-// is as if it had never been taken.
+// A caller that does not wait gets the same rate, and is told exactly when to come again. Bytes
+// given back count as never taken.
 TEST_F(ThrottleTest, TellsWhoDoesNotWaitWhenToComeAgain) {
   Throttle throttle(1'000'000);
   const Nanoseconds wait = throttle.TryTake(100'000);

@@ -1,4 +1,4 @@
-// A volume that becomes smaller, and larger again: trap T14.
+// A volume that shrinks and grows again: trap T14.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@ using Bytes = std::vector<std::byte>;
 
 constexpr StoreOptions kMayShrink{.allow_shrink = true};
 
-// `bytes` cut at `small`, and grown with zeros to `large`.
+// Returns `bytes` cut at `small`, and grown with zeros to `large`.
 Bytes CutAndGrown(Bytes bytes, uint64_t small, uint64_t large) {
   bytes.resize(small);
   bytes.resize(large);
@@ -29,7 +29,7 @@ class ShrinkTest : public ::testing::Test {
   StoreFixture fixture_{kMayShrink};
 };
 
-// Without the option nothing is ever cut off, whoever asks.
+// Without the option no caller can shrink a volume.
 TEST(ShrinkOption, IsOffUnlessAskedFor) {
   StoreFixture fixture;
   auto db = fixture.MakeVolume("db", kMiB, kMiB);
@@ -38,7 +38,7 @@ TEST(ShrinkOption, IsOffUnlessAskedFor) {
   EXPECT_TRUE(ReadBack(*db) == Pattern(kMiB));
 }
 
-// T14, T61: what was cut off reads as zeros after growing again; the file is as long as the volume.
+// T14, T61: the cut part reads as zeros after growing again, and the file is as long as the volume.
 TEST_F(ShrinkTest, OfARawVolumeCutsItsFile) {
   auto db = fixture_.MakeVolume("db", 3 * kMiB, 3 * kMiB);
   ASSERT_TRUE(fixture_.store().Resize("db", kMiB + 777, Caller{}).ok());
@@ -52,8 +52,8 @@ TEST_F(ShrinkTest, OfARawVolumeCutsItsFile) {
   EXPECT_TRUE(ReadBack(*fixture_.store().Find("db")) == expected);
 }
 
-// T14: over a snapshot, whose data lies under it; cut in the middle of a block that the volume
-// itself never wrote, of one that it did, and of one that it discarded.
+// T14: a volume over a snapshot is cut in the middle of a block that it never wrote, of one that it
+// wrote, and of one that it discarded. The snapshot's data never shows again.
 TEST_F(ShrinkTest, OverASnapshotNeverShowsItsDataAgain) {
   for (const char* what : {"inherited", "written", "discarded"}) {
     SCOPED_TRACE(what);
@@ -77,7 +77,7 @@ TEST_F(ShrinkTest, OverASnapshotNeverShowsItsDataAgain) {
     db.reset();
     fixture_.Reopen(kMayShrink);
     EXPECT_TRUE(ReadBack(*fixture_.store().Find(what)) == expected);
-    // The snapshot has all of it.
+    // The snapshot is still complete.
     const auto snapshots = fixture_.store().Snapshots(fixture_.store().Find(what)->id());
     ASSERT_EQ(snapshots.size(), 1U);
     const auto open = fixture_.store().OpenSnapshotImage(snapshots[0].id);
@@ -88,7 +88,7 @@ TEST_F(ShrinkTest, OverASnapshotNeverShowsItsDataAgain) {
   ExpectNoFindings();
 }
 
-// To nothing, and written again from the beginning, as `>` and `cp` do it.
+// Cuts to nothing and writes from the beginning again, as `>` and `cp` do.
 TEST_F(ShrinkTest, ToNothingAndFilledAgain) {
   auto db = fixture_.MakeVolume("db", 2 * kMiB, 2 * kMiB);
   ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "s", Caller{}).ok());
@@ -103,21 +103,21 @@ TEST_F(ShrinkTest, ToNothingAndFilledAgain) {
   ExpectNoFindings();
 }
 
-// What only the cut off part showed is freed, in the layer that the deleted snapshot has left, too.
+// Blocks that only the cut part showed are freed, also in a layer whose snapshot was deleted.
 TEST_F(ShrinkTest, FreesWhatNobodyShowsAnyMore) {
   auto db = fixture_.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   ASSERT_TRUE(fixture_.store().TakeSnapshot("db", "s", Caller{}).ok());
   ASSERT_TRUE(fixture_.store().DeleteSnapshot("db", "s", Caller{}).ok());
   EXPECT_GE(db->AllocatedBytes().value(), 4 * kMiB);
   ASSERT_TRUE(fixture_.store().Shrink(*db, kMiB).ok());
-  ASSERT_TRUE(db->Grow(8 * kMiB).ok());  // or the size is what limits the answer
+  ASSERT_TRUE(db->Grow(8 * kMiB).ok());  // otherwise the size limits the answer
   EXPECT_LE(db->AllocatedBytes().value(), kMiB + 65536);
   EXPECT_TRUE(ReadBack(*db) == CutAndGrown(Pattern(4 * kMiB), kMiB, 8 * kMiB));
-  ASSERT_TRUE(db->Sync().ok());  // the check tells of a growth that is not committed
+  ASSERT_TRUE(db->Sync().ok());  // the check reports a growth that is not committed
   ExpectNoFindings();
 }
 
-// A clone that is not whole would have to know what of its source it needs no more.
+// A partial clone does not track which blocks of its source it no longer needs.
 TEST_F(ShrinkTest, OfACloneOnlyWhenItIsWhole) {
   fixture_.MakeVolume("db", 2 * kMiB, 2 * kMiB);
   fixture_.store().hydrator().throttle().SetRate(0);

@@ -1,5 +1,5 @@
-// Goal: a map that nobody needs takes no memory, and nobody notices: after it was given back a
-// volume is what it was, and a map that says more than the catalogs is never given back.
+// Goal: a map that is not in use takes no memory. An evicted map does not change the volume, and a
+// map with changes that the catalogs lack is never evicted.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ constexpr Nanoseconds kAtOnce{0};
 
 class VolumeMapTest : public ::testing::Test {
  protected:
-  // What is given back is given back by the test alone.
+  // Only the test evicts maps.
   VolumeMapTest() : db_(fixture_.MakeVolume("db", kMiB, kMiB)) {}
 
   Store& store() { return fixture_.store(); }
@@ -29,7 +29,7 @@ class VolumeMapTest : public ::testing::Test {
   void Write(uint64_t block, uint8_t fill) {
     ASSERT_TRUE(db_->WriteAt(Bytes(kBlock, std::byte{fill}), block * kBlock).ok());
   }
-  // `blocks` of Pattern() are overwritten.
+  // Returns Pattern() with `blocks` overwritten.
   Bytes Expected(std::initializer_list<std::pair<uint64_t, uint8_t>> blocks) {
     Bytes bytes = Pattern(kMiB);
     for (const auto& [block, fill] : blocks) {
@@ -59,7 +59,7 @@ TEST_F(VolumeMapTest, IsLoadedAtTheFirstUseAndAgainAtTheNext) {
   }
 }
 
-// Each of them as the first that comes.
+// Each of these calls loads the map when it comes first.
 TEST_F(VolumeMapTest, IsLoadedByWhoeverNeedsIt) {
   Snapshot("s");
   const auto give_back = [&] {
@@ -98,7 +98,7 @@ TEST_F(VolumeMapTest, StaysUntilAllOfItIsCommitted) {
   EXPECT_FALSE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(db_->Sync().ok());
   ASSERT_TRUE(db_->EvictMap(kAtOnce));
-  ASSERT_TRUE(db_->Grow(2 * kMiB).ok());  // pending is a size, no block
+  ASSERT_TRUE(db_->Grow(2 * kMiB).ok());  // a size is pending, no block
   EXPECT_FALSE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(db_->Sync().ok());
   EXPECT_TRUE(db_->EvictMap(kAtOnce));
@@ -134,7 +134,7 @@ TEST_F(VolumeMapTest, StaysForAsLongAsItIsNotIdle) {
   EXPECT_TRUE(db_->EvictMap(kIdle));
 }
 
-// A node that hangs would be asked when it is loaded again.
+// Loading the map again would ask the other node, which may hang.
 TEST_F(VolumeMapTest, StaysWhileAnotherNodeIsNeededForIt) {
   store().hydrator().throttle().SetRate(0);
   const auto clone = store().Clone({.source = "db", .name = "x"}, Caller{});
@@ -147,7 +147,7 @@ TEST_F(VolumeMapTest, StaysWhileAnotherNodeIsNeededForIt) {
   EXPECT_TRUE(ReadBack(*clone.value()) == Pattern(kMiB));
 }
 
-// Its layers are gone, and whoever still has the object must not look for them.
+// Its layers are gone, and a holder of the object must not look for them.
 TEST_F(VolumeMapTest, OfADeletedVolumeIsNotLoaded) {
   ASSERT_TRUE(db_->EvictMap(kAtOnce));
   ASSERT_TRUE(store().Delete("db", Caller{}).ok());
@@ -168,7 +168,7 @@ TEST_F(VolumeMapTest, OfADeletedVolumeIsLoadedForWhoHasItOpen) {
   db_->opens().Remove(Volume::Access::kRead);
 }
 
-// Many volumes, each used once: the background takes their maps, and only theirs.
+// Of many volumes, each used once, the background evicts the maps, and only theirs.
 TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
   constexpr int kVolumes = 50;
   StoreFixture fixture{StoreOptions{.map_idle = milliseconds(300)}};
@@ -193,13 +193,13 @@ TEST(VolumeMapsTest, AreGivenBackInTheBackground) {
   open.opens().Remove(Volume::Access::kRead);
 }
 
-// With the tree gate closed no map can be loaded: who merges must not need to.
+// While the tree gate is closed no map can be loaded, so the merger must not need to.
 TEST(VolumeMapsTest, AreGivenBackWhileTheirLayersAreMerged) {
   StoreFixture fixture;
   const auto db = fixture.MakeVolume("db", 4 * kMiB, 4 * kMiB);
   Bytes expected = Pattern(4 * kMiB);
   const auto flat = [&] {
-    const Epoch::Reader reader = db->node().epoch().Enter();  // merging takes heads away
+    const Epoch::Reader reader = db->node().epoch().Enter();  // merging replaces heads
     return db->head()->flat();
   };
   for (int round = 0; round < 8; ++round) {

@@ -1,5 +1,5 @@
-// Goal: what the store does with a volume whose file the kernel writes by itself (io=native), where
-// a real kernel meets it too seldom (tests/mount/native_test.cc has the rest).
+// Goal: the store handles a volume whose file the kernel writes by itself (io=native), in cases
+// that a real kernel reaches too seldom (tests/mount/native_test.cc has the rest).
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -18,8 +18,8 @@ namespace {
 
 using Hook = std::function<void()>;
 
-// It can share blocks with no other file, and says so after `before`; it can be looked at unless
-// `look_fails`.
+// A file that can share blocks with no other, and says so after `before`. It can be looked at
+// unless `look_fails`.
 class UnsharingFile final : public ForwardingFile {
  public:
   UnsharingFile(std::unique_ptr<NodeFile> file, Hook& before, const bool& look_fails)
@@ -70,7 +70,7 @@ class VolumeNativeTest : public ::testing::Test {
     nodes.push_back(std::move(node.value()));
     return std::move(Store::Open(std::move(nodes), StoreOptions{}).value());
   }
-  // Of the volume's only file.
+  // Returns the path of the volume's only file.
   [[nodiscard]] std::string File() const {
     return std::filesystem::directory_iterator(fixture_.NodePath("a") + "/layers")->path();
   }
@@ -80,8 +80,8 @@ class VolumeNativeTest : public ::testing::Test {
   bool look_fails_ = false;
 };
 
-// The last close comes while the host is asked to share the file, which it cannot: what was not
-// frozen must not be told to be a snapshot.
+// The host is asked to share the file, which it cannot, and meanwhile the last close comes. The
+// result is a complete snapshot or a refusal, never an unfrozen file with a snapshot's name.
 TEST_F(VolumeNativeTest, AnInstantThatMeetsTheLastCloseIsTakenOrRefused) {
   const auto store = Open();
   const auto volume = store->Find("v");
@@ -110,8 +110,8 @@ TEST_F(VolumeNativeTest, AnInstantOfAnOpenOneIsRefused) {
   volume->native().End();
 }
 
-// What the kernel has acknowledged of it is not known, so nothing more is. Nothing of it is unsaved
-// either, and an unmount is not held up.
+// The store cannot know which writes the kernel has acknowledged, so it accepts no more. Nothing in
+// the store is unsaved, so an unmount is not held up.
 TEST_F(VolumeNativeTest, OneWhoseFileCannotBeLookedAtAtTheMountIsReadOnly) {
   look_fails_ = true;
   const auto store = Open();
@@ -122,7 +122,8 @@ TEST_F(VolumeNativeTest, OneWhoseFileCannotBeLookedAtAtTheMountIsReadOnly) {
   EXPECT_TRUE(store->Close().ok());
 }
 
-// The kernel acknowledges an O_SYNC write past the end by itself.
+// The kernel acknowledges an O_SYNC write past the end by itself, so the file may be longer than
+// its record.
 TEST_F(VolumeNativeTest, WhatIsPastTheEndIsNeitherAFindingNorCutByARepair) {
   std::filesystem::resize_file(File(), 2 * kMiB);
   fixture_.Reopen();
@@ -140,7 +141,7 @@ TEST_F(VolumeNativeTest, WhatIsPastTheEndIsNeitherAFindingNorCutByARepair) {
   EXPECT_EQ(std::filesystem::file_size(File()), 3 * kMiB);
 }
 
-// An error of the file is told to who reads by what he reads, not by that he cannot open it.
+// An error of the file is reported by the reads, not by a failing open.
 TEST_F(VolumeNativeTest, AFailedOneIsServedByUs) {
   const auto store = Open();
   const auto volume = store->Find("v");

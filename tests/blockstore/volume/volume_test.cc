@@ -23,7 +23,7 @@ Bytes ReadAll(Volume& volume) {
   return out;
 }
 
-// A volume and what it should hold: a plain array that is changed in the same way.
+// A volume and its model: a plain array that is changed in the same way.
 struct Modelled {
   std::shared_ptr<Volume> volume;
   Bytes model;
@@ -47,7 +47,7 @@ struct Modelled {
   void Check() { EXPECT_TRUE(ReadAll(*volume) == model); }
 };
 
-// One random operation of any alignment on a volume of about a megabyte.
+// Does one random operation of any alignment on a volume of about a megabyte.
 void RandomStep(Modelled& m, std::mt19937& random) {
   const uint64_t offset = random() % (m.model.size() + 5000);
   const uint64_t length = random() % 3 == 0 ? random() % 700 + 1 : random() % 60000 + 1;
@@ -82,7 +82,7 @@ class VolumeTest : public ::testing::Test {
   StoreFixture fixture_;
 };
 
-// A new volume reads as zeros to its end, and nothing past it.
+// A new volume reads as zeros up to its end, and no bytes are read past the end.
 TEST_F(VolumeTest, IsZerosAtFirst) {
   Modelled m = Make("db", 10000);
   m.Check();
@@ -92,8 +92,8 @@ TEST_F(VolumeTest, IsZerosAtFirst) {
   EXPECT_EQ(past.value(), 0U);
 }
 
-// Reads and writes of any offset and length, discards and growth act as on a plain array; on a flat
-// head, and on heads over one and two frozen layers.
+// Reads, writes, discards and growth of any offset and length act as on a plain array. This holds
+// for a flat head, and for heads over one and two frozen layers.
 TEST_F(VolumeTest, ActsAsAPlainArrayOverAnyNumberOfSnapshots) {
   std::mt19937 random(1);
   Modelled m = Make("db", 1'000'003);
@@ -116,8 +116,8 @@ TEST_F(VolumeTest, ActsAsAPlainArrayOverAnyNumberOfSnapshots) {
   }
 }
 
-// The same after the maps were built again from the catalogs, and while snapshots are deleted from
-// the middle of the chain: what others need stays, and all reads as before.
+// The same holds after the maps were rebuilt from the catalogs, and while snapshots are deleted
+// from the middle of the chain.
 TEST_F(VolumeTest, SurvivesRemountsAndDeletedSnapshots) {
   std::mt19937 random(2);
   Modelled m = Make("db", 600'000);
@@ -138,7 +138,7 @@ TEST_F(VolumeTest, SurvivesRemountsAndDeletedSnapshots) {
   }
 }
 
-// T25, T61: a discard in a head over a snapshot hides the snapshot's data for good, also of parts
+// T25, T61: a discard in a head over a snapshot hides the snapshot's data for good, also in parts
 // of blocks and after a remount.
 TEST_F(VolumeTest, DiscardNeverBringsOldDataBack) {
   Modelled m = Make("db", 100'000);
@@ -155,7 +155,7 @@ TEST_F(VolumeTest, DiscardNeverBringsOldDataBack) {
   m.Check();
 }
 
-// T28: what is inherited is data, what is discarded or was never written is a hole.
+// T28: inherited blocks are data, discarded and never written blocks are holes.
 TEST_F(VolumeTest, SeeksTheLogicalTruth) {
   Modelled m = Make("db", 1 << 20);
   m.Write(64 << 10, 64 << 10, 3);
@@ -169,7 +169,7 @@ TEST_F(VolumeTest, SeeksTheLogicalTruth) {
   EXPECT_EQ(m.volume->SeekHole((1 << 20) - 1).value(), (1U << 20) - 1);
 }
 
-// A type's greatest size holds for growing by any way.
+// A type's greatest size limits each way of growing.
 TEST_F(VolumeTest, DoesNotGrowPastItsTypesGreatestSize) {
   CreateRequest request;
   request.name = "small";
@@ -183,7 +183,8 @@ TEST_F(VolumeTest, DoesNotGrowPastItsTypesGreatestSize) {
   EXPECT_EQ(made.value()->size_bytes(), 1U << 20);
 }
 
-// T65: deleting what is open for reading takes the name at once and the space at the last close.
+// T65: deleting a volume that is open for reading frees its name at once, and its space at the last
+// close.
 TEST_F(VolumeTest, IsReadableUntilTheLastCloseOfADeletedOne) {
   Modelled m = Make("db", 300'000);
   m.Write(0, 300'000, 9);
@@ -193,11 +194,11 @@ TEST_F(VolumeTest, IsReadableUntilTheLastCloseOfADeletedOne) {
   EXPECT_EQ(fixture_.store().Find("db"), nullptr);
   m.Check();
   EXPECT_EQ(m.volume->opens().Add(Volume::Access::kRead).error().code, Errc::kNotFound);
-  Make("db", 5000).Check();  // the name is free, and the new one has nothing of the old
+  Make("db", 5000).Check();  // the name is free, and the new volume has no byte of the old one
   m.volume->opens().Remove(Volume::Access::kRead);
 }
 
-// Deleting what is open for writing is refused, and changes nothing.
+// Deleting a volume that is open for writing is refused, and changes nothing.
 TEST_F(VolumeTest, IsNotDeletedWhileItIsOpenForWriting) {
   Modelled m = Make("db", 1000);
   ASSERT_TRUE(m.volume->opens().Add(Volume::Access::kWrite).ok());
