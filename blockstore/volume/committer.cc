@@ -46,12 +46,13 @@ Status Committer::CommitBatch(const Exclusive& /*alone*/, const CatalogChange& e
 }
 
 Status Committer::RunBatch(const CatalogChange& extra, Room room) {
-  // What it has taken from the pending sets is not in the catalog yet.
+  // The map stays loaded: the blocks that the batch takes from the pending sets are not in the
+  // catalog yet, so it could not be loaded again.
   const MapRefCount::Ref use = map_.Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (state_.deleted() || state_.refused()) return OkStatus();  // nobody could write to the latter
+  if (state_.deleted() || state_.refused()) return OkStatus();  // a refused volume takes no writes
   RETURN_IF_ERROR(state_.CheckWritable());
-  RETURN_IF_ERROR(native_.LearnSize());  // of a size that is not known nothing can be acknowledged
+  RETURN_IF_ERROR(native_.LearnSize());  // without the size nothing can be acknowledged
   std::vector<Layer*> layers = unrecorded_;
   layers.push_back(map_.head());
   if (Sabotaged(Sabotage::kCommitBeforeSync)) {
@@ -63,8 +64,8 @@ Status Committer::RunBatch(const CatalogChange& extra, Room room) {
   return CommitTaken(batch, extra, room);
 }
 
-// Data before map: the files are synced after what is to be committed was taken. What is written
-// from then on is in a later batch.
+// Data before map: the files are synced after the blocks to be committed were taken. A write from
+// then on is in a later batch.
 Result<Committer::Batch> Committer::TakeAndSync(const std::vector<Layer*>& layers) {
   if (Sabotaged(Sabotage::kPendingAfterSync)) {
     RETURN_IF_ERROR(SyncLayers(layers));
@@ -78,12 +79,13 @@ Result<Committer::Batch> Committer::TakeAndSync(const std::vector<Layer*>& layer
 Committer::Batch Committer::TakeBatch(const std::vector<Layer*>& layers) const {
   Batch batch;
   for (Layer* const layer : layers) {
-    // The set before the record: a block in it means that its file is in the record.
+    // The set before the record: a block in the set means that the record, read later, has the
+    // file.
     PresenceRuns runs = layer->TakePending();
     batch.layers.push_back({layer, std::move(runs), layer->record()});
   }
   batch.record = state_.record();
-  // One size for both, if it is growing just now.
+  // One size for volume and layer, also if the volume is growing just now.
   batch.record.size_bytes = batch.layers.back().record.size_bytes;
   return batch;
 }
@@ -102,8 +104,8 @@ Status Committer::SyncLayer(Layer& layer) {
   return state_.Fail(synced.error());
 }
 
-// After a sync that failed: for all other volumes of the node, too, if the reason is theirs as
-// well.
+// Looks, after a sync that failed, whether the reason concerns all volumes of the node, and fences
+// the node then.
 void Committer::LookForLoss(const Error& error) {
   (void)node_.catalog().CheckPresent();
   if (error.os_errno == EROFS) node_.catalog().Fence(error.message, true);
@@ -156,7 +158,7 @@ void Committer::Settle(Batch& batch) {
   unrecorded_.clear();
   MutexLock lock(mu_);
   committed_ = std::move(batch.record);
-  // Nothing was shown through since the sets were taken: that has the slot to itself, too.
+  // All pins were taken before the pending sets were, as ShowThrough runs in the slot, too.
   std::move(pins_.begin(), pins_.end(), std::back_inserter(released_pins_));
   pins_.clear();
 }
@@ -180,8 +182,8 @@ Status Committer::SyncAttributes() {
     MutexLock lock(mu_);
     if (now == committed_.attributes || state_.read_only() || state_.deleted()) return OkStatus();
   }
-  // Looked at again inside of the slot: another caller, whose change came later, may have committed
-  // first, and must not be undone.
+  // Reads the attributes again inside of the slot: another caller, whose change came later, may
+  // have committed first, and must not be undone.
   Status done = CommitRecord(
       Take(), [this](VolumeRecord& record) { record.attributes = state_.attributes(); });
   if (!done.ok() || PendingWork() == 0) state_.NoteTrouble(done);
@@ -232,7 +234,7 @@ bool Committer::pinned() const {
 }
 
 void Committer::ReleasePins() {
-  std::vector<std::shared_ptr<const void>> gone;  // outlives the lock: what ends may free space
+  std::vector<std::shared_ptr<const void>> gone;  // outlives the lock: a pin's end may free space
   MutexLock lock(mu_);
   gone.swap(released_pins_);
 }

@@ -19,27 +19,28 @@
 
 namespace volfs {
 
-// Makes one volume durable, a batch at a time. A batch takes the pending blocks of the head (and of
-// layers that a snapshot froze and could not record). It then syncs their files. Last it commits
-// presence, layer records and volume record as one: data before map (ARCHITECTURE, "Order of
-// writes").
+// Makes one volume durable, a batch at a time. A batch takes the pending blocks of the head, and of
+// layers that a snapshot froze and could not record. It then syncs their files. Last it makes one
+// commit of presence, layer records and volume record, so the data is on disk before the map says
+// so.
 //
 // Invariants:
-//   C1  what a commit says is in a layer's file was synced before that commit began;
-//   C2  a batch makes durable all that was complete when it began, or fails;
-//   C3  after an error that leaves unknown what is durable, nothing of this volume is committed or
-//       acknowledged until the next mount (VolumeState::Fail);
-//   C4  a pin lives until the catalog says itself that what it keeps is needed.
+//   C1  all bytes that a commit says are in a layer's file were synced before that commit began;
+//   C2  a batch makes durable every write, discard and resize that was complete when it began, or
+//       fails;
+//   C3  after an error that leaves the durable state unknown, the volume commits and acknowledges
+//       nothing until the next mount (VolumeState::Fail);
+//   C4  a pin lives until the catalog itself says that the pinned layers are needed.
 //
-// Thread-safety: all methods from any thread. Its lock is the slot: one batch, or one change of
-// what a batch would write, at a time. Functions that need it take a SyncSlot::Exclusive. Locks, in
-// order: the slot > the map's gate > mu_, a leaf, which guards what threads outside of the slot
-// look at.
+// Thread-safety: all methods from any thread. Its lock is the slot, held for a batch or for a
+// change of the contents of a batch. A method with an Exclusive parameter runs in the slot of its
+// caller. Locks, in order: the slot > the map's gate > mu_, a leaf, which guards the members that
+// threads outside of the slot read.
 class Committer {
  public:
   using Exclusive = SyncSlot::Exclusive;
 
-  // `record`: as it is in the catalog, or is about to be.
+  // `record` is in the catalog already, or is about to be.
   Committer(const VolumeContext& context, VolumeState& state, LiveMap& map, NativeServing& native,
             VolumeRecord record);
   Committer(const Committer&) = delete;
@@ -47,45 +48,47 @@ class Committer {
 
   // As Volume::Sync.
   Status Sync();
-  // Sync, with `extra` in the same commit. `extra` must be true already of what was written before
-  // the call.
+  // As Sync, with `extra` in the same commit. Requires: `extra` is true once all earlier writes are
+  // durable.
   Status SyncWith(const CatalogChange& extra);
-  // Makes attributes (VolumeState::ChangeAttributes) durable: called at close, and within a minute,
-  // as Sync does not.
+  // Makes attributes (VolumeState::ChangeAttributes) durable, which Sync does not. Called at close,
+  // and within a minute.
   Status SyncAttributes() VOLFS_EXCLUDES(mu_);
-  // Durable when it returns. The caller has made sure that the name is free.
+  // Changes the name, durably. Requires: the name is free.
   Status Rename(const std::string& name) VOLFS_EXCLUDES(mu_);
-  // Makes `change` durable. After it nothing of this volume is committed any more, and those who
-  // still have the object find it empty: its layers may go once the readers of the epoch have left.
+  // Makes `change`, which deletes the volume, durable. Afterwards the volume commits nothing any
+  // more, and threads that still have the object find it deleted. Its layers may be freed once the
+  // readers of the epoch have left.
   Status CommitDeletion(const CatalogChange& change);
 
   // Waits for the batch that runs, and keeps others from running.
   [[nodiscard]] Exclusive Take() { return slot_.Take(); }
   // Runs one batch, with `extra` in its commit.
   Status CommitBatch(const Exclusive& alone, const CatalogChange& extra, Room room = Room::kRecord);
-  // Commits `change` and nothing else. Requires: what it says is synced.
+  // Commits `change` and nothing else. Requires: the data that `change` tells of is synced.
   Status Commit(const Exclusive& alone, CatalogChange change, Room room = Room::kRecord);
-  // A commit of the caller's made `record` durable.
+  // Notes that a commit of the caller has made `record` durable.
   void SetCommitted(const Exclusive& alone, VolumeRecord record) VOLFS_EXCLUDES(mu_);
-  // `layer` was the head until now: the next batch records it.
+  // Notes that `layer` was the head until now, so that the next batch records it.
   void AddFrozen(const Exclusive&, Layer* layer) { unrecorded_.push_back(layer); }
-  // Returns whether every layer that a snapshot of this volume froze is in the catalog, with all
-  // that it has.
+  // Returns whether every layer that a snapshot of this volume froze is in the catalog, with all of
+  // its blocks.
   [[nodiscard]] bool Recorded(const Exclusive&) const { return unrecorded_.empty(); }
-  [[nodiscard]] bool Recorded() { return Recorded(Take()); }  // waits for a batch: it may fail
+  [[nodiscard]] bool Recorded() { return Recorded(Take()); }  // waits for a batch
 
   // Keeps `pin` until the next batch has committed.
   void Pin(std::shared_ptr<const void> pin) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool pinned() const VOLFS_EXCLUDES(mu_);
-  // Lets go of pins that commits have made needless. In the background, as it may wait for a thread
-  // that frees space, on whatever node.
+  // Drops the pins that commits have made needless. Called in the background: it may wait for a
+  // thread that frees space, on any node.
   void ReleasePins() VOLFS_EXCLUDES(mu_);
 
-  // Returns the blocks made here or zero, and one for a new size, that wait for a commit; 0 if
-  // nothing does.
+  // Returns the number of blocks made present or zero that wait for a commit, plus one if the
+  // record of the head does (a new size).
   [[nodiscard]] uint64_t PendingWork() const;
-  // For IdleCommitter: Node::unsynced() has this volume if it has work to commit that a user has
-  // made since the last ForgetNote. Cost of NoteUnsynced if it is noted: one load.
+  // Puts the volume into Node::unsynced(), for IdleCommitter, unless it was put there since the
+  // last ForgetNote. Called after a change by a user that needs a commit. Cost if it is there: one
+  // load.
   void NoteUnsynced() {
     if (!noted_.load(std::memory_order_relaxed)) AddToUnsynced();
   }
@@ -103,7 +106,7 @@ class Committer {
   };
 
   Status RunBatch(const CatalogChange& extra, Room room);
-  // `layers`: those to be recorded, the head last.
+  // `layers` are to be recorded, the head last.
   [[nodiscard]] Batch TakeBatch(const std::vector<Layer*>& layers) const;
   Result<Batch> TakeAndSync(const std::vector<Layer*>& layers);
   Status SyncLayers(const std::vector<Layer*>& layers);
@@ -114,7 +117,7 @@ class Committer {
   Status CommitTaken(Batch& batch, const CatalogChange& extra, Room room);
   static void Restore(Batch& batch);
   void Settle(Batch& batch) VOLFS_EXCLUDES(mu_);
-  // Changes the record as it was committed last, durably.
+  // Applies `change` to the record as it was committed last, durably.
   Status CommitRecord(const Exclusive& alone, const std::function<void(VolumeRecord&)>& change)
       VOLFS_EXCLUDES(mu_);
   void AddToUnsynced();
@@ -127,7 +130,7 @@ class Committer {
   std::atomic<bool> noted_{false};
 
   SyncSlot slot_;
-  // Only by the thread that has the slot: layers that a snapshot froze without a commit, yet.
+  // The layers that a snapshot froze and no commit has recorded yet. Used in the slot only.
   std::vector<Layer*> unrecorded_;
 
   mutable Mutex mu_;

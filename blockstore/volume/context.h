@@ -7,7 +7,7 @@
 
 namespace volfs {
 
-// What all volumes of one store share.
+// The objects that all volumes of one store share.
 struct VolumeContext {
   LayerTable& layers;
   Epoch& epoch;

@@ -15,7 +15,7 @@ Status Volume::ReplaceHead(const NewHead& make, Room room) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
-  // What an earlier instant froze must be recorded before the head that does it is gone.
+  // Layers that an earlier snapshot froze are recorded with the head, so before the head goes.
   RETURN_IF_ERROR(commits_.CommitBatch(alone, {}));
   RETURN_IF_ERROR(map_.CloseGate());
   const Status done = ReplaceHeadClosed(alone, make, room);
@@ -48,7 +48,7 @@ Status Volume::ReplaceHeadClosed(const Committer::Exclusive& alone, const NewHea
 
 Status Volume::Shrink(uint64_t size_bytes, Cut what) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  RETURN_IF_ERROR(Sync());  // with writers running, as for an instant
+  RETURN_IF_ERROR(Sync());  // with writers running, as for a snapshot
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(map_.CloseGate());
@@ -90,8 +90,9 @@ Status Volume::ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_byt
                       under.extent.layer != LayerRef::kHole &&
                       !Sabotaged(Sabotage::kShrinkUnmerged);
   if (merges) {
-    // What lies under it has more bytes than the volume will have, which must not come back when it
-    // grows again. Not marked before the commit: if that is refused nobody has seen it.
+    // The layer below has bytes past the new end, which must not come back when the volume grows
+    // again. So the block is completed in the head. It is marked with the commit, so that no reader
+    // sees it if that is refused.
     std::array<std::byte, kDefaultBlockSize> bytes;
     const std::span<std::byte> kept(bytes.data(), size_bytes - cut.first * bs);
     RETURN_IF_ERROR(ReadExtent(context_.layers, under.extent, bs, kept, cut.first * bs));
@@ -128,7 +129,8 @@ Status Volume::ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_byt
         {Errc::kIo, StrCat(name(), " has ", size_bytes,
                            " bytes now, but its file was not cut: ", done.error().message)});
   }
-  // What a crash leaves past the size is cut, but of such a one it is kept (AdoptAfterCrash).
+  // After a crash a file that is too long is cut, except where the kernel serves it
+  // (AdoptAfterCrash). So there the cut must be durable.
   if (native_.wanted()) {
     if (const Status synced = shrunk->SyncFile(); !synced.ok()) return state_.Fail(synced.error());
   }
@@ -138,7 +140,7 @@ Status Volume::ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_byt
 Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                            std::shared_ptr<const void> pin) {
   ASSIGN_OR_RETURN(IoScope io, map_.Begin());
-  // In the slot: a batch must see the presence and the record of one moment.
+  // In the slot, because a batch must see presence and record of one moment.
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
   io.EnterWrite();
@@ -149,7 +151,8 @@ Status Volume::ShowThrough(Id frozen, const FrozenImage& image, const ByteRange&
   }
   const uint64_t first = range.offset_bytes / bs;
   const BlockRange blocks{first, BlocksFor(range.end(), bs) - first};
-  // The gap between what is shown so far and this range would show the parent, too.
+  // Raising parent_bytes would make the gap between the ranges shown so far and this one show the
+  // parent, too.
   const uint64_t gap = std::min(BlocksFor(over->record().parent_bytes, bs), first);
   const RangeLock::Guard guard = range_lock_.Lock({gap, blocks.end() - gap});
   for (uint64_t block = first; block < blocks.end();) {

@@ -88,8 +88,7 @@ Result<std::optional<uint64_t>> HydrationTarget::HydrateRuns(const BlockRange& r
   RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
   const uint32_t bs = context_.block_size;
   io.EnterWrite();
-  // Without a break from the look to the mark: a look at the commit would be too late, as the
-  // place is final and the user's bytes would be gone.
+  // Locked from the look to the mark (H1).
   RangeLock::Guard guard;
   if (!Sabotaged(Sabotage::kCopyWithoutLock)) guard = range_lock_.Lock(range);
   uint64_t wrote = 0;
@@ -128,13 +127,13 @@ Result<bool> HydrationTarget::PunchGarbage(Id layer) {
   if (state_.refused()) return Error{Errc::kCorrupt, StrCat(state_.name(), ": ", state_.failure())};
   const uint32_t bs = context_.block_size;
   const uint64_t blocks = BlocksFor(map_.size_bytes(), bs);
-  // What is written meanwhile is not garbage, and may be missing from what the cursor knows.
+  // The cursor may miss data written meanwhile, which is no garbage.
   DataCursor cursor;
   for (uint64_t block = 0; block < blocks;) {
     const Result<MapRefCount::Ref> use = map_.Acquire();
-    // One step: a deletion elsewhere waits no longer than that for us.
+    // One step, so that a deletion elsewhere waits no longer than that for this reader.
     const Epoch::Reader reader = context_.epoch.Enter();
-    // What froze of it since is for the reclaimer; the rest goes with it.
+    // The layer is gone with the volume, unless it was frozen: then it is for the reclaimer.
     if (state_.deleted()) return state_.record().head == layer;
     if (!use.ok()) return use.error();
     const LiveMap::Lookup found = map_.Find(block);
@@ -154,7 +153,7 @@ Result<bool> HydrationTarget::PunchGarbage(Id layer) {
     const uint64_t last = std::min(end, BlocksFor(data->end(), bs));
     const Gate::Passage passage = map_.gate().Enter();
     const RangeLock::Guard guard = range_lock_.Lock({first, last - first});
-    // Look again: a first write may have made it real since.
+    // Looks again: a first write may have put real bytes there since.
     const LiveMap::Lookup again = Sabotaged(Sabotage::kPunchUnchecked) ? found : map_.Find(first);
     const uint64_t stop = std::min(last, again.extent.end());
     if (again.head != found.head) return false;

@@ -20,18 +20,19 @@
 
 namespace volfs {
 
-// What the copying of a clone does with the volume that it makes whole: blocks of the source are
-// written to their final place if the user has written none there, and at the end the head needs no
-// layer under it.
+// The methods of a clone that its copy job calls (clone_job.h). The job writes the blocks of the
+// source to their final place in the head, unless a user has written there before. At the end
+// Flatten cuts the link to the source's layer.
 //
 // Invariants:
-//   H1  from the look whether a block is inherited until it is marked, its range is locked: a
-//       look later would be too late, as the place is final and the user's bytes would be gone;
-//   H2  a block is marked only after its bytes are in the head's file (V2), and, with a buffer to
-//       read back to, were found there.
+//   H1  the range of a block is locked from the question whether it is inherited until it is
+//       marked: without that the copy could overwrite newer bytes of a user, as its place is final;
+//   H2  a block is marked only after its bytes are in the head's file (V2). If the caller asked for
+//       reading back, they were also read from there and compared.
 //
-// Thread-safety: all methods from any thread. Has no lock of its own: the order is that of a first
-// write, and Flatten has the slot.
+// Thread-safety: all methods from any thread. Has no lock of its own: it takes the locks of a first
+// write, in that order, and Flatten also the slot of Committer. Durable: marked blocks with the
+// next Sync of the volume, a Flatten when it returns.
 class HydrationTarget {
  public:
   HydrationTarget(const VolumeContext& context, VolumeState& state, LiveMap& map,
@@ -40,36 +41,39 @@ class HydrationTarget {
   HydrationTarget(const HydrationTarget&) = delete;
   HydrationTarget& operator=(const HydrationTarget&) = delete;
 
-  // From now on reads of what is not in the head are noted. Of a clone that is being copied; one
-  // call at a time.
+  // Makes reads of inherited blocks note their places from now on, for a job that copies these
+  // first. One call at a time.
   PriorityRanges& NotePriorityRanges();
-  // Null until then. Cost: one load.
+  // Returns null before NotePriorityRanges. Cost: one load.
   [[nodiscard]] PriorityRanges* wanted() const { return wanted_.load(std::memory_order_acquire); }
 
-  // Returns whether a block of `range` is still in a layer under the head: these are copied.
+  // Returns whether `range` still has an inherited block: one that is in a layer under the head.
   Result<bool> AnyInherited(const BlockRange& range);
   // Writes `data` (whole blocks but for the end of the volume, read from the frozen source before
-  // the call) to those blocks of `range` that are still inherited when their lock is held.
-  // Blocks of zeros become kZero and take no space. Returns how many bytes were written.
-  // With `read_back`, as large as `data`: what was written is read from the disk again before it is
-  // marked, and an error if it is not the same; no reader has seen it then.
+  // the call) to those blocks of `range` that are still inherited when their lock is held. Blocks
+  // of zeros become kZero and take no space. Returns how many bytes were written. With `read_back`,
+  // a buffer as large as `data`, reads the written bytes from the disk again before it marks the
+  // blocks. If they differ, returns an error; no reader has seen them then.
   Result<uint64_t> Hydrate(const BlockRange& range, std::span<const std::byte> data,
                            std::span<std::byte> read_back = {});
-  // The same where the filesystem shares the source's blocks with the clone's file: nothing is
-  // read. Nothing if it does not; then Hydrate. Some of the blocks may be here by then.
+  // As Hydrate, but lets the filesystem share the source's blocks with the head's file, and reads
+  // nothing. Returns nullopt if the filesystem cannot; the caller then calls Hydrate. Some of the
+  // blocks may be present by then.
   Result<std::optional<uint64_t>> HydrateShared(const BlockRange& range);
-  // Returns when the disk has got what Hydrate wrote to `range`; an error is as one of Sync.
+  // Waits until the disk has the bytes that Hydrate wrote to `range`. An error is as one of Sync.
   Status WaitHydrated(const BlockRange& range);
-  // Requires: everything is here or zero. Punches what else lies in the head's file, syncs, commits
-  // (head flat, link cut, `extra`), then maps all blocks to the head.
+  // Makes the head flat, durably: punches all garbage in its file, syncs, commits (no parent,
+  // `extra`), then maps all blocks to the head. Requires: every block of the source's data is
+  // present or zero.
   Status Flatten(const CatalogChange& extra);
-  // Frees space in the head's file that uncommitted writes took before an unclean stop. False if
-  // `layer` is not the head (any more): what is left of it is for Reclaimer::PunchGarbage.
+  // Frees space in the head's file that uncommitted writes took before an unclean stop. Returns
+  // false if `layer` is not the head (any more); Reclaimer::PunchGarbage then does the rest of it.
   Result<bool> PunchGarbage(Id layer);
 
  private:
-  // Calls `bring` for each inherited run of `range` with what that is mapped to, under the locks of
-  // a first write, and marks it as it says; nothing, and no more calls: `bring` gave up.
+  // Calls `bring` for each inherited run of `range`, with the lookup of the run, under the locks of
+  // a first write. Marks the run with the state that `bring` returns. If that is nullopt, ends at
+  // once and returns nullopt. Else returns how many bytes were written.
   using Bring =
       std::function<Result<std::optional<BlockState>>(const BlockRange&, const LiveMap::Lookup&)>;
   Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const Bring& bring);
@@ -84,7 +88,7 @@ class HydrationTarget {
   Committer& commits_;
   RangeLock& range_lock_;
   std::unique_ptr<PriorityRanges> owned_wanted_;
-  std::atomic<PriorityRanges*> wanted_{nullptr};  // ... once it may be used
+  std::atomic<PriorityRanges*> wanted_{nullptr};  // owned_wanted_, once readers may use it
 };
 
 }  // namespace volfs

@@ -1,12 +1,12 @@
-// The data path of Volume. What each request costs, once the file is open and the map loaded:
+// The data path of Volume. The cost of a request, once the file is open and the map loaded:
 //   all      the parts of an IoScope: for each an atomic addition and a subtraction, those of gate
 //            and epoch on counters that few threads share.
 //   ReadAt   per extent: one shared lock for the lookup, one pread into the caller's buffer.
 //   WriteAt  in place, per extent: one shared lock, one pwrite from the caller's buffer.
-//            first write: besides, the range lock, two short exclusive locks, and for a partial
+//            first write: also the range lock, two short exclusive locks, and for a partial
 //            block one pread and a copy of at most one block at each end.
-// A write asks besides whether the node's reserve is whole: one load. Both are noted, which is one
-// addition more (foreground_load.h). Neither allocates or touches the catalog.
+// A write also asks whether the node's reserve is whole: one load. ForegroundLoad counts reads and
+// writes: one addition. Neither allocates or touches the catalog.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -76,7 +76,7 @@ Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
   return OkStatus();
 }
 
-// The room that a piece of the reserve has left is for commits alone.
+// While the reserve is not whole, the room that is left is for commits alone.
 Status Volume::CheckHasRoom(const ByteRange& range) {
   const Status whole = node_.catalog().CheckReserve();  // before any lock: it may be made so now
   if (whole.ok()) return whole;
@@ -98,12 +98,13 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
   const BlockRange wanted{first, BlocksFor(offset_bytes + data.size(), bs) - first};
   const RangeLock::Guard guard = range_lock_.Lock(wanted);
   const LiveMap::Lookup under = map_.Find(first);
-  if (under.extent.layer == under.head->ref()) return size_t{0};  // somebody was first
+  if (under.extent.layer == under.head->ref()) return size_t{0};  // another writer was first
   const BlockRange blocks{first, std::min(wanted.end(), under.extent.end()) - first};
   const uint64_t end = std::min(offset_bytes + data.size(), blocks.end() * bs);
   if (const Status done = WriteMerged(data.first(end - offset_bytes), offset_bytes, under);
       !done.ok()) {
-    // A part of it may be in the file, which nobody can see: free it, if that is possible.
+    // A part of the bytes may be in the file, where no reader finds them: free it, if that is
+    // possible.
     (void)under.head->Punch({first * bs, blocks.count * bs});
     return done.error();
   }
@@ -112,8 +113,8 @@ Result<size_t> Volume::WriteFirst(std::span<const std::byte> data, uint64_t offs
   return end - offset_bytes;
 }
 
-// Writes whole blocks: `data`, completed at both ends with what lies under it. The blocks are
-// clipped to the volume's size, as layer files are exactly that long.
+// Writes whole blocks: `data`, completed at both ends with the bytes of the layer below. The blocks
+// are clipped to the volume's size, as layer files are exactly that long.
 Status Volume::WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes,
                            const LiveMap::Lookup& under) {
   const uint32_t bs = context_.block_size;
@@ -154,7 +155,8 @@ Status Volume::Discard(ByteRange range) {
   if (range.offset_bytes >= size) return OkStatus();
   const uint64_t end = range.offset_bytes + std::min(range.length_bytes, size - range.offset_bytes);
   for (uint64_t at = range.offset_bytes; at < end;) {
-    // Anew for each step: no instant, and nobody who frees space, waits for terabytes.
+    // Entered anew for each step, so that a snapshot, or a thread that frees space, waits for one
+    // step only.
     io.EnterWrite();
     ASSIGN_OR_RETURN(at, DiscardStep({at, end - at}));
     io.Leave();
@@ -171,7 +173,7 @@ Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
   uint64_t stop = std::min(range.end(), found.extent.end() * bs);
   if (found.extent.layer == LayerRef::kHole) return stop;
   if (found.extent.layer != found.head->ref()) {
-    // A record has to say that the blocks are hidden, and this frees nothing.
+    // The catalog has to record that the blocks are hidden, and that frees nothing.
     RETURN_IF_ERROR(node_.catalog().CheckReserve());
     RETURN_IF_ERROR(DiscardInherited({at, stop - at}));
     return stop;
@@ -181,13 +183,13 @@ Result<uint64_t> Volume::DiscardStep(const ByteRange& range) {
     if (!data || *data > at) return std::min(stop, data ? *data : stop);
     stop = std::min(stop, (at / Layer::kPunchBytes + 1) * Layer::kPunchBytes);
   }
-  // What is in the head is overwritten with zeros by a hole in its file; it stays "here".
+  // A hole in the head's file overwrites the blocks with zeros; they stay present.
   RETURN_IF_ERROR(found.head->Punch({at, stop - at}));
   return stop;
 }
 
-// `range` was inherited when it was looked up. Whole blocks become "zero", which hides what lies
-// under them for good; parts of blocks are merge-written with zeros.
+// Discards `range`, which was inherited when it was looked up. Whole blocks become kZero, which
+// hides the layers below for good. Parts of blocks are merge-written with zeros.
 Status Volume::DiscardInherited(const ByteRange& range) {
   const uint32_t bs = context_.block_size;
   const bool to_the_end = range.end() == size_bytes();
@@ -262,8 +264,8 @@ Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
   if (offset_bytes >= size) {
     return Error{Errc::kNoData, StrCat(name(), ": byte ", offset_bytes, " is past its end")};
   }
-  // Of this call alone, as the head is written. A layer under it that many extents are in is asked
-  // once for each range of its data.
+  // The cursor lives for this call only, as the head is written. It asks a layer that many extents
+  // are in once for each range of its data.
   DataCursor cursor;
   while (offset_bytes < size) {
     const Extent extent = map_.Find(offset_bytes / context_.block_size).extent;
@@ -276,11 +278,11 @@ Result<uint64_t> Volume::SeekHole(uint64_t offset_bytes) {
   return size;
 }
 
-// `ls` and `status` ask for it of all volumes: who looks shall not join those who hang, nor wait
-// for a lock that they hold.
+// `ls` and `status` ask this of all volumes, so it must neither hang with a node nor wait for a
+// lock that a hung request holds.
 Result<uint64_t> Volume::AllocatedBytes() {
   if (node().directory().calls()->slow()) {
-    // What was never counted is no hole.
+    // A volume that was never counted shows its size, and not a hole.
     return std::min(last_allocated_bytes_.load(), size_bytes());
   }
   const Epoch::Reader reader = context_.epoch.Enter();

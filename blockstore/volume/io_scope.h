@@ -8,14 +8,14 @@
 
 namespace volfs {
 
-// The one door to the bytes of a volume: what a request holds while it relies on the volume's map.
-// LiveMap::Begin makes it. In lock order:
+// The one door to the bytes of a volume: everything that a request holds while it relies on the
+// volume's map. LiveMap::Begin makes it. It has three parts, in lock order:
 //
-//   a reference to the map   what is in memory stays there (map_ref_count.h); held from the start
-//   a passage of the gate    no other head takes the place of the present one (gate.h); EnterWrite
-//   a reader of the epoch    no layer that a lookup finds is freed (epoch.h); both
+//   a reference to the map   keeps a loaded map in memory (map_ref_count.h); held from the start
+//   a passage of the gate    keeps the present head in its place (gate.h); by EnterWrite only
+//   a reader of the epoch    keeps every layer that a lookup finds (epoch.h); by either Enter
 //
-// What may take long and needs no more than the map, as making room, is done before it is entered.
+// Work that may take long and needs the map only, as making room, is done before the Enter.
 // Thread-safety: none. Cost: one atomic addition, later one subtraction, for each of the three.
 class [[nodiscard]] IoScope {
  public:
@@ -25,12 +25,13 @@ class [[nodiscard]] IoScope {
   IoScope& operator=(IoScope&&) = delete;
 
   void EnterRead() { reader_ = epoch_.Enter(); }
-  // Waits while the gate is closed: the caller holds no lock of a greater rank.
+  // Waits while the gate is closed. Requires: the caller holds no lock that comes after the gate.
   void EnterWrite() {
     passage_ = gate_.Enter();
     reader_ = epoch_.Enter();
   }
-  // Keeps the map only, so that a long request holds up neither a snapshot nor freeing.
+  // Leaves gate and epoch and keeps the map, so that a long request holds up neither a snapshot nor
+  // the freeing of space.
   void Leave() {
     reader_.Leave();
     passage_.Leave();
@@ -39,7 +40,7 @@ class [[nodiscard]] IoScope {
  private:
   Gate& gate_;
   Epoch& epoch_;
-  MapRefCount::Ref map_;  // the first one taken, the last one left
+  MapRefCount::Ref map_;  // constructed first, destroyed last
   Gate::Passage passage_;
   Epoch::Reader reader_;
 };

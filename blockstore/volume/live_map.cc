@@ -11,7 +11,7 @@
 namespace volfs {
 namespace {
 
-constexpr int kExtentsAtOnce = 4096;  // readers and writers wait for so many
+constexpr int kExtentsAtOnce = 4096;  // readers and writers wait for that many
 
 }  // namespace
 
@@ -21,7 +21,7 @@ LiveMap::LiveMap(const VolumeContext& context, VolumeState& state, const OpenSta
 
 // --- in memory or not --------------------------------------------------------------------------
 
-// The use first: from then on nobody takes away what it finds, or loads.
+// Takes the Ref first: from then on no thread evicts the map, whether found or loaded.
 Result<MapRefCount::Ref> LiveMap::Acquire() {
   MapRefCount::Ref use = uses_.Enter();
   if (!uses_.loaded()) RETURN_IF_ERROR(Load());
@@ -48,7 +48,7 @@ Status LiveMap::Load() {
   }
   const Gate::Passage tree = state_.node().tree_gate().Enter();
   const Epoch::Reader reader = context_.epoch.Enter();
-  // Its layers may be gone, but for those who have it open.
+  // The layers of a deleted volume may be gone, unless it is still open.
   if (state_.deleted() && !opens_.any()) {
     return Error{Errc::kNotFound, StrCat(state_.name(), ": it was deleted")};
   }
@@ -70,7 +70,7 @@ void LiveMap::Set(ExtentMap map) {
 }
 
 bool LiveMap::Evict(uint64_t look, bool used, bool may_go, Nanoseconds idle) {
-  ExtentMap gone;  // outlives the locks: to free a large one takes long
+  ExtentMap gone;  // outlives the locks, as freeing a large map takes long
   MutexLock loading(load_mu_);
   used = used || MapRefCount::InUse(look);
   const Nanoseconds now = MonotonicNow();
@@ -93,7 +93,7 @@ Layer* LiveMap::head() const {
 LiveMap::Lookup LiveMap::Find(uint64_t block) const {
   assert(loaded());
   ReaderLock lock(mu_);
-  // Who looked at the size before it shrank may ask for what is past the map's end.
+  // A caller that read the size before it shrank may ask for a block past the map's end.
   if (block >= map_.size()) {
     const uint64_t end = BlocksFor(kMaxVolumeBytes, context_.block_size) + 1;
     return {Extent{block, end - block, LayerRef::kHole}, head_};
@@ -121,8 +121,8 @@ bool LiveMap::AnyInherited(const BlockRange& range) const {
 // --- changing ----------------------------------------------------------------------------------
 
 void LiveMap::RecordWritten(const BlockRange& blocks, Layer* head, BlockState state) {
-  // The pending set first: once the map says "here" another writer may overwrite in place, and its
-  // fsync must find the block in the set.
+  // The pending set first: once the map leads to the head another writer may overwrite in place,
+  // and its fsync must find the block in the set.
   if (!Sabotaged(Sabotage::kMapBeforePending)) head->MarkPending(blocks, state);
   {
     WriterLock lock(mu_);
@@ -197,7 +197,7 @@ ExtentMap LiveMap::PutOver(Layer* head) {
 void LiveMap::Replace(Layer* head, ExtentMap map, uint64_t size_bytes) {
   WriterLock lock(mu_);
   head_ = head;
-  std::swap(map_, map);  // what was there is freed without the lock
+  std::swap(map_, map);  // the old map is freed without the lock
   size_bytes_.store(size_bytes, std::memory_order_release);
 }
 

@@ -17,21 +17,25 @@
 
 namespace volfs {
 
-// Where the blocks of one volume are: its map, the head that the map leads to, and the size. The
-// map is built from the catalogs when it is used, and evicted when it was not used for long.
+// Tells where the blocks of one volume are: its extent map, the head, which is the layer that is
+// written, and the size. The map is loaded from the catalogs on demand, and evicted after a time
+// without use.
 //
 // Invariants:
 //   V1  every map entry names a layer of this volume's chain, or LayerRef::kHole;
 //   V2  a block is mapped to the head only after its bytes are in the head's file;
 //   V4  size_bytes() <= map size * block size, and the head layer's size is size_bytes();
-//   V5  a thread that looks at the map or changes it has a MapRefCount::Ref from before the map was
-//       loaded for it until what it did is in the map and, as pending, in the layers; so has a
-//       batch. Where the map is not in memory, the catalogs say all that it would.
+//   V5  a thread that reads or changes the map holds a MapRefCount::Ref. It takes the Ref before it
+//       loads the map, and keeps it until its change is in the map and, as pending, in the layers.
+//       A batch holds one, too. So where a map is not in memory, the catalogs say all that it
+//       would.
 //
-// Thread-safety: all methods from any thread. Another head is put in place behind the closed gate.
-// Locks, in order: gate() > load_mu_ > grow_mu() > mu_. mu_ guards map and head, and is the only
-// one that reads and writes in place take: shared, for one lookup. load_mu_ keeps loading and
-// evicting apart, and is held over I/O. Cost of Find: one shared lock, O(log n) for n extents.
+// Units: blocks, and bytes where a name ends in _bytes. Thread-safety: all methods from any thread.
+// The head is replaced behind the closed gate. Locks, in order: gate() > load_mu_ > grow_mu() >
+// mu_. mu_ guards map and head; reads and writes in place take it alone, shared, for one lookup.
+// load_mu_ keeps loading and evicting apart, and is held over I/O. Cost of Find: one shared lock,
+// O(log n) for n extents. Nothing here is durable: the pending sets of the layers are for Committer
+// to record.
 class LiveMap {
  public:
   struct Lookup {
@@ -46,69 +50,71 @@ class LiveMap {
 
   // --- in memory or not ------------------------------------------------------------------------
 
-  // Builds the map from the catalogs if it is not in memory, and keeps it there. kNotFound: the
-  // volume was deleted and is open nowhere. kCorrupt: it is refused, or is from now on, as its map
-  // cannot be so.
+  // Loads the map if it is not in memory, and keeps it there while the Ref lives. kNotFound: the
+  // volume was deleted and is open nowhere. kCorrupt: the volume is refused, perhaps from now on,
+  // because the rows of its map contradict each other.
   Result<MapRefCount::Ref> Acquire() VOLFS_EXCLUDES(mu_, load_mu_);
   // Acquires the map for a request that reads or writes bytes.
   Result<IoScope> Begin() VOLFS_EXCLUDES(mu_, load_mu_);
-  // Begin, and EnterWrite.
+  // As Begin, followed by EnterWrite.
   Result<IoScope> BeginWrite() VOLFS_EXCLUDES(mu_, load_mu_);
-  // Keeps what is in memory, and loads nothing.
+  // Keeps a loaded map in memory, but loads none.
   [[nodiscard]] MapRefCount::Ref Enter() { return uses_.Enter(); }
   [[nodiscard]] bool loaded() const { return uses_.loaded(); }
-  void Set(ExtentMap map) VOLFS_EXCLUDES(mu_);  // of a volume just made
-  // To evict a map: Look, then find out whether it may go, then Evict with that look. It
-  // frees the map if it was not used for `idle`, as far as the calls of this tell, nor since the
-  // look, and `may_go`; true if it has. `used`: the volume is in use in another way.
+  void Set(ExtentMap map) VOLFS_EXCLUDES(mu_);  // for a new volume
+  // To evict a map, a caller takes a Look, then finds out whether the map may go, then calls Evict
+  // with that look. Evict frees the map and returns true if `may_go` and the map was not used since
+  // the look, nor at any call of Evict in the last `idle`. `used` says that the volume is in use in
+  // another way.
   [[nodiscard]] uint64_t Look() const { return uses_.Look(); }
   bool Evict(uint64_t look, bool used, bool may_go, Nanoseconds idle) VOLFS_EXCLUDES(mu_, load_mu_);
 
-  // --- looking: inside the epoch, with a Use ---------------------------------------------------
+  // --- looking: inside the epoch, with a Ref ---------------------------------------------------
 
   [[nodiscard]] uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
-  [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(mu_);  // needs no Use
+  [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(mu_);  // needs no Ref
   [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] ExtentMap Copy() const VOLFS_EXCLUDES(mu_);  // O(1)
   // Returns whether a block of `range` is still in a layer under the head.
   [[nodiscard]] bool AnyInherited(const BlockRange& range) const VOLFS_EXCLUDES(mu_);
 
-  // --- changing: with a Use --------------------------------------------------------------------
+  // --- changing: with a Ref --------------------------------------------------------------------
 
-  // Notes that `blocks` are in `head` (or are zeros) from now on, here and in its pending set.
-  // Requires: their bytes are in its file, and the caller has their range lock inside the gate.
+  // Notes in the map and in the pending set of `head` that `blocks` are in `head`, or are zeros.
+  // Requires: their bytes are in its file, and the caller is inside the gate with their range lock.
   void RecordWritten(const BlockRange& blocks, Layer* head, BlockState state) VOLFS_EXCLUDES(mu_);
-  // `blocks` show what `image` has of them, and zeros past its end.
+  // Makes `blocks` show the same as in `image`, and zeros past its end.
   void Show(const BlockRange& blocks, const ExtentMap& image) VOLFS_EXCLUDES(mu_);
-  // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
+  // Maps the blocks of `range` that are in `from` to `to` instead; with kHole they read as zeros.
   void Redirect(const BlockRange& range, LayerRef from, LayerRef to) VOLFS_EXCLUDES(mu_);
 
-  // One change of the size at a time: held by the caller of Grow or Cut.
+  // Held by the caller of Grow or Cut, so that one thread at a time changes the size.
   [[nodiscard]] Mutex& grow_mu() { return grow_mu_; }
-  // A flat head's new blocks are in the head. Else they are a hole, which the first write of each
-  // turns into "here". A no-op if it is not larger. Without a Use where the head is flat.
+  // Grows size and map; does nothing if `size_bytes` is not larger. New blocks are in the head if
+  // it is flat, else they are a hole. Needs no Ref where the head is flat.
   void Grow(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
-  // With the gate closed; `merged` (or nothing) is in the head from now on.
+  // Shrinks size and map, and maps `merged`, which may be empty, to the head. Requires: the gate is
+  // closed.
   void Cut(uint64_t size_bytes, const BlockRange& merged) VOLFS_EXCLUDES(mu_);
 
   // --- another head: with the gate closed ------------------------------------------------------
 
-  // Writes and all else that relies on the head is inside; MapRefCount::Ref first.
+  // Writes, and all other work that relies on the head, are inside. They take their Ref before.
   [[nodiscard]] Gate& gate() { return gate_; }
   static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
-  // Waits until the writes in flight have ended, and keeps new ones out until gate().Open(). kBusy
-  // after `patience`: the gate is open.
+  // Waits until the writes in flight have ended, and keeps new ones out until gate().Open().
+  // Returns kBusy, with the gate open, if they have not ended after `patience`.
   Status CloseGate(Nanoseconds patience = kGatePatience);
-  // Puts `head` over the present one; returns what the map shows now.
+  // Makes `head`, an empty layer over the present head, the head. Returns a copy of the map.
   [[nodiscard]] ExtentMap PutOver(Layer* head) VOLFS_EXCLUDES(mu_);
   void Replace(Layer* head, ExtentMap map, uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
-  // The layer under the head, which has all of it by now, is the head.
+  // Makes `under`, which has all blocks of the head by now, the head.
   void Sink(Layer* under) VOLFS_EXCLUDES(mu_);
-  // The head was made flat: all blocks are in it.
+  // Maps all blocks to the head, which was made flat.
   void Flatten() VOLFS_EXCLUDES(mu_);
 
  private:
-  Status Load() VOLFS_EXCLUDES(mu_, load_mu_);  // of a thread that has entered uses_
+  Status Load() VOLFS_EXCLUDES(mu_, load_mu_);  // requires: the caller has a Ref
 
   const VolumeContext context_;
   VolumeState& state_;

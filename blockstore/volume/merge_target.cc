@@ -13,7 +13,7 @@ Status MergeTarget::SinkHead(LayerMerge& merge, const std::function<Result<bool>
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(commits_.CommitBatch(
-      alone, {}));  // with writers running: little is left for those whom it holds up
+      alone, {}));  // with writers running: the batch that they wait for is short then
   ASSIGN_OR_RETURN(const bool still_small, small());
   if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
   const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);

@@ -12,11 +12,11 @@ namespace volfs {
 
 class LayerMerge;
 
-// What the merging of layers does with a volume whose map leads to one of them (layer_merger.h).
-// All of it with Node::tree_gate() closed.
+// The methods of a volume that the merging of its layers calls (layer_merger.h). Requires, for all
+// of them: Node::tree_gate() is closed.
 //
-// Thread-safety: all methods from any thread. Has no lock of its own: SinkHead has the slot, then
-// the gate.
+// Thread-safety: all methods from any thread. Has no lock of its own: SinkHead takes the slot of
+// Committer, then the gate of LiveMap.
 class MergeTarget {
  public:
   MergeTarget(VolumeState& state, LiveMap& map, Committer& commits)
@@ -24,18 +24,18 @@ class MergeTarget {
   MergeTarget(const MergeTarget&) = delete;
   MergeTarget& operator=(const MergeTarget&) = delete;
 
-  // Blocks of `range` that are in `from` are in `to` from now on; kHole: they read as zeros.
+  // As LiveMap::Redirect.
   void Redirect(const BlockRange& range, LayerRef from, LayerRef to) {
     map_.Redirect(range, from, to);
   }
   // Keeps the volume from making batches, which would commit its layers as they were.
   [[nodiscard]] Committer::Exclusive StopBatches() { return commits_.Take(); }
-  // Returns whether every layer that a snapshot of this volume froze is in the catalog, with all
-  // that it has.
+  // As Committer::Recorded.
   [[nodiscard]] bool Recorded() { return commits_.Recorded(); }
-  // Puts the layer under the head into its place, with what the head has: `merge` is of the two.
-  // Writers wait meanwhile. An error leaves all as it was. kBusy if the writes in flight do not end
-  // within Node::kTreePatience, or if `small` says that what the head has is too much to wait for.
+  // Moves all blocks of the head into the layer under it, which becomes the head, and commits that.
+  // Writers wait meanwhile. `merge` is of the two layers. An error leaves all as it was. Returns
+  // kBusy if the writes in flight do not end within Node::kTreePatience, or if `small` returns
+  // false because the head has too many blocks for writers to wait.
   Status SinkHead(LayerMerge& merge, const std::function<Result<bool>()>& small);
 
  private:

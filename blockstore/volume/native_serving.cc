@@ -8,10 +8,11 @@
 namespace volfs {
 
 Result<Descriptor> NativeServing::Begin() {
-  // Inside the gate: whoever takes an instant meanwhile sees either this or no native open.
+  // Inside the gate, so that a snapshot at the same time sees either this open or no native one
+  // (N2).
   ASSIGN_OR_RETURN(const IoScope io, map_.BeginWrite());
   Layer* const raw = map_.head();
-  if (!raw->flat() || raw->failed()) return Descriptor();  // ... what failed can still be read
+  if (!raw->flat() || raw->failed()) return Descriptor();  // the daemon still reads it
   ASSIGN_OR_RETURN(Layer::Lent lent, raw->ExportDescriptor(OpenFiles::For::kWrite));
   if (!lent.file.ok()) return Descriptor();
   if (!active()) RETURN_IF_ERROR(TakeSizeFromFile(Time::kIgnored));
@@ -23,7 +24,7 @@ Result<Descriptor> NativeServing::Begin() {
 
 void NativeServing::End() {
   RefreshFromFile();
-  // The kernel's own cache of the image knows nothing of what was written.
+  // The kernel's page cache of the image does not have the bytes that it wrote to the file.
   opens_.AgeCaches();
   active_.fetch_sub(1);
   OpenFiles::Use ended;  // outlives the lock
@@ -40,7 +41,8 @@ void NativeServing::RefreshFromFile() {
 
 Status NativeServing::LearnSize() {
   if (!active()) return OkStatus();
-  // Its map was loaded before it was native, and stays: none is loaded with the size of before.
+  // The Ref keeps the map, which Begin has loaded, in memory: a map loaded now could have the old
+  // size.
   const MapRefCount::Ref use = map_.Enter();
   return active() ? TakeSizeFromFile(Time::kTaken) : OkStatus();
 }
@@ -49,11 +51,12 @@ Status NativeServing::TakeSizeFromFile(Time time) {
   MutexLock growing(map_.grow_mu());
   const Epoch::Reader reader = context_.epoch.Enter();
   Layer* const raw = map_.head();
-  if (!raw->flat()) return OkStatus();  // closed since, and an instant was taken
+  if (!raw->flat()) return OkStatus();  // closed since, and a snapshot was taken
   ASSIGN_OR_RETURN(const NodeFile::State file, raw->TakeSizeFromFile());
   map_.Grow(file.size_bytes);
   state_.RaiseSize(file.size_bytes);
-  // A time of the file that is not new is not taken: utimensat may have set an older one since.
+  // A time of the file that has not changed is not taken: utimensat may have set an older one
+  // since.
   const bool changed = followed_mtime_ns_.exchange(file.mtime_ns) != file.mtime_ns;
   if (changed && time == Time::kTaken) state_.SetModified(file.mtime_ns);
   return OkStatus();

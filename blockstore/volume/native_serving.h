@@ -15,18 +15,17 @@
 
 namespace volfs {
 
-// Lets the kernel read and write the file of a volume by itself (io=native), and learns afterwards
-// what it did: the file's size and time are the volume's.
+// Lets the kernel read and write the file of a volume by itself (io=native). The daemon then learns
+// size and time of the volume from the file.
 //
 // Invariants:
-//   N1  while it is active, the head is one flat layer, no other takes its place, and its file
-//   stays
-//       open;
-//   N2  it becomes active only inside the gate, so a snapshot that has closed the gate sees it or
-//       precedes it.
+//   N1  while it is active, the head is one flat layer, no other layer takes its place, and its
+//       file stays open;
+//   N2  it becomes active only inside the gate, so a snapshot that closes the gate either sees it
+//       active or comes before it.
 //
 // Thread-safety: all methods from any thread. Locks, in order: the map's gate > its grow_mu() >
-// mu_, a leaf, which guards what is exported. Cost where the kernel serves nothing: active() and
+// mu_, a leaf, which guards the exported files. Cost where the kernel serves nothing: active() and
 // RefreshFromFile are one atomic load.
 class NativeServing {
  public:
@@ -35,32 +34,33 @@ class NativeServing {
   NativeServing(const NativeServing&) = delete;
   NativeServing& operator=(const NativeServing&) = delete;
 
-  // May the kernel serve the volume from the next open on?
+  // Tells whether the kernel may serve the volume from the next open on.
   [[nodiscard]] bool wanted() const { return wanted_.load(); }
   void set_wanted(bool wanted) { wanted_.store(wanted); }
 
-  // The kernel may read and write the file that is returned from now until End (one each). None if
-  // the volume is not one raw file.
+  // Returns a descriptor of the file, which the kernel may read and write until End. Each that is
+  // returned is paired with one End. Returns none if the volume is not one raw file.
   Result<Descriptor> Begin() VOLFS_EXCLUDES(mu_);
   void End() VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool active() const { return active_.load() != 0; }
-  // Returns kBusy while it is active; `what` is named as what has to wait.
+  // Returns kBusy while it is active, with a message that `what` has to wait.
   [[nodiscard]] Status CheckNotActive(std::string_view what) const;
 
-  // Learns size and time of the file if the kernel serves it. An error means that the size is not
-  // known, of which nothing may be acknowledged.
+  // Learns size and time of the file if the kernel serves it. After an error the size is not known,
+  // and no sync of the volume may be acknowledged.
   Status LearnSize();
-  // ... and logs the error.
+  // As LearnSize, and logs the error.
   void RefreshFromFile();
-  // The same whether the kernel serves it or not. kTaken: the file's time counts if it has changed
-  // since the last look.
+  // As LearnSize, whether the kernel serves the file or not. With kTaken the volume takes the
+  // file's time if that has changed since the last call.
   enum class Time { kTaken, kIgnored };
   Status TakeSizeFromFile(Time time);
 
-  // At a mount, before anything else: keeps what was written past the size that was committed, as
-  // its fsync may have been acknowledged. An error makes the volume read-only.
+  // Keeps bytes that the kernel wrote past the committed size, as their fsync may have been
+  // acknowledged. Called at a mount, before any request. An error makes the volume read-only.
   Status AdoptAfterCrash();
-  // That failed: nothing was written to the volume in this mount, so nothing of it can be unsaved.
+  // Returns whether AdoptAfterCrash has failed. Then this mount has written nothing to the volume,
+  // so it has nothing that is not saved.
   [[nodiscard]] bool closed_by_mount() const { return closed_by_mount_; }
 
  private:

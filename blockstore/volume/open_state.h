@@ -11,7 +11,7 @@
 namespace volfs {
 
 // Counts the opens of one volume, and keeps it from being opened while it is deleted or reverted.
-// It says also whether a page cache of earlier opens may still be believed.
+// Also tells whether the kernel's page cache of earlier opens is still right.
 //
 // Invariants:
 //   O1  while a volume is reverted, it is open nowhere;
@@ -29,34 +29,34 @@ class OpenState {
   OpenState(const OpenState&) = delete;
   OpenState& operator=(const OpenState&) = delete;
 
-  // Returns kReadOnly if it may not be written, kNotFound if it is being deleted. Each success is
-  // paired with one Remove. `creates`: this open has just made the volume, and may write it
-  // whatever its mode says (open(2)).
+  // Counts an open. Returns kReadOnly if the volume may not be written, kNotFound if it is being
+  // deleted, kBusy if it is being reverted. Each success is paired with one Remove. `creates` says
+  // that this open has just made the volume, and may write it with any mode (open(2)).
   Status Add(Access access, bool creates = false) VOLFS_EXCLUDES(mu_);
-  // May free the space of a deleted volume: the caller holds no lock.
+  // Ends an open. May free the space of a deleted volume. Requires: the caller holds no lock.
   void Remove(Access access) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] int readers() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] int writers() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool any() const VOLFS_EXCLUDES(mu_);
-  // It is open, or being deleted or reverted.
+  // Returns whether the volume is open, or is being deleted or reverted.
   [[nodiscard]] bool busy() const VOLFS_EXCLUDES(mu_);
 
-  // Keeps others from opening it until EndRevert. kBusy while it is open or being deleted.
+  // Refuses all opens until EndRevert. Returns kBusy while it is open or being deleted.
   Status BeginRevert() VOLFS_EXCLUDES(mu_);
   void EndRevert() VOLFS_EXCLUDES(mu_);
 
-  // Keeps others from opening it until AbortDelete. kBusy while it is open for writing.
+  // Refuses all opens until AbortDelete. Returns kBusy while it is open for writing.
   Status BeginDelete() VOLFS_EXCLUDES(mu_);
   void AbortDelete() VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool deleting() const VOLFS_EXCLUDES(mu_);
-  // Requires: the deletion is durable. `gone` is called once it is open nowhere any more.
+  // Calls `gone` once the volume is open nowhere any more. Requires: the deletion is durable.
   void FinishDelete(std::function<void()> gone) VOLFS_EXCLUDES(mu_);
 
-  // Grows whenever bytes change that the kernel did not see changing (a revert, a shrink): the next
-  // open must not believe a page cache that is older.
+  // A number that grows with each change of bytes that the kernel does not see (a revert, a
+  // shrink). The next open must drop a page cache that is older.
   [[nodiscard]] uint64_t cache_epoch() const { return cache_epoch_.load(); }
   void AgeCaches() { cache_epoch_.fetch_add(1); }
-  // The kernel has dropped all pages that are older than `epoch`.
+  // Notes that the kernel has dropped all pages that are older than `epoch`.
   void CacheDropped(uint64_t epoch) { dropped_cache_epoch_.store(epoch); }
   [[nodiscard]] uint64_t dropped_cache_epoch() const { return dropped_cache_epoch_.load(); }
 

@@ -1,5 +1,5 @@
-// How a volume is frozen at an instant: by a new head over the present one, or, while the kernel
-// writes the head's file by itself, by a new layer that shares all blocks of that file.
+// Freezes a volume at a snapshot point: puts a new head over the present one, or, while the kernel
+// writes the head's file by itself, makes a new layer that shares all blocks of that file.
 #include <utility>
 
 #include "blockstore/base/sabotage.h"
@@ -10,7 +10,7 @@ namespace volfs {
 
 Result<Volume::FrozenHead> Volume::FreezeHead(const Extra& extra, Nanoseconds patience) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, map_.Acquire());
-  RETURN_IF_ERROR(Sync());  // with writers running: little is left for the batch that holds them up
+  RETURN_IF_ERROR(Sync());  // with writers running: the batch that they wait for is short then
   return PutLayerOver(commits_.Take(), extra, patience);
 }
 
@@ -41,7 +41,7 @@ Result<Volume::FrozenHead> Volume::PutLayerOver(const Committer::Exclusive& alon
   return instant;
 }
 
-// What is written from here on may be in it or not: the instant is the host's.
+// A write from here on may be in the new layer or not: the host chooses the snapshot point.
 Result<Volume::FrozenHead> Volume::CloneFile(const Committer::Exclusive& alone,
                                              const Extra& extra) {
   RETURN_IF_ERROR(native_.TakeSizeFromFile(NativeServing::Time::kTaken));
@@ -57,14 +57,15 @@ Result<Volume::FrozenHead> Volume::CloneFile(const Committer::Exclusive& alone,
           "a snapshot or clone of a file that its node cannot share at once"));
       return Error{Errc::kBusy, StrCat(name(), ": it was closed just now; try again")};
     }
-    RETURN_IF_ERROR(fresh->TakeSizeFromFile());  // it may have grown meanwhile
+    RETURN_IF_ERROR(fresh->TakeSizeFromFile());  // the file may have grown meanwhile
     RETURN_IF_ERROR(fresh->SyncFile());
     CatalogChange change = extra(*fresh);
     change.insert(change.begin(), PutLayer{fresh->record()});
     return commits_.CommitBatch(alone, change, Room::kGrow);
   };
   if (const Status done = clone(); !done.ok()) {
-    // If what became of the commit is not known, the next mount tells whether it is needed.
+    // If the outcome of the commit is not known, the next mount finds out whether the layer is
+    // needed.
     if (RefusedCleanly(done.error())) {
       (void)fresh->RemoveFile();
       context_.layers.Remove(fresh);
@@ -76,7 +77,7 @@ Result<Volume::FrozenHead> Volume::CloneFile(const Committer::Exclusive& alone,
   ExtentMap map;
   map.Resize(BlocksFor(size, context_.block_size));
   map.Assign({0, map.size()}, fresh->ref());
-  // shared_ptr: as of every instant.
+  // shared_ptr: as in PutLayerOver.
   return FrozenHead{
       std::make_shared<FrozenImage>(context_.layers, std::move(map), size, context_.block_size),
       fresh};

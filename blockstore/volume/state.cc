@@ -77,8 +77,8 @@ Status VolumeState::CheckWritable() const {
     return Error{Errc::kIo, StrCat(name(), ": node ", node_.name(),
                                    " can no longer be written: ", node_.catalog().fence_reason())};
   }
-  // Of its own, or what became of its node's last commit is not known: nothing may be acknowledged
-  // any more.
+  // The volume has failed, or the outcome of its node's last commit is not known, so nothing may be
+  // acknowledged any more.
   return Error{Errc::kReadOnly,
                StrCat(name(), ": read-only until the next mount, since ", failure())};
 }

@@ -12,12 +12,12 @@
 
 namespace volfs {
 
-// Of a clone: is what is copied read back and compared? kDone: it was, all of it.
+// Whether the copied bytes of a clone are read back and compared. kDone: all of them were.
 enum class Verification : uint8_t { kNone, kWanted, kDone };
 
-// What one volume is, and whether it may still be used: its record as it is now (which may be
-// newer than the catalog's), and the reason why it can no longer be written or read. All parts of a
-// volume ask here, and this class knows none of them.
+// The record of one volume as it is now, and the reason why the volume can no longer be written or
+// read. The record may be newer than the catalog's, which Committer keeps. All parts of a volume
+// ask this class, and it knows none of them.
 //
 // Invariants:
 //   S1  a volume that has failed, was refused or was deleted stays so until the next mount;
@@ -38,13 +38,13 @@ class VolumeState {
   [[nodiscard]] VolumeRecord record() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(mu_);
 
-  // Changes the record as it is now. What a commit has made durable is the Committer's to know.
-  // Calls `change` with mu_ held.
+  // Changes the record in memory only, as all setters below do; Committer makes it durable. Calls
+  // `change` with mu_ held.
   void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(mu_);
   void SetName(const std::string& name) VOLFS_EXCLUDES(mu_);
   void SetHead(Id head) VOLFS_EXCLUDES(mu_);
   void SetSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
-  // Never makes it smaller.
+  // As SetSize, but never makes the size smaller.
   void RaiseSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
   // Takes the head, the size and the times of `next`.
   void ReplaceHead(const VolumeRecord& next) VOLFS_EXCLUDES(mu_);
@@ -52,7 +52,8 @@ class VolumeState {
   // Notes that bytes changed now (to within a few milliseconds), or at `mtime_ns`.
   void Touch() { mtime_ns_.store(WallNowCoarse().count(), std::memory_order_relaxed); }
   void SetModified(int64_t mtime_ns) { mtime_ns_.store(mtime_ns); }
-  // Changes with each write, discard and growth, to within a few milliseconds; means nothing else.
+  // A value that changes with each write, discard and growth, to within a few milliseconds. For
+  // comparing with an earlier value only.
   [[nodiscard]] int64_t last_change() const { return mtime_ns_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] Verification verification() const { return verification_.load(); }
@@ -61,25 +62,26 @@ class VolumeState {
   // Returns an error, for users, if the volume or its node takes no change.
   [[nodiscard]] Status CheckWritable() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool read_only() const { return read_only_.load(std::memory_order_acquire); }
-  // Makes the volume read-only until the next mount: what was written since its last commit is of
-  // unknown state, so nothing may be acknowledged any more. Keeps the first reason. Returns
+  // Makes the volume read-only until the next mount: the bytes written since its last commit may or
+  // may not be durable, so no sync may be acknowledged any more. Keeps the first reason. Returns
   // `error`.
   Error Fail(const Error& error) VOLFS_EXCLUDES(mu_);
   // Notes that the catalogs contradict themselves about this volume: no byte of it is read or
   // written from now on.
   void Refuse(const std::string& why) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool refused() const { return refused_.load(std::memory_order_acquire); }
-  // The catalog does not know the volume any more.
+  // Notes that the catalog does not know the volume any more.
   void SetDeleted() { deleted_.store(true); }
   [[nodiscard]] bool deleted() const { return deleted_.load(); }
 
-  // Returns why this volume can no longer be written, or not be read either: its own reason or its
-  // node's. Empty if it can.
+  // Returns why this volume can no longer be written, or read: its own reason or its node's. Empty
+  // if it can.
   [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(mu_);
-  // Returns why what was written to it is not durable although it should be by now: failure(), or
-  // why the last commit was refused, which is tried again. Empty if all is well. `error` for users.
+  // Returns why written bytes are not durable although they should be by now: failure(), or the
+  // reason for which the last commit, which is tried again, was refused. Empty if all is well.
+  // Users see it as `error`.
   [[nodiscard]] std::string trouble() const VOLFS_EXCLUDES(mu_);
-  // `commit` is the result of one that had all that was pending.
+  // Notes the result of a commit of all that was pending.
   void NoteTrouble(const Status& commit) VOLFS_EXCLUDES(mu_);
 
  private:

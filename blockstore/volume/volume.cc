@@ -62,16 +62,17 @@ Status Volume::Conclude(Durability durability) {
 
 bool Volume::EvictMap(Nanoseconds idle) {
   if (!map_.loaded()) return false;
-  // The look first: what a thread does that comes after it is not looked for.
+  // The look first: Evict refuses if a thread came after it, so the checks need not see such a
+  // thread.
   const uint64_t look = map_.Look();
   const bool used = native_.active() || opens_.busy();
   const bool may_go = !used && MapIsRecorded();
   return map_.Evict(look, used, may_go, idle);
 }
 
-// Would the catalog of this node say the same? Layers that an instant froze and could not record
-// yet (unrecorded_) need no look: the head over them is not recorded either. Of a layer of another
-// node, that node's catalog would be asked, which may hang; so nothing else is asked of it here.
+// Returns whether the catalog of this node would give the same map. Layers that a snapshot froze
+// and could not record yet need no check, as the head over them is not recorded either. A layer of
+// another node makes it false, as loading would ask that node, which may hang.
 bool Volume::MapIsRecorded() const {
   const Epoch::Reader reader = context_.epoch.Enter();
   if (state_.deleted() || state_.read_only() || node_.catalog().fenced()) return false;
@@ -79,7 +80,7 @@ bool Volume::MapIsRecorded() const {
   const bool pending = top->pending_blocks() > 0 && !Sabotaged(Sabotage::kGiveBackPending);
   if (pending || top->RecordDirty()) return false;
   if (commits_.pinned()) return false;
-  // It ends, or LoadMap would have refused it.
+  // The chain ends, or LoadMap would have refused it.
   for (const Layer* layer = top; layer != nullptr && layer->node() == &node_;) {
     const Id parent = layer->record().parent;
     if (parent == kNoId) return true;

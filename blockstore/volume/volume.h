@@ -26,29 +26,31 @@
 
 namespace volfs {
 
-// One volume: a size and a live map from blocks to layers, of which the head is written.
+// One volume, the bytes of a disk: a size, and a map from blocks to layers. Only the head, the
+// topmost layer, is written.
 //
-// It behaves like a disk with a volatile write cache: Sync makes durable what was written before
-// the call; what was not synced is, sector by sector, old or new after a crash.
+// It behaves like a disk with a volatile write cache: Sync makes all writes before the call
+// durable. After a crash each sector that was written and not synced is old or new.
 //
-// The two paths of a write (design: "the range lock"):
-//   - a block that is in the head already: one pwrite in place. No exclusive lock, no catalog, no
-//     allocation; one shared lock for the lookup. A flat head (a volume without snapshots) has
-//     only such blocks.
-//   - a first write: the range's exclusive lock is held without a break over: look again whether
-//     the block is still not in the head; merge with what lies under it if only a part is written;
-//     pwrite whole blocks; mark them in the map and in the head's pending set.
+// The two paths of a write (ARCHITECTURE.md, section 3):
+//   - in place, for a block that is in the head already: one pwrite. One shared lock for the
+//     lookup, no exclusive lock, no catalog, no allocation. In a flat head (a volume without
+//     snapshots) all blocks are so.
+//   - a first write, for a block that is in a layer under the head, or in none. It holds the
+//     exclusive lock of the range from beginning to end: looks again whether the block is still not
+//     in the head, completes partial blocks with the bytes below, writes whole blocks, and marks
+//     them in the map and in the head's pending set.
 //
-// Its parts have a lock each: opens() counts the opens, map() knows where the blocks are, native()
+// Its parts have a lock each: opens() counts the opens, map() tells where the blocks are, native()
 // lets the kernel serve the file, commits() makes changes durable. All of them ask state(). Volume
 // itself has the data path and the changes of the head, and calls the parts in lock order.
 //
 // Invariants, beside those of its map (live_map.h):
 //   V3  only blocks mapped to the head are overwritten in place.
 //
-// Thread-safety: all methods from any thread. Its own lock is range_lock_: first writes of a range
-// of blocks, one at a time. Locks, in order: the slot of commits() > the gate of map() >
-// range_lock_.
+// Units: bytes, at any offset. Thread-safety: all methods from any thread. Its own lock is
+// range_lock_, under which a range of blocks has one first write at a time. Locks, in order: the
+// slot of commits() > the gate of map() > range_lock_.
 class Volume {
  public:
   // `record` is in the catalog already, or is about to be.
@@ -80,97 +82,101 @@ class Volume {
   [[nodiscard]] HydrationTarget& hydration() { return hydration_; }
   [[nodiscard]] MergeTarget& merging() { return merging_; }
 
-  // Frees the map if it was not used, nor the volume open, for `idle`, as far as the calls of this
-  // tell, and if the catalog of this volume's node says all that it does; true if it has.
-  // Waits for no request; for this node at most, as PendingWork. Cost where nothing is freed: some
-  // short locks if the map is in memory, else one load.
+  // Frees the map and returns true, if neither map nor volume were in use at the calls of this
+  // method in the last `idle`, and if the catalog of this volume's node would give the same map.
+  // Waits for no request, at most for the node. Cost where nothing is freed: some short locks if
+  // the map is in memory, else one load.
   bool EvictMap(Nanoseconds idle);
 
   // --- bytes ---------------------------------------------------------------------------------
 
-  // Fills `out` from `offset_bytes`; returns how many bytes there were before the end.
+  // Fills `out` from `offset_bytes` on. Returns how many bytes were read, less than asked for at
+  // the end of the volume only.
   Result<size_t> ReadAt(std::span<std::byte> out, uint64_t offset_bytes);
   // Writes all of `data`, growing the volume if it ends past size_bytes().
   Status WriteAt(std::span<const std::byte> data, uint64_t offset_bytes);
-  // The range reads as zeros from now on and its space is freed. Clipped to size_bytes(). A large
-  // one is discarded in steps: an instant meanwhile shows some of it, and waits for one step.
+  // Makes the range, clipped to size_bytes(), read as zeros, and frees its space. A large range is
+  // discarded in steps. A snapshot taken meanwhile waits for one step, and shows some of them.
   Status Discard(ByteRange range);
-  // Durable: what was written, discarded and resized before the call, and the identity of all
-  // layers under it. After an error the volume is read-only until the next mount.
+  // Makes all writes, discards and changes of size before the call durable, with the records of all
+  // layers under them. After an error the volume is read-only until the next mount.
   Status Sync() { return commits_.Sync(); }
-  // When a change of bytes or size has to be durable: with the next Sync, or when the call that
-  // made it returns (O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC, a mount with the option sync).
+  // Tells when a change of bytes or size has to be durable: with the next Sync, or when the call
+  // that made it returns (O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC, a mount with the option sync).
   enum class Durability : uint8_t { kWithSync, kAtReturn };
-  // Requires: the caller has made a change (WriteAt, Discard, Grow, ShowThrough) and is about to
-  // acknowledge it. Makes it durable if it has to be; an error is as one of Sync. Cost: nothing, or
-  // one Sync, which all callers of one moment share.
+  // Makes a change (WriteAt, Discard, Grow, ShowThrough), which the caller is about to acknowledge,
+  // durable if it has to be. An error is as one of Sync. Cost: nothing, or one Sync, which all
+  // callers of one moment share.
   Status Conclude(Durability durability);
-  // SEEK_DATA / SEEK_HOLE over the logical contents: what a clone has not copied yet is data.
-  // kNoData past the last data (SEEK_DATA) or past the end.
+  // SEEK_DATA and SEEK_HOLE over the logical contents: data of the source that a clone has not
+  // copied yet counts as data. Return kNoData past the last data (SeekData) or past the end.
   Result<uint64_t> SeekData(uint64_t offset_bytes);
   Result<uint64_t> SeekHole(uint64_t offset_bytes);
-  // As ChainBytes (map_loader.h) of the head.
+  // Returns ChainBytes (map_loader.h) of the head; on a node that is slow to answer, the last
+  // result.
   Result<uint64_t> AllocatedBytes();
 
   // --- size ----------------------------------------------------------------------------------
 
-  // Grows to `size_bytes` (no-op if it is not larger); durable with the next Sync.
-  // kFileTooBig past the type's greatest size, or what the node's filesystem can hold.
+  // Grows to `size_bytes` (no-op if it is not larger); durable with the next Sync. Returns
+  // kFileTooBig past the greatest size of the type, or of a file on the node.
   Status Grow(uint64_t size_bytes);
-  // Shrinks to `size_bytes` (no-op if it is not smaller); durable when it returns. What was cut off
-  // reads as zeros after growing again, whatever lies under the head. kBusy as FreezeHead.
-  // kProtected if only what is unwritten may be cut off and HoldsNothing is false of it.
+  // Shrinks to `size_bytes` (no-op if it is not smaller); durable when it returns. The bytes that
+  // were cut off read as zeros after growing again. Returns kBusy as FreezeHead. With kUnwritten,
+  // returns kProtected if the range to be cut off holds data.
   enum class Cut : uint8_t { kAnything, kUnwritten };
   Status Shrink(uint64_t size_bytes, Cut what = Cut::kAnything);
 
   // --- the head ------------------------------------------------------------------------------
 
-  // The instant (contract.md 5.2: all earlier writes are in, no later one is): flushes with writers
-  // running, closes the gate until the writes in flight have ended (kBusy after 1 s, nothing
-  // happened), puts a new head over the old one, opens the gate, flushes the rest, and makes one
-  // commit of that, the new head, this volume's record, and `extra` of the layer that is frozen
-  // now. If the commit fails for want of space the volume goes on with the new head, which the next
-  // Sync records: look at head() whatever the result. One call at a time (Store's lock of the
-  // source).
+  // Freezes the head at a snapshot point: the image has all earlier writes and no later one
+  // (contract.md 5.2). Syncs with writers running, closes the gate (it waits until the writes in
+  // flight have ended), puts a new head over the old one and opens the gate. Then syncs the rest,
+  // and makes one commit of it, the new head, this volume's record, and `extra` of the frozen
+  // layer. Durable when it returns. Returns kBusy, and has changed nothing, if writes are in flight
+  // for longer than `patience`. If the commit is refused for want of space the volume goes on with
+  // the new head, which the next Sync records, so the caller must look at head() after an error
+  // too. One call at a time (Store's lock of the source).
   //
-  // While the kernel serves it (native) no layer can be put over the head: what is frozen is a new
-  // flat layer instead, to which the host gives all blocks of the head's file at once; kBusy where
-  // it cannot.
+  // While the kernel serves the file (native()) no layer can be put over the head. Then the frozen
+  // layer is a new flat one, with which the host shares all blocks of the head's file at once.
+  // Returns kBusy where the host cannot.
   using Extra = std::function<CatalogChange(const Layer& frozen)>;
   struct FrozenHead {
     std::shared_ptr<const FrozenImage> image;
-    Layer* frozen;  // the head of before, or a layer that nobody else knows
+    Layer* frozen;  // the former head, or the new flat layer
   };
   Result<FrozenHead> FreezeHead(const Extra& extra, Nanoseconds patience = LiveMap::kGatePatience);
 
-  // Puts another head in the place of the present one, durably: `make` fills its record, which is
-  // in no catalog yet, and its map, with the gate closed and all that was written before recorded;
-  // an error of it leaves all as it was. The volume is then as large as the new head. The caller
-  // keeps the layer under the new head, and takes the old one's point away.
+  // Puts another head in the place of the present one, durably. Calls `make`, with the gate closed
+  // and all earlier writes recorded, to fill the new head's record, which is in no catalog yet, and
+  // its map; its error leaves all as it was. The volume takes the size of the new head. The caller
+  // keeps a reference to the layer under the new head, and drops the reference of the old head.
   using NewHead = std::function<Status(LayerRecord& record, ExtentMap& map)>;
   Status ReplaceHead(const NewHead& make, Room room);
-  // Has nothing ever been written to it? (Of a flat one; false else.)
+  // Returns whether the volume is flat and no byte of it was ever written.
   [[nodiscard]] bool Untouched();
-  // If the head lies over `frozen`, which `image` is of: from now on `range` (from a block's start
-  // to a block's end, or to the image's) shows what `image` has there, O(extents), nothing is
-  // copied; grows the volume. Durable with the next Sync, until which `pin` keeps the image's
-  // layers: the catalog does not know yet that they are needed. kWrongRegion if the head lies over
-  // something else, or a block of `range` was written.
+  // Makes `range` show the same as in `image`, without copying, and grows the volume if it ends
+  // behind it. Durable with the next Sync; until then `pin` keeps the image's layers, as the
+  // catalog does not know yet that they are needed. `frozen` is the top layer of `image`. `range`
+  // begins at the start of a block, and ends at the end of a block or of the image. Returns
+  // kWrongRegion if the head does not lie over `frozen`, or if a block of `range` was written.
+  // Cost: O(extents).
   Status ShowThrough(Id frozen, const FrozenImage& image, const ByteRange& range,
                      std::shared_ptr<const void> pin);
 
  private:
   [[nodiscard]] bool MapIsRecorded() const;
-  // A first write: up to all of `data`, which starts in a block that was not in the head; returns
-  // how many bytes, 0 if the block has come into the head meanwhile.
+  // Makes a first write of up to all of `data`, which starts in a block that was not in the head.
+  // Returns how many bytes it wrote: 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);
   Status WriteMerged(std::span<const std::byte> data, uint64_t offset_bytes,
                      const LiveMap::Lookup& under);
   Result<uint64_t> DiscardStep(const ByteRange& range);
   Status DiscardInherited(const ByteRange& range);
   Status WriteZeros(const ByteRange& range);
-  // While the node's reserve is not whole: kNoSpace unless all of `range` has its room in the
-  // head's file. Cost: one load if it is whole.
+  // Returns kNoSpace if the node's reserve is not whole and a part of `range` has no room in the
+  // head's file yet. Cost: one load if the reserve is whole.
   Status CheckRoom(const ByteRange& range) {
     return node_.catalog().missing_reserve_bytes() == 0 ? OkStatus() : CheckHasRoom(range);
   }
@@ -181,8 +187,8 @@ class Volume {
   Result<FrozenHead> CloneFile(const Committer::Exclusive& alone, const Extra& extra);
   Status ReplaceHeadClosed(const Committer::Exclusive& alone, const NewHead& make, Room room);
   Status ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_bytes, Cut what);
-  // Is everything from `offset_bytes` on a hole? In the block that `offset_bytes` lies in, zeros
-  // count as one: a hole is not told from them there.
+  // Returns whether all bytes from `offset_bytes` on are a hole. In the block of `offset_bytes`
+  // written zeros count as a hole, as they cannot be told apart there.
   Result<bool> HoldsNothing(uint64_t offset_bytes);
 
   const VolumeContext context_;
@@ -193,7 +199,7 @@ class Volume {
   LiveMap map_;
   NativeServing native_;
   Committer commits_;
-  std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // as it was last told
+  std::atomic<uint64_t> last_allocated_bytes_{~uint64_t{0}};  // the last result of AllocatedBytes
 
   RangeLock range_lock_;
   HydrationTarget hydration_;
