@@ -153,7 +153,7 @@ CloneJob::Next CloneJob::RunSlice() {
       return Next::kOver;
   }
   if (!done.ok()) return OnError(done.error());
-  // A slice that only rested has not shown that what failed before can be copied now.
+  // A slice that only rested does not show that a piece which failed before can be copied now.
   const bool rested = now == State::kCopying && !moved_;
   if (!rested) attempts_.store(0);
   MutexLock lock(mu_);
@@ -217,8 +217,8 @@ Result<bool> CloneJob::CopyWanted(const std::function<bool()>& over) {
     const std::optional<uint64_t> wanted = wanted_.Take();
     if (!wanted) return true;
     const uint64_t piece_end = (*wanted / context_.piece_bytes + 1) * context_.piece_bytes;
-    // Readers come in any order. What the walk knows of the range of data that it is in need not be
-    // asked again; and the walk must not forget it.
+    // Readers come in any order, so they get a copy of the walk's cursor: it knows the range of
+    // data that the walk is in, which need not be asked again and must not be forgotten.
     DataCursor data_here = data_;
     for (uint64_t at = piece_end - context_.piece_bytes; at < piece_end;) {
       ASSIGN_OR_RETURN(const std::optional<ByteRange> data, source_->NextData(at, data_here));
@@ -279,13 +279,13 @@ Result<bool> CloneJob::CopyPiece(const ByteRange& piece, const std::function<boo
   const uint64_t first = piece.offset_bytes / context_.block_size;
   const BlockRange blocks{first, BlocksFor(piece.end(), context_.block_size) - first};
   ASSIGN_OR_RETURN(const bool inherited, clone_->hydration().AnyInherited(blocks));
-  if (!inherited) return true;  // the user was there first
+  if (!inherited) return true;  // a user has written there first
   if (!PassThrottles(piece.length_bytes, over)) return false;
   const Nanoseconds began = MonotonicNow();
   step_began_.store(began);
   const Result<uint64_t> wrote = CopyRange(blocks, piece);
-  // The time that the disk takes counts: or it is full of what was written in a moment, and whoever
-  // works on the source shares the processors with the kernel's writing of that.
+  // The step waits until the disk has the bytes, so that this time counts. Else the kernel would
+  // write them out later, beside the requests of users.
   const bool busy = source_use_.Busy() || clone_use_.Busy();
   const bool waits = wrote.ok() && wrote.value() > 0 && busy;
   const Status written = waits ? clone_->hydration().WaitHydrated(blocks) : OkStatus();
@@ -305,7 +305,7 @@ Result<uint64_t> CloneJob::CopyRange(const BlockRange& blocks, const ByteRange& 
     if (shared) return *shared;
     shares_ = false;
   }
-  // Whole blocks; what lies past the source's end reads as zeros.
+  // Whole blocks; bytes past the source's end read as zeros.
   buffer_.resize(context_.piece_bytes);
   const uint64_t length = std::min(blocks.count * context_.block_size,
                                    clone_->size_bytes() - blocks.first * context_.block_size);
@@ -326,7 +326,7 @@ Result<uint64_t> CloneJob::CopyRange(const BlockRange& blocks, const ByteRange& 
   return clone_->hydration().Hydrate(blocks, bytes, std::span(read_back_).first(length));
 }
 
-// Presence, cursor and figures in one commit: after a crash they agree.
+// Commits presence, cursor and figures as one, so that they agree after a crash.
 Status CloneJob::CommitProgress() {
   CloneRecord next = record();
   next.cursor_block = cursor_bytes_ / context_.block_size;
@@ -356,8 +356,8 @@ Status CloneJob::CommitProgress() {
   return OkStatus();
 }
 
-// What the walk has passed must be here or zero. This looks again, from the maps alone, before the
-// link is cut: a clone is never declared whole because a cursor said so.
+// Checks before the link is cut, by the maps alone, that all data that the walk has passed is
+// present or zero: a clone is never declared whole because a cursor said so.
 Result<bool> CloneJob::NothingLeft() {
   for (uint64_t at = 0; !interrupted_.load();) {
     ASSIGN_OR_RETURN(const std::optional<ByteRange> data, source_->NextData(at, data_));
@@ -416,7 +416,7 @@ CloneJob::Next CloneJob::OnError(const Error& error) {
   LogError(StrCat("clone ", clone_->name(), " stopped: ", error.message));
   CloneRecord next = record();
   next.error = error.message;
-  // If even that cannot be committed the next mount finds the clone creating, and tries again.
+  // If this commit fails too, the next mount finds the clone creating, and tries again.
   if (const Status told = clone_->commits().SyncWith({PutClone{next}}); !told.ok()) {
     LogWarning(StrCat("clone ", clone_->name(), ": ", told.error().message));
   }

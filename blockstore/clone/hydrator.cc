@@ -70,7 +70,7 @@ void Hydrator::Work() {
       running_.push_back(job);
     }
     const CloneJob::Next next = job->RunSlice();
-    // While it still counts as running, so that Remove waits for the callback too.
+    // Called while the job still counts as running, so that Remove waits for the callback too.
     if (next == CloneJob::Next::kOver) on_over_(job);
     MutexLock lock(mu_);
     std::erase(running_, job);

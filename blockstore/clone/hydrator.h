@@ -11,17 +11,17 @@
 
 namespace volfs {
 
-// One scheduler for all clones: a few workers take the jobs' slices in turn, so every job gets its
-// share however many there are. One throttle caps the bytes of all of them.
+// Runs the copy jobs of all clones of a store: a few worker threads run the jobs' slices in turn,
+// so each job gets its share however many there are. One throttle caps the bytes of all jobs.
 //
-// Thread-safety: all methods from any thread. Locks: mu_ > a job's and
-// the throttle's; not held while a slice runs.
+// Thread-safety: all methods from any thread. Locks: mu_ > a job's and the throttle's. mu_ is not
+// held while a slice runs.
 class Hydrator {
  public:
-  // `on_over` is called from a worker, with no lock held, when a job is taken off the queue for
-  // good (kDone), because it failed (Add puts it back after Resume), or because it was stopped.
+  // Called by a worker, with no lock held, when a job leaves the queue: it is done, it has failed
+  // (Add puts it back after Resume), or it was stopped.
   using Callback = std::function<void(const std::shared_ptr<CloneJob>&)>;
-  // Workers, and so the most jobs that run at once; how many may is SetJobs.
+  // The greatest value of SetJobs. A store has as many workers.
   static constexpr int kMaxJobs = 8;
   Hydrator(int workers, Callback on_over);
   ~Hydrator();  // Stop()
@@ -29,16 +29,17 @@ class Hydrator {
   void Add(std::shared_ptr<CloneJob> job) VOLFS_EXCLUDES(mu_);
   // Stops `job` and returns when no worker runs a slice of it and none will. Not from on_over.
   void Remove(const std::shared_ptr<CloneJob>& job) VOLFS_EXCLUDES(mu_);
-  // Ends all slices and joins the workers; the jobs stay as they are, for the next mount.
+  // Ends all slices and joins the workers. The jobs keep their state, for the next mount.
   void Stop() VOLFS_EXCLUDES(mu_);
 
   Throttle& throttle() { return throttle_; }
-  void SetJobs(int count)
-      VOLFS_EXCLUDES(mu_);  // how many jobs may run at once (limits/copy_jobs), 1 to kMaxJobs
+  // Sets how many jobs may run at once (limits/copy_jobs), 1 to kMaxJobs.
+  void SetJobs(int count) VOLFS_EXCLUDES(mu_);
 
  private:
   void Work() VOLFS_EXCLUDES(mu_);
-  // The next job whose turn it is, taken out of the queue; null if none is, and when to look again.
+  // Takes the next job whose turn it is out of the queue. Null if there is none; then `wake_at` is
+  // when to look again.
   std::shared_ptr<CloneJob> NextLocked(Nanoseconds* wake_at) VOLFS_REQUIRES(mu_);
 
   const Callback on_over_;
