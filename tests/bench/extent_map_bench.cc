@@ -1,5 +1,6 @@
-// ExtentMap beside an ordered map of the same contents (absl::btree_map where it is installed).
-// "Every second block" means: n blocks of one layer with holes between them are 2n extents.
+// ExtentMap compared with an ordered map of the same contents (absl::btree_map where it is
+// installed). "Every second block" means that n blocks of one layer, with holes between them, are
+// 2n extents.
 
 #include <benchmark/benchmark.h>
 
@@ -99,7 +100,7 @@ void AssignRandomBlocks(benchmark::State& state) {
 }
 BENCHMARK(AssignRandomBlocks)->Unit(benchmark::kMillisecond);
 
-// Of blocks that are where they shall be already: nothing to change.
+// Assigns blocks to the layer that they already have: the map does not change.
 void AssignWhatIsThere(benchmark::State& state) {
   ExtentMap map = FilledMap();
   const std::vector<uint64_t> blocks = RandomBlocks(kIsolated);

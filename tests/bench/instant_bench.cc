@@ -1,6 +1,6 @@
-// What a snapshot request and a clone request cost, whatever the size of the volume: milliseconds
-// and catalog commits. The volume lies over a snapshot and every second block of it was written
-// since, so that n blocks are n extents. Dirty data is synced before the clock starts, copying is
+// Measures a snapshot request and a clone request for volumes of several sizes, in milliseconds and
+// catalog commits. The volume lies over a snapshot and every second block of it was written since,
+// so that n blocks are n extents. Dirty data is synced before the clock starts, and copying is
 // paused. scripts/bench prints the medians as a table.
 #include <benchmark/benchmark.h>
 #include <sys/statfs.h>
@@ -23,7 +23,7 @@ constexpr char kVolume[] = "db";
 constexpr uint64_t kBlock = kDefaultBlockSize;
 constexpr long kTmpfsMagic = 0x01021994;
 
-// The requests shall be measured, not a disk: nodes go to /dev/shm.
+// Nodes are in /dev/shm, so that the requests are measured and not a disk.
 void UseMemory() {
   struct statfs info {};
   if (::statfs("/dev/shm", &info) == 0 && info.f_type == kTmpfsMagic) {
@@ -44,7 +44,7 @@ T Value(Result<T> result, const std::string& what) {
   return std::move(result.value());
 }
 
-// Two nodes and one fragmented volume: dear to make, so it is made once for each size.
+// Two nodes and one fragmented volume. It is expensive, so it is made once for each size.
 class Fragmented {
  public:
   explicit Fragmented(uint64_t extents) : extents_(extents) {
@@ -68,8 +68,8 @@ class Fragmented {
     return volume().map().Copy().extent_count();
   }
 
-  // Transactions of nodes a and b. A request's own, if nothing else commits: so without hydration,
-  // which counts the source's data as soon as there is a clone. Counted once.
+  // Counts transactions of nodes a and b. They are the request's own only while nothing else
+  // commits, so hydration is off: it counts the source's data as soon as there is a clone.
   struct Commits {
     uint64_t a, b;
   };
@@ -79,7 +79,7 @@ class Fragmented {
     if (known != commits_.end()) return known->second;
     Reopen(false);
     Commits least{UINT64_MAX, UINT64_MAX};
-    for (int i = 0; i < 3; ++i) {  // what tidies up after a mount may commit in between
+    for (int i = 0; i < 3; ++i) {  // the work after a mount may commit in between
       const Commits before = Now();
       request(*this);
       const Commits after = Now();
@@ -110,7 +110,7 @@ class Fragmented {
 };
 
 Fragmented& Volumes(uint64_t extents) {
-  static std::unique_ptr<Fragmented> last;  // one at a time: the largest takes a gigabyte
+  static std::unique_ptr<Fragmented> last;  // one at a time: the largest needs a gigabyte
   if (last == nullptr || last->extents() != extents) {
     last.reset();
     last = std::make_unique<Fragmented>(extents);
@@ -138,7 +138,7 @@ void DropClone(Fragmented& f) {
 void Measure(benchmark::State& state, Fragmented::Step request, Fragmented::Step undo) {
   Fragmented& f = Volumes(static_cast<uint64_t>(state.range(0)));
   const std::vector<std::byte> block = Pattern(kBlock);
-  // A head without any block is no busy volume's: one first write before each request.
+  // A busy volume has blocks in its head, so each request is preceded by one write.
   uint64_t at = 0;
   for (auto _ : state) {
     (void)Value(f.volume().WriteAt(block, at), "a write");
@@ -159,7 +159,7 @@ void Measure(benchmark::State& state, Fragmented::Step request, Fragmented::Step
 void PointSnapshot(benchmark::State& state) { Measure(state, Snapshot, DropSnapshot); }
 void PointClone(benchmark::State& state) { Measure(state, Clone, DropClone); }
 
-// By size, so that each fragmented volume is made once.
+// Ordered by size, so that each fragmented volume is made once.
 const bool registered = [] {
   UseMemory();
   for (const int64_t extents : {1'000, 30'000, 500'000}) {

@@ -1,4 +1,4 @@
-// Goal: what people read (PROTOCOL.md, control/help) says what the parser does.
+// Goal: the documents for people (PROTOCOL.md, control/help) agree with the parser.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -86,7 +86,7 @@ TEST(ProtocolTest, UsageLinesAreWhatTheContractSays) {
 
 using Paths = std::set<std::string>;
 
-// "volumes/db/size" is "volumes/NAME/size".
+// Adds "volumes/db/size" as "volumes/NAME/size".
 void AddTree(ControlTree& tree, uint64_t directory, const std::string& path, Paths& paths) {
   const auto entries = tree.List(directory);
   ASSERT_TRUE(entries.ok()) << path;
@@ -121,7 +121,7 @@ std::string Between(const std::string& text, const std::string& from, const std:
   return begin == text.npos ? "" : text.substr(begin, end - begin);
 }
 
-// The names in code, `...`, at what `where` matches the beginning of.
+// Adds each name in code, `...`, where `where` matches its beginning.
 void AddNames(const std::string& text, const std::regex& where, const std::string& directory,
               Paths& paths) {
   const std::regex code("`([a-zA-Z_./]+)`");

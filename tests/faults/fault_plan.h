@@ -7,16 +7,16 @@ namespace volfs {
 
 enum class FaultKind : uint32_t { kNone, kAllocation, kThread, kDescriptor, kLock };
 
-// Which calls of a program under test fail: a file that the test and the program's injector.cc both
-// map. `kind` is written last, and read first.
+// Says which calls of a program under test fail. It is a file that both the test and the program's
+// injector.cc map. `kind` is written last, and read first.
 struct FaultPlan {
   static constexpr int32_t kAnyProcess = -1;
 
   std::atomic<FaultKind> kind{FaultKind::kNone};
-  std::atomic<int32_t> process{kAnyProcess};  // the one whose calls count
-  std::atomic<int64_t> before{0};             // that many calls of this kind go well ...
-  std::atomic<int64_t> failing{0};            // ... then that many fail
-  std::atomic<int64_t> failed{0};             // so many have, since the test has set this to 0
+  std::atomic<int32_t> process{kAnyProcess};  // the process whose calls count
+  std::atomic<int64_t> before{0};             // so many calls of this kind succeed ...
+  std::atomic<int64_t> failing{0};            // ... then so many fail
+  std::atomic<int64_t> failed{0};             // failed calls since the test set this to 0
 };
 static_assert(std::atomic<int64_t>::is_always_lock_free);
 

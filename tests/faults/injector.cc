@@ -1,5 +1,5 @@
-// A library for LD_PRELOAD: makes calls of the C library fail as a FaultPlan says. What a program
-// does when memory, threads, descriptors or locks run out is found out with the program itself.
+// A library for LD_PRELOAD that makes calls of the C library fail as a FaultPlan says. It tests the
+// whole program without memory, threads, descriptors or locks.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -94,7 +94,7 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
   return next(thread, attributes, body, argument);
 }
 
-// With _FILE_OFFSET_BITS=64 the program calls the names that end with 64.
+// With _FILE_OFFSET_BITS=64 the program calls the functions whose names end with 64.
 #define VOLFS_OPEN(name)                                                  \
   int name(const char* path, int flags, ...) {                            \
     if (Fails(FaultKind::kDescriptor)) return Fail(EMFILE);               \

@@ -1,6 +1,6 @@
-// Everything that a program can do below control/: look up any name, list, open, read at any place,
-// write anything. Nothing ends the process, blocks, or puts control bytes into the text read, and
-// every listed name can be looked up.
+// Does everything that a program can do below control/: look up any name, list, open, read at any
+// offset, write any bytes. No call ends the process, blocks, or puts control bytes into the text
+// read. Every listed name can be looked up.
 #include <algorithm>
 #include <string>
 
@@ -40,7 +40,7 @@ std::string AnyName(Decisions& in) {
   return which < std::size(kNames) ? kNames[which] : in.Text(140);
 }
 
-// A text of fields, which a person reads in a terminal.
+// Checks a text of fields, which people read in a terminal.
 void CheckText(const std::string& text) {
   Require(
       std::all_of(text.begin(), text.end(),

@@ -1,6 +1,6 @@
-// Goal: inputs that the fuzzers once found, or were given to begin with, stay harmless in every
-// build. Rows that were changed at random, their checksums made right, are never believed.
-// Method: each target itself, on each file of its corpus, and on inputs that a seed makes.
+// Goal: inputs that the fuzzers once found, or were seeded with, stay harmless in every build.
+// Randomly changed rows with right checksums are never believed.
+// Method: runs each target on each file of its corpus, and on inputs made from a seed.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -41,7 +41,7 @@ TEST(CorpusTest, Control) { Replay("control", fuzz::control, 10); }
 TEST(CorpusTest, Store) { Replay("store", fuzz::store, 10); }
 TEST(CorpusTest, Sequence) { Replay("sequence", fuzz::sequence, 10); }
 
-// VOLFS_FUZZ_SEED and VOLFS_FUZZ_INPUTS for other ones, and more.
+// Reads VOLFS_FUZZ_SEED or VOLFS_FUZZ_INPUTS, for other inputs or more.
 uint64_t Setting(const char* name, uint64_t standard) {
   const char* const value = std::getenv(name);
   return value == nullptr ? standard : std::strtoull(value, nullptr, 10);

@@ -8,7 +8,7 @@
 
 #include "blockstore/base/str_cat.h"
 
-// The fuzz targets: each takes any bytes, and aborts if something is not as it must be. libFuzzer
+// The fuzz targets. Each takes any bytes, and aborts if a requirement does not hold. libFuzzer
 // calls them (lib_fuzzer.cc, scripts/fuzz); corpus_test.cc replays corpus/NAME in every build.
 namespace volfs::fuzz {
 
@@ -20,7 +20,7 @@ void control(Input input);   // files below control/: looked up, listed, opened,
 void store(Input input);     // a store whose rows, pages and files were changed is mounted
 void sequence(Input input);  // operations on a store, compared with their required results
 
-// Not assert(): it names what did not hold, and a build may have NDEBUG.
+// Aborts and names the requirement that did not hold. (assert() is empty in builds with NDEBUG.)
 void Require(bool holds, std::string_view what);
 
 // Reads decisions from an input; zeros once it is used up.
@@ -30,9 +30,9 @@ class Decisions {
   [[nodiscard]] bool empty() const { return rest_.empty(); }
   uint8_t Byte();
   uint64_t Number();  // eight bytes
-  // Less than `bound`, which is not 0 and at most 65536.
+  // Returns a number below `bound`, which is 1 to 65536.
   size_t Below(size_t bound);
-  // As many bytes as the next one says, or `most`.
+  // Returns as many bytes as the next number says, at most `max`.
   std::string Text(size_t max);
 
  private:

@@ -1,5 +1,5 @@
-// Everything that a user can write to a request file. The first byte picks the file, the second how
-// the rest is cut into writes.
+// Writes any bytes to a request file. The first byte picks the file, the second how the rest is cut
+// into writes.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -26,7 +26,7 @@ void CheckLine(RequestKind kind, std::string_view line) {
   Require(Canonical(again.value()) == canonical, "the canonical form is one");
 }
 
-// Writes all of `bytes` in pieces, as a writer that goes on after errors, and reads every reply.
+// Writes all of `bytes` in pieces, going on after errors, and reads every reply.
 void CheckWrites(RequestKind kind, std::string_view bytes, size_t piece) {
   RequestFile file(kind);
   size_t asked = 0;

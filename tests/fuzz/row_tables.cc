@@ -61,7 +61,7 @@ struct Binder {
   }
 };
 
-// False: a constraint of the database forbids it.
+// Returns false if a constraint of the database forbids the row.
 bool Insert(sqlite3_stmt* statement, const std::string& name, const std::vector<Cell>& row) {
   catalog::RowChecksum crc(name);
   int place = 0;

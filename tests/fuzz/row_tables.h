@@ -8,8 +8,8 @@
 
 namespace volfs::fuzz {
 
-// A catalog's rows as any user could change them with another program: any value, with the checksum
-// made right again.
+// A catalog's rows with the changes that any user could make with another program: any value, with
+// the checksum corrected.
 using Cell = std::variant<int64_t, std::string, std::vector<uint8_t>>;
 struct RowTable {
   std::vector<std::string> columns;  // without the checksum
@@ -17,10 +17,10 @@ struct RowTable {
 };
 using RowTables = std::map<std::string, RowTable>;  // by name
 
-// Of a closed node. Abort if SQLite cannot do it.
+// Reads the tables of a closed node. Aborts if SQLite cannot.
 RowTables LoadTables(const std::string& catalog_path);
-// Puts these rows in the place of those that there are. Leaves out a row that breaks a constraint
-// of the database (a key that is there twice), and returns all that it left out, by table.
+// Replaces all rows by these. Leaves out a row that breaks a constraint of the database (such as a
+// second row with the same key), and returns the rows left out, by table.
 RowTables SaveTables(const std::string& catalog_path, const RowTables& tables);
 
 }  // namespace volfs::fuzz

@@ -1,6 +1,6 @@
-// Any sequence of operations on small volumes of two nodes, compared with the result that each must
-// leave: the bytes of every volume and snapshot, now, after the store was closed and opened, and in
-// the check.
+// Runs any sequence of operations on small volumes of two nodes, and compares the results with the
+// required ones: the bytes of every volume and snapshot, now and after a remount, and the findings
+// of the check.
 #include <algorithm>
 #include <map>
 #include <string>
@@ -57,7 +57,7 @@ class Sequence {
     return in_.Below(3) == 0 ? block + in_.Below(4096) : block;
   }
 
-  // Only errors of a request that cannot be, and only if nothing happened.
+  // Accepts only an error that says that the request is impossible, and only if it changed nothing.
   static bool Done(const Status& status) {
     if (status.ok()) return true;
     const Errc code = status.error().code;

@@ -1,10 +1,10 @@
 // A store that was changed while it was closed is mounted, twice. After any change the process goes
-// on; a volume outside the change reads right; nothing of a node whose rows contradict each other
-// is freed; the second mount is as the first. Where a mount refuses something the check finds
+// on, and a volume outside the change reads right. A node whose rows contradict each other frees
+// nothing, and the second mount equals the first. If a mount refuses something, the check finds
 // damage.
 //
-// Changes: rows, their checksums made right again; bits and pages of a catalog; files of layers and
-// catalogs cut, grown, removed, or replaced by links, pipes and directories.
+// Changes: rows, with corrected checksums; bits and pages of a catalog; files of layers and
+// catalogs that are cut, grown, removed, or replaced by links, pipes and directories.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -87,8 +87,8 @@ StoreTemplate& Template() {
 
 // --- changing it ---------------------------------------------------------------------------------
 
-// Ids of changed rows, before and after the change; the contents of a volume of none of these are
-// known.
+// Ids of the changed rows, before and after the change. The contents of a volume without any of
+// these are known.
 struct Touched {
   bool everything = false;
   std::set<uint64_t> ids;
@@ -223,7 +223,7 @@ class Changer {
         return static_cast<int64_t>(static_cast<uint64_t>(old) ^ uint64_t{1} << in_.Below(64));
       case 3:
         return static_cast<int64_t>(in_.Number());
-      default: {  // one that means something elsewhere
+      default: {  // a number that has a meaning elsewhere
         auto number = numbers_.begin();
         std::advance(number, in_.Below(numbers_.size()));
         return *number;
@@ -322,7 +322,7 @@ class Changer {
 // --- looking at it -------------------------------------------------------------------------------
 
 struct Shown {
-  bool refused = false;  // by its rows
+  bool refused = false;  // because of its rows
   std::string error;     // empty, or why it could not be read
   uint64_t size_bytes = 0;
   std::string bytes;  // of its beginning and its end
@@ -333,7 +333,7 @@ struct Seen {
   std::string error;  // why there was no store
   std::map<std::string, Shown> images;
   bool doubtful[2] = {false, false};  // from the beginning: presence is only read with its volume
-  std::string why;                    // it refuses something; empty: it does not
+  std::string why;                    // why the mount refuses something; empty if it does not
 };
 
 template <typename Read>
@@ -363,7 +363,7 @@ Shown LookAt(Store& store, Volume& volume) {
   return shown;
 }
 
-// Writes the bytes that the volume begins with already: only the way they are kept changes.
+// Rewrites some of the volume's first bytes unchanged: only the way they are stored changes.
 void WriteTheSame(Volume& volume, const Shown& shown) {
   if (!shown.error.empty() || shown.size_bytes < 5000) return;
   const auto* const bytes = reinterpret_cast<const std::byte*>(shown.bytes.data());
@@ -373,7 +373,7 @@ void WriteTheSame(Volume& volume, const Shown& shown) {
   volume.opens().Remove(Volume::Access::kWrite);
 }
 
-// Ids that the contents of an image of the template depend on.
+// Returns the ids on which the contents of each image of the template depend.
 std::map<std::string, std::set<uint64_t>> Dependences();
 bool IsTouched(const Touched& touched, const std::string& image);
 
@@ -476,7 +476,7 @@ void CheckUntouched(const Seen& seen, const Touched& touched) {
   }
 }
 
-// Each block that has something in `before`, holes aside, has the same.
+// Returns whether each block of `before`, except holes, has the same bytes in `now`.
 bool Holds(const FileBytes& now, const FileBytes& before) {
   for (const auto& [from, data] : before.data) {
     for (size_t at = 0; at < data.size(); at += kDefaultBlockSize) {
@@ -493,8 +493,7 @@ bool Holds(const FileBytes& now, const FileBytes& before) {
   return true;
 }
 
-// Copying may write to a file that was changed, where the change is in blocks that its layer does
-// not have.
+// Copying may write to a changed file, in blocks that its layer does not have.
 void CheckNothingFreed(const Files& before, int node, const Touched& touched) {
   const Files after = FilesOf(Template().NodePath(node));
   for (const auto& [path, bytes] : before) {
@@ -560,7 +559,7 @@ void store(Input input) {
   for (const int node : {0, 1}) {
     if (first.doubtful[node]) CheckNothingFreed(before[node], node, touched);
   }
-  (void)CheckFindsDamage();  // it ends after any change
+  (void)CheckFindsDamage();  // must return after any change
 }
 
 }  // namespace volfs::fuzz

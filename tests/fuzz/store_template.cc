@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 FileBytes BytesOf(const std::string& path) {
   FileBytes bytes;
   const int file = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  if (file < 0) return bytes;  // it may be there for root only
+  if (file < 0) return bytes;  // some files can be read by root only
   bytes.size_bytes = static_cast<uint64_t>(::lseek(file, 0, SEEK_END));
   for (off_t at = 0; (at = ::lseek(file, at, SEEK_DATA)) >= 0;) {
     const off_t end = ::lseek(file, at, SEEK_HOLE);
@@ -53,7 +53,7 @@ int64_t Integer(const RowTable& table, const std::vector<Cell>& row, const std::
   return std::get<int64_t>(At(table, row, column));
 }
 
-// Numbers ids in an order that comes from names alone.
+// Numbers ids in an order that depends on names alone.
 class IdNumbers {
  public:
   explicit IdNumbers(const RowTables (&tables)[2]) {
@@ -69,7 +69,7 @@ class IdNumbers {
       Require(numbers_.contains(id), "each layer of the template has a name");
     }
   }
-  // Other numbers are as they were.
+  // Returns other numbers unchanged.
   [[nodiscard]] int64_t Of(int64_t value) const {
     const auto found = numbers_.find(value);
     return found == numbers_.end() ? value : found->second;

@@ -12,19 +12,19 @@
 
 namespace volfs::fuzz {
 
-// The contents of a plain file: most are sparse, and may be large.
+// The contents of a plain file. Most files are sparse, and some are large.
 struct FileBytes {
   uint64_t size_bytes = 0;
   std::map<uint64_t, std::string> data;  // by offset, without the holes
 };
 using Files = std::map<std::string, FileBytes>;  // by path
 
-// A small closed store of the nodes "a" and "b", made once in a process, and put back as it was for
-// each input. All ids in it are the same in every process, so that an input means the same, too.
+// A small closed store of the nodes "a" and "b", made once in a process and restored for each
+// input. All its ids are the same in every process, so an input has the same meaning everywhere.
 class StoreTemplate {
  public:
-  // `fill` makes its contents through the store's own methods; nothing is copied or merged
-  // meanwhile.
+  // `fill` makes the contents through the store's own methods. Meanwhile nothing is copied or
+  // merged.
   explicit StoreTemplate(const std::function<void(Store&)>& fill);
 
   void Restore();
@@ -32,7 +32,7 @@ class StoreTemplate {
   [[nodiscard]] std::string CatalogPath(int node) const { return NodePath(node) + "/catalog.db"; }
   [[nodiscard]] const RowTables& tables(int node) const { return tables_[node]; }
 
-  // As a mount opens it.
+  // Opens the store as a mount does.
   Result<std::unique_ptr<Store>> Open(bool merge, bool hydrate = false) const;
 
  private:
@@ -43,7 +43,7 @@ class StoreTemplate {
   Files files_;  // all but the ballast
 };
 
-// The plain files of a node directory but the ballast.
+// Returns the plain files of a node directory without the ballast.
 Files FilesOf(const std::string& node_path);
 
 }  // namespace volfs::fuzz

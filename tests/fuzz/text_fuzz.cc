@@ -1,4 +1,4 @@
-// Names and sizes: what one part takes for legal, and what all others do with it, agree.
+// All parts of the program agree on which names and sizes are legal.
 #include <algorithm>
 #include <string>
 #include <string_view>

@@ -1,9 +1,9 @@
-// scale_store NODE VOLUMES SNAPSHOTS DEPTH: fills a node that is not mounted and has no volumes, as
-// requests would, but in few commits. scripts/bench scale mounts what it makes.
+// scale_store NODE VOLUMES SNAPSHOTS DEPTH fills an unmounted node without volumes, with the rows
+// that requests would make, but in few commits. scripts/bench scale mounts the result.
 //
-// Volumes v0 to vN of 1 GiB. v0 has DEPTH of the snapshots, the others an equal part of the rest,
-// each named s0 and on. Between any two of them one more block was written, so that every layer has
-// a file with a block, one of its own.
+// It makes volumes v0 to vN of 1 GiB. v0 has DEPTH of the snapshots and the others share the rest
+// equally, each named s0 and on. One more block was written between any two snapshots, so that
+// every layer has a file with a block of its own.
 #include <array>
 #include <cstdio>
 #include <cstdlib>

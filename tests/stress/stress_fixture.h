@@ -20,7 +20,7 @@ inline constexpr std::chrono::milliseconds kSmallTest(3000);
 inline constexpr std::chrono::milliseconds kSmallTest(1000);
 #endif
 
-// Runs all at once, each in a thread of its own, and waits for them.
+// Runs all bodies at once, each in a thread of its own, and waits for them.
 inline void AllAtOnce(std::vector<std::function<void()>> bodies) {
   std::vector<Thread> threads;
   threads.reserve(bodies.size());
@@ -28,7 +28,7 @@ inline void AllAtOnce(std::vector<std::function<void()>> bodies) {
   for (Thread& thread : threads) thread.Join();
 }
 
-// Refusals that are right when others are at work on the same things.
+// Returns whether the refusal is right while other threads change the same things.
 inline bool MayHappen(const Status& status) {
   if (status.ok()) return true;
   const Errc code = status.error().code;
@@ -49,7 +49,7 @@ Status StatusOf(const Result<T>& result) {
         << #expression << ": " << (may_status.ok() ? "" : may_status.error().message); \
   } while (false)
 
-// A store for requests that meet, for a while.
+// A store for requests that collide for a while.
 class VolumeStressTest : public ::testing::Test {
  protected:
   Store& store() { return fixture_.store(); }

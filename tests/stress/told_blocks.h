@@ -10,12 +10,12 @@
 
 namespace volfs {
 
-// Blocks that tell what went wrong: each sector says which block, sector, writer and write it is
-// of.
+// Blocks that show which write was lost or misplaced: each sector names its block, sector, writer
+// and write.
 //
 // Write `sequence` of a block (from 1 on) is a discard, a write of the whole block, or one of some
-// of its sectors; which of them is a function of the two numbers, and so are the block's contents
-// after any write. One writer a block.
+// of its sectors. The kind of write, and so the block's contents after it, are functions of the two
+// numbers. Each block has one writer.
 inline constexpr size_t kTold = 4096;  // bytes
 inline constexpr size_t kSector = 512;
 inline constexpr size_t kSectors = kTold / kSector;
@@ -34,21 +34,21 @@ class Told {
 
 // Returns the contents of a block after write `sequence`; zeros after none.
 std::vector<std::byte> ContentsAt(uint64_t block, uint64_t sequence);
-// The newest write that some sector tells of; 0: all are zeros.
+// Returns the newest write that a sector names, or 0 if all are zeros.
 uint64_t SequenceIn(std::span<const std::byte> contents);
-// Each sector is whole and of this block, or zeros.
+// Returns whether each sector is whole and of this block, or zeros.
 bool IsTold(std::span<const std::byte> contents, uint64_t block);
 
-// The account that a block's writer keeps. Instants are readings of one clock that ticks with every
-// event. The writer alone calls Begin and End; Steady may be called by anyone, the rest when it has
-// ended.
+// The account that a block's writer keeps. An instant is a reading of one clock that ticks with
+// every event. Only the writer calls Begin and End. Any thread may call Steady, and the rest when
+// the writer has ended.
 class ToldBlock {
  public:
   static constexpr uint64_t kInWork = UINT64_MAX;
 
   uint64_t Begin(std::atomic<uint64_t>& clock);  // the sequence of the write that begins
   void End(std::atomic<uint64_t>& clock);
-  // How many writes there were, if none is in work.
+  // Returns the number of writes, if none is running.
   [[nodiscard]] uint64_t Steady() const;
 
   [[nodiscard]] uint64_t issued(uint64_t sequence) const { return writes_[sequence - 1].issued; }
@@ -61,7 +61,7 @@ class ToldBlock {
     uint64_t acknowledged;
   };
   std::vector<Times> writes_;
-  std::atomic<uint64_t> steps_{0};  // twice the writes that ended, plus one if one is in work
+  std::atomic<uint64_t> steps_{0};  // twice the ended writes, plus one while a write runs
 };
 
 }  // namespace volfs

@@ -1,4 +1,4 @@
-// A map that is evicted in every moment in which it can be: the next user sees the old contents.
+// A map is evicted at every possible moment, and the next user sees the old contents.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -13,10 +13,11 @@ namespace {
 TEST_F(VolumeStressTest, AMapThatIsGivenBackMeetsThoseWhoNeedIt) {
   constexpr uint64_t kBlocks = 40;
   RunFor(kSmallTest);
-  constexpr std::chrono::microseconds kRest(200);  // or some thread uses the map all the time
+  constexpr std::chrono::microseconds kRest(
+      200);  // otherwise some thread uses the map all the time
   const Bytes before = Pattern(kBlocks * kTold);
   const auto volume = fixture_.MakeVolume("v", before.size(), before.size());
-  // Block `number` is as it was at first.
+  // Block `number` has its first contents.
   const auto expect_old = [&](Volume& of, uint64_t number) {
     Bytes found(kTold);
     ASSERT_TRUE(of.ReadAt(found, number * kTold).ok());

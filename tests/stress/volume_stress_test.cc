@@ -1,6 +1,6 @@
 // Everything at once, on threads, for the thread sanitizer. The big test runs requests of all kinds
-// against one volume whose blocks tell their writers; the small ones repeat, in a loop, two
-// requests that meet in a narrow place.
+// against one volume whose blocks name their writers. The small tests repeat, in a loop, two
+// requests that collide.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -33,7 +33,7 @@ constexpr char kVolume[] = "db.img";
 
 // --- the big test --------------------------------------------------------------------------------
 
-// One volume, the writers' own account of it, and every instant of it that was kept.
+// One volume, its writers' own account, and every snapshot point that was kept.
 class BigStressTest : public VolumeStressTest {
  protected:
   // A snapshot point: it holds every write acknowledged before `asked`, and none issued after
@@ -41,7 +41,7 @@ class BigStressTest : public VolumeStressTest {
   struct SnapshotPoint {
     uint64_t asked = 0;
     uint64_t answered = 0;
-    uint64_t blocks = 0;  // of the volume when it was asked for: at least these are in it
+    uint64_t blocks = 0;  // of the volume when the request began; the snapshot has at least these
   };
 
   BigStressTest() : blocks_(kBlocksAtLast) {
@@ -77,7 +77,7 @@ class BigStressTest : public VolumeStressTest {
   Mutex kept_mu_;
   std::map<Id, SnapshotPoint> snapshots_ VOLFS_GUARDED_BY(kept_mu_);
   std::map<std::string, SnapshotPoint> clones_
-      VOLFS_GUARDED_BY(kept_mu_);  // never written themselves
+      VOLFS_GUARDED_BY(kept_mu_);  // never written directly
 };
 
 void BigStressTest::Write(uint32_t writer) {
@@ -103,7 +103,7 @@ void BigStressTest::Write(uint32_t writer) {
   }
 }
 
-// While no thread writes a block, it is exactly as after its last write.
+// While no thread writes a block, the block has the contents of its last write.
 void BigStressTest::Read(uint32_t seed) {
   std::mt19937 random(seed);
   Bytes found(kTold);
@@ -119,7 +119,7 @@ void BigStressTest::Read(uint32_t seed) {
   }
 }
 
-// A block with contents is never called a hole. It has them as long as no write began.
+// A block with contents is never reported as a hole. It has contents until the next write begins.
 void BigStressTest::ExpectData(uint64_t number, uint64_t sequence) {
   const Result<uint64_t> data = db_->SeekData(number * kTold);
   if (blocks_[number].Steady() != sequence) return;
@@ -158,7 +158,7 @@ void BigStressTest::Snapshot() {
     }
     if (taken.size() < 5) continue;
     const auto victim = taken.begin() + static_cast<long>(random() % taken.size());
-    // Another thread may have it open: an open snapshot stays readable.
+    // Another thread may have the snapshot open: an open snapshot stays readable.
     const auto open = store().OpenSnapshotImage(victim->second);
     const Status gone = store().DeleteSnapshot(kVolume, victim->first, Caller{});
     EXPECT_MAY_HAPPEN(gone);
@@ -207,9 +207,9 @@ void BigStressTest::OneClone(std::mt19937& random, int n) {
   const uint32_t fate = random() % 4;
   if (fate == 0 && KeepClone(renamed, instant)) return;
   if (fate == 1) {
-    EXPECT_MAY_HAPPEN(store().Cancel(renamed, Caller{}));  // kInvalid: it is whole already
+    EXPECT_MAY_HAPPEN(store().Cancel(renamed, Caller{}));  // kInvalid: the clone is whole already
   } else if (fate == 2) {
-    // Its own writes make it another thing: nothing but its end is looked at.
+    // The clone now differs by its own writes, so only its end is checked.
     EXPECT_TRUE(clone.value()->WriteAt(Bytes(5000, std::byte{7}), 3 * kTold + 100).ok());
     EXPECT_TRUE(clone.value()->Sync().ok());
   } else if (!slow) {
@@ -280,8 +280,8 @@ void BigStressTest::CheckVolume() {
   }
 }
 
-// The prefix rule (and its edges, the request and its answer): if a write is in it, so is every
-// write that was acknowledged before that one was issued.
+// The prefix rule for a snapshot point, and its limits, the request and its answer: if the point
+// holds a write, it holds every write that was acknowledged before that write was issued.
 void BigStressTest::CheckSnapshotPoint(const Reader& read, uint64_t size_bytes,
                                        const SnapshotPoint& instant) {
   ASSERT_GE(size_bytes, instant.blocks * kTold);
@@ -358,9 +358,9 @@ TEST_F(BigStressTest, AllRequestsAtOnce) {
   CheckAll();
 }
 
-// --- two that meet in a narrow place -------------------------------------------------------------
+// --- two requests that collide
 
-// A volume and its snapshot go at the same time: each takes a point off the same tree of layers.
+// A volume and its snapshot are deleted at the same time: each drops a reference in one layer tree.
 TEST_F(VolumeStressTest, AVolumeAndItsSnapshotsAreDeletedAtOnce) {
   RunFor(kSmallTest);
   while (!over()) {
@@ -378,7 +378,7 @@ TEST_F(VolumeStressTest, AVolumeAndItsSnapshotsAreDeletedAtOnce) {
     AllAtOnce({[&] { EXPECT_MAY_HAPPEN(store().DeleteSnapshot("v", "s", Caller{})); },
                [&] { EXPECT_MAY_HAPPEN(store().DeleteSnapshot("v", "t", Caller{})); },
                [&] { EXPECT_MAY_HAPPEN(store().Delete("v", Caller{})); }});
-    // All three have their turn: nothing of it is left, not even the name.
+    // All three deletions have run: nothing is left, not even the name.
     EXPECT_EQ(store().Find("v"), nullptr);
     ASSERT_TRUE(store().SnapshotDirectories().empty());
     ASSERT_TRUE(std::filesystem::is_empty(fixture_.NodePath("a") + "/layers"));
@@ -418,7 +418,8 @@ TEST_F(VolumeStressTest, AClonesGrowthMeetsTheEndOfItsCopy) {
     Volume& volume = *clone.value();
     while (!volume.head()->flat()) {
       ASSERT_TRUE(volume.Grow(volume.size_bytes() + 1000).ok());
-      // Most of the time outside of the gate, so that some clones do not grow again afterwards.
+      // Stays outside of the gate most of the time, so that some clones do not grow again
+      // afterwards.
       const Nanoseconds next = MonotonicNow() + std::chrono::microseconds(40);
       while (MonotonicNow() < next && !volume.head()->flat()) YieldThread();
     }
@@ -434,7 +435,7 @@ TEST_F(VolumeStressTest, AClonesGrowthMeetsTheEndOfItsCopy) {
   }
 }
 
-// A request by name has found the volume when it is deleted.
+// A request by name has found its volume when the volume is deleted.
 TEST_F(VolumeStressTest, AResizeMeetsADeletion) {
   RunFor(kSmallTest);
   while (!over()) {

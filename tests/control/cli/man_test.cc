@@ -1,5 +1,5 @@
-// Goal: the manual page, the table of docs/operating.md and --help tell of the same commands and
-// the same options.
+// Goal: the manual page, the table of docs/operating.md and --help have the same commands and
+// options.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -77,7 +77,7 @@ Options Names(const OptionsByCommand& all) {
 
 TEST(ManTest, ThePageHasTheCommandsOfHelp) {
   Options help = Names(OfHelp());
-  help.erase("node");  // only node init and the like are commands
+  help.erase("node");  // "node" alone is no command, only "node init" and the like
   EXPECT_EQ(Names(OfPage()), help);
   EXPECT_GT(help.size(), 18U);
 }
@@ -87,7 +87,7 @@ TEST(ManTest, ThePageHasEachOptionOfHelp) {
   for (const auto& [command, options] : OfHelp()) {
     for (const std::string& option : options) {
       const auto item = page.find(command);
-      // restore refers to clone.
+      // restore refers to the options of clone.
       const auto clone = page.find("clone");
       const bool known = page.at(kCommon).contains(option) ||
                          (item != page.end() && item->second.contains(option)) ||
@@ -113,7 +113,7 @@ TEST(ManTest, ThePageHasNoOptionThatHelpHasNot) {
 
 // ---- docs/operating.md
 
-// A row of the table is of one command or several; its options are those of any of them.
+// A row of the table is about one command or several, with the options of any of them.
 struct TableRow {
   Options commands;
   Options options;
@@ -143,7 +143,7 @@ std::vector<TableRow> RowsOfOperatingPage() {
   return rows;
 }
 
-// "-f,--foreground" is told when one of its spellings is.
+// "-f,--foreground" counts as documented if one of its spellings is.
 std::vector<Options> SpellingsOfHelp(const std::string& wanted) {
   const std::regex command("volfs ([a-z]+( [a-z]+)?)");
   const std::regex option_line("  (-[^ ]+).*");
@@ -170,7 +170,7 @@ TEST(OperatingPageTest, TheTableHasTheCommandsOfHelp) {
   EXPECT_EQ(table, help);
 }
 
-// Those that most commands take stand below the table.
+// Options that most commands take stand below the table.
 TEST(OperatingPageTest, TheTableHasTheOptionsOfHelp) {
   const Options common = {"-h", "--help", "-J", "--json", "--mount"};
   for (const TableRow& row : RowsOfOperatingPage()) {

@@ -1,4 +1,4 @@
-// Goal: the progress bar is right at its ends and fits whatever the terminal's width.
+// Goal: the progress bar is right at its ends and fits terminals of any width.
 #include "control/cli/progress.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Goal: what is typed at the command (paths, types, what mount(8) says) and what is read as lines
-// means what contract.md section 3 says.
+// Goal: the words of the command line (paths, types, options of mount(8)) and lines of input mean
+// the same as in contract.md, section 3.
 #include <gtest/gtest.h>
 
 #include "blockstore/base/str_cat.h"
@@ -113,7 +113,7 @@ TEST(TableTest, ColourDoesNotChangeTheWidths) {
   EXPECT_EQ(Painted("error", {}), "error");
 }
 
-// On a terminal; a program that reads a pipe gets the very bytes.
+// Foreign bytes are escaped on a terminal. A program that reads a pipe gets them unchanged.
 TEST(TableTest, CellsOfOthersAreEscapedAndAreAsWideAsTheyLook) {
   const std::vector<Row> rows = {{"P", "S"}, {"a\x1b[2J\nb", "ok\x1b"}};
   EXPECT_EQ(Table(rows, 1, {.terminal = true, .colour = true}).text,
@@ -123,7 +123,8 @@ TEST(TableTest, CellsOfOthersAreEscapedAndAreAsWideAsTheyLook) {
   EXPECT_EQ(ShownLines("a\x1b\nb", {}).text, "a\x1b\nb");
 }
 
-// A line feed in foreign text begins no line of ours, and neither does one with blanks behind it.
+// Foreign text cannot begin a new line of a message, neither by a line feed nor by one with blanks
+// behind it.
 TEST(NoteTest, OnlyLinesOfOursAreLines) {
   testing::internal::CaptureStderr();
   PrintNote(StrCat("volfs rm: a\nvolfs: all is well\x1b[31m\n  loop0: b", kNoteBreak, "see: help",

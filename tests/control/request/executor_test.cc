@@ -1,4 +1,4 @@
-// Goal: each request does what its file's name says and its reply tells what came of it.
+// Goal: each request does the operation that its file is named for, and replies with the result.
 #include "control/request/executor.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Goal: last_error tells the last refusals, newest first, one line each, whatever was asked (T1).
+// Goal: last_error gives the last refusals of all requests, newest first, one line each (T1).
 #include "control/request/last_error.h"
 
 #include <gmock/gmock.h>
@@ -46,7 +46,7 @@ TEST(LastErrorTest, ASentenceStaysOnItsLine) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
 }
 
-// A sentence may name a volume that others know nothing of.
+// A user sees only his own refusals, because a message may name a volume that he may not know.
 TEST(LastErrorTest, OfOneUserOnlyHisOwnAreTold) {
   LastError errors;
   errors.Add(1000, "clone", "secret", {Errc::kBusy, "mine"});

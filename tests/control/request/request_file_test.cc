@@ -1,6 +1,6 @@
-// Goal: what shells, tee, dd and Python do with a request file does what their users mean, and no
-// cut of the bytes into writes executes half a line that could destroy something (traps T2-T4).
-// Method: an executor that records what it was asked and refuses volumes named "busy...".
+// Goal: shells, tee, dd and Python use a request file as their users expect. No way of cutting the
+// bytes into writes executes half a line that could destroy data (traps T2-T4).
+// Method: an executor that records its requests and refuses volumes named "busy...".
 #include "control/request/request_file.h"
 
 #include <gtest/gtest.h>
@@ -85,7 +85,7 @@ TEST(RequestFileTest, TwoLinesInOneWrite) {
   EXPECT_EQ(w.Read(), "");
 }
 
-// What a shell does: the bytes before the refused line were taken, so it writes the rest again.
+// The write counts the bytes before the refused line as taken, so a shell writes the rest again.
 TEST(RequestFileTest, TheFirstRefusedLineEndsTheWrite) {
   Writer w(kClone);
   const std::string_view bytes = "a x\nbusy y\nc z\n";
@@ -105,7 +105,7 @@ TEST(RequestFileTest, TheFirstLinesErrorIsReturnedAtOnce) {
   EXPECT_EQ(w.executed, Lines{"busy busy-clone"});
 }
 
-// python3 -u writes print()'s LF apart.
+// python3 -u writes the LF of print() separately.
 TEST(RequestFileTest, TextWithoutLineFeedIsOneRequest) {
   Writer w(kClone);
   EXPECT_EQ(w.Written("db"), 2U);
@@ -160,7 +160,8 @@ TEST(RequestFileTest, HalfANameAtTheEndOfAWriteNeverDeletes) {
   EXPECT_EQ(w.executed, (Lines{"a", "b"}));
 }
 
-// dd bs=1: the first byte is a request (contract.md 6); a destructive one never is.
+// With dd bs=1 the first byte is a request (contract.md 6). A destructive request is never so
+// short.
 TEST(RequestFileTest, OneByteAtATime) {
   Writer w(kDelete);
   for (const char c : std::string("db\n")) (void)w.Write(std::string(1, c));
@@ -198,7 +199,7 @@ TEST(RequestFileTest, TenThousandAtOnce) {
   EXPECT_EQ(w.executed.size(), 10'000U);
 }
 
-// The kernel cuts a long write(2) where it likes: the tail is left to the writer.
+// The kernel may cut a long write(2) anywhere. The writer then sends the tail again.
 TEST(RequestFileTest, ACutWriteExecutesWholeLinesOnly) {
   Writer w(kClone);
   std::string bytes;
@@ -319,8 +320,8 @@ TEST(RequestFileTest, NoLockIsHeldWhileExecuting) {
   EXPECT_EQ(file.Read(100), "ok\n");
 }
 
-// A writer that, as libc does, writes the rest after a short count and stops at an error: however
-// whole lines are cut into writes, the executor sees the lines before the first bad one.
+// The writer does as libc: it writes the rest after a short count and stops at an error. In any
+// grouping of whole lines into writes, the executor sees the lines before the first bad one.
 RC_GTEST_PROP(RequestFileProperty, TheGroupingOfLinesDoesNotMatter, ()) {
   const auto lines = *rc::gen::container<std::vector<std::string>>(
       rc::gen::element<std::string>("a x\n", "b y\n", "busy z\n", "a=b\n", "\n"));

@@ -1,6 +1,6 @@
-// Goal: every line is either one request, understood the same by everybody, or refused with the
-// right error; nothing in it is ever ignored.
-// Method: examples for each rule of PROTOCOL.md, then any bytes at all.
+// Goal: every line is either one unambiguous request, or refused with the right error. No part of a
+// line is ignored.
+// Method: examples for each rule of PROTOCOL.md, then random bytes.
 #include "control/request/request.h"
 
 #include <gtest/gtest.h>
@@ -265,14 +265,14 @@ TEST(RequestTest, TheTableIsInTheOrderOfTheKinds) {
   EXPECT_FALSE(RequestKindOf("status"));
 }
 
-// ---- any bytes
+// ---- random bytes
 
 rc::Gen<RequestKind> AnyKind() {
   return rc::gen::map(rc::gen::inRange<int>(0, kRequestKinds),
                       [](int i) { return static_cast<RequestKind>(i); });
 }
 
-// Bytes that get further than random ones do.
+// Returns bytes that get further in the parser than random ones.
 rc::Gen<std::string> AlmostALine() {
   const auto piece = rc::gen::element<std::string>(
       "db", "copy", "db@s", "@", " ", "\t", "=", "size=", "size=1K", "type=t", "node=n", "linked=1",

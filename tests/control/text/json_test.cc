@@ -25,7 +25,7 @@ TEST(FlatJsonTest, GivesUpOnTheRest) {
   }
 }
 
-// What the daemon writes is read as the same text, whatever is in it.
+// Any text that the daemon writes is read back unchanged.
 TEST(FlatJsonTest, ReadsWhatIsWritten) {
   const JsonTexts read = ParseFlatJson(JsonLine({{"id", uint64_t{1} << 63},
                                                  {"hydrated", Hundredths{3750}},

@@ -1,4 +1,4 @@
-// Goal: nothing gets a name that is not of the form, and no message carries raw bytes (trap T17).
+// Goal: only well-formed names are accepted, and no message carries raw bytes (trap T17).
 #include "control/text/name.h"
 
 #include <gtest/gtest.h>

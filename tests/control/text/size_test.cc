@@ -1,4 +1,4 @@
-// Goal: a size means the same to volfs as to truncate(1), and nothing else is taken for one.
+// Goal: volfs reads a size as truncate(1) does, and accepts nothing else as a size.
 #include "control/text/size.h"
 
 #include <gtest/gtest.h>
@@ -87,7 +87,7 @@ TEST(SizeTest, FormatsForPeople) {
 RC_GTEST_PROP(SizeProperty, WholeFormattedSizesParseBack, (uint16_t count)) {
   const uint64_t bytes = uint64_t{count} << *rc::gen::element(0, 10, 20, 30, 40);
   const Result<uint64_t> size = ParseSize(FormatSize(bytes));
-  // Between two units FormatSize rounds ("64.0M"), and that is never parsed.
+  // Between two units FormatSize rounds ("64.0M"); such a text is never parsed.
   if (FormatSize(bytes).find('.') == std::string::npos) RC_ASSERT(size.value() == bytes);
 }
 

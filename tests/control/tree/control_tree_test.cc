@@ -1,5 +1,5 @@
-// Goal: the files under control/ are there, have true lengths, hold one text an open, take
-// requests, and nothing that a walk over the tree finds ever blocks (traps T2, T4, T59, T67, T68).
+// Goal: the files under control/ exist, have true lengths, give one consistent text per open, and
+// take requests. No file that a walk over the tree finds blocks (traps T2, T4, T59, T67, T68).
 #include "control/tree/control_tree.h"
 
 #include <gmock/gmock.h>
@@ -32,7 +32,7 @@ class ControlTreeTest : public testing::Test {
   void Mount(ControlConfig config) { tree = std::make_unique<ControlTree>(store(), config); }
   Store& store() { return fixture.store(); }
 
-  // A path below control/, as "volumes/db/size".
+  // Looks up a path below control/, such as "volumes/db/size".
   Result<ControlEntry> Find(std::string_view path) {
     ASSIGN_OR_RETURN(ControlEntry entry, tree->Stat(inode::kControl));
     while (!path.empty()) {
@@ -52,7 +52,7 @@ class ControlTreeTest : public testing::Test {
     EXPECT_TRUE(file.ok()) << path << ": " << (file.ok() ? "" : file.error().message);
     return file.ok() ? std::move(file.value()) : nullptr;
   }
-  // All of a file that does not block, in reads of `max` bytes.
+  // Returns the contents of a file that does not block, in reads of `max` bytes.
   std::string Cat(std::string_view path, size_t max = kWholeFile) {
     const auto file = Open(path);
     std::string text;
@@ -79,7 +79,7 @@ class ControlTreeTest : public testing::Test {
     for (const ControlEntry& entry : entries.value()) names.push_back(entry.name);
     return names;
   }
-  // Everything that a walk from `path` on finds, with its path.
+  // Visits each entry that a walk from `path` finds, with its path.
   void Walk(const std::string& path, const std::function<void(std::string, ControlEntry)>& visit) {
     const Result<std::vector<ControlEntry>> entries = tree->List(Find(path).value().ino);
     ASSERT_TRUE(entries.ok()) << path;
@@ -287,7 +287,7 @@ TEST_F(ControlTreeTest, LimitsAreReadAndWritten) {
   EXPECT_EQ(Cat("limits/copy_jobs"), "2\n");
 }
 
-// The store is opened without copying: a clone stays one.
+// The store is opened without copying, so the clone is never whole.
 TEST_F(ControlTreeTest, ACloneHasALimitOfItsOwn) {
   fixture.MakeVolume("db", 1 << 20, kDataBytes);
   ASSERT_TRUE(Echo("db", "clone").ok());

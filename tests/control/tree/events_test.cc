@@ -1,5 +1,5 @@
-// Goal: each reader of watch/events gets every event once and in order, or is told how many it
-// lost; a callback that was taken away does not run any more.
+// Goal: each reader of watch/events gets every event once and in order, or learns how many it lost.
+// A removed callback does not run any more.
 #include "control/tree/events.h"
 
 #include <gtest/gtest.h>

@@ -16,13 +16,13 @@ constexpr size_t kMiB = size_t{1} << 20;
 
 class HeldTextsTest : public ::testing::Test {
  protected:
-  // Different for each number.
+  // Returns a different text for each number.
   static std::string TextOf(int number, size_t bytes = kMiB) {
     std::string text(bytes, 'x');
     text.replace(0, 8, std::to_string(10'000'000 + number));
     return text;
   }
-  // How many different texts of 1 MiB `user` can hold.
+  // Returns how many different texts of 1 MiB `user` can hold.
   int Fill(uint32_t user) {
     for (int i = 0; i < 1000; ++i) {
       auto text = texts_.Hold(user, kFile, TextOf(next_++));
@@ -82,7 +82,7 @@ TEST_F(HeldTextsTest, WhatIsClosedIsGivenBack) {
   EXPECT_EQ(Fill(kUser), static_cast<int>(HeldTexts::kMaxOfUser / kMiB));
 }
 
-// Else a large store could not be looked at.
+// Otherwise the status of a large store could not be read.
 TEST_F(HeldTextsTest, AUsersFirstTextMayBeOfAnySize) {
   const auto text = texts_.Hold(kUser, kFile, TextOf(1, HeldTexts::kMaxOfUser + 1));
   EXPECT_TRUE(text.ok());

@@ -1,5 +1,4 @@
-// Goal: a limit that is written is in force at once and after a remount; a bad value changes
-// nothing.
+// Goal: a written limit holds at once and after a remount. A bad value changes nothing.
 #include "control/tree/limits.h"
 
 #include <gtest/gtest.h>

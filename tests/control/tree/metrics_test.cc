@@ -1,5 +1,5 @@
-// Goal: control/metrics is Prometheus text that a scraper takes, and its names keep its customs.
-// Method: check every line of a text with awkward values.
+// Goal: control/metrics is valid Prometheus text, and its names follow Prometheus's customs.
+// Method: each line of a text with awkward values is checked.
 #include "control/tree/metrics.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-// Goal: what status, status.json, types, info.json and the files of one value say is what their
-// columns promise, and the percentage never lies (trap T34).
-// Method: made-up VolumeInfos and NodeInfos; no store.
+// Goal: status, status.json, types, info.json and the files of one value agree with their columns'
+// descriptions, and the percentage never overstates (trap T34).
+// Method: made-up VolumeInfos and NodeInfos, without a store.
 #include "control/tree/status.h"
 
 #include <gtest/gtest.h>

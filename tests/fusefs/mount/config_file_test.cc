@@ -37,7 +37,7 @@ TEST_F(ConfigFileTest, SaysTheSameAsOptions) {
               testing::UnorderedElementsAre("copy_rate=10M", "copy_jobs=3", "allow_shrink"));
 }
 
-// Nodes are below the file's directory, as a file that is moved with them goes on working.
+// Paths of nodes are relative to the file's directory, so that both can be moved together.
 TEST_F(ConfigFileTest, HasNodesTypesAndLimits) {
   const auto config = Read(
       "nodes = [\"/srv/a\", \"b/../c\"]\ntypes = [\"ssd:1M-1G\", \"sata\"]\nallow_shrink = true\n"

@@ -15,14 +15,14 @@
 namespace volfs {
 namespace {
 
-// Each death is in a process of its own.
+// Each crash is in a process of its own.
 class CrashReportTest : public ::testing::Test {
  protected:
   void Prepare() {
     ASSERT_TRUE(LogToFile(path_));
     InstallCrashReport();
   }
-  // Where a sanitizer reports, it does so in its own way.
+  // Returns the log. A sanitizer reports in its own way, and then the log is empty.
   [[nodiscard]] std::string Log() const { return Exists(path_) ? ReadText(path_) : ""; }
 
   TempDir dir_;

@@ -60,7 +60,7 @@ TEST(OptionsTest, TheLaterOneWins) {
   EXPECT_THAT(options.given, ElementsAre(Pair("copy_rate", "max")));
 }
 
-// What fstab and systemd may put there says nothing to a filesystem.
+// Options of fstab and systemd that do not concern a filesystem are skipped.
 TEST(OptionsTest, OptionsForOthersAreSkipped) {
   const MountOptions options = Parsed(
       {"rw,noauto,nofail,_netdev,user,x-systemd.automount,x-systemd.idle-timeout=60,comment=us"});

@@ -11,7 +11,7 @@ namespace {
 
 enum class Answer { kNone, kGiven, kAbandoned };
 
-// A reader: what it would read, and what became of it. Every answer is counted.
+// A reader, the text that it would read, and its answer. Answers are counted.
 struct Reader {
   std::atomic<bool> available{false};
   std::atomic<bool> interrupted_before{false};
@@ -54,7 +54,8 @@ TEST(ParkedReadsTest, AnswersWhenThereIsSomething) {
   EXPECT_EQ(reader.WaitForAnswer(), Answer::kGiven);
 }
 
-// What a reader waits for may come between its own look and its parking: nobody wakes it then.
+// An event may come after the reader's look and before it parks, when no wake reaches it. So
+// parking looks once more.
 TEST(ParkedReadsTest, LooksOnceMoreWhenItParks) {
   Reader reader;
   reader.available = true;
@@ -150,7 +151,7 @@ TEST(ParkedReadsTest, EachIsAnsweredOnceWhateverRaces) {
   for (const auto& reader : readers) EXPECT_EQ(reader->given + reader->abandoned, 1);
 }
 
-// T60: a poll is told once, and not at all after its file was closed.
+// T60: a poll is notified once, and not at all after its file was closed.
 TEST(ParkedReadsTest, PollIsToldOnceAndNotAfterUnwatch) {
   const int file = 0;
   const int closed_file = 0;

@@ -7,7 +7,7 @@
 namespace volfs {
 namespace {
 
-// T53: requests that wait for one another do not stand still, as long as a thread is left.
+// T53: requests that wait for one another make progress as long as a thread is left.
 TEST(RequestPoolTest, TasksRunSideBySide) {
   std::atomic<int> inside{0};
   std::atomic<int> done{0};
@@ -26,8 +26,8 @@ TEST(RequestPoolTest, TasksRunSideBySide) {
   EXPECT_EQ(done, 4);
 }
 
-// T54: those who wait for a node that hangs do not keep the others from being served; when they are
-// back, the threads that stood in for them end.
+// T54: requests that wait for a hung node do not keep the others from being served. When they
+// return, the threads that replaced them end.
 TEST(RequestPoolTest, GrowsWhileTasksWait) {
   std::atomic<bool> answers{false};
   std::atomic<int> done{0};

@@ -1,5 +1,5 @@
-// Goal: `volfs umount` is told within seconds that a node hangs, and a node whose disk is at work
-// is waited for.
+// Goal: `volfs umount` learns within seconds that a node hangs. It waits for a node whose disk is
+// still working.
 #include "fusefs/serve/unmount_check.h"
 
 #include <gmock/gmock.h>
@@ -93,7 +93,7 @@ class UnmountCheckTest : public testing::Test {
     clock_.Join();
   }
 
-  // Asks until something else than "pending" is said, or for `most`.
+  // Asks until the answer is not "pending", for at most `most`.
   std::string AskFor(Nanoseconds most) {
     const Nanoseconds end = MonotonicNow() + most;
     std::string answer;

@@ -1,5 +1,6 @@
-// Goal: each request is answered once, by its work or by the watchdog; what was abandoned keeps its
-// file open and later writes away until it has ended (contract.md 7.7, traps T54, T63).
+// Goal: each request is answered once, by its work or by the watchdog. An abandoned request keeps
+// its file open and holds back later writes until its work has ended (contract.md 7.7, traps T54,
+// T63).
 #include "fusefs/serve/watchdog.h"
 
 #include <gmock/gmock.h>
@@ -19,7 +20,7 @@ using testing::HasSubstr;
 constexpr Nanoseconds kLimit = milliseconds(80);
 constexpr Id kVolume = 256;
 
-// The numbers of requests and handles are their addresses.
+// Requests and handles are identified by their addresses.
 const void* Name(int number) { return reinterpret_cast<const void*>(intptr_t{number}); }
 
 class WatchdogTest : public ::testing::Test {
@@ -61,7 +62,7 @@ class WatchdogTest : public ::testing::Test {
 };
 
 TEST_F(WatchdogTest, WorkThatEndsInTimeAnswersItself) {
-  for (int i = 0; i < 2000; ++i) {  // more than are watched at once
+  for (int i = 0; i < 2000; ++i) {  // more than the watchdog watches at once
     Watchdog::Guard guard(*watchdog_, AWatch());
     EXPECT_TRUE(guard.Admit().ok());
     EXPECT_TRUE(guard.Finish());
@@ -70,7 +71,7 @@ TEST_F(WatchdogTest, WorkThatEndsInTimeAnswersItself) {
   EXPECT_FALSE(watchdog_->Trouble());
 }
 
-// Whatever it waits for: after several times the limit it is abandoned, once.
+// Work is abandoned after several times the limit, whichever node it waits for, and only once.
 TEST_F(WatchdogTest, WorkThatDoesNotEndIsAbandoned) {
   Watchdog::Guard guard(*watchdog_, AWatch());
   ASSERT_TRUE(IsAnswered());
@@ -82,7 +83,7 @@ TEST_F(WatchdogTest, WorkThatDoesNotEndIsAbandoned) {
   EXPECT_FALSE(watchdog_->Trouble());
 }
 
-// Its caller may close the file: it is closed when the work has ended, once.
+// The caller may close the file. The daemon closes it once, when the work has ended.
 TEST_F(WatchdogTest, TheFileOfWhatWasAbandonedStaysOpen) {
   EXPECT_FALSE(watchdog_->KeepOpen(Name(7)));
   {
@@ -96,7 +97,7 @@ TEST_F(WatchdogTest, TheFileOfWhatWasAbandonedStaysOpen) {
   EXPECT_EQ(closed_, 1);
 }
 
-// W2: it may land over what is written later.
+// W2: an abandoned write may still reach the disk, over later data.
 TEST_F(WatchdogTest, NoWriteBeginsWhileOneThatWasAbandonedIsOut) {
   std::optional<Watchdog::Guard> late;
   late.emplace(*watchdog_, AWatch(kVolume));
@@ -113,7 +114,7 @@ TEST_F(WatchdogTest, NoWriteBeginsWhileOneThatWasAbandonedIsOut) {
   EXPECT_TRUE(write.Admit().ok());
 }
 
-// errno/EINTR: one that has not begun is told at once, and not done.
+// errno/EINTR: a request that has not begun is answered at once, and not done.
 TEST_F(WatchdogTest, WhatIsInterruptedBeforeItBeginsIsNotDone) {
   Watchdog::Guard guard(*watchdog_, AWatch(), Watchdog::Guard::Place::kQueued);
   killed_ = true;

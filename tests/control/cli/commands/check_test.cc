@@ -1,5 +1,5 @@
 // Goal: `volfs check` exits as fsck(8) does, prints for people and programs, changes nothing unless
-// it is told to, and never looks at a node that a daemon has (contract.md 3, traps T45, T46, T47).
+// asked to, and never reads a node that a daemon serves (contract.md 3, traps T45, T46, T47).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -43,7 +43,7 @@ class CheckCommandTest : public testing::Test {
     return RunVolfsCommand(words);
   }
 
-  // Of both nodes: the files in layers/, the catalog and its WAL.
+  // Returns the files in layers/, the catalog and its WAL of both nodes.
   [[nodiscard]] std::map<std::string, std::string> Bytes() const {
     std::map<std::string, std::string> files;
     for (const std::string& node : {A(), B()}) {
@@ -74,7 +74,7 @@ TEST_F(CheckCommandTest, ACleanStore) {
   EXPECT_TRUE(Bytes() == before) << "also the generation, and when it was looked at";
 }
 
-// What a crash leaves is a note: nothing is wrong.
+// Leftovers of a crash are reported as notes, not as errors.
 TEST_F(CheckCommandTest, NotesAreNoErrors) {
   std::ofstream(A() + "/layers/0000000000000100") << "left over";
   const CommandRun found = Run({A(), B()});
@@ -137,7 +137,7 @@ TEST_F(CheckCommandTest, Json) {
   EXPECT_THAT(found.output, AllOf(HasSubstr("\"state\":\"left\"}\n]\n"), Not(HasSubstr("a, b:"))));
 }
 
-// A mounted store: its daemon holds the lock, and is named.
+// The daemon of a mounted store holds the lock. The refusal names the daemon.
 TEST_F(CheckCommandTest, ALockedNodeIsRefused) {
   const auto before = Bytes();
   const auto lock = NodeLock::Take(B());
@@ -169,7 +169,8 @@ TEST_F(CheckCommandTest, Usage) {
   EXPECT_EQ(Run({"--help"}).exit_code, 0);
 }
 
-// T46: a catalog that cannot be read is told, with what can be saved; the other node is checked.
+// T46: for an unreadable catalog the check reports how to save data, and goes on with the other
+// node.
 TEST_F(CheckCommandTest, ADamagedCatalog) {
   sqlite3* db = nullptr;
   ASSERT_EQ(sqlite3_open((B() + "/catalog.db").c_str(), &db), SQLITE_OK);

@@ -15,7 +15,7 @@ CommandRun RunVolfsCommand(std::vector<std::string> words) {
   words.insert(words.begin(), "volfs");
   std::array<int, 2> ends{};
   EXPECT_EQ(::pipe(ends.data()), 0);
-  std::fflush(nullptr);  // or what waits in the buffers would be written by both
+  std::fflush(nullptr);  // otherwise both processes would write the buffered text
   const pid_t child = ::fork();
   if (child == 0) {
     ::dup2(ends[1], STDOUT_FILENO);

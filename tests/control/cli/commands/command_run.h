@@ -10,8 +10,8 @@ struct CommandRun {
   std::string output;  // of both streams
 };
 
-// Runs `volfs WORDS...` (any command but mount) in a process of its own: a node's lock is the
-// process's.
+// Runs `volfs WORDS...` (any command but mount) in a process of its own, because a node's lock
+// belongs to a process.
 CommandRun RunVolfsCommand(std::vector<std::string> words);
 
 }  // namespace volfs

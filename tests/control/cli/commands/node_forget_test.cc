@@ -1,6 +1,6 @@
-// Goal: `volfs node forget` reaches every node that can know the lost one, or changes nothing, and
-// never forgets a node that is there (contract.md 3, traps T38, T45). What comes of the clones is
-// in tests/mount/node_command_test.cc.
+// Goal: `volfs node forget` reaches every node that may know the lost one, or changes nothing. It
+// never forgets a node that exists (contract.md 3, traps T38, T45).
+// tests/mount/node_command_test.cc tests the effect on clones.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -30,7 +30,7 @@ constexpr Id kCloneId = Id{7} << kIdFacetBits;
 
 class NodeForgetCommandTest : public testing::Test {
  protected:
-  // Three nodes that were mounted together, of which b is lost.
+  // Makes three nodes that were mounted together, of which b is lost.
   NodeForgetCommandTest() {
     for (const char* const name : {"a", "b", "c"}) fs::create_directory(dir_ / name);
     EXPECT_TRUE(OpenNodes({dir_ / "a", dir_ / "b", dir_ / "c"}, {.registry = Registry()}).ok());
@@ -95,7 +95,8 @@ TEST_F(NodeForgetCommandTest, NodesThatAreNamedForget) {
   EXPECT_THAT(PeersOf("c"), ElementsAre("a"));
 }
 
-// One commit: the peer, what is held for its clones, what is owed to it. Who needs it stays.
+// One commit removes the peer, the holds for its clones and the debts to it. Clones that depend on
+// it stay.
 TEST_F(NodeForgetCommandTest, HoldsAndDebtsGo) {
   const auto clone = [&](uint64_t n, CloneState state) {
     CloneRecord record;
@@ -137,7 +138,7 @@ TEST_F(NodeForgetCommandTest, HoldsAndDebtsGo) {
   EXPECT_EQ(after.holds[0].clone_name, "clone4");
 }
 
-// The daemon of a mounted node would go on with what it has read. Nobody forgets then.
+// The daemon of a mounted node would go on with its old rows, so the command is refused.
 TEST_F(NodeForgetCommandTest, AMountedNodeIsRefused) {
   {
     const auto lock = NodeLock::Take(dir_ / "c");
@@ -176,7 +177,7 @@ TEST_F(NodeForgetCommandTest, AnUnknownNodeIsNotFound) {
   EXPECT_EQ(Forget({}).exit_code, 2);
 }
 
-// A list that was left by itself, of a node that nobody else ever knew, is reason enough.
+// A line of the machine's list is removed, even if no other node ever knew its node.
 TEST_F(NodeForgetCommandTest, OnlyTheListKnowsIt) {
   std::ofstream(Registry()) << "some-uuid " << dir_ / "gone"
                             << "\n";

@@ -1,5 +1,5 @@
-// Goal: `volfs node set` changes name, region and types of a node that nobody has, all or nothing,
-// and refuses what would not work later (contract.md 3, traps T16, T45).
+// Goal: `volfs node set` changes name, region and types of a node without a daemon, all or nothing.
+// It refuses values with which a later mount would fail (contract.md 3, traps T16, T45).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ using testing::HasSubstr;
 
 class NodeSetCommandTest : public testing::Test {
  protected:
-  // Mounted together once: each knows the other.
+  // Mounts both once together, so that each knows the other.
   NodeSetCommandTest() {
     for (const char* const name : {"a", "b"}) fs::create_directory(dir_ / name);
     EXPECT_TRUE(OpenNodes({dir_ / "a", dir_ / "b"}, {.registry = ""}).ok());

@@ -1,5 +1,5 @@
-// Goal: the command knows what is in a copied image, wherever in it, and says what its UUIDs are in
-// the way of. Method: images with the signatures at the places that the formats give them.
+// Goal: the command finds the contents of a copied image anywhere in it, and says what its UUIDs
+// conflict with. Method: images with the signatures at the places that the formats define.
 #include "control/cli/host/image_contents.h"
 
 #include <fcntl.h>
@@ -37,7 +37,7 @@ class ImageContentsTest : public testing::Test {
     for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i) & 0xff);
     return text;
   }
-  // Partition `index` of a GPT, in sectors.
+  // Writes partition `index` of a GPT, in sectors.
   void PutGpt(size_t index, uint64_t first, uint64_t last, uint64_t sector = 512) {
     Put(sector, "EFI PART"s + std::string(64, '\0') + Number(2, 8) + Number(128, 4) +
                     Number(128, 4) + std::string(4, '\0'));
@@ -97,7 +97,7 @@ TEST_F(ImageContentsTest, LooksIntoThePartitionsOfAnMbrLogicalOnesToo) {
   PutMbr(0, 0, '\x83', 2048, 2048);
   PutMbr(0, 1, '\x05', 8192, 16384);
   PutMbr(8192, 0, '\x83', 63, 2048);
-  PutMbr(8192, 1, '\x05', 4096, 4096);  // from the extended partition on
+  PutMbr(8192, 1, '\x05', 4096, 4096);  // relative to the extended partition
   PutMbr(12288, 0, '\x8e', 63, 2048);
   Put(2048 * 512, "XFSB");
   Put((8192 + 63) * 512 + 1080, "\x53\xef");
@@ -105,14 +105,14 @@ TEST_F(ImageContentsTest, LooksIntoThePartitionsOfAnMbrLogicalOnesToo) {
   EXPECT_EQ(ContentsText(Found()), "mbr,xfs@p1,ext@p5,lvm@p6");
 }
 
-// A table speaks of what it likes: of places outside, and in circles.
+// A table may name places outside of the image, or point to itself.
 TEST_F(ImageContentsTest, ATableOfNonsenseEndsTheLook) {
   PutGpt(0, uint64_t{1} << 60, UINT64_MAX);
   PutGpt(1, 5, 4);
   EXPECT_EQ(ContentsText(Found()), "gpt");
   Put(512, std::string(8, '\0'));
   PutMbr(0, 0, '\x05', 1, 100);
-  PutMbr(1, 1, '\x05', 0, 100);  // itself
+  PutMbr(1, 1, '\x05', 0, 100);  // points to itself
   EXPECT_EQ(ContentsText(Found()), "mbr");
 }
 

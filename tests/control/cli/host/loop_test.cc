@@ -1,5 +1,5 @@
-// Goal: who has an image attached, and who holds the device, is read from /sys as it is (trap T12:
-// a loop device's descriptor is in no process).
+// Goal: the command finds in /sys which loop device has an image attached, and which processes hold
+// the device (trap T12: no process has a descriptor of an attached file).
 #include "control/cli/host/loop.h"
 
 #include <gtest/gtest.h>
@@ -56,7 +56,7 @@ TEST(LoopTest, PartitionsBelongToTheirDevice) {
 
 TEST(LoopTest, MountsAndMappedDevicesHoldIt) {
   const TempDir sys;
-  // A number that no device of this machine has: the processes are those of the real /proc.
+  // No device of this machine has this number. The processes are those of the real /proc.
   const LoopDevice device{1048575, "/mnt/v/volumes/db", false};
   Put(sys / "loop1048575/holders/dm-0", "");
   Put(sys / "loop1048575/loop1048575p1/holders/md0", "");
@@ -69,7 +69,8 @@ TEST(LoopTest, MountsAndMappedDevicesHoldIt) {
   EXPECT_TRUE(LoopHolders(device, {}, "/nonexistent").empty());
 }
 
-// By device number, whatever name the mount was given; a partition's and a mapped device's, too.
+// A mount is found by device number, also if it names the device otherwise. Mounts of a partition
+// and of a mapped device are found, too.
 TEST(LoopTest, FindsWhatIsMountedFromIt) {
   const TempDir sys;
   const LoopDevice device{5, "/mnt/v/volumes/db", false};

@@ -1,5 +1,5 @@
-// Goal: the mount that a command means is found as /proc/self/mountinfo tells it, whatever is
-// mounted over, below or beside it.
+// Goal: the command finds its mount in /proc/self/mountinfo, also with other mounts over, below or
+// beside it.
 #include "control/cli/host/mountinfo.h"
 
 #include <gtest/gtest.h>

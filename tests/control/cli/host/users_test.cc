@@ -1,4 +1,5 @@
-// Goal: who uses a mount is found by what it has open, is in, runs or maps (contract.md, umount).
+// Goal: the users of a mount are the processes that have a file of it open, are in it, run from it
+// or map it (contract.md, umount).
 #include "control/cli/host/users.h"
 
 #include <gtest/gtest.h>
@@ -68,7 +69,7 @@ TEST_F(UsersTest, AProcessThatEndsMeanwhileIsNoFault) {
   EXPECT_TRUE(Found().empty());
 }
 
-// A container that was started while it was mounted may have it still.
+// A container that was started while the volfs was mounted may still have the mount.
 TEST_F(UsersTest, NamespacesOfMountsThatHaveItToo) {
   const auto add = [this](const std::string& pid, const char* space, const char* device) {
     AddProcess(pid, "shell");

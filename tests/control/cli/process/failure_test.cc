@@ -1,4 +1,4 @@
-// Goal: messages say the errno (trap T1).
+// Goal: messages name the errno (trap T1).
 #include "control/cli/process/failure.h"
 
 #include <gtest/gtest.h>

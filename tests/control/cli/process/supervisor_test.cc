@@ -1,5 +1,5 @@
-// Goal: a command that hangs is ended in time and says what did not answer; one that works, waits
-// or is stopped by its user is left alone, and ends as it would without a watcher.
+// Goal: a command that hangs is ended in time, and the message says which call did not return. A
+// command that works, waits or is stopped by its user ends as it would without a watcher.
 #include "control/cli/process/supervisor.h"
 
 #include <gmock/gmock.h>
@@ -29,8 +29,8 @@ struct Outcome {
   Clock::duration took{};
 };
 
-// Supervises `command` in a process of its own. Its output is read to the end, for which all who
-// have it open must have gone. `meanwhile` gets the watcher's pid.
+// Supervises `command` in a process of its own. Reads its output to the end, which comes when all
+// processes that have it open have ended. `meanwhile` gets the watcher's pid.
 Outcome Watched(const std::function<int()>& command,
                 const std::function<void(pid_t)>& meanwhile = {}) {
   std::array<int, 2> ends{};
@@ -98,9 +98,9 @@ TEST(SupervisorTest, OneThatHangsIsEndedAndNamesWhatDidNotAnswer) {
   EXPECT_LT(hung.took, std::chrono::seconds(20));
 }
 
-// A daemon that starts, say: it must not go on when the command has given up.
+// A daemon, for example, that is starting must not go on after its command has given up.
 TEST(SupervisorTest, AProcessThatWorksForACommandIsEndedWithIt) {
-  std::array<int, 2> alive{};  // read to its end when the process is gone
+  std::array<int, 2> alive{};  // the read ends when the process is gone
   ASSERT_EQ(::pipe(alive.data()), 0);
   const Outcome hung = Watched([&] {
     ::close(alive[0]);
