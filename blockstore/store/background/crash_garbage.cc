@@ -50,15 +50,15 @@ void CrashGarbage::Free(bool first) {
   unpunched_ = std::move(later);
 }
 
-// False: not now.
+// Returns false if the layer cannot be punched yet.
 Result<bool> CrashGarbage::Punch(const Unpunched& what) {
-  // Of layers, too, that nothing opens in this mount: the next one will not know of the unclean
-  // stop.
+  // The cache of every layer, opened in this mount or not: the next mount will not know of the
+  // unclean stop.
   RETURN_IF_ERROR(reclaimer_.ForgetCache(what.layer));
   if (what.volume != nullptr) {
     ASSIGN_OR_RETURN(const bool was_head, what.volume->hydration().PunchGarbage(what.layer));
     if (was_head) return true;
-    // A snapshot has frozen it since. What it has is in the catalog once that is committed.
+    // A snapshot has frozen the layer since. Its blocks are in the catalog once that is committed.
     if (!what.volume->commits().Recorded()) return false;
   }
   RETURN_IF_ERROR(reclaimer_.PunchGarbage(what.layer));

@@ -10,8 +10,8 @@
 
 namespace volfs {
 
-// Something changed: for watchers, and for caches above. Sent by the store's own notifier thread,
-// in order, with no lock held.
+// Tells of a change, for watchers, and for caches of the layers above. The store's notifier thread
+// sends events in order, with no lock held.
 struct StoreEvent {
   uint64_t seq = 0;
   int64_t time_ns = 0;
@@ -19,15 +19,16 @@ struct StoreEvent {
   std::string volume{};
   Id id = kNoId;
   std::string status{};
-  // Of the event `node` (its state has changed between ok and not): which one, and its state.
+  // Set in the event `node`, which tells that a node has begun or ceased to work.
   std::string node{};
-  std::string error{};  // and of a `status` that is error: why
+  std::string error{};  // the reason, also of a `status` that is `error`
 };
 
-// The events of one store, in order, and the thread that tells them to the one listener.
+// The events of one store, in order, and the thread that tells them to the one listener. Events
+// live in memory only: those of an earlier mount are gone.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf, not held while the listener runs.
-// Cost: the queue is as long as the listener is behind.
+// Cost of Emit: one short lock. Memory: the events that the listener has not been told yet.
 class EventQueue {
  public:
   using Listener = std::function<void(const StoreEvent&)>;
@@ -39,9 +40,9 @@ class EventQueue {
 
   // Sets the listener. Called once, by the layer above.
   void SetListener(Listener listener) VOLFS_EXCLUDES(mu_);
-  // Starts the thread; what was emitted before is kept until then.
+  // Starts the thread. Events that were emitted before wait for it.
   void Start() VOLFS_EXCLUDES(mu_);
-  // Returns after the last event was told. Nothing may be emitted afterwards.
+  // Returns after the last event was told. Requires: no event is emitted afterwards.
   void Stop() VOLFS_EXCLUDES(mu_);
 
   // Gives `event` its number and its time.

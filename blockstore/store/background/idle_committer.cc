@@ -27,7 +27,7 @@ void IdleCommitter::Work() {
 }
 
 Nanoseconds IdleCommitter::Look() {
-  // A commit would only wait behind the call that hangs.
+  // A commit would only wait behind the call that hangs on the node.
   if (!node_.CheckAnswers().ok()) return kLongestRest;
   for (const Id id : node_.unsynced().Take()) {
     const std::shared_ptr<Volume> volume = find_(id);
@@ -38,9 +38,10 @@ Nanoseconds IdleCommitter::Look() {
   return idle_;
 }
 
-// Has it work, and was it not written since the last look? One that is busy is noted anew.
+// Returns whether the volume has work and was not written since the last look. Notes a volume that
+// was written anew.
 bool IdleCommitter::IsIdle(Volume& volume) {
-  // Before the look: whoever makes work after it notes the volume again.
+  // Before the look, so that a writer that makes work after it notes the volume again.
   volume.commits().ForgetNote();
   if (volume.commits().PendingWork() == 0) {
     last_changes_.erase(volume.id());
@@ -57,12 +58,12 @@ bool IdleCommitter::IsIdle(Volume& volume) {
   return false;
 }
 
-// Returns how long to rest after it.
+// Commits the volume. Returns how long to rest after that.
 Nanoseconds IdleCommitter::Commit(Volume& volume) {
   const Nanoseconds start = MonotonicNow();
   const Status done = volume.Sync();
   if (done.ok()) return std::min(kLongestRest, (MonotonicNow() - start) * kRests);
-  return kLongestRest;  // the maintainer tells the volume's trouble(), and tries again
+  return kLongestRest;  // the maintainer emits the volume's trouble(), and tries again
 }
 
 }  // namespace volfs

@@ -13,36 +13,36 @@ namespace volfs {
 class Node;
 class Volume;
 
-// Commits what is not synced of a volume as soon as it was not written for `idle`: sync(1) and
-// syncfs(2) on the mount are not told to a FUSE daemon, so first writes to a volume over other
-// layers, and the growth of any volume, would wait for the maintainer, and a killed daemon lose
-// them, where a disk's filesystem keeps what was written. One for each node, with a thread.
+// Commits the unsynced work of a volume as soon as the volume was not written for `idle`. The
+// kernel tells a FUSE daemon nothing of sync(1) and syncfs(2). So first writes over other layers,
+// and the growth of a volume, would wait for the maintainer, and a killed daemon would lose them.
+// One for each node, with a thread of its own.
 //
-// What was written in place to blocks that are recorded needs none of this: it lies in the page
-// cache of the node's filesystem, survives the daemon, and goes to the disk with that.
+// Writes in place, to recorded blocks, need no commit: they are in the page cache of the node's
+// filesystem, which outlives the daemon and which sync(1) reaches.
 //
-// Cost: the thread sleeps while no volume has work. While some have, it looks at these each `idle`,
-// a few locks each; after a commit it rests kRests times as long as that took (at most
-// kLongestRest), so that it has at most the tenth part of the node's time. A volume that is never
-// idle, or is not reached for the rests, is committed by the maintainer. The path of writes: see
-// NoteUnsynced.
+// Cost: the thread sleeps while no volume has work. While some have, it looks at them each `idle`,
+// a few locks for each. After a commit it rests kRests times as long as that took, at most
+// kLongestRest, so it takes at most a tenth of the node's time. The maintainer commits volumes that
+// are never idle, or that this thread does not reach. For the cost of a write see
+// Committer::NoteUnsynced.
 class IdleCommitter {
  public:
-  // Longer than the clock of VolumeState::last_change is coarse (10 ms at most).
+  // Longer than a tick of the coarse clock of VolumeState::last_change (10 ms at most).
   static constexpr Nanoseconds kIdle = std::chrono::milliseconds(20);
   static constexpr int kRests = 9;
   static constexpr Nanoseconds kLongestRest = std::chrono::seconds(1);
 
-  // `find`: the volume of this id, or null; called from the thread.
+  // Returns the volume with this id, or null. Called by the thread.
   using Find = std::function<std::shared_ptr<Volume>(Id)>;
   IdleCommitter(Node& node, Nanoseconds idle, Find find);
-  ~IdleCommitter();  // the last commit has ended
+  ~IdleCommitter();  // returns after the last commit
   IdleCommitter(const IdleCommitter&) = delete;
   IdleCommitter& operator=(const IdleCommitter&) = delete;
 
  private:
   void Work();
-  // One look at all that are noted. Returns how long to rest.
+  // Looks once at all noted volumes. Returns how long to rest.
   Nanoseconds Look();
   [[nodiscard]] bool IsIdle(Volume& volume);
   Nanoseconds Commit(Volume& volume);
@@ -50,7 +50,7 @@ class IdleCommitter {
   Node& node_;
   const Nanoseconds idle_;
   const Find find_;
-  std::map<Id, int64_t> last_changes_;  // of the thread: as of its last look
+  std::map<Id, int64_t> last_changes_;  // at the last look; used by the thread only
   Thread thread_;
 };
 

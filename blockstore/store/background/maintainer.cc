@@ -9,13 +9,14 @@ namespace volfs {
 namespace {
 
 constexpr Nanoseconds kMaintenanceTick = std::chrono::seconds(1);
-// What is not synced is committed after 4 s, or sooner if it is much (ARCHITECTURE.md).
+// Unsynced work is committed after 4 s, and sooner above kPendingBlocks (ARCHITECTURE.md, section
+// 4).
 constexpr uint64_t kCommitTicks = 4;
 constexpr uint64_t kPendingBlocks = 65536;
 constexpr uint64_t kAttributeTicks = 30;
 constexpr uint64_t kCheckpointTicks = 20;
 
-// Is this tick the last one of a period of `ticks`?
+// Returns whether this tick is the last one of a period of `ticks`.
 bool EndsPeriod(uint64_t tick, uint64_t ticks) { return tick % ticks == ticks - 1; }
 
 }  // namespace
@@ -27,8 +28,7 @@ Maintainer::~Maintainer() {
   node_.catalog().OnLogLong({});  // the last commits of the store come after this
 }
 
-// The reserve is made again at a mount, so that whatever fills the node next does not find it
-// without.
+// Makes the reserve at the mount already, before other writers fill the node.
 void Maintainer::Prepare() {
   if (node_.catalog().read_only()) return;
   node_.catalog().OnLogLong([this] {
@@ -80,7 +80,7 @@ void Maintainer::MaintainVolume(Volume& volume, uint64_t tick) {
 
 void Maintainer::MaintainCatalog(uint64_t tick) {
   if (node_.catalog().missing_reserve_bytes() != 0) {
-    // What has become free goes to these first.
+    // Room that has become free goes to the log and the reserve first.
     (void)node_.catalog().ShortenLog();
     (void)node_.catalog().RestoreReserve();
   }
@@ -91,7 +91,8 @@ void Maintainer::MaintainCatalog(uint64_t tick) {
   if (!done.ok()) LogWarning(done.error().message);
 }
 
-// Shortens the node's log meanwhile, when that is long. False: the store ends.
+// Waits until `deadline`, and shortens the node's log meanwhile when it is long. Returns false if
+// the store ends.
 bool Maintainer::WaitForTick(Nanoseconds deadline) {
   for (bool may_shorten = true;;) {
     {

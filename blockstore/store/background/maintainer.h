@@ -14,21 +14,22 @@
 
 namespace volfs {
 
-// What a store does in the background of one node, each second: it looks for the node's loss,
-// commits by age and amount, evicts idle maps, keeps the node's reserve and log in order, and tells
-// of troubles and of room. The first node's maintainer also frees what a crash left. One for each
-// node, with a thread: a node that hangs holds up no other.
+// Keeps one node of a store in order, each second: looks whether the node is lost, commits by age
+// and amount, evicts idle maps, keeps the node's reserve and log in order, and emits events for
+// troubles and for changes of room. The first node's maintainer also frees the garbage of a crash.
+// There is one for each node, with a thread, so that a node that hangs holds up no other.
 //
 // Thread-safety: Prepare before Start, Stop last. Locks: mu_, a leaf.
 // Cost: of a volume without work, a few locks per second.
 class Maintainer {
  public:
-  // What it needs of the store; `garbage` is null but for the first node of a mount that writes.
+  // The parts of the store that a maintainer needs. `garbage` is set for the first node of a mount
+  // that writes, else null.
   struct Context {
     EventQueue& events;
     CrashGarbage* garbage;
     std::function<std::vector<std::shared_ptr<Volume>>()> volumes;  // of all nodes
-    std::function<std::string(Volume&)> status;                     // as VolumeInfo says it
+    std::function<std::string(Volume&)> status;                     // as in VolumeInfo
     Nanoseconds map_idle;
   };
   Maintainer(Node& node, Context context);
@@ -36,11 +37,11 @@ class Maintainer {
   Maintainer(const Maintainer&) = delete;
   Maintainer& operator=(const Maintainer&) = delete;
 
-  // Makes the node's reserve whole, before the background of any node takes room, and tells of its
-  // room.
+  // Makes the node's reserve whole and tells of its room. Called for all nodes before the
+  // background work of any takes room.
   void Prepare();
   void Start();
-  // Returns after the round that is at work.
+  // Returns after the running round.
   void Stop() VOLFS_EXCLUDES(mu_);
 
  private:
@@ -49,7 +50,7 @@ class Maintainer {
   void MaintainVolume(Volume& volume, uint64_t tick);
   void MaintainCatalog(uint64_t tick);
   [[nodiscard]] bool WaitForTick(Nanoseconds deadline) VOLFS_EXCLUDES(mu_);
-  void LookAtRoom();  // tells of what has changed
+  void LookAtRoom();  // tells of a change
   // Tell once of each change, by an event and in the log.
   void TellNode();
   void TellVolume(Volume& volume);
@@ -57,7 +58,7 @@ class Maintainer {
   Node& node_;
   const Context context_;
 
-  // What the last events have told; of the thread.
+  // The contents of the last events; used by the thread only.
   bool told_node_ok_ = true;
   std::map<Id, std::string> told_troubles_;  // of volumes
 

@@ -18,43 +18,43 @@ struct Tombstone {
   Node* node = nullptr;
 };
 
-// What the volumes of one store are called: the volumes, the tombstones, and the names that
-// requests at work have reserved.
+// The names of one store: the volumes, the tombstones, and the names that running requests have
+// reserved.
 //
 // Invariants:
-//   N1  A name is that of one volume at most, and no request reserves the name of a volume.
-//   N2  An id is that of a volume or of a tombstone, not of both.
-//   N3  A volume may share its name with tombstones: it was restored from their snapshots then.
+//   N1  At most one volume has a given name, and no request reserves the name of a volume.
+//   N2  An id belongs to a volume or to a tombstone, not to both.
+//   N3  A volume shares its name with tombstones only if it was restored from their snapshots.
 //
-// Thread-safety: none of its own; used under StoreTables::mu.
-// Cost: O(log n) but for what goes through the tombstones or returns a list.
+// Thread-safety: none of its own; used under StoreTables::mu. Cost: O(log n), but O(n) for Taken
+// and Ids, which walk the tombstones, and for lists.
 class NameTable {
  public:
   // --- volumes -----------------------------------------------------------------------------------
-  // Null if there is none. shared_ptr: an open file or a running request keeps a volume that is
-  // deleted meanwhile.
+  // Returns null if there is none. shared_ptr: an open file or a running request keeps a volume
+  // that is deleted meanwhile.
   [[nodiscard]] std::shared_ptr<Volume> Find(const std::string& name) const;
   [[nodiscard]] std::shared_ptr<Volume> Find(Id id) const;
   [[nodiscard]] std::vector<std::shared_ptr<Volume>> Volumes() const;  // by name
-  // Adds a volume that is called `name`. A tombstone with its id is gone: the volume has taken the
-  // deleted one's record over.
+  // Adds a volume that is called `name`. Removes a tombstone with its id, whose record the volume
+  // has taken over.
   void Add(const std::string& name, const std::shared_ptr<Volume>& volume);
   void Remove(const std::string& name, Id id);
   void Rename(const std::string& from, const std::string& to);
 
   // --- names -------------------------------------------------------------------------------------
-  // A volume has it, or a request has reserved it.
+  // Returns whether a volume has the name, or a request has reserved it.
   [[nodiscard]] bool InUse(const std::string& name) const;
-  // ... or a tombstone keeps it.
+  // Returns whether the name is InUse, or a tombstone keeps it.
   [[nodiscard]] bool Taken(const std::string& name) const;
   void Reserve(const std::string& name) { reserved_.insert(name); }
   void GiveBack(const std::string& name) { reserved_.erase(name); }
 
-  // The ids that share a name: of the volume first, and of the tombstones.
+  // Returns the ids that share a name: the volume's first, then those of tombstones.
   [[nodiscard]] std::vector<Id> Ids(const std::string& name) const;
-  // Of a volume or tombstone; empty if there is none.
+  // Returns the name of a volume or tombstone, empty if there is none.
   [[nodiscard]] std::string NameOf(Id volume) const;
-  // The same. Requires: there is one.
+  // The record of a volume or tombstone, or a part of it. Requires: there is one.
   [[nodiscard]] Attributes AttributesOf(Id volume) const;
   [[nodiscard]] VolumeRecord RecordOf(Id volume) const;
 

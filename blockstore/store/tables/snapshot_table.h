@@ -15,27 +15,27 @@ namespace volfs {
 struct SnapshotEntry {
   SnapshotRecord record;
   Node* node = nullptr;
-  // weak_ptr: the map is shared by all that have the snapshot open, and goes with the last of them.
+  // weak_ptr: all opens of the snapshot share the map, which goes with the last of them.
   std::weak_ptr<const FrozenImage> image{};
-  std::string refused{};  // empty, or why none of it may be shown (row_relations.h)
+  std::string refused{};  // empty, or why it may not be read (row_relations.h)
 };
 
 // The snapshots of one store, by their ids and by their names below each volume.
 //
-// Invariant: every snapshot is found by its id and by its volume's id and its name, or not at all.
+// Invariant: a snapshot that is found by its id is also found by its volume's id and its name, and
+// the other way round.
 //
 // Thread-safety: none of its own; used under StoreTables::mu. A pointer to an entry is good until
-// that lock is let go.
-// Cost: O(log n) but for what returns a list or names a layer.
+// that lock is let go. Cost: O(log n), but O(n) for lists and for methods that take layers.
 class SnapshotTable {
  public:
-  // Null if there is none.
+  // Returns null if there is none.
   [[nodiscard]] const SnapshotEntry* Find(Id id) const;
   [[nodiscard]] const SnapshotEntry* Find(Id volume, const std::string& name) const;
   void Add(SnapshotEntry entry);
   void Remove(Id id);
   void Rename(Id id, const std::string& to);
-  // Remembers the image while it is in memory.
+  // Remembers the image for as long as a reader keeps it in memory.
   void SetImage(Id id, const std::shared_ptr<const FrozenImage>& image);
 
   [[nodiscard]] size_t CountOf(Id volume) const;
@@ -45,7 +45,7 @@ class SnapshotTable {
   // --- for the merger, while the node's tree gate is closed --------------------------------------
   [[nodiscard]] std::vector<SnapshotRecord> OnLayer(Id layer) const;
   void SetLayer(Id id, Id layer) { by_id_.at(id).record.layer = layer; }
-  // Snapshots of these layers load their maps anew.
+  // Makes the next open of each snapshot of these layers load its map anew.
   void ForgetImages(const std::unordered_set<Id>& layers);
 
  private:

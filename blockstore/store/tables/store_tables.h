@@ -14,9 +14,9 @@ namespace volfs {
 
 class Reservation;
 
-// The tables of one store, the one lock that guards them, and what is asked of several of them at
-// one moment. A request checks and reserves under the lock, works without it, and publishes under
-// it.
+// The tables of one store, the one lock that guards them, and the questions that need several
+// tables at one moment. A request checks and reserves under the lock, works without it, and
+// publishes under it.
 //
 // Thread-safety: any thread. Locks: mu, never held over I/O (rank: ARCHITECTURE.md).
 struct StoreTables {
@@ -25,31 +25,33 @@ struct StoreTables {
   SnapshotTable snapshots VOLFS_GUARDED_BY(mu);
   CloneTable clones VOLFS_GUARDED_BY(mu);
 
-  // One look, under the lock for as long as it takes.
+  // Take the lock for one lookup.
   [[nodiscard]] std::shared_ptr<Volume> Find(const std::string& name) const VOLFS_EXCLUDES(mu);
   [[nodiscard]] std::shared_ptr<Volume> Find(Id id) const VOLFS_EXCLUDES(mu);
   [[nodiscard]] std::vector<std::shared_ptr<Volume>> Volumes() const VOLFS_EXCLUDES(mu);
   [[nodiscard]] bool IsClone(Id id) const VOLFS_EXCLUDES(mu);  // CloneEntry::creating
 
-  // Null if there is none. Of a volume and of tombstones with its name, whose snapshots are in one
-  // directory, under names of their own each.
+  // Finds a snapshot of the volume or of the tombstones with that name: they share one directory,
+  // where each snapshot has a name of its own. Returns null if there is none.
   [[nodiscard]] const SnapshotEntry* FindSnapshot(const std::string& volume,
                                                   const std::string& name) const VOLFS_REQUIRES(mu);
-  // kBusy while the volume or snapshot `key`, which the message calls `what`, is locked as a
-  // source.
+  // Returns kBusy while the volume or snapshot `key`, which the message calls `what`, is locked as
+  // a source.
   [[nodiscard]] Status CheckUnlocked(Id key, const std::string& what) const VOLFS_REQUIRES(mu);
-  // kBusy unless `source` is whole and healthy.
+  // Returns kBusy unless `source` is whole and healthy.
   [[nodiscard]] Status CheckSource(const Volume& source) const VOLFS_REQUIRES(mu);
-  // What is cloned, as it is called now; while its node is away, as it was called at the request.
+  // Returns the present name of the clone's source or, while its node is not mounted, its name at
+  // the request.
   [[nodiscard]] std::string SourceNameOf(const CloneEntry& entry) const VOLFS_REQUIRES(mu);
 
-  // Enter what a request takes. Require: the name is free, the source unlocked.
+  // Enter the name or the source's lock into the tables and into `reservation`. Require: the name
+  // is free, the source unlocked.
   void ReserveName(Reservation& reservation, const std::string& name) VOLFS_REQUIRES(mu);
   void ReserveSource(Reservation& reservation, Id source) VOLFS_REQUIRES(mu);
 };
 
-// A name and a source's lock, taken by one request before it works; what it has not kept when it
-// ends is given back.
+// A name and a source's lock, which one request takes before it works. The destructor gives back
+// each that the request has not kept.
 class Reservation {
  public:
   explicit Reservation(StoreTables& tables) : tables_(tables) {}
@@ -57,14 +59,14 @@ class Reservation {
   Reservation(const Reservation&) = delete;
   Reservation& operator=(const Reservation&) = delete;
 
-  // What StoreTables::Reserve* has entered.
+  // Called by StoreTables::Reserve*.
   void HasName(const std::string& name) { name_ = name; }
   void HasSource(Id source) { source_ = source; }
-  // The source's lock is now the clone's.
+  // Keeps the source's lock, which is the clone's now.
   void PassedSource() { source_ = kNoId; }
-  // It is not known what is on disk: the name stays taken until the next mount.
+  // Keeps the name taken until the next mount, because it is not known what is on disk.
   void AbandonName() { name_.clear(); }
-  // ... and the source locked: there may be a clone that needs it.
+  // Keeps also the source locked, because there may be a clone that needs it.
   void Abandon() {
     AbandonName();
     source_ = kNoId;
