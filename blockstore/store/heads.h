@@ -6,17 +6,18 @@
 
 namespace volfs {
 
-// Changes of a volume's head of which the tree of layers learns. The caller has reserved the
-// volume's lock as a source (CloneTable), so that nothing else changes its head.
+// Changes of a volume's head that also tell the tree of layers. Requires, for all of them: the
+// caller has reserved the volume's lock as a source (CloneTable), so that no other request changes
+// its head. Called with no lock held.
 
-// Volume::FreezeHead; the reference to what it froze is the caller's. Tries for a moment longer
-// where a program that has the volume open natively has just closed it.
+// As Volume::FreezeHead. The caller gets a reference to the frozen layer. If the volume was open
+// natively, waits a moment for a program that has just closed it, and tries again.
 Result<Volume::FrozenHead> FreezeHead(StoreParts& parts, Volume& volume,
                                       const Volume::Extra& extra);
-// After a snapshot point: the tree knows the new head; `old` keeps its reference, which is now that
-// of a snapshot or hold.
+// Tells the tree of the new head after a snapshot point. `old` keeps its reference, which now
+// belongs to a snapshot or hold.
 void AdoptHead(StoreParts& parts, Volume& volume, Layer* old);
-// Volume::ReplaceHead by one over `under`; the old head's space is freed.
+// As Volume::ReplaceHead, with a new head over `under`. Frees the space of the old head.
 Status PutHeadOver(StoreParts& parts, Volume& volume, Layer* under, const Volume::NewHead& make,
                    Room room);
 

@@ -12,7 +12,7 @@
 
 namespace volfs {
 
-// What `status` says of one volume, at one moment.
+// One volume as `status` shows it, at one moment. Sizes in bytes, times in nanoseconds since 1970.
 struct VolumeInfo {
   Id id = kNoId;
   std::string name;
@@ -21,15 +21,15 @@ struct VolumeInfo {
   std::string type;
   std::string node;
   std::string region;
-  std::string source;   // of a clone that is not whole yet: what it was asked for as; else empty
-  std::string error;    // why it is `error`, or why copying pauses
-  bool paused = false;  // the latter
+  std::string source;   // the source that a `creating` clone was made of; else empty
+  std::string error;    // why the status is `error`, or why copying pauses
+  bool paused = false;  // copying pauses
   int64_t created_ns = 0;
   int attachments = 0;           // opens
-  uint64_t allocated_bytes = 0;  // what its layers take, shared ones and a source's included
-  uint64_t exclusive_bytes = 0;  // of these, what deleting it would free at least
+  uint64_t allocated_bytes = 0;  // the space of its layers, with shared ones
+  uint64_t exclusive_bytes = 0;  // at least so many would be freed by deleting it
   CloneProgress progress;        // of a clone that is not whole yet; 100 per cent otherwise
-  uint64_t copy_rate = Throttle::kUnlimited;  // its own limit, bytes a second
+  uint64_t copy_rate = Throttle::kUnlimited;  // its own limit, bytes per second
   Verification verification = Verification::kNone;
   bool native = false;  // io=native was asked for
 };
@@ -41,7 +41,7 @@ struct SnapshotInfo {
   std::string name;
   uint64_t size_bytes = 0;
   Attributes attributes;
-  uint64_t allocated_bytes = 0;  // an upper bound, as of a volume
+  uint64_t allocated_bytes = 0;  // an upper bound
 };
 
 struct NodeInfo {
@@ -50,31 +50,30 @@ struct NodeInfo {
   std::vector<VolumeType> types;
   SpaceInfo space;
   uint64_t waiting_seconds = 0;  // NodeCalls::waiting_seconds
-  bool works = true;             // it can be read and written
+  bool works = true;             // the node can be read and written
   Fullness fullness = Fullness::kRoomy;
   uint64_t missing_reserve_bytes = 0;
   // NodeDirectory::FilesystemName: nodes with the same one share their room.
   std::string filesystem = {};
 };
 
-// The room of all `nodes` together: nodes that share a filesystem have its room once. Where their
-// sizes differ, each has a quota of its own there, and both count. One that cannot tell counts as
-// nothing, so that it does not hide what the others have.
+// Returns the room of all `nodes` together. Nodes that share a filesystem count once, except where
+// their sizes differ: then each has a quota of its own. A node that does not know its room adds
+// nothing, so that it does not hide the room of the others.
 [[nodiscard]] SpaceInfo SpaceOfAll(const std::vector<NodeInfo>& nodes);
 
-// Volumes that have snapshots (deleted ones whose snapshots live on included), by name; one
-// directory for a name.
+// The directory of a volume's snapshots. A volume and the tombstones with its name share one.
 struct SnapshotDirectory {
   Id volume = kNoId;
   std::string name;
-  Attributes attributes;  // the volume's: who may write it may delete its snapshots
+  Attributes attributes;  // the volume's, whose writers may delete snapshots
 };
 
 // A range of a volume and where it lives.
 struct MapRange {
   ByteRange bytes;
-  bool zero = false;  // nowhere: reads as zeros
-  std::string node;   // of the layer; the name of one that is not mounted too
+  bool zero = false;  // in no layer: reads as zeros
+  std::string node;   // of the layer; named also if it is not mounted
   std::string layer;  // its file, "layers/0123456789abcd00"
 };
 

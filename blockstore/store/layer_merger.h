@@ -14,39 +14,44 @@
 
 namespace volfs {
 
-// Merges the layers of one node in the background (layer_merge.h), so that a chain does not grow
-// for ever: after its snapshots and clones are gone, a volume is one raw file again.
+// Chooses the layers of one node that can be merged, and merges them in the background
+// (layer_merge.h), so that chains do not grow for ever. After its snapshots and clones are gone, a
+// volume is one raw file again.
 //
-// Two frozen layers are merged a slice at a time. A head is written, so what it has is frozen first
-// (as for a snapshot, which nobody gets), unless it has so little that it can be moved while
-// writers wait. A volume that is written faster than that is left alone for longer and longer.
+// Two frozen layers are merged a slice at a time. A head is written, so its contents are frozen
+// first, as by a snapshot that is given to no caller. If the head has only few blocks, these are
+// moved while its writers wait. A volume that is written faster than that is left alone for longer
+// and longer.
 //
-// What is in the way of nobody: a slice is small; requests for snapshots and clones wait for its
-// commit only (Node::tree_gate), deletions of snapshots for its copy, too. It copies under the
-// limits of hydration, gives way to people as that does (foreground_load.h; not where many layers
-// with little in them wait, as those are in the way themselves), and copies nothing while copying
-// is paused. Of layers that somebody uses (reclaim.h) nothing is merged until he has left.
+// The merger keeps out of the way. A slice is small. Requests for snapshots and clones wait for the
+// commit of a slice only (Node::tree_gate), deletions of snapshots also for its copy. It copies
+// under the limits of hydration, not at all while copying is paused, and gives way to users as
+// hydration does (foreground_load.h), unless many almost empty layers wait, which slow users more.
+// Layers under a pin (layer_tree.h) are not merged until the pin ends.
 //
-// Thread-safety: a thread of its own, from construction to destruction. Locks, in order:
+// Durable: each slice is one commit that leaves a tree which shows the same, so a crash needs no
+// recovery.
+//
+// Thread-safety: works in a thread of its own, from construction to destruction. Locks, in order:
 // Reclaimer's > a volume's slot > tree gate (closed, for kTreePatience at most) > StoreTables::mu.
 class LayerMerger {
  public:
   LayerMerger(StoreParts& parts, Node& node);
-  ~LayerMerger();  // after the slice that is at work
+  ~LayerMerger();  // returns after the running slice
   LayerMerger(const LayerMerger&) = delete;
   LayerMerger& operator=(const LayerMerger&) = delete;
 
  private:
   using Pair = LayerTree::Pair;
   using Volumes = std::vector<std::shared_ptr<Volume>>;
-  struct Patience {  // with a pair that is busy, a volume that is written all the time
+  struct Patience {  // with a busy pair, or a volume that is always written
     Nanoseconds not_before{0};
     Nanoseconds next;
   };
 
   void Work();
-  bool MergeAll();  // false: some pair cannot be merged now
-  // kBusy: not now.
+  bool MergeAll();  // returns false if a pair cannot be merged now
+  // Returns kBusy if the pair cannot be merged now.
   Status MergePair(const Pair& pair);
   Status MergeFrozen(const Pair& pair);
   [[nodiscard]] uint64_t SliceBytes() const;
@@ -58,28 +63,29 @@ class LayerMerger {
   Status SinkHead(const Pair& pair, Volume& volume);
   Status FreezeHead(const Pair& pair, Volume& volume);
 
-  // Inside Reclaimer::Alone: the layers of a pair that can be merged.
+  // The layers of a pair that can be merged. Used inside Reclaimer::Alone.
   struct Layers {
     Layer* under;
     Layer* over;
   };
-  // Is it likely to go well later?
+  // Returns whether a later try is likely to go well.
   static bool Passes(Errc code);
   Result<Layers> CheckPair(const Pair& pair);
-  // Whose maps may name `over`, and which of them has it as its head (null: none). Nobody is in the
-  // middle of an instant.
+  // The volumes whose maps may name `over`, and the one that has it as its head (null: none). No
+  // snapshot of them is being made.
   struct Users {
     Volumes volumes;
     std::shared_ptr<Volume> head;
   };
   Users UsersOf(const std::vector<const Layer*>& subtree);
   Result<Users> FindUsers(const Pair& pair);
-  // Runs `change` with the tree gate closed, and nobody using `over` or a layer over it.
+  // Runs `change` with the tree gate closed and no pin on `over` or a layer over it.
   Status ChangeTree(const Layer* over, const std::function<Status(const Users&)>& change);
-  // Inside ChangeTree: those who open a snapshot next load its map again.
+  // Makes the next open of the snapshots of these layers load its map again. Used inside
+  // ChangeTree.
   void ForgetImages(const std::vector<const Layer*>& of);
   [[nodiscard]] std::vector<SnapshotRecord> SnapshotsOn(Id layer) const;
-  // Takes the layer that nobody can find any more away.
+  // Removes a layer that no reader can find any more.
   void Remove(Layer* gone);
 
   StoreParts& parts_;
@@ -87,11 +93,11 @@ class LayerMerger {
   std::atomic<bool> stopping_{false};
   Mutex mu_;  // of wake_
   Condition wake_;
-  // Of the thread alone.
+  // Used by the thread only.
   std::set<Id> given_up_;            // by the layer under; until the next mount
   std::map<Id, Patience> waiting_;   // busy pairs, by the layer under
-  std::set<Id> overs_;               // of all pairs that are looked at now
-  bool behind_ = false;              // they are many
+  std::set<Id> overs_;               // the upper layers of all present pairs
+  bool behind_ = false;              // overs_ are many
   std::map<Id, Patience> patience_;  // by volume
   Thread thread_;
 };

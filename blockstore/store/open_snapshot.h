@@ -7,12 +7,14 @@
 
 namespace volfs {
 
-// A snapshot that somebody has open: keeps its layers, also when it is deleted meanwhile.
+// An open snapshot. Keeps its layers, also when the snapshot is deleted meanwhile.
+//
+// Thread-safety: all methods from any thread.
 class OpenSnapshot {
  public:
-  // The caller has added a use to `layer`; it is taken away at the end.
+  // Requires: the caller has added a pin to `layer`. The destructor removes it.
   OpenSnapshot(Reclaimer& reclaimer, Layer* layer, std::shared_ptr<const FrozenImage> image);
-  ~OpenSnapshot();  // may free the space of a deleted snapshot: no lock may be held
+  ~OpenSnapshot();  // may free the space of a deleted snapshot; requires: no lock is held
   OpenSnapshot(const OpenSnapshot&) = delete;
   OpenSnapshot& operator=(const OpenSnapshot&) = delete;
   [[nodiscard]] const FrozenImage& image() const { return *image_; }

@@ -12,29 +12,30 @@
 namespace volfs {
 
 struct StoreOptions {
-  // The nodes are open for reading only (NodeAccess::kReadOnly): all of them, and nothing is
-  // written in the background. What a crash left is shown as the next mount would, which tidies it
+  // All nodes are open for reading only (NodeAccess::kReadOnly), and nothing is written in the
+  // background. After a crash the store shows the same as the next writing mount will, which tidies
   // up.
   bool read_only = false;
   bool hydrate = true;  // false: clones stay creating (offline tools, tests)
-  // The cap on copying at first. 0 where somebody applies the remembered limits right after
-  // (control): nothing may be copied before a pause of the last mount is in force again.
+  // The first limit of copying, bytes per second. `control` sets 0 and applies the remembered
+  // limits right after, so that nothing is copied before a pause of the last mount is in force
+  // again.
   uint64_t copy_rate = Throttle::kUnlimited;
-  // The most that copying reads, or locks against users' first writes, at once. As large as a FUSE
-  // request: a user waits for one piece at most. A multiple of the block size.
+  // The most bytes that copying reads, or locks against users' first writes, at once. As large as a
+  // FUSE request, so a user waits for one piece at most. A multiple of the block size.
   uint64_t copy_piece_bytes = uint64_t{1} << 20;
-  bool allow_shrink = false;  // may volumes be made smaller?
-  bool native = false;        // do new volumes have io=native?
+  bool allow_shrink = false;  // volumes may be made smaller
+  bool native = false;        // new volumes have io=native
   bool merge = true;          // false: layers stay as they are (tests)
-  // What one commit of merging moves; the sixteenth part of it while writers wait. A multiple of
-  // 16 blocks.
+  // The most bytes that one commit of merging moves; a sixteenth of it while writers wait. A
+  // multiple of 16 blocks.
   uint64_t merge_slice_bytes = uint64_t{16} << 20;
-  // What is not synced of a volume is committed when it was not written for so long
-  // (idle_committer.h); kForever: only by age and amount.
+  // Unsynced work is committed once its volume was not written for so long (idle_committer.h);
+  // kForever: only by age and amount.
   Nanoseconds commit_idle = IdleCommitter::kIdle;
-  // A map that nobody has used for so long is given back; it is loaded again at the next use.
+  // A map that was not used for so long is evicted. The next use loads it again.
   Nanoseconds map_idle = std::chrono::minutes(1);
-  // Of layers, open at once. What else the process has open is not counted.
+  // The most layer files that are open at once. Other files of the process do not count.
   size_t open_files = OpenFiles::kDefaultMax;
 };
 

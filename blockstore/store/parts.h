@@ -19,8 +19,8 @@
 
 namespace volfs {
 
-// What one store is made of. Store owns it; requests, Recovery and the merger work on it. Each part
-// keeps its own invariants and has its own lock.
+// The parts of one store, which Store owns, and on which requests, Recovery and LayerMerger work.
+// Each part keeps its own invariants and has its own lock.
 //
 // Thread-safety: as each part says. Locks, in order: naming_mu or the settings' > tables.mu.
 struct StoreParts {
@@ -31,7 +31,7 @@ struct StoreParts {
   std::vector<std::unique_ptr<Node>> nodes;
   const StoreOptions options;
   const uint32_t block_size;
-  std::vector<PeerRecord> absent;  // known, but not mounted now
+  std::vector<PeerRecord> absent;  // nodes that are known, but not mounted now
 
   LayerTable layers;
   LayerTree tree;
@@ -42,7 +42,7 @@ struct StoreParts {
   Settings settings;
   EventQueue events;
 
-  Mutex naming_mu;  // one change of a volume's name (rename, delete) at a time; held over I/O
+  Mutex naming_mu;  // held, also over I/O, by a rename or deletion of a volume
 };
 
 }  // namespace volfs

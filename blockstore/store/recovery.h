@@ -9,16 +9,16 @@
 
 namespace volfs {
 
-// Fills the parts of a new Store from what the catalogs of its nodes say, and finishes or undoes
-// what a crash left between two nodes. Needs no repair and no pass over data: time grows with the
+// Fills the parts of a new Store from the catalogs of its nodes, and finishes or undoes the work
+// that a crash has cut off between two nodes. Cost: no pass over data; the time grows with the
 // number of volumes, snapshots and layers only.
 //
-// For each pair of nodes (A: the source's, B: the clone's):
+// The rules for each pair of nodes (A: the source's, B: the clone's):
 //   B has an intent, no clone            release the hold on A if A is there, drop the intent
 //   B there, A has a hold that B does not know   release it, and log it
 //   clone independent, hold still on A   release it; A missing: owed, the clone is available
 //   clone dependent, A missing           keep; its missing ranges are errors, status says why
-//   clone dependent, A there, no hold    status `error`; what A has there now is not read
+//   clone dependent, A there, no hold    status `error`; A's layers are not read
 //   B being cancelled                    release the hold on A if A is there, forget the clone
 //   B missing                            touch nothing
 //
@@ -26,15 +26,16 @@ namespace volfs {
 // committing its record, or between deleting a record and removing its file).
 //
 // After an unclean stop (the setting kCleanKey of a node is not "1") the layers that may hold
-// writes that were never committed are listed (CrashGarbage) to be punched, in the background. Not
-// only the heads: one may have been frozen before the background of an earlier mount came to it.
+// writes that were never committed are listed (CrashGarbage) to be punched, in the background.
+// These are heads and frozen layers: a head may have been frozen before the background of an
+// earlier mount came to it.
 //
-// Rows that contradict each other (row_relations.h) never keep a store from being mounted if it can
-// be told which volumes and snapshots they are about: these are refused by name. Of their node, and
-// of what may lie under them elsewhere, everything is kept as it is: nothing in the table above is
-// released, forgotten or removed where one of both nodes is not trusted (Node::Distrust).
+// Rows that contradict each other (row_relations.h) do not keep a store from being mounted if it
+// can be told which volumes and snapshots they concern: these are refused. Their node, and the
+// nodes of layers that may lie under them, are not trusted (Node::Distrust). Where one of both
+// nodes is not trusted, nothing in the table above is released, forgotten or removed.
 //
-// Used once, by Store::Open, before anything else runs.
+// Thread-safety: none; used once, by Store::Open, before any other thread of the store runs.
 class Recovery {
  public:
   explicit Recovery(StoreParts& into) : parts_(into) {}
@@ -42,11 +43,12 @@ class Recovery {
 
  private:
   Status FindDoubts();
-  // Null: there is none, or it is on another node.
+  // Returns null if there is none, or if it is on another node.
   std::shared_ptr<Volume> FindVolume(const Node& node, Id id);
-  // The clone is in error; its job and hold stay as they are until it is deleted.
+  // Puts the clone into error. Its job and hold stay as they are until it is deleted.
   void KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
-  // The clone is known by its hold only: nobody may delete or clone the source meanwhile.
+  // Locks the source of a clone that is known by its hold only, so that no request deletes or
+  // clones it.
   void LockForAbsent(const HoldRecord& hold);
   Status DropEmptyTombstones();
   Status LoadLayers(Node& node);
@@ -55,7 +57,7 @@ class Recovery {
   Status LoadSnapshots(Node& node);
   Status ReconcileClone(Node& b, const CloneRecord& clone);
   void KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
-  // `volume`: what there is of it; null: nothing.
+  // `volume` is null if no record of it was found.
   Status ForgetClone(Node& b, const std::shared_ptr<Volume>& volume, const CloneRecord& clone);
   Status ReconcileHolds(Node& a);
   Status LoadVolumeSettings(Node& node);

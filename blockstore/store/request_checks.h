@@ -10,15 +10,16 @@
 
 namespace volfs {
 
-// What several requests ask before they begin, and how they refuse.
+// Checks that several requests make before they begin, and their refusals. Called from any thread,
+// with no lock held.
 
 [[nodiscard]] Error NoSuchVolume(const std::string& name);
 [[nodiscard]] Error NameTaken(const std::string& name);
 [[nodiscard]] Error NoRight(const std::string& name, const char* to);
 
-// A node that does not answer, or whose catalog has failed, can be asked for nothing.
+// Returns an error if the node does not answer, takes no changes, or is fenced.
 [[nodiscard]] Status CheckNotFenced(Node& node);
-// For deleting and reverting. kProtected before kDenied.
+// Checks that `caller` may delete or revert `volume`. Returns kProtected before kDenied.
 [[nodiscard]] Status CheckMayDestroy(const Caller& caller, const Volume& volume, const char* verb);
 
 // Tries `begin` for half a second: a program that has just closed a volume may still be counted as

@@ -12,8 +12,8 @@
 
 namespace volfs {
 
-// Settings that are remembered: those of the mount in the first node's catalog, those of a volume
-// in its own node's.
+// Settings that later mounts remember: those of the mount in the first node's catalog, those of a
+// volume in its own node's.
 //
 // Thread-safety: all methods from any thread. Locks: change_mu_, held over the commit of a change,
 // > the tables' and mu_, a leaf (the values).
@@ -21,17 +21,18 @@ class Settings {
  public:
   Settings(Node& first, StoreTables& tables) : first_(first), tables_(tables) {}
 
-  // Takes over what a catalog says. The first of several values counts.
+  // Takes over a value from a catalog, at the mount. The first value of a key counts.
   void Load(const std::string& key, const std::string& value) VOLFS_EXCLUDES(mu_);
-  // Empty if it was never set.
+  // Returns the value, empty if it was never set.
   [[nodiscard]] std::string Get(const std::string& key) const VOLFS_EXCLUDES(mu_);
-  // Durable when it returns.
+  // Sets the value, durably.
   Status Set(const std::string& key, const std::string& value) VOLFS_EXCLUDES(change_mu_, mu_);
 
-  // Of one clone, beside the limit of all: Throttle::kUnlimited for none, 0 pauses it. Remembered
-  // on its node for as long as it is not whole. kInvalid if that is not so, kIo.
+  // Sets the limit of one clone, in bytes per second, beside the limit of all: Throttle::kUnlimited
+  // for none, 0 pauses it. Its node remembers it until the clone is whole. Returns kInvalid if the
+  // clone is whole already, kIo.
   Status SetCopyRate(Volume& clone, uint64_t bytes_per_second) VOLFS_EXCLUDES(change_mu_);
-  // NativeServing::wanted, durably. kBusy while it is open.
+  // Sets NativeServing::wanted, durably. Returns kBusy while the volume is open.
   Status SetNative(Volume& volume, bool native) VOLFS_EXCLUDES(change_mu_);
 
  private:

@@ -8,8 +8,9 @@
 
 namespace volfs {
 
-// The map of a snapshot, loaded from the catalog unless a reader has it open. All that have it open
-// share one. Requires: the caller is inside the tree gate of its node. kNotFound, kCorrupt, kIo.
+// Returns the image of a snapshot, which all its readers share. Loads its map from the catalogs if
+// no reader has it open. Requires: the caller is inside the tree gate of the snapshot's node.
+// Returns kNotFound, kCorrupt or kIo.
 Result<std::shared_ptr<const FrozenImage>> SnapshotImage(StoreParts& parts, Id id)
     VOLFS_EXCLUDES(parts.tables.mu);
 

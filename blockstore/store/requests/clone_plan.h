@@ -12,7 +12,7 @@
 
 namespace volfs {
 
-// What one clone request is going to do, checked and reserved.
+// The plan of one clone request: its values are checked, its name and source are reserved.
 struct ClonePlan {
   explicit ClonePlan(StoreTables& tables) : reservation(tables) {}
 
@@ -31,15 +31,15 @@ struct ClonePlan {
   Id source_volume = kNoId;
   std::string source_words;  // "db.img" or "db.img@monday"
   Node* source_node = nullptr;
-  const Node* tree_node = nullptr;  // whose tree of layers is locked meanwhile
+  const Node* tree_node = nullptr;  // the node whose tree gate the request has passed
   uint64_t source_bytes = 0;
-  uint64_t data_bytes = 0;  // an upper bound of what has to be copied
+  uint64_t data_bytes = 0;  // an upper bound of the copying
   [[nodiscard]] Id lock_key() const { return snapshot != kNoId ? snapshot : source_volume; }
 
-  Node* named_node = nullptr;  // as the request said; null: none, or not there
+  Node* named_node = nullptr;  // from the request; null: none was named, or it is not mounted
   Node* target = nullptr;
 
-  // Known once the instant is fixed.
+  // Set at the snapshot point.
   std::shared_ptr<const FrozenImage> image;
   Layer* frozen = nullptr;
   std::optional<CloneRecord> clone;  // none: linked

@@ -10,16 +10,16 @@
 
 namespace volfs {
 
-// Where a new volume or clone goes. Any thread, no lock held.
+// Chooses the node of a new volume or clone. Called from any thread, with no lock held.
 
-// Null if no node that is mounted has this name.
+// Returns null if no mounted node has this name.
 [[nodiscard]] Node* FindNode(const StoreParts& parts, const std::string& name);
-// kInvalid if no node offers `type`. Empty is the default type.
+// Returns kInvalid if no node offers `type`. Empty is the default type.
 [[nodiscard]] Status CheckType(const StoreParts& parts, const std::string& type);
-// The node for a new volume. Fills in `type` if it is empty.
+// Returns the node for a new volume. Fills in `type` if it is empty.
 Result<Node*> PlaceNew(const StoreParts& parts, const CreateRequest& request, std::string& type);
-// The node for a clone: of those that offer its type in its region the one with most room that no
-// other clone is going to take.
+// Returns the node for a clone: of all nodes that offer its type in its region, the one with most
+// room after the running clones have taken theirs.
 Result<Node*> PlaceClone(const StoreParts& parts, const ClonePlan& plan,
                          const CloneRequest& request);
 
