@@ -11,13 +11,13 @@
 namespace volfs {
 namespace {
 
-// On the source's node, if it is there.
+// Releases the hold on the source's node, if that is mounted.
 Status ReleaseHold(StoreParts& parts, const CloneEntry& entry, Id clone, Node& clone_node,
                    Layer* head) {
   if (entry.source_node == nullptr) return OkStatus();
   RETURN_IF_ERROR(entry.source_node->catalog().Commit({DeleteHold{clone}}, Room::kFree));
   if (entry.held == nullptr) return OkStatus();
-  // Its readers may still be in the source's layers.
+  // Readers of the clone may still be in the source's layers.
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) clone_node.epoch().Synchronize();
   if (head != nullptr) parts.tree.RemoveChild(entry.held, head);
   return parts.reclaimer.RemovePin(entry.held);
@@ -37,7 +37,7 @@ void CompleteClone(StoreParts& parts, Id clone) {
                             &volume->node() == entry.source_node ? volume->head() : nullptr);
   if (done.ok()) done = volume->node().catalog().Commit({DeleteClone{clone}}, Room::kFree);
   if (!done.ok()) {
-    // It is whole, but it cannot be told so durably: the next mount does.
+    // The clone is whole, but the catalogs do not say so yet: the next mount completes that.
     LogError(StrCat("clone ", volume->name(), " is complete, but its hold on node ",
                     entry.record.source_node_name,
                     " could not be released: ", done.error().message));
@@ -67,7 +67,7 @@ void StartJobs(StoreParts& parts) {
   for (const Id id : dependent) StartJob(parts, id);
 }
 
-// Of a clone that the last mount left dependent.
+// Requires: the clone still depends on its source, and no job of it runs.
 void StartJob(StoreParts& parts, Id clone) {
   CloneEntry entry;
   std::shared_ptr<Volume> volume;

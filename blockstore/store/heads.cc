@@ -11,8 +11,8 @@ Result<Volume::FrozenHead> FreezeHead(StoreParts& parts, Volume& volume,
   Layer* const old = volume.head();
   Result<Volume::FrozenHead> instant = volume.FreezeHead(extra);
   if (!instant.ok() && instant.error().code == Errc::kBusy && volume.native().wanted()) {
-    // Perhaps who had it open has just closed it: close(2) returns before its release reaches us,
-    // and that may have come meanwhile.
+    // The program that had it open may have just closed it: close(2) returns before its release
+    // reaches the daemon.
     const Status closed = RetryFor([&] { return volume.native().CheckNotActive("this"); });
     if (closed.ok()) instant = volume.FreezeHead(extra);
   }
@@ -27,7 +27,7 @@ Result<Volume::FrozenHead> FreezeHead(StoreParts& parts, Volume& volume,
 
 void AdoptHead(StoreParts& parts, Volume& volume, Layer* old) {
   Layer* const head = volume.head();
-  if (head == old) return;  // the instant was refused before anything changed
+  if (head == old) return;  // the freeze was refused before anything changed
   parts.tree.AddReference(head);
   parts.tree.AddChild(old, head);
 }

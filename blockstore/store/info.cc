@@ -9,11 +9,11 @@
 namespace volfs {
 namespace {
 
-// Of one that is being deleted nothing: its layers may be gone.
+// Returns 0 for a volume that is being deleted, as its layers may be gone.
 uint64_t ExclusiveBytes(StoreParts& parts, Volume& volume) {
   const Epoch::Reader reader = volume.node().epoch().Enter();
   if (volume.opens().deleting() || volume.state().refused()) return 0;
-  // It is a lower bound: who looks shall not wait for a catalog that somebody else waits for.
+  // 0 is a lower bound, too: a reader of `status` must not wait for a catalog that hangs.
   if (volume.node().directory().calls()->slow()) return 0;
   const Result<uint64_t> bytes = parts.reclaimer.ExclusiveBytes(volume.head());
   return bytes.ok() ? bytes.value() : 0;

@@ -13,14 +13,14 @@ namespace volfs {
 namespace {
 
 constexpr Nanoseconds kMergeTick = std::chrono::milliseconds(200);
-// With more pairs than that all who open, freeze or delete are slowed down by the chains' length
-// more than by merging: snapshots come and go faster than they are merged at leisure. What is soon
-// done does not give way then. Without this, 1,000 snapshots made and deleted in a loop took 279 s
-// and had chains of 460 layers; with it 6 s and 64.
+// With more pairs than that, snapshots come and go faster than they are merged at leisure. The
+// length of the chains then slows down opening, freezing and deleting more than merging does, so
+// merges of few bytes do not give way. Without this, 1,000 snapshots made and deleted in a loop
+// took 279 s and had chains of 460 layers; with it 6 s and 64.
 constexpr size_t kBehind = 8;
 constexpr uint64_t kSoonDoneBytes = 1 << 20;
 constexpr Nanoseconds kTickBehind = std::chrono::milliseconds(20);
-// What of a head is moved while its writers wait, as a part of a slice: some milliseconds of
+// The part of a slice that a head may have to be moved while its writers wait: some milliseconds of
 // copying and one sync. Zeros are punched, not copied.
 constexpr uint64_t kSinkPart = 16;
 constexpr uint64_t kZerosAsCopied = 1024;
@@ -62,10 +62,11 @@ void LayerMerger::Work() {
 
 bool LayerMerger::MergeAll() {
   if (!node_.trusted()) return true;
-  // What a crash left is freed first: it is looked for where the catalog says nothing is.
+  // The garbage of a crash is freed first: it is looked for where the catalog says that nothing is.
   if (!parts_.garbage.gone()) return false;
   std::vector<Pair> pairs = parts_.tree.Pairs(node_);
-  // What is gone is forgotten: volumes and layers come and go for as long as the mount lives.
+  // Volumes and layers that are gone are forgotten: they come and go for as long as the mount
+  // lives.
   std::erase_if(given_up_, [&](Id under) { return parts_.layers.Find(under) == nullptr; });
   std::erase_if(patience_,
                 [&](const auto& entry) { return parts_.tables.Find(entry.first) == nullptr; });
@@ -74,7 +75,7 @@ bool LayerMerger::MergeAll() {
   overs_.clear();
   for (const Pair& pair : pairs) overs_.insert(pair.over);
   std::map<Id, Patience> waiting;
-  std::swap(waiting, waiting_);  // without those that are pairs no more
+  std::swap(waiting, waiting_);  // without pairs that are gone
   bool all = true;
   for (const Pair& pair : pairs) {
     if (stopping_.load()) return true;
@@ -119,7 +120,7 @@ Result<LayerMerger::Layers> LayerMerger::CheckPair(const Pair& pair) {
       node->catalog().read_only() || layers.under->failed() || layers.over->failed()) {
     return busy;
   }
-  // Moving takes room before it gives some; what is left is for commits.
+  // Moving takes room before it frees some, and the last room is for commits.
   RETURN_IF_ERROR(node->catalog().CheckReserve());
   if (parts_.tree.Pinned(layers.over) && !Sabotaged(Sabotage::kMergeInUse)) return busy;
   return layers;
@@ -179,8 +180,8 @@ Result<LayerMerger::Users> LayerMerger::FindUsers(const Pair& pair) {
 Status LayerMerger::MergePair(const Pair& pair) {
   ASSIGN_OR_RETURN(const Users users, FindUsers(pair));
   if (users.head != nullptr) return MergeHead(pair, *users.head);
-  // Nobody writes `over` any more; and what it has is in the catalog, unless the instant that froze
-  // it could not be committed yet.
+  // No volume writes `over` any more, and its blocks are in the catalog, unless the snapshot that
+  // froze it could not be committed yet.
   for (const auto& volume : users.volumes) {
     if (!volume->merging().Recorded()) return Busy("a commit is outstanding");
   }
@@ -196,7 +197,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
   Id childless = kNoId;
   for (bool merged = false; !merged;) {
     const auto stop = [&] { return stopping_.load(); };
-    // Before it is copied: what an unmount would forget to pay for is not copied (throttle.h).
+    // Paid before it is copied, as an unmount would forget the debt (throttle.h).
     const uint64_t max_bytes = SliceBytes();
     if (!throttle.Take(max_bytes, stop) || stopping_.load()) return OkStatus();
     if (const Nanoseconds wait = node_.foreground().TryStep(); wait != Nanoseconds{0}) {
@@ -218,7 +219,7 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
             up ? LayerMerge::Direction::kUp : LayerMerge::Direction::kDown, parts_.block_size);
         RETURN_IF_ERROR(merge->Find());
       }
-      // Who began when the places that are written to were still somebody's.
+      // Waits for requests that began when the places to be written were still in use.
       node_.epoch().Synchronize();
       if (merge->found_any()) return MergeSlice(*merge, max_bytes, &moved_bytes);
       merged = true;
@@ -231,13 +232,13 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
     throttle.GiveBack(max_bytes - std::min(moved_bytes, max_bytes));
     RETURN_IF_ERROR(done);
   }
-  // A deletion may have taken the last point of `over` meanwhile, and finds only now that the layer
-  // is gone, into one that it does not know.
+  // A deletion may have taken the last reference of `over` meanwhile. Its reclaim then looks for a
+  // layer that is gone, and knows nothing of the one that has its blocks now.
   return childless == kNoId ? OkStatus() : parts_.reclaimer.Reclaim(childless);
 }
 
-// In whole blocks, as much as the limit of all copying grants in a second: a commit a second, or
-// less.
+// Returns, in whole blocks, as much as the limit of all copying grants in a second, so that there
+// is at most one commit per second.
 uint64_t LayerMerger::SliceBytes() const {
   constexpr uint64_t kBursts = std::chrono::seconds(1) / Throttle::kBurst;
   const uint64_t burst = parts_.hydrator.throttle().burst_bytes();
@@ -273,7 +274,7 @@ Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* 
   return OkStatus();
 }
 
-// `over` has nothing left: those who named it name `under`.
+// `over` has no blocks left: its children, snapshots and volume name `under` from now on.
 Status LayerMerger::MergeDown(LayerMerge& merge) {
   Layer* const under = merge.under();
   Layer* const over = merge.over();
@@ -288,7 +289,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
     }
     return heads;
   };
-  // A batch that is at work has their records as they were.
+  // A running batch would commit their records as they were.
   const Volumes heads = heads_of(parts_.tables.Volumes());
   std::vector<Committer::Exclusive> no_batches;
   for (const auto& volume : heads) no_batches.push_back(volume->merging().StopBatches());
@@ -332,7 +333,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
   return OkStatus();
 }
 
-// `over` hides all that `under` has: it needs nothing under it.
+// `over` hides all of `under`, so it becomes flat.
 Status LayerMerger::MergeUp(LayerMerge& merge) {
   Layer* const under = merge.under();
   Layer* const over = merge.over();
@@ -366,9 +367,9 @@ void LayerMerger::Remove(Layer* gone) {
 // --- a head --------------------------------------------------------------------------------------
 
 Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
-  // What was frozen to be moved on must not become a head again before it was.
+  // A layer that was frozen to be merged must not become a head again before that is done.
   if (overs_.contains(pair.under)) return Busy("what is under it is merged first");
-  // Kept until the end: with the tree gate closed none can be loaded.
+  // Kept until the end, as no map can be loaded while the tree gate is closed.
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
   ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.commits().PendingWork()));
   if (small) {
@@ -384,12 +385,13 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   return FreezeHead(pair, volume);
 }
 
-// What a head has, with so many blocks that wait for a commit: can it be moved while writers wait?
+// Returns whether the blocks of a head, with `pending_blocks` that wait for a commit, are few
+// enough to be moved while its writers wait.
 Result<bool> LayerMerger::IsSmall(Id head, uint64_t pending_blocks) {
   const uint64_t small_bytes = parts_.options.merge_slice_bytes / kSinkPart;
-  // The blocks of a file that is far too large need no counting: to count them, the presence of a
-  // head of terabytes would be read from the catalog at each look. (The host may allocate more than
-  // was written.)
+  // A file that is far too large needs no count of its blocks, for which the presence of a head of
+  // terabytes would be read from the catalog at each look. (The host may allocate more than was
+  // written.)
   {
     const Epoch::Reader reader = node_.epoch().Enter();
     Layer* const layer = parts_.layers.Find(head);
@@ -425,9 +427,9 @@ Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
   });
 }
 
-// So that what it has can be moved: the next look finds two frozen layers.
+// Freezes the head, so that its blocks can be moved: the next look finds two frozen layers.
 Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
-  RETURN_IF_ERROR(volume.Sync());  // before anybody has to wait for it
+  RETURN_IF_ERROR(volume.Sync());  // before writers have to wait for it
   Layer* frozen = nullptr;
   const Status done = parts_.reclaimer.Alone(node_, [&]() -> Status {
     ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));

@@ -39,7 +39,8 @@ std::string Recovery::NameOf(const std::string& uuid) const {
   for (const PeerRecord& peer : parts_.absent) {
     if (peer.uuid == uuid) return peer.name;
   }
-  // Nobody's peer any more (node/forget.h): the clones that need it still know its name.
+  // A forgotten node is in no peer record (node/forget.h), but the clones that need it know its
+  // name.
   for (const auto& node : parts_.nodes) {
     for (const CloneRecord& clone : node->contents().clones) {
       if (clone.source_node == uuid) return clone.source_node_name;
@@ -71,7 +72,7 @@ Status Recovery::FindDoubts() {
         if (run.state == BlockState::kPresent) of_node.here_without_file.insert(layer.id);
       };
       const Status loaded = node->catalog().LoadPresence(layer.id, note);
-      // Damaged rows are an error of the volumes that read them.
+      // Damaged rows are an error of the volumes that read them, not of the mount.
       if (!loaded.ok() && loaded.error().code != Errc::kCorrupt) return loaded;
       if (!loaded.ok()) node->Distrust(loaded.error().message);
     }
@@ -120,7 +121,7 @@ Status Recovery::Run() {
     node->contents() = CatalogContents{};
     node->contents().node = std::move(kept);
   }
-  // What was to be undone or finished was, if only in memory.
+  // All cut-off work is undone or finished now, on these nodes in memory only.
   for (const auto& node : parts_.nodes) {
     if (node->directory().read_only()) node->catalog().BecomeReadOnly();
   }
@@ -174,12 +175,12 @@ void Recovery::LinkLayers(Node& node) {
     Layer* const parent = parts_.layers.Find(record.parent);
     const bool doubtful = doubts_.layers.contains(record.id);
     if (parent == nullptr && !doubtful) {
-      // Its ranges are errors; whose fault that is, the clone's status says.
+      // Reads of its ranges fail; the status of the clone names the node.
       parts_.layers.AddMissing(record.parent, NameOf(record.parent_node));
     } else if (parent == nullptr) {
       continue;
     } else if (doubtful || (!node.trusted() && parent->node() != &node)) {
-      // Never given back in this mount: whether it is needed cannot be told.
+      // Kept for the whole mount: whether the layer is needed cannot be told.
       parts_.tree.AddPin(parent);
     } else if (record.parent_node.empty()) {
       parts_.tree.AddChild(parent, parts_.layers.Find(record.id));
@@ -190,7 +191,7 @@ void Recovery::LinkLayers(Node& node) {
 Status Recovery::LoadVolumes(Node& node) {
   MutexLock lock(parts_.tables.mu);
   for (const VolumeRecord& record : node.contents().volumes) {
-    const bool tombstone = record.head == kNoId;  // shares its name with the one restored from it
+    const bool tombstone = record.head == kNoId;  // may share its name with a volume
     const std::shared_ptr<Volume> taken = parts_.tables.names.Find(record.name);
     if (!tombstone && taken != nullptr) {
       return Error{Errc::kExists, StrCat("nodes ", taken->node().name(), " and ", node.name(),
@@ -208,7 +209,7 @@ Status Recovery::LoadVolumes(Node& node) {
       continue;
     }
     Layer* head = parts_.layers.Find(record.head);
-    if (head == nullptr || head->node() != &node) {  // it is refused
+    if (head == nullptr || head->node() != &node) {  // the volume is refused
       head = parts_.layers.AddLost(record.head, node.name());
     }
     parts_.tree.AddReference(head);
@@ -258,7 +259,7 @@ Status Recovery::ReconcileClone(Node& b, const CloneRecord& clone) {
   switch (clone.state) {
     case CloneState::kCopying:
       if (volume != nullptr) KeepClone(b, volume, clone);
-      return OkStatus();  // a job without a volume: the node is not trusted, so its hold stays
+      return OkStatus();  // a job without a volume: the node is not trusted, and the hold stays
     case CloneState::kIntent:
     case CloneState::kDeleting:
       if (trusted) return ForgetClone(b, volume, clone);
@@ -291,7 +292,7 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
   }
   CatalogChange change;
   if (volume != nullptr) {
-    // Its layer is left without a point; the background frees it.
+    // Its layer is left without a reference, and the background frees it.
     change.emplace_back(DeleteVolume{clone.clone});
     heads_.erase(volume->head()->id());
     parts_.tree.DropReference(volume->head());
@@ -330,10 +331,12 @@ void Recovery::KeepClone(Node& b, const std::shared_ptr<Volume>& volume, const C
     entry.trouble = StrCat("node ", a->name(),
                            " no longer holds its source, so the part not copied "
                            "yet is lost; delete this clone and make it again");
-    // Its layer may be there, without what nobody else needs: that must not be read as zeros. Of a
-    // clone on its source's own node it has all, as one that lies over it.
+    // The source's layer may still exist, but without the blocks that no other layer needs, and
+    // these must not be read as zeros. On one node it is complete, as the clone's head is its
+    // child.
     if (a != &b) head->MarkParentLost(parts_.layers.AddLost(head->record().parent, a->name()));
-    // It is kept all the same: it has all if just the hold's row was lost, and that is restored.
+    // The layer is pinned nevertheless: if only the hold's row was lost, and is restored, it is
+    // whole.
     if (there) parts_.tree.AddPin(under);
   } else {
     entry.lock = hold->second.snapshot != kNoId ? hold->second.snapshot : hold->second.volume;
@@ -359,7 +362,7 @@ Status Recovery::ReconcileHolds(Node& a) {
   for (const HoldRecord& hold : a.contents().holds) {
     if (!holds_.contains({&a, hold.clone})) continue;
     const Node* const b = FindByUuid(hold.clone_node);
-    // touch nothing: its node may come back, or its rows be restored
+    // the clone's node may come back, or its rows be restored
     const bool untouched = (b == nullptr && !Sabotaged(Sabotage::kReleaseForAbsent)) ||
                            (b != nullptr && !b->trusted()) || !a.trusted();
     bool known = false;
@@ -379,7 +382,7 @@ Status Recovery::ReconcileHolds(Node& a) {
   return OkStatus();
 }
 
-// Those that mean nothing any more are removed: the clone became whole, or was deleted.
+// Removes the settings of volumes that were deleted, and of clones that became whole.
 Status Recovery::LoadVolumeSettings(Node& node) {
   CatalogChange stale;
   for (const auto& [key, value] : node.contents().settings) {
@@ -432,7 +435,7 @@ bool Recovery::TakeIo(Id id, const std::string& value) {
 void Recovery::ListUnpunched(Node& node) {
   for (const LayerRecord& record : node.contents().layers) {
     if (!record.has_file) continue;
-    // A flat one has no garbage, and a layer that is nobody's head needs no volume's locks.
+    // A flat head has no garbage, and a layer that is no head needs the locks of no volume.
     const auto head = record.parent == kNoId ? heads_.end() : heads_.find(record.id);
     parts_.garbage.Add(record.id, head == heads_.end() ? nullptr : head->second);
   }

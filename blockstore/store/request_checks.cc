@@ -35,7 +35,7 @@ Status CheckNotFenced(Node& node) {
 
 Status CheckMayDestroy(const Caller& caller, const Volume& volume, const char* verb) {
   const Attributes attributes = volume.attributes();
-  // Its owner too has no right to write it then: why is what helps him.
+  // Before the check of rights, which the owner fails too: this reason tells how to go on.
   if ((attributes.mode & 0222) == 0) {
     return Error{Errc::kProtected, StrCat(volume.name(),
                                           ": its mode has no w bit, which protects it; "

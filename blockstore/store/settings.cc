@@ -52,7 +52,7 @@ Status Settings::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
 Status Settings::SetNative(Volume& volume, bool native) {
   MutexLock change(change_mu_);
   const bool before = volume.native().wanted();
-  volume.native().set_wanted(false);  // who opens it meanwhile
+  volume.native().set_wanted(false);  // for opens meanwhile
   const Status done = SetNativeClosed(volume, native);
   volume.native().set_wanted(done.ok() ? native : before);
   return done;

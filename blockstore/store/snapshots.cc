@@ -1,4 +1,4 @@
-// What the store tells of its snapshots, and opening them.
+// Lists the snapshots of the store, and opens them.
 #include "blockstore/store/snapshots.h"
 
 #include <algorithm>
@@ -27,7 +27,7 @@ std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
   std::map<std::string, Id> snapshots;
   {
     MutexLock lock(parts_.tables.mu);
-    // While it is renamed, its name may lead nowhere yet.
+    // While the volume is being renamed its name may lead nowhere yet.
     std::vector<Id> ids = parts_.tables.names.Ids(parts_.tables.names.NameOf(volume));
     if (std::find(ids.begin(), ids.end(), volume) == ids.end()) ids.push_back(volume);
     for (const Id id : ids) snapshots.merge(parts_.tables.snapshots.NamesOf(id));
@@ -47,7 +47,8 @@ std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
     MutexLock lock(parts_.tables.mu);
     const SnapshotEntry* const found = parts_.tables.snapshots.Find(id);
     if (found == nullptr) return std::nullopt;
-    // Under mu_: a snapshot is taken off the table before its layer is freed.
+    // Under the lock, because a deletion takes the snapshot off the table before it frees the
+    // layer.
     reader = found->node->epoch().Enter();
     const SnapshotRecord& r = found->record;
     info.volume = parts_.tables.names.NameOf(r.volume);
@@ -58,7 +59,8 @@ std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
     info.attributes = r.attributes;
     layer = parts_.layers.Find(r.layer);
   }
-  // What cannot be counted is no hole, and who looks does not wait for a node that hangs.
+  // A snapshot that cannot be counted shows its size, and no reader of it waits for a node that
+  // hangs.
   info.allocated_bytes = info.size_bytes;
   if (layer == nullptr || layer->node() == nullptr) return info;
   if (layer->node()->directory().calls()->slow()) return info;
@@ -87,7 +89,7 @@ Result<std::shared_ptr<const FrozenImage>> SnapshotImage(StoreParts& parts, Id i
     return Error{Errc::kCorrupt, StrCat("snapshot ", record.name, ": its layer is not there")};
   }
   ASSIGN_OR_RETURN(ExtentMap map, LoadMap(parts.layers, layer, parts.block_size));
-  // shared_ptr: all who have the snapshot open share one map.
+  // shared_ptr: all opens of the snapshot share one map.
   auto image = std::make_shared<const FrozenImage>(parts.layers, std::move(map), record.size_bytes,
                                                    parts.block_size);
   MutexLock lock(parts.tables.mu);
@@ -111,7 +113,8 @@ Result<std::shared_ptr<OpenSnapshot>> Store::OpenSnapshotImage(Id id) {
     const SnapshotEntry* const found = parts_.tables.snapshots.Find(id);
     if (found == nullptr) return none;
     layer = parts_.layers.Find(found->record.layer);
-    // Under mu_, as deleting a snapshot takes it off the table before it takes its point away.
+    // Under the lock, because a deletion takes the snapshot off the table before it drops its
+    // reference.
     if (layer != nullptr) parts_.tree.AddPin(layer);
   }
   if (layer == nullptr) return Error{Errc::kCorrupt, "the snapshot's layer is not there"};

@@ -64,7 +64,7 @@ Status Store::Close() {
   for (const std::string& what : unsaved) LogError(StrCat("unmounting: not durable: ", what));
   bool clean = unsaved.empty();
   for (const auto& volume : Volumes()) {
-    volume->commits().ReleasePins();  // before what they free is synced
+    volume->commits().ReleasePins();  // before SyncPunched, as pins free space
     clean = clean && !volume->native().closed_by_mount();
   }
   clean = clean && parts_.garbage.gone();

@@ -1,9 +1,9 @@
 // Cloning: two nodes, three commits, in this order (ARCHITECTURE.md, section 4):
 //   B  intent: the name is reserved
-//   A  the instant: the source's head is frozen under a new one, and held for the clone
+//   A  the snapshot point: the source's head is frozen under a new one, and held for the clone
 //   B  the clone's layer and record
-// and at the end: B link cut, A hold released, B job forgotten. Recovery undoes or finishes what a
-// crash leaves between any two of them.
+// and at the end: B link cut, A hold released, B job forgotten. After a crash between any two of
+// them Recovery undoes or finishes the clone.
 #include <algorithm>
 #include <utility>
 
@@ -27,7 +27,7 @@ std::string SourceWords(const CloneRequest& request) {
   return request.snapshot.empty() ? request.source : StrCat(request.source, "@", request.snapshot);
 }
 
-// Null if the token is new.
+// Returns the volume that an earlier request with this token made, null if the token is new.
 Result<std::shared_ptr<Volume>> Retried(StoreParts& parts, const CloneRequest& request) {
   for (const std::shared_ptr<Volume>& volume : parts.tables.Volumes()) {
     const VolumeRecord record = volume->record();
@@ -86,8 +86,9 @@ Status PlanClone(StoreParts& parts, const CloneRequest& request, const Caller& c
     }
     RETURN_IF_ERROR(parts.tables.CheckUnlocked(plan.lock_key(), plan.source_words));
     if (plan.source != nullptr) RETURN_IF_ERROR(parts.tables.CheckSource(*plan.source));
-    // A deleted volume's snapshots keep its name for just this: to bring it back. On its own node
-    // it takes the deleted one's record over; elsewhere it is a volume with an id of its own.
+    // A tombstone keeps its name so that a clone of its snapshots can take it, and bring the volume
+    // back. On its own node the clone takes over the record of the tombstone. Elsewhere it gets an
+    // id of its own.
     const bool revives = parts.tables.names.HasTombstone(plan.source_volume) &&
                          plan.name == source.name && !parts.tables.names.InUse(plan.name);
     const Node* const named = request.linked ? plan.source_node : FindNode(parts, request.node);
@@ -130,15 +131,15 @@ Status PlanClone(StoreParts& parts, const CloneRequest& request, const Caller& c
   RETURN_IF_ERROR(CheckNotFenced(*plan.target));
   RETURN_IF_ERROR(plan.target->catalog().CheckMayGrow());
   RETURN_IF_ERROR(plan.source_node->catalog().CheckMayGrow());  // for the hold, or the frozen layer
-  // What can fail fails before anything is written.
+  // Steps that can fail come before anything is written.
   if (plan.source == nullptr) {
     ASSIGN_OR_RETURN(plan.image, SnapshotImage(parts, plan.snapshot));
   }
   return OkStatus();
 }
 
-// The clone's head: over `frozen`, of which it sees all (the source may have grown since the check,
-// so the clone is at least as large).
+// Returns the clone's head: over `frozen`, of which it shows all. It is at least as large as
+// `frozen`, as the source may have grown since the check.
 LayerRecord CloneLayer(uint64_t size_bytes, const Layer& frozen, uint64_t frozen_bytes) {
   LayerRecord record;
   record.id = NewId();
@@ -162,8 +163,9 @@ VolumeRecord CloneVolumeRecord(const ClonePlan& plan, const LayerRecord& head) {
   return record;
 }
 
-// Fixes the instant, with `extra` in the commit on the source's node. Afterwards plan.frozen and
-// plan.image are what the clone reads, and plan.frozen has a point for whoever `extra` names.
+// Takes the snapshot point, with `extra` in the commit on the source's node. Afterwards the clone
+// reads plan.frozen and plan.image, and plan.frozen has a reference for the hold or head in
+// `extra`.
 Status Freeze(StoreParts& parts, ClonePlan& plan, const Volume::Extra& extra) {
   if (plan.source == nullptr) {
     ASSIGN_OR_RETURN(plan.image, SnapshotImage(parts, plan.snapshot));
@@ -193,7 +195,7 @@ std::shared_ptr<Volume> PublishClone(StoreParts& parts, ClonePlan& plan, Layer* 
   if (plan.verify) volume->state().set_verification(Verification::kWanted);
   std::shared_ptr<CloneJob> job;
   if (plan.clone) {
-    // shared_ptr: the scheduler, the table and who asks for progress use it side by side.
+    // shared_ptr: the scheduler, the table and readers of `progress` use it side by side.
     job = std::make_shared<CloneJob>(volume, plan.image, *plan.source_node, *plan.clone,
                                      CopyContext(parts));
   }
@@ -213,7 +215,7 @@ std::shared_ptr<Volume> PublishClone(StoreParts& parts, ClonePlan& plan, Layer* 
   return volume;
 }
 
-// Shares all data with its source: one commit, nothing is copied, nothing is held.
+// Makes a clone that shares all data with its source: one commit, no copy, no hold.
 Result<std::shared_ptr<Volume>> CloneLinked(StoreParts& parts, ClonePlan& plan) {
   LayerRecord layer;
   VolumeRecord volume;
@@ -225,8 +227,8 @@ Result<std::shared_ptr<Volume>> CloneLinked(StoreParts& parts, ClonePlan& plan) 
   Layer* const head = parts.layers.Add(plan.target, layer, LayerTable::Origin::kCatalog);
   parts.tree.AddReference(head);
   parts.tree.AddChild(plan.frozen, head);
-  // Its head keeps the frozen layer now; the point that Freeze left on it stood for that. Nothing
-  // of it is hidden from a head that has nothing yet.
+  // The new head is a child of the frozen layer and keeps it now, so the reference from Freeze
+  // goes. The head is empty, so it hides no block that could be freed.
   parts.tree.DropReference(plan.frozen);
   return PublishClone(parts, plan, head, volume);
 }
@@ -249,7 +251,8 @@ Result<std::shared_ptr<Volume>> CloneAcross(StoreParts& parts, ClonePlan& plan) 
     return Sabotaged(Sabotage::kCloneBeforeHold) ? CatalogChange{} : hold;
   });
   if (!held.ok()) {
-    // If nobody knows whether there is a hold now, nothing may be undone: the next mount decides.
+    // If it is not known whether there is a hold now, nothing may be undone: the next mount
+    // decides.
     if (RefusedCleanly(held.error()) && !b.Commit({DeleteClone{plan.id}}, Room::kFree).ok()) {
       plan.reservation.AbandonName();
     }
@@ -275,7 +278,7 @@ Result<std::shared_ptr<Volume>> CloneAcross(StoreParts& parts, ClonePlan& plan) 
       (void)parts.reclaimer.RemovePin(plan.frozen);
       undone = b.Commit({DeleteClone{plan.id}}, Room::kFree).ok();
     }
-    if (!undone) plan.reservation.AbandonName();  // the intent has it, until the next mount
+    if (!undone) plan.reservation.AbandonName();  // the intent keeps it, until the next mount
     return made.error();
   }
   if (Sabotaged(Sabotage::kCloneBeforeHold)) RETURN_IF_ERROR(a.Commit(hold, Room::kGrow));

@@ -8,8 +8,8 @@ void Store::CommitToEachNode() {
   if (parts_.options.read_only) return;
   for (const auto& node : parts_.nodes) {
     if (!node->Works()) continue;
-    // SQLite writes no page that has not changed, so it is changed, and back. An error has fenced
-    // the node, or is of no room, which every other commit meets too.
+    // SQLite writes no page that has not changed, so the setting is changed, and back. An error has
+    // fenced the node, or is a lack of room, which every other commit meets too.
     (void)node->catalog().Commit({PutSetting{kCleanKey, "1"}, PutSetting{kCleanKey, "0"}},
                                  Room::kFree);
   }
@@ -18,7 +18,7 @@ void Store::CommitToEachNode() {
 std::vector<std::string> Store::CommitAll(Silent silent) {
   std::vector<std::string> volumes;
   for (const auto& volume : Volumes()) {
-    // What is on the former is named by the node.
+    // Volumes of a fenced node are covered by the sentence about the node.
     if (volume->node().catalog().fenced() || volume->native().closed_by_mount()) continue;
     if (silent == Silent::kPassedOver && !volume->node().CheckAnswers().ok()) continue;
     Status done = volume->Sync();

@@ -32,7 +32,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
   record.attributes = {caller.uid,        caller.gid,        NewVolumeMode(request.mode),
                        record.created_ns, record.created_ns, record.created_ns};
   Layer* const head = parts_.layers.Add(node, layer_record, LayerTable::Origin::kNew);
-  // The file before the record that says that it is there.
+  // The file is durable before the record that names it.
   Status done = head->CreateFile();
   if (done.ok() && !Sabotaged(Sabotage::kCreateUnsynced)) done = head->SyncFile();
   layer_record = head->record();
@@ -46,7 +46,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
     done = node->catalog().Commit(std::move(change), Room::kGrow);
   }
   if (!done.ok()) {
-    // If nobody knows whether the commit happened the next mount decides about the file.
+    // If it is not known whether the commit happened, the next mount decides about the file.
     if (has_file && !RefusedCleanly(done.error())) {
       reservation.Abandon();
     } else {

@@ -8,8 +8,8 @@
 namespace volfs {
 namespace {
 
-// Takes the volume's name away for good (with `change`, in one commit) and frees its space, now or
-// when the last reader closes it.
+// Deletes the volume's record, with `change` in the same commit, and frees its name. Frees its
+// space now, or when the last reader closes it.
 Status Forget(StoreParts& parts, const std::shared_ptr<Volume>& volume, CatalogChange change,
               Layer* held) {
   Gate::Passage tree = volume->node().tree_gate().Enter();
@@ -18,7 +18,7 @@ Status Forget(StoreParts& parts, const std::shared_ptr<Volume>& volume, CatalogC
   {
     MutexLock lock(parts.tables.mu);
     has_snapshots = parts.tables.snapshots.CountOf(volume->id()) != 0;
-    // Somebody may have locked it as a source since Delete looked.
+    // Another request may have locked it as a source since Delete looked.
     RETURN_IF_ERROR(parts.tables.CheckUnlocked(volume->id(), volume->name()));
   }
   Tombstone tombstone{volume->record(), &volume->node()};
@@ -35,11 +35,11 @@ Status Forget(StoreParts& parts, const std::shared_ptr<Volume>& volume, CatalogC
     if (has_snapshots) parts.tables.names.AddTombstone(tombstone);
   }
   parts.tree.ReferenceIsPin(volume->head());
-  tree.Leave();  // nothing of it is merged any more; and who merges holds up who reclaims
+  tree.Leave();  // a pin keeps it from being merged, and the merger would hold up RemovePin
   volume->opens().FinishDelete([&parts, held, raw = volume.get()] {
     Status freed = parts.reclaimer.RemovePin(raw->head());
     if (freed.ok() && held != nullptr) {
-      // Its readers may still be in the source's layers.
+      // Readers of the clone may still be in the source's layers.
       if (!Sabotaged(Sabotage::kFreeUnderReaders)) raw->node().epoch().Synchronize();
       freed = parts.reclaimer.RemovePin(held);
     }
@@ -52,9 +52,9 @@ Status Forget(StoreParts& parts, const std::shared_ptr<Volume>& volume, CatalogC
   return OkStatus();
 }
 
-// BeginDelete has been called. If the copy is finished just now, the volume is deleted as any
-// other. Once it is durable that the clone is being deleted, an error is never a clean refusal: the
-// next mount finishes what is left to do.
+// Deletes a clone that is being copied, or, if the copy has just ended, as any other volume.
+// Requires: BeginDelete has succeeded. Once kDeleting is durable an error is never a clean refusal:
+// the next mount finishes the deletion.
 Status CancelClone(StoreParts& parts, const std::shared_ptr<Volume>& volume) {
   const Id id = volume->id();
   CloneEntry entry;
@@ -73,14 +73,14 @@ Status CancelClone(StoreParts& parts, const std::shared_ptr<Volume>& volume) {
   entry.record.name = volume->name();
   if (const Status begun = volume->node().catalog().Commit({PutClone{entry.record}}, Room::kFree);
       !begun.ok()) {
-    // The old job is over for good.
+    // The old job has ended for good, so a new one goes on.
     if (RefusedCleanly(begun.error()) && entry.job != nullptr) StartJob(parts, id);
     return begun;
   }
   Status done = OkStatus();
   if (entry.source_node != nullptr)
     done = entry.source_node->catalog().Commit({DeleteHold{id}}, Room::kFree);
-  // The held layer keeps its point until the last reader of the clone is gone.
+  // The held layer keeps its reference until the last reader of the clone is gone.
   if (done.ok()) done = Forget(parts, volume, {volfs::DeleteClone{id}}, entry.held);
   if (!done.ok()) {
     return Error{Errc::kIo, StrCat(volume->name(),
@@ -115,7 +115,8 @@ Status Store::Delete(const std::string& name, const Caller& caller) {
   RETURN_IF_ERROR(RetryFor([&] { return volume->opens().BeginDelete(); }));
   const Status done = parts_.tables.IsClone(volume->id()) ? CancelClone(parts_, volume)
                                                           : Forget(parts_, volume, {}, nullptr);
-  // Else nobody knows, or it is decided: the volume stays `deleting` until the next mount.
+  // After another error the deletion may be durable: the volume stays `deleting` until the next
+  // mount.
   if (!done.ok() && RefusedCleanly(done.error())) volume->opens().AbortDelete();
   return done;
 }

@@ -32,7 +32,7 @@ Result<Id> DropSnapshot(StoreParts& parts, const std::string& volume_name, const
     entry = *found;
     last_of_tombstone =
         parts.tables.names.HasTombstone(volume) && parts.tables.snapshots.CountOf(volume) == 1;
-    // Off the table first: nobody opens or clones it from here on.
+    // Off the table first, so that no request opens or clones it from here on.
     parts.tables.snapshots.Remove(entry.record.id);
   }
   CatalogChange change{volfs::DeleteSnapshot{entry.record.id}};
@@ -58,8 +58,8 @@ Result<Id> DropSnapshot(StoreParts& parts, const std::string& volume_name, const
 Status Store::DeleteSnapshot(const std::string& volume_name, const std::string& name,
                              const Caller& caller) {
   ASSIGN_OR_RETURN(const Id layer, DropSnapshot(parts_, volume_name, name, caller));
-  // It is deleted, whatever comes of its space; and nobody waits for us while we wait for who
-  // merges.
+  // The deletion is durable, even if freeing its space fails. All locks are left: this waits for
+  // the merger, and no other request may wait for it.
   if (const Status freed = parts_.reclaimer.Reclaim(layer); !freed.ok()) {
     LogWarning(StrCat(volume_name, "@", name,
                       ": its space is freed at the next mount: ", freed.error().message));

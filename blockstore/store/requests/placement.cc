@@ -7,8 +7,8 @@
 namespace volfs {
 namespace {
 
-// What a request leaves free on a node, so that catalogs can always commit and deleting always
-// works.
+// The room that a request leaves free on a node, so that catalogs can always commit, and deleting
+// always works.
 constexpr uint64_t kHeadroomBytes = uint64_t{16} << 20;
 
 bool Fits(const VolumeType& type, uint64_t size_bytes) {
@@ -36,8 +36,8 @@ Error NoSuchNode(const StoreParts& parts, const std::string& name) {
   return Error{Errc::kNoNode, StrCat("no node is named ", name, "; `volfs node ls` shows them")};
 }
 
-// What clones that are being copied are still to take of the node's room, on whichever of the nodes
-// that share it.
+// Returns the bytes that running clones have still to copy to the node's filesystem, also by way of
+// other nodes on it.
 uint64_t PromisedBytes(const StoreParts& parts, Node& node) {
   MutexLock lock(parts.tables.mu);
   uint64_t bytes = 0;

@@ -20,7 +20,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
   if (volume->opens().deleting()) return NoSuchVolume(from);
   RETURN_IF_ERROR(CheckNotFenced(volume->node()));
   if (const Status done = volume->commits().Rename(to); !done.ok()) {
-    if (!RefusedCleanly(done.error())) reservation.Abandon();  // it may have either name
+    if (!RefusedCleanly(done.error())) reservation.Abandon();  // the record may have either name
     return done;
   }
   {
@@ -33,8 +33,7 @@ Status Store::Rename(const std::string& from, const std::string& to) {
 
 Status Store::RenameSnapshot(const std::string& volume, const std::string& from,
                              const std::string& to) {
-  const TreeLock tree =
-      LockTreeOf(parts_.tables, volume, from);  // its layer is the one that the record names
+  const TreeLock tree = LockTreeOf(parts_.tables, volume, from);  // no merge changes its layer
   MutexLock naming(parts_.naming_mu);
   SnapshotEntry entry;
   {

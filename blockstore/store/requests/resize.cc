@@ -33,7 +33,7 @@ Status Store::Shrink(Volume& volume, uint64_t size_bytes, Volume::Cut cut) {
   const Id under = under_head();
   Status shrunk = volume.Shrink(size_bytes, cut);
   tree.Leave();
-  // Data lies in the way: that is the general rule again, and its remedy.
+  // The range holds data, so the general rule holds, and its error tells the remedy.
   if (!shrunk.ok() && shrunk.error().code == Errc::kProtected)
     shrunk = CheckMayShrink(parts_, volume);
   RETURN_IF_ERROR(shrunk);
@@ -60,7 +60,7 @@ Status Store::Resize(const std::string& name, uint64_t size_bytes, const Caller&
   }
   RETURN_IF_ERROR(volume->node().CheckAnswers());
   RETURN_IF_ERROR(
-      volume->opens().Add(Volume::Access::kWrite));  // so that nobody deletes it meanwhile
+      volume->opens().Add(Volume::Access::kWrite));  // keeps it from being deleted meanwhile
   Status done = shrinks ? Shrink(*volume, size_bytes) : volume->Grow(size_bytes);
   if (done.ok() && !shrinks) done = volume->Sync();
   volume->opens().Remove(Volume::Access::kWrite);

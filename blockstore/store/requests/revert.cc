@@ -1,4 +1,4 @@
-// Putting a volume back to what a snapshot shows: a new head over the snapshot's layer, one commit.
+// Reverts a volume to a snapshot: puts a new head over the snapshot's layer, in one commit.
 #include "blockstore/base/str_cat.h"
 #include "blockstore/store/heads.h"
 #include "blockstore/store/request_checks.h"
@@ -21,7 +21,7 @@ Status RevertTo(StoreParts& parts, Volume& volume, const SnapshotRecord& snapsho
     return OkStatus();
   };
   return PutHeadOver(parts, volume, frozen, make,
-                     Room::kFree);  // it frees what was written since
+                     Room::kFree);  // kFree: a revert frees newer blocks
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Sharing by copy_file_range: a volume that was never written to gets a head over a frozen layer of
-// its source, of which each call shows some more.
+// its source, and each call shows some more of that layer.
 #include "blockstore/base/str_cat.h"
 #include "blockstore/store/heads.h"
 #include "blockstore/store/request_checks.h"
@@ -21,7 +21,7 @@ bool Store::MayShare(const Volume& source, Volume& target) {
 
 Result<std::shared_ptr<OpenSnapshot>> Store::PinSnapshotPoint(
     const std::shared_ptr<Volume>& source) {
-  // A file that the host would share whole, for a copy of perhaps a few blocks.
+  // Else the host would share the whole file, for a copy of perhaps a few blocks.
   RETURN_IF_ERROR(source->native().CheckNotActive("sharing its blocks with another volume"));
   const Gate::Passage tree = source->node().tree_gate().Enter();
   Reservation reservation(parts_.tables);
@@ -36,7 +36,7 @@ Result<std::shared_ptr<OpenSnapshot>> Store::PinSnapshotPoint(
   ASSIGN_OR_RETURN(const Volume::FrozenHead instant,
                    FreezeHead(parts_, *source, [](const Layer&) { return CatalogChange{}; }));
   parts_.tree.ReferenceIsPin(instant.frozen);
-  // shared_ptr: the source's descriptor and each target that it was copied to keep it.
+  // shared_ptr: kept by the source's descriptor and by each target.
   return std::make_shared<OpenSnapshot>(parts_.reclaimer, instant.frozen, instant.image);
 }
 

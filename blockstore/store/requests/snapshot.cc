@@ -45,7 +45,7 @@ Result<SnapshotInfo> Store::TakeSnapshot(const std::string& volume_name, const s
     parts_.tables.snapshots.Add({record, &volume->node(), instant.image});
   }
   parts_.events.Emit("snapshot", volume->name(), record.id, name);
-  // Nothing if somebody has deleted it already.
+  // Empty if another request has deleted the snapshot already.
   return FindSnapshot(record.id).value_or(SnapshotInfo{});
 }
 
