@@ -1,0 +1,459 @@
+#include "control/cli/commands/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+#include "blockstore/base/str_cat.h"
+#include "control/cli/commands/commands.h"
+#include "control/cli/mount_helper.h"
+#include "control/cli/process/bounded.h"
+#include "control/cli/process/failure.h"
+#include "control/cli/process/output.h"
+#include "control/cli/process/supervisor.h"
+#include "control/text/name.h"
+
+namespace volfs::cli {
+namespace {
+
+constexpr std::string_view kCheckCommand = "volfs check";
+
+constexpr const char* kSameUuids =
+    "The contents of a copy have the UUIDs of its source. Beside its source an XFS is mounted\n"
+    "with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by vgimportclone,\n"
+    "before they are used. The command prints the remedy for the contents that it finds.";
+
+}  // namespace
+
+// The variables that the options are read into, and the action to run then. CLI11 keeps pointers
+// into it.
+struct CommandVariables {
+  Common common;
+  MountArguments mount;
+  std::vector<std::string> mount_paths;  // NODE_DIR... MOUNTPOINT
+  std::string first;                     // the words of commands that take one or two
+  std::string second;
+  std::vector<std::string> names;
+  CreateOptions create;
+  CloneOptions clone;
+  StatusOptions status;
+  NodeInitOptions node;
+  NodeSetOptions node_set;
+  NodeForgetOptions node_forget;
+  CheckStoreOptions check;
+  bool flag = false;  // ls -l, attach --ro
+
+  std::string name = "volfs";  // of the command, for messages
+  std::function<int()> run;
+};
+
+// Builds the commands. Each Add declares the options and the action of one command.
+class CommandBuilder {
+ public:
+  CommandBuilder(CLI::App& app, CommandVariables& line, const MountFunction& mount)
+      : app_(app), line_(line), mount_(mount) {}
+
+  void AddAll() {
+    TakesMount(&app_);  // before the command is as good as behind it
+    AddMount();
+    AddUnmount();
+    AddCreate();
+    AddClone();
+    AddSnapshot();
+    AddRestore();
+    AddRevert();
+    AddRemove();
+    AddResize();
+    AddMove();
+    AddCancel();
+    AddList();
+    AddStatus();
+    AddMap();
+    AddEvents();
+    AddAttach();
+    AddDetach();
+    AddNode();
+    AddCheck();
+    AddDoctor();
+  }
+
+ private:
+  using Function = std::function<Status()>;
+
+  CLI::App* Add(CLI::App& parent, const std::string& name, const std::string& says) {
+    CLI::App* command = parent.add_subcommand(name, says);
+    command->set_help_flag("-h,--help", "Print this help and exit");
+    return command;
+  }
+
+  CLI::App* Add(const std::string& name, const std::string& says) { return Add(app_, name, says); }
+
+  void Does(CLI::App* command, const std::string& name, Function function) {
+    command->callback([&line = line_, name = "volfs " + name, function = std::move(function)] {
+      line.name = name;
+      line.run = [name, function] { return Report(name, function()); };
+    });
+  }
+
+  void TakesMount(CLI::App* command) {
+    command
+        ->add_option("--mount", line_.common.mount,
+                     "The mount, if no path and no working directory tells it")
+        ->type_name("MNT");
+  }
+
+  void TakesJson(CLI::App* command) {
+    command->add_flag("-J,--json", line_.common.json, "Print JSON");
+  }
+
+  static void Word(CLI::App* command, const std::string& name, std::string& value,
+                   const std::string& says) {
+    command->add_option(name, value, says)->required()->type_name("");
+  }
+
+  static void Option(CLI::App* command, const std::string& name, std::string& value,
+                     const std::string& type, const std::string& says) {
+    command->add_option(name, value, says)->type_name(type);
+  }
+
+  void AddMount() {
+    CLI::App* command = Add("mount", "Mount nodes; returns when the mount is usable");
+    command
+        ->add_option("PATHS", line_.mount_paths,
+                     "NODE_DIR... MOUNTPOINT (DIR1:DIR2 is two directories, if there is no such "
+                     "path)")
+        ->required()
+        ->type_name("");
+    command->add_flag("-f,--foreground", line_.mount.foreground, "Stay in the foreground");
+    command->add_option("-o", line_.mount.options, "Mount options, with commas between them")
+        ->type_name("OPT,...")
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    Option(command, "--config", line_.mount.config_file, "FILE",
+           "A TOML file: nodes, types of new nodes, limits, options");
+    command->callback([this] {
+      line_.name = "volfs mount";
+      line_.run = [this] { return Mount(); };
+    });
+  }
+
+  int Mount() {
+    const bool configured = !line_.mount.config_file.empty();  // that may name the nodes
+    if (line_.mount_paths.size() < (configured ? 1 : 2)) {
+      return Report(line_.name, UsageFailure("give at least one node directory and then the "
+                                             "mountpoint: volfs mount NODE_DIR... MOUNTPOINT"));
+    }
+    line_.mount.mountpoint = line_.mount_paths.back();
+    line_.mount_paths.pop_back();
+    if (const Status answer = CheckAnswers(); !answer.ok()) return Report(line_.name, answer);
+    line_.mount.nodes = SplitNodeDirectories(line_.mount_paths);
+    return mount_(line_.mount);
+  }
+
+  // A daemon in the foreground has no watcher, so a child looks at its directories first.
+  Status CheckAnswers() {
+    constexpr auto kLimit = std::chrono::seconds(kPatienceSeconds);
+    if (!line_.mount.foreground) return OkStatus();
+    const PathsFound found = LookAtPaths(line_.mount_paths, kLimit);
+    if (found.silent.empty()) return OkStatus();
+    return Error{Errc::kNodeDown, StrCat("node directory ", found.silent.front(),
+                                         " does not answer (", kPatienceSeconds, " s)")};
+  }
+
+  void AddUnmount() {
+    CLI::App* command = Add("umount", "Unmount; returns when the daemon is gone");
+    Word(command, "MNT", line_.first, "The mountpoint");
+    command->add_flag("--force", line_.flag,
+                      "Unmount even if acknowledged data cannot be made durable");
+    Does(command, "umount", [&line = line_] { return Unmount(line.first, line.flag); });
+  }
+
+  void AddCreate() {
+    CLI::App* command = Add("create", "Make an empty volume");
+    Word(command, "NAME", line_.create.name, "The new volume's name");
+    Word(command, "SIZE", line_.create.size, "Bytes, or with K M G T P (1024) or KB MB ... (1000)");
+    Option(command, "--type", line_.create.type, "TYPE", "Its volume type");
+    Option(command, "--node", line_.create.node, "NODE", "The node that it shall live on");
+    Option(command, "--io", line_.create.io, "native|daemon",
+           "The kernel or the daemon serves it; see volfs(8)");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "create", [&line = line_] { return Create(line.common, line.create); });
+  }
+
+  void TakesCloneOptions(CLI::App* command) {
+    CloneOptions& options = line_.clone;
+    Option(command, "--size", options.size, "SIZE", "Its size, not less than the source's");
+    Option(command, "--type", options.type, "TYPE", "Its volume type, if not the source's");
+    Option(command, "--node", options.node, "NODE", "The node that it shall live on");
+    command->add_flag("--linked", options.linked,
+                      "On the source's node, sharing its blocks: whole at once");
+    command->add_flag("--verify", options.verify,
+                      "Read each copied range back from the disk, and compare");
+    command->add_flag("--wait", options.wait,
+                      "Wait until it is whole, with a progress bar on a terminal");
+    TakesJson(command);
+    TakesMount(command);
+  }
+
+  void AddClone() {
+    CLI::App* command =
+        Add("clone", "Copy a volume as it is at this instant, also while it is in use");
+    Word(command, "SRC", line_.clone.source, "A volume, or VOLUME@SNAP");
+    command->add_option("NAME", line_.clone.name, "The new volume's name, if not SRC-clone")
+        ->type_name("");
+    command->add_flag("--freeze", line_.clone.freeze,
+                      "Freeze the filesystem that is mounted from SRC meanwhile; needs root");
+    TakesCloneOptions(command);
+    command->footer(kSameUuids);
+    Does(command, "clone", [&line = line_] { return Clone(line.common, line.clone); });
+  }
+
+  void AddSnapshot() {
+    CLI::App* command = Add("snapshot", "Keep a read-only image of this instant");
+    Word(command, "SRC", line_.first, "The volume");
+    Word(command, "NAME", line_.second, "The snapshot's name");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "snapshot",
+         [&line = line_] { return Snapshot(line.common, line.first, line.second); });
+  }
+
+  void AddRestore() {
+    CLI::App* command = Add("restore", "Make a volume from a snapshot");
+    Word(command, "SRC@SNAP", line_.clone.source, "The snapshot");
+    Word(command, "NAME", line_.clone.name, "The new volume's name");
+    TakesCloneOptions(command);
+    command->footer(kSameUuids);
+    Does(command, "restore", [&line = line_] { return Restore(line.common, line.clone); });
+  }
+
+  void AddRevert() {
+    CLI::App* command = Add("revert", "Put a volume back to one of its snapshots");
+    Word(command, "SRC@SNAP", line_.first, "The snapshot; later writes are lost");
+    TakesMount(command);
+    Does(command, "revert", [&line = line_] { return Revert(line.common, line.first); });
+  }
+
+  void AddRemove() {
+    CLI::App* command = Add("rm", "Delete volumes and snapshots");
+    command->add_option("NAME", line_.names, "Volumes, or VOLUME@SNAP")->required()->type_name("");
+    TakesMount(command);
+    Does(command, "rm", [&line = line_] { return Remove(line.common, line.names); });
+  }
+
+  void AddResize() {
+    CLI::App* command = Add("resize", "Give a volume another size");
+    Word(command, "NAME", line_.first, "The volume");
+    Word(command, "SIZE", line_.second, "Its new size; smaller only where the mount allows it");
+    TakesMount(command);
+    Does(command, "resize",
+         [&line = line_] { return Resize(line.common, line.first, line.second); });
+  }
+
+  void AddMove() {
+    CLI::App* command = Add("mv", "Rename a volume or a snapshot");
+    Word(command, "A", line_.first, "Its name now");
+    Word(command, "B", line_.second, "Its new name; nothing is ever replaced");
+    TakesMount(command);
+    Does(command, "mv", [&line = line_] { return Move(line.common, line.first, line.second); });
+  }
+
+  void AddCancel() {
+    CLI::App* command = Add("cancel", "Stop a clone that is not whole, and delete it");
+    Word(command, "NAME", line_.first, "The clone");
+    TakesMount(command);
+    Does(command, "cancel", [&line = line_] { return Cancel(line.common, line.first); });
+  }
+
+  void AddList() {
+    CLI::App* command = Add("ls", "List the volumes");
+    command->add_flag("-l", line_.flag, "With status, size, node, type, progress and source");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "ls", [&line = line_] { return List(line.common, line.flag); });
+  }
+
+  void AddStatus() {
+    CLI::App* command = Add("status", "Show the state of all volumes, or all about one");
+    command->add_option("NAME", line_.status.name, "The volume")->type_name("");
+    command->add_flag("--watch", line_.status.watch, "Again and again, until interrupted");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "status", [&line = line_] { return ShowStatus(line.common, line.status); });
+  }
+
+  void AddMap() {
+    CLI::App* command = Add("map", "Show which ranges are in which layer on which node");
+    Word(command, "NAME", line_.first, "The volume");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "map", [&line = line_] { return ShowMap(line.common, line.first); });
+  }
+
+  void AddEvents() {
+    CLI::App* command = Add("events", "Print events from now on, a line each");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "events", [&line = line_] { return ShowEvents(line.common); });
+  }
+
+  void AddAttach() {
+    CLI::App* command = Add("attach", "Make a loop device of an image, with its partitions");
+    Word(command, "NAME", line_.first, "The volume, or VOLUME@SNAP with --ro");
+    command->add_flag("--ro", line_.flag, "Read-only");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "attach", [&line = line_] { return Attach(line.common, line.first, line.flag); });
+  }
+
+  void AddDetach() {
+    CLI::App* command = Add("detach", "Give up the loop device of an image");
+    Word(command, "NAME", line_.first, "The volume, VOLUME@SNAP, or /dev/loopN");
+    TakesMount(command);
+    Does(command, "detach", [&line = line_] { return Detach(line.common, line.first); });
+  }
+
+  void AddNode() {
+    CLI::App* node = Add("node", "Make, change and show nodes");
+    node->require_subcommand(1);
+    CLI::App* list = Add(*node, "ls", "List the nodes of the mount");
+    TakesJson(list);
+    TakesMount(list);
+    Does(list, "node ls", [&line = line_] { return ListNodes(line.common); });
+
+    CLI::App* init = Add(*node, "init", "Make an empty directory a node");
+    Word(init, "DIR", line_.node.directory, "The directory; its mode becomes 0700");
+    Option(init, "--name", line_.node.name, "N", "Its name, if not the directory's");
+    Option(init, "--region", line_.node.region, "R", "Its region, if not \"default\"");
+    Option(init, "--types", line_.node.types, "NAME[:LEAST-GREATEST],...",
+           "The volume types that it offers, if not \"standard\"");
+    Does(init, "node init", [&line = line_] { return InitNodeDirectory(line.node); });
+
+    CLI::App* set = Add(*node, "set", "Change a node that is not mounted");
+    Word(set, "DIR", line_.node_set.directory, "The node's directory");
+    // Not called KEY=VALUE: CLI11 2.4 takes no such name, and ends the program.
+    set->add_option("SETTING", line_.node_set.assignments,
+                    "KEY=VALUE: name=N, region=R, types=NAME[:LEAST-GREATEST],...")
+        ->type_name("");
+    Does(set, "node set", [&line = line_] { return SetNode(line.node_set); });
+
+    CLI::App* forget = Add(*node, "forget", "Forget a node that is lost for good");
+    Word(forget, "UUID", line_.node_forget.uuid, "The lost node's UUID");
+    forget
+        ->add_option("NODE_DIR", line_.node_forget.directories,
+                     "Nodes that shall forget it, besides those in this machine's list")
+        ->type_name("");
+    Option(forget, "--registry", line_.node_forget.registry, "FILE",
+           "The list of nodes, if not this machine's");
+    Does(forget, "node forget", [&line = line_] { return ForgetLostNode(line.node_forget); });
+  }
+
+  void AddCheck() {
+    CLI::App* command = Add("check", "Check a store that is not mounted; exit codes as fsck(8)");
+    command->add_option("NODE_DIR", line_.check.directories, "All its node directories")
+        ->required()
+        ->type_name("");
+    command->add_flag("--repair", line_.check.repair,
+                      "Mend damage as far as that drops no acknowledged data");
+    TakesJson(command);
+    command->callback([&line = line_] {
+      line.name = kCheckCommand;
+      line.run = [&line] { return CheckStore(line.common, line.check); };
+    });
+  }
+
+  void AddDoctor() {
+    CLI::App* command = Add("doctor", "Look for common faults, with a remedy for each");
+    TakesJson(command);
+    TakesMount(command);
+    Does(command, "doctor", [&line = line_] { return Doctor(line.common); });
+  }
+
+  CLI::App& app_;
+  CommandVariables& line_;
+  const MountFunction& mount_;
+};
+
+namespace {
+
+void Describe(CLI::App& app) {
+  app.description("Block volumes as files, cloned while they are in use.");
+  app.name("volfs");
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.set_version_flag("--version", "volfs " VOLFS_VERSION, "Print the version and exit");
+  app.require_subcommand(1);
+}
+
+// The names that a word was given before the fault, for "volfs clone: ...".
+std::string CommandName(const CLI::App& app) {
+  std::string name = "volfs";
+  const CLI::App* deepest = &app;
+  while (!deepest->get_subcommands().empty()) {
+    deepest = deepest->get_subcommands().front();
+    name += " " + deepest->get_name();
+  }
+  return name;
+}
+
+std::string HelpBelow(const CLI::App& app, const std::string& parent) {
+  std::string text;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::string name =
+        parent.empty() ? command->get_name() : parent + " " + command->get_name();
+    text += StrCat("volfs ", name, "\n", command->help(), "\n", HelpBelow(*command, name));
+  }
+  return text;
+}
+
+}  // namespace
+
+struct CommandLine::Impl {
+  explicit Impl(const MountFunction& mount) : builder(app, variables, mount) {
+    Describe(app);
+    builder.AddAll();
+  }
+
+  CLI::App app;
+  CommandVariables variables;
+  CommandBuilder builder;  // the callbacks of `app` call it
+};
+
+CommandLine::CommandLine(const MountFunction& mount) : impl_(std::make_unique<Impl>(mount)) {}
+
+CommandLine::~CommandLine() = default;
+
+std::optional<int> CommandLine::Parse(int argc, char** argv) {
+  try {
+    impl_->app.parse(argc, argv);
+    return std::nullopt;
+  } catch (const CLI::Success& help) {
+    impl_->app.exit(help);
+    return Report("volfs", OkStatus());
+  } catch (const CLI::ParseError& error) {
+    const std::string name = CommandName(impl_->app);
+    if (name == "volfs" && argc > 1 && argv[1][0] != '-') {
+      return Report(name, UsageFailure(StrCat("there is no command ", OneLine(argv[1]), kNoteBreak,
+                                              "see: volfs --help")));
+    }
+    PrintError(name,
+               UsageFailure(StrCat(OneLine(error.what()), kNoteBreak, "see: ", name, " --help")));
+    return name == kCheckCommand ? static_cast<int>(kFsckUsage) : static_cast<int>(kExitUsage);
+  }
+}
+
+bool CommandLine::foreground() const { return impl_->variables.mount.foreground; }
+
+const std::string& CommandLine::name() const { return impl_->variables.name; }
+
+int CommandLine::exit_code_if_hung() const {
+  return name() == kCheckCommand ? static_cast<int>(kFsckFailed)
+                                 : static_cast<int>(kExitNodeNotThere);
+}
+
+int CommandLine::Run() const { return impl_->variables.run(); }
+
+std::string CommandLine::HelpOfAll() const {
+  return StrCat(impl_->app.help(), "\n", HelpBelow(impl_->app, ""));
+}
+
+}  // namespace volfs::cli
