@@ -1,8 +1,10 @@
 #include "control/cli/mount_helper.h"
 
+#include <chrono>
 #include <filesystem>
 
 #include "blockstore/base/str_cat.h"
+#include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/supervisor.h"
@@ -27,6 +29,10 @@ Status ParseLetters(const std::string& word, MountHelperCall& call) {
 bool TakesWord(const std::string& word) { return word == "-o" || word == "-t" || word == "-N"; }
 
 }  // namespace
+
+bool IsMountHelperName(std::string_view program) {
+  return program == kMountHelperName || program == "mount.fuse.volfs";
+}
 
 Result<MountHelperCall> ParseMountHelper(const std::vector<std::string>& words) {
   MountHelperCall call;
@@ -64,6 +70,13 @@ std::vector<std::string> SplitNodeDirectories(const std::vector<std::string>& wo
     directories.insert(directories.end(), parts.begin(), parts.end());
   }
   return directories;
+}
+
+Status CheckNodeDirectoriesAnswer(const std::vector<std::string>& paths) {
+  const PathsFound found = LookAtPaths(paths, std::chrono::seconds(kPatienceSeconds));
+  if (found.silent.empty()) return OkStatus();
+  return Error{Errc::kNodeDown, StrCat("node directory ", found.silent.front(),
+                                       " does not answer (", kPatienceSeconds, " s)")};
 }
 
 }  // namespace volfs::cli

@@ -51,47 +51,95 @@ Result<uint32_t> ParseNumber(std::string_view word, std::string_view value) {
   return number;
 }
 
-Status SetFlag(std::string_view word, bool& flag, MountOptions& options) {
-  flag = true;
-  options.given.emplace_back(word, "1");
+struct FlagOption {
+  std::string_view name;
+  bool MountOptions::*flag;
+};
+constexpr std::array<FlagOption, 6> kFlagOptions = {{
+    {"allow_shrink", &MountOptions::allow_shrink},
+    {"allow_other", &MountOptions::allow_other},
+    {"init", &MountOptions::init},
+    {"nopoll", &MountOptions::no_poll},
+    {"private", &MountOptions::is_private},
+    {"ro", &MountOptions::read_only},
+}};
+
+Status SetFlag(const FlagOption& option, MountOptions& options) {
+  options.*option.flag = true;
+  options.given.emplace_back(option.name, "1");
   return OkStatus();
 }
 
+// ---- options with a value; `word` is KEY=VALUE, for messages
+
+Status SetControlGid(std::string_view word, std::string_view value, MountOptions& options) {
+  ASSIGN_OR_RETURN(options.control_gid, ParseNumber(word, value));
+  return OkStatus();
+}
+
+Status SetCopyRate(std::string_view word, std::string_view value, MountOptions& options) {
+  if (value != "max" && !ParseSize(value).ok()) {
+    return BadOption(word, "bytes per second are expected (10M), `max`, or 0 to pause");
+  }
+  options.copy_rate = value;
+  return OkStatus();
+}
+
+Status SetCopyJobs(std::string_view word, std::string_view value, MountOptions& options) {
+  ASSIGN_OR_RETURN(const uint32_t jobs, ParseNumber(word, value));
+  if (jobs == 0) return BadOption(word, "at least 1 is expected; copy_rate=0 pauses copying");
+  if (jobs > Hydrator::kMaxJobs) {
+    return BadOption(word, StrCat("at most ", Hydrator::kMaxJobs, " are expected"));
+  }
+  options.copy_jobs = value;
+  return OkStatus();
+}
+
+Status SetIo(std::string_view word, std::string_view value, MountOptions& options) {
+  const Result<bool> native = ParseIo(value);
+  if (!native.ok()) return BadOption(word, native.error().message);
+  options.native = native.value();
+  return OkStatus();
+}
+
+Status AddAccept(std::string_view word, std::string_view value, MountOptions& options) {
+  if (value.size() != 16 || value.find_first_not_of("0123456789abcdef") != value.npos) {
+    return BadOption(word,
+                     "the 16 hex digits of a copy's last mount are expected, as the refusal "
+                     "of that copy tells them");
+  }
+  options.accept.emplace_back(value);
+  return OkStatus();
+}
+
+Status SetNodeTimeout(std::string_view word, std::string_view value, MountOptions& options) {
+  ASSIGN_OR_RETURN(const uint32_t seconds, ParseNumber(word, value));
+  if (seconds == 0) return BadOption(word, "at least 1 second is expected");
+  options.node_timeout = std::chrono::seconds(seconds);
+  return OkStatus();
+}
+
+struct ValueOption {
+  std::string_view key;
+  Status (*set)(std::string_view word, std::string_view value, MountOptions& options);
+  bool shown = true;  // in control/config
+};
+constexpr std::array<ValueOption, 6> kValueOptions = {{
+    {"accept", AddAccept, false},
+    {"control_gid", SetControlGid},
+    {"copy_jobs", SetCopyJobs},
+    {"copy_rate", SetCopyRate},
+    {"io", SetIo},
+    {"node_timeout", SetNodeTimeout},
+}};
+
 Status SetValue(std::string_view word, std::string_view key, std::string_view value,
                 MountOptions& options) {
-  if (key == "control_gid") {
-    ASSIGN_OR_RETURN(options.control_gid, ParseNumber(word, value));
-  } else if (key == "copy_rate") {
-    if (value != "max" && !ParseSize(value).ok()) {
-      return BadOption(word, "bytes per second are expected (10M), `max`, or 0 to pause");
-    }
-    options.copy_rate = value;
-  } else if (key == "copy_jobs") {
-    ASSIGN_OR_RETURN(const uint32_t jobs, ParseNumber(word, value));
-    if (jobs == 0) return BadOption(word, "at least 1 is expected; copy_rate=0 pauses copying");
-    if (jobs > Hydrator::kMaxJobs) {
-      return BadOption(word, StrCat("at most ", Hydrator::kMaxJobs, " are expected"));
-    }
-    options.copy_jobs = value;
-  } else if (key == "io") {
-    const Result<bool> native = ParseIo(value);
-    if (!native.ok()) return BadOption(word, native.error().message);
-    options.native = native.value();
-  } else if (key == "accept") {
-    if (value.size() != 16 || value.find_first_not_of("0123456789abcdef") != value.npos) {
-      return BadOption(word,
-                       "the 16 hex digits of a copy's last mount are expected, as the refusal "
-                       "of that copy tells them");
-    }
-    options.accept.emplace_back(value);
-    return OkStatus();
-  } else if (key == "node_timeout") {
-    ASSIGN_OR_RETURN(const uint32_t seconds, ParseNumber(word, value));
-    if (seconds == 0) return BadOption(word, "at least 1 second is expected");
-    options.node_timeout = std::chrono::seconds(seconds);
-  } else {
-    return BadOption(word, "unknown");
-  }
+  const auto* const option = std::find_if(kValueOptions.begin(), kValueOptions.end(),
+                                          [&](const ValueOption& one) { return one.key == key; });
+  if (option == kValueOptions.end()) return BadOption(word, "unknown");
+  RETURN_IF_ERROR(option->set(word, value, options));
+  if (!option->shown) return OkStatus();
   std::erase_if(options.given, [&](const auto& pair) { return pair.first == key; });
   options.given.emplace_back(key, value);
   return OkStatus();
@@ -106,12 +154,9 @@ Status SetSynchronous(bool synchronous, MountOptions& options) {
 }
 
 Status ParseOne(std::string_view word, MountOptions& options) {
-  if (word == "allow_shrink") return SetFlag(word, options.allow_shrink, options);
-  if (word == "allow_other") return SetFlag(word, options.allow_other, options);
-  if (word == "init") return SetFlag(word, options.init, options);
-  if (word == "nopoll") return SetFlag(word, options.no_poll, options);
-  if (word == "private") return SetFlag(word, options.is_private, options);
-  if (word == "ro") return SetFlag(word, options.read_only, options);
+  for (const FlagOption& option : kFlagOptions) {
+    if (word == option.name) return SetFlag(option, options);
+  }
   if (word == "sync" || word == "async") return SetSynchronous(word == "sync", options);
   if (ForOthers(word) || Contains(kIgnoredFlags, word)) return OkStatus();
   if (Contains(kForKernel, word)) {
@@ -136,6 +181,14 @@ Result<MountOptions> ParseOptions(const std::vector<std::string>& words) {
     }
   }
   return options;
+}
+
+std::vector<std::string> MountOptionNames() {
+  std::vector<std::string> names = {"async", "sync"};
+  for (const FlagOption& option : kFlagOptions) names.emplace_back(option.name);
+  for (const ValueOption& option : kValueOptions) names.push_back(StrCat(option.key, "="));
+  names.insert(names.end(), kForKernel.begin(), kForKernel.end());
+  return names;
 }
 
 }  // namespace volfs

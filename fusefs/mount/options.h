@@ -35,4 +35,7 @@ struct MountOptions {
 // skipped. kInvalid names the first one that is unknown or has a value that makes no sense.
 Result<MountOptions> ParseOptions(const std::vector<std::string>& words);
 
+// Returns all options that mean something to volfs or the kernel: "ro", "copy_rate=".
+std::vector<std::string> MountOptionNames();
+
 }  // namespace volfs

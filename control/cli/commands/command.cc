@@ -5,6 +5,7 @@
 
 #include "blockstore/base/str_cat.h"
 #include "control/cli/commands/command_line.h"
+#include "control/cli/completion.h"
 #include "control/cli/mount_helper.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
@@ -29,12 +30,23 @@ namespace {
 
 using namespace cli;
 
-int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRunner& run) {
-  CommandLine line(mount);
+// The shell shows the suggestions. An error would be in the way of the line that is being typed.
+int SuggestWords(const CommandShape& program, const std::vector<std::string>& words) {
+  for (const Suggestion& suggestion : Complete(program, words)) {
+    Print(StrCat(suggestion.text, suggestion.says.empty() ? "" : "\t", suggestion.says, "\n"));
+  }
+  return FlushOutput().ok() ? kExitOk : kExitFailed;
+}
+
+int RunVolfs(int argc, char** argv, const CommandLineParts& parts) {
+  CommandLine line(parts);
+  if (argc > 1 && argv[1] == kCompleteWord) {
+    return parts.run([&] { return SuggestWords(line.Shape(), {argv + 2, argv + argc}); });
+  }
   if (const std::optional<int> ended = line.Parse(argc, argv)) return *ended;
   // A user or systemd has started a foreground daemon itself and signals it directly.
   if (line.foreground()) return line.Run();
-  return run([&line] {
+  return parts.run([&line] {
     SetSupervised(line.name(), line.exit_code_if_hung());
     return line.Run();
   });
@@ -42,21 +54,21 @@ int RunVolfs(int argc, char** argv, const MountFunction& mount, const CommandRun
 
 }  // namespace
 
-int RunCommand(int argc, char** argv, const MountFunction& mount, const CommandRunner& run) {
+int RunCommand(int argc, char** argv, const CommandLineParts& parts) {
   const std::string name = argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "";
-  if (name != kMountHelperName) return RunVolfs(argc, argv, mount, run);
-  return run([&] {
+  if (!IsMountHelperName(name)) return RunVolfs(argc, argv, parts);
+  return parts.run([&] {
     SetSupervised(kMountHelperName, kExitNodeNotThere);
     const std::vector<std::string> words(argv + 1, argv + argc);
     const Result<MountHelperCall> call = ParseMountHelper(words);
     if (!call.ok()) return Report(name, call.error());
-    return call.value().fake ? static_cast<int>(kExitOk) : mount(call.value().arguments);
+    return call.value().fake ? static_cast<int>(kExitOk) : parts.mount(call.value().arguments);
   });
 }
 
 std::string HelpOfAllCommands() {
-  const MountFunction no_mount;
-  return CommandLine(no_mount).HelpOfAll();
+  const CommandLineParts parts;
+  return CommandLine(parts).HelpOfAll();
 }
 
 }  // namespace volfs

@@ -1,15 +1,14 @@
 #include "control/cli/commands/command_line.h"
 
 #include <CLI/CLI.hpp>
-#include <chrono>
+#include <map>
 
 #include "blockstore/base/str_cat.h"
 #include "control/cli/commands/commands.h"
+#include "control/cli/completion.h"
 #include "control/cli/mount_helper.h"
-#include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
-#include "control/cli/process/supervisor.h"
 #include "control/text/name.h"
 
 namespace volfs::cli {
@@ -49,8 +48,8 @@ struct CommandVariables {
 // Builds the commands. Each Add declares the options and the action of one command.
 class CommandBuilder {
  public:
-  CommandBuilder(CLI::App& app, CommandVariables& line, const MountFunction& mount)
-      : app_(app), line_(line), mount_(mount) {}
+  CommandBuilder(CLI::App& app, CommandVariables& line, const CommandLineParts& parts)
+      : app_(app), line_(line), parts_(parts) {}
 
   void AddAll() {
     TakesMount(&app_);  // before the command is as good as behind it
@@ -74,6 +73,20 @@ class CommandBuilder {
     AddNode();
     AddCheck();
     AddDoctor();
+    AddCompletion();
+  }
+
+  // The commands at and below `app`, for completion.
+  [[nodiscard]] CommandShape ShapeOf(const CLI::App& app) const {
+    CommandShape shape{app.get_name(), app.get_description(), {}, {}, {}};
+    for (const CLI::Option* option : app.get_options()) {
+      if (option->get_positional()) shape.words.push_back(WordOf(option));
+      if (!option->get_positional()) shape.options.push_back(OptionOf(option));
+    }
+    for (const CLI::App* below : app.get_subcommands([](const CLI::App*) { return true; })) {
+      shape.below.push_back(ShapeOf(*below));
+    }
+    return shape;
   }
 
  private:
@@ -95,41 +108,66 @@ class CommandBuilder {
   }
 
   void TakesMount(CLI::App* command) {
-    command
-        ->add_option("--mount", line_.common.mount,
-                     "The mount, if no path and no working directory tells it")
-        ->type_name("MNT");
+    Option(command, "--mount", line_.common.mount, "MNT",
+           "The mount, if no path and no working directory tells it", WordKind::kMount);
   }
 
   void TakesJson(CLI::App* command) {
     command->add_flag("-J,--json", line_.common.json, "Print JSON");
   }
 
-  static void Word(CLI::App* command, const std::string& name, std::string& value,
-                   const std::string& says) {
-    command->add_option(name, value, says)->required()->type_name("");
+  [[nodiscard]] WordShape WordOf(const CLI::Option* option) const {
+    const auto known = words_.find(option);
+    WordShape word = known == words_.end() ? WordShape{} : known->second;
+    word.repeats = option->get_items_expected_max() > 1;
+    return word;
   }
 
-  static void Option(CLI::App* command, const std::string& name, std::string& value,
-                     const std::string& type, const std::string& says) {
-    command->add_option(name, value, says)->type_name(type);
+  [[nodiscard]] OptionShape OptionOf(const CLI::Option* option) const {
+    OptionShape shape{{}, option->get_description(), std::nullopt};
+    for (const std::string& name : option->get_snames()) shape.spellings.push_back("-" + name);
+    for (const std::string& name : option->get_lnames()) shape.spellings.push_back("--" + name);
+    if (option->get_items_expected_max() > 0) shape.word = WordOf(option);
+    return shape;
+  }
+
+  template <typename Value>
+  CLI::Option* Word(CLI::App* command, const std::string& name, Value& value,
+                    const std::string& says, WordKind kind = WordKind::kText) {
+    return MaybeWord(command, name, value, says, kind)->required();
+  }
+
+  template <typename Value>
+  CLI::Option* MaybeWord(CLI::App* command, const std::string& name, Value& value,
+                         const std::string& says, WordKind kind = WordKind::kText) {
+    CLI::Option* word = command->add_option(name, value, says)->type_name("");
+    words_[word] = {kind, {}, false};
+    return word;
+  }
+
+  template <typename Value>
+  CLI::Option* Option(CLI::App* command, const std::string& name, Value& value,
+                      const std::string& type, const std::string& says,
+                      WordKind kind = WordKind::kText) {
+    return MaybeWord(command, name, value, says, kind)->type_name(type);
+  }
+
+  void Chooses(const CLI::Option* option, WordKind kind, std::vector<std::string> choices) {
+    words_[option] = {kind, std::move(choices), false};
   }
 
   void AddMount() {
     CLI::App* command = Add("mount", "Mount nodes; returns when the mount is usable");
-    command
-        ->add_option("PATHS", line_.mount_paths,
-                     "NODE_DIR... MOUNTPOINT (DIR1:DIR2 is two directories, if there is no such "
-                     "path)")
-        ->required()
-        ->type_name("");
+    Word(command, "PATHS", line_.mount_paths,
+         "NODE_DIR... MOUNTPOINT (DIR1:DIR2 is two directories, if there is no such path)",
+         WordKind::kDirectory);
     command->add_flag("-f,--foreground", line_.mount.foreground, "Stay in the foreground");
-    command->add_option("-o", line_.mount.options, "Mount options, with commas between them")
-        ->type_name("OPT,...")
-        ->delimiter(',')
-        ->allow_extra_args(false);
+    CLI::Option* options = Option(command, "-o", line_.mount.options, "OPT,...",
+                                  "Mount options, with commas between them");
+    Chooses(options->delimiter(',')->allow_extra_args(false), WordKind::kChoices,
+            parts_.mount_options);
     Option(command, "--config", line_.mount.config_file, "FILE",
-           "A TOML file: nodes, types of new nodes, limits, options");
+           "A TOML file: nodes, types of new nodes, limits, options", WordKind::kFile);
     command->callback([this] {
       line_.name = "volfs mount";
       line_.run = [this] { return Mount(); };
@@ -144,47 +182,44 @@ class CommandBuilder {
     }
     line_.mount.mountpoint = line_.mount_paths.back();
     line_.mount_paths.pop_back();
-    if (const Status answer = CheckAnswers(); !answer.ok()) return Report(line_.name, answer);
+    if (line_.mount.foreground) {  // there is no watcher
+      const Status answer = CheckNodeDirectoriesAnswer(line_.mount_paths);
+      if (!answer.ok()) return Report(line_.name, answer);
+    }
     line_.mount.nodes = SplitNodeDirectories(line_.mount_paths);
-    return mount_(line_.mount);
-  }
-
-  // A daemon in the foreground has no watcher, so a child looks at its directories first.
-  Status CheckAnswers() {
-    constexpr auto kLimit = std::chrono::seconds(kPatienceSeconds);
-    if (!line_.mount.foreground) return OkStatus();
-    const PathsFound found = LookAtPaths(line_.mount_paths, kLimit);
-    if (found.silent.empty()) return OkStatus();
-    return Error{Errc::kNodeDown, StrCat("node directory ", found.silent.front(),
-                                         " does not answer (", kPatienceSeconds, " s)")};
+    return parts_.mount(line_.mount);
   }
 
   void AddUnmount() {
     CLI::App* command = Add("umount", "Unmount; returns when the daemon is gone");
-    Word(command, "MNT", line_.first, "The mountpoint");
+    Word(command, "MNT", line_.first, "The mountpoint", WordKind::kMount);
     command->add_flag("--force", line_.flag,
                       "Unmount even if acknowledged data cannot be made durable");
-    Does(command, "umount", [&line = line_] { return Unmount(line.first, line.flag); });
+    Does(command, "umount", [this] { return Unmount(line_.first, line_.flag); });
   }
 
   void AddCreate() {
     CLI::App* command = Add("create", "Make an empty volume");
     Word(command, "NAME", line_.create.name, "The new volume's name");
     Word(command, "SIZE", line_.create.size, "Bytes, or with K M G T P (1024) or KB MB ... (1000)");
-    Option(command, "--type", line_.create.type, "TYPE", "Its volume type");
-    Option(command, "--node", line_.create.node, "NODE", "The node that it shall live on");
-    Option(command, "--io", line_.create.io, "native|daemon",
-           "The kernel or the daemon serves it; see volfs(8)");
+    Option(command, "--type", line_.create.type, "TYPE", "Its volume type", WordKind::kType);
+    Option(command, "--node", line_.create.node, "NODE", "The node that it shall live on",
+           WordKind::kNode);
+    CLI::Option* io = Option(command, "--io", line_.create.io, "native|daemon",
+                             "The kernel or the daemon serves it; see volfs(8)");
+    Chooses(io, WordKind::kChoice, {"native", "daemon"});
     TakesJson(command);
     TakesMount(command);
-    Does(command, "create", [&line = line_] { return Create(line.common, line.create); });
+    Does(command, "create", [this] { return Create(line_.common, line_.create); });
   }
 
   void TakesCloneOptions(CLI::App* command) {
     CloneOptions& options = line_.clone;
     Option(command, "--size", options.size, "SIZE", "Its size, not less than the source's");
-    Option(command, "--type", options.type, "TYPE", "Its volume type, if not the source's");
-    Option(command, "--node", options.node, "NODE", "The node that it shall live on");
+    Option(command, "--type", options.type, "TYPE", "Its volume type, if not the source's",
+           WordKind::kType);
+    Option(command, "--node", options.node, "NODE", "The node that it shall live on",
+           WordKind::kNode);
     command->add_flag("--linked", options.linked,
                       "On the source's node, sharing its blocks: whole at once");
     command->add_flag("--verify", options.verify,
@@ -198,71 +233,69 @@ class CommandBuilder {
   void AddClone() {
     CLI::App* command =
         Add("clone", "Copy a volume as it is at this instant, also while it is in use");
-    Word(command, "SRC", line_.clone.source, "A volume, or VOLUME@SNAP");
-    command->add_option("NAME", line_.clone.name, "The new volume's name, if not SRC-clone")
-        ->type_name("");
+    Word(command, "SRC", line_.clone.source, "A volume, or VOLUME@SNAP", WordKind::kImage);
+    MaybeWord(command, "NAME", line_.clone.name, "The new volume's name, if not SRC-clone");
     command->add_flag("--freeze", line_.clone.freeze,
                       "Freeze the filesystem that is mounted from SRC meanwhile; needs root");
     TakesCloneOptions(command);
     command->footer(kSameUuids);
-    Does(command, "clone", [&line = line_] { return Clone(line.common, line.clone); });
+    Does(command, "clone", [this] { return Clone(line_.common, line_.clone); });
   }
 
   void AddSnapshot() {
     CLI::App* command = Add("snapshot", "Keep a read-only image of this instant");
-    Word(command, "SRC", line_.first, "The volume");
+    Word(command, "SRC", line_.first, "The volume", WordKind::kVolume);
     Word(command, "NAME", line_.second, "The snapshot's name");
     TakesJson(command);
     TakesMount(command);
-    Does(command, "snapshot",
-         [&line = line_] { return Snapshot(line.common, line.first, line.second); });
+    Does(command, "snapshot", [this] { return Snapshot(line_.common, line_.first, line_.second); });
   }
 
   void AddRestore() {
     CLI::App* command = Add("restore", "Make a volume from a snapshot");
-    Word(command, "SRC@SNAP", line_.clone.source, "The snapshot");
+    Word(command, "SRC@SNAP", line_.clone.source, "The snapshot", WordKind::kSnapshot);
     Word(command, "NAME", line_.clone.name, "The new volume's name");
     TakesCloneOptions(command);
     command->footer(kSameUuids);
-    Does(command, "restore", [&line = line_] { return Restore(line.common, line.clone); });
+    Does(command, "restore", [this] { return Restore(line_.common, line_.clone); });
   }
 
   void AddRevert() {
     CLI::App* command = Add("revert", "Put a volume back to one of its snapshots");
-    Word(command, "SRC@SNAP", line_.first, "The snapshot; later writes are lost");
+    Word(command, "SRC@SNAP", line_.first, "The snapshot; later writes are lost",
+         WordKind::kSnapshot);
     TakesMount(command);
-    Does(command, "revert", [&line = line_] { return Revert(line.common, line.first); });
+    Does(command, "revert", [this] { return Revert(line_.common, line_.first); });
   }
 
   void AddRemove() {
     CLI::App* command = Add("rm", "Delete volumes and snapshots");
-    command->add_option("NAME", line_.names, "Volumes, or VOLUME@SNAP")->required()->type_name("");
+    Word(command, "NAME", line_.names, "Volumes, or VOLUME@SNAP", WordKind::kImage);
     TakesMount(command);
-    Does(command, "rm", [&line = line_] { return Remove(line.common, line.names); });
+    Does(command, "rm", [this] { return Remove(line_.common, line_.names); });
   }
 
   void AddResize() {
     CLI::App* command = Add("resize", "Give a volume another size");
-    Word(command, "NAME", line_.first, "The volume");
+    Word(command, "NAME", line_.first, "The volume", WordKind::kVolume);
     Word(command, "SIZE", line_.second, "Its new size; smaller only where the mount allows it");
     TakesMount(command);
-    Does(command, "resize",
-         [&line = line_] { return Resize(line.common, line.first, line.second); });
+    Does(command, "resize", [this] { return Resize(line_.common, line_.first, line_.second); });
   }
 
   void AddMove() {
     CLI::App* command = Add("mv", "Rename a volume or a snapshot");
-    Word(command, "A", line_.first, "Its name now");
+    Word(command, "A", line_.first, "Its name now", WordKind::kImage);
     Word(command, "B", line_.second, "Its new name; nothing is ever replaced");
     TakesMount(command);
-    Does(command, "mv", [&line = line_] { return Move(line.common, line.first, line.second); });
+    Does(command, "mv", [this] { return Move(line_.common, line_.first, line_.second); });
   }
 
   void AddCancel() {
     CLI::App* command = Add("cancel", "Stop a clone that is not whole, and delete it");
-    Word(command, "NAME", line_.first, "The clone");
+    Word(command, "NAME", line_.first, "The clone", WordKind::kVolume);
     TakesMount(command);
-    Does(command, "cancel", [&line = line_] { return Cancel(line.common, line.first); });
+    Does(command, "cancel", [this] { return Cancel(line_.common, line_.first); });
   }
 
   void AddList() {
@@ -270,47 +303,47 @@ class CommandBuilder {
     command->add_flag("-l", line_.flag, "With status, size, node, type, progress and source");
     TakesJson(command);
     TakesMount(command);
-    Does(command, "ls", [&line = line_] { return List(line.common, line.flag); });
+    Does(command, "ls", [this] { return List(line_.common, line_.flag); });
   }
 
   void AddStatus() {
     CLI::App* command = Add("status", "Show the state of all volumes, or all about one");
-    command->add_option("NAME", line_.status.name, "The volume")->type_name("");
+    MaybeWord(command, "NAME", line_.status.name, "The volume", WordKind::kVolume);
     command->add_flag("--watch", line_.status.watch, "Again and again, until interrupted");
     TakesJson(command);
     TakesMount(command);
-    Does(command, "status", [&line = line_] { return ShowStatus(line.common, line.status); });
+    Does(command, "status", [this] { return ShowStatus(line_.common, line_.status); });
   }
 
   void AddMap() {
     CLI::App* command = Add("map", "Show which ranges are in which layer on which node");
-    Word(command, "NAME", line_.first, "The volume");
+    Word(command, "NAME", line_.first, "The volume", WordKind::kVolume);
     TakesJson(command);
     TakesMount(command);
-    Does(command, "map", [&line = line_] { return ShowMap(line.common, line.first); });
+    Does(command, "map", [this] { return ShowMap(line_.common, line_.first); });
   }
 
   void AddEvents() {
     CLI::App* command = Add("events", "Print events from now on, a line each");
     TakesJson(command);
     TakesMount(command);
-    Does(command, "events", [&line = line_] { return ShowEvents(line.common); });
+    Does(command, "events", [this] { return ShowEvents(line_.common); });
   }
 
   void AddAttach() {
     CLI::App* command = Add("attach", "Make a loop device of an image, with its partitions");
-    Word(command, "NAME", line_.first, "The volume, or VOLUME@SNAP with --ro");
+    Word(command, "NAME", line_.first, "The volume, or VOLUME@SNAP with --ro", WordKind::kImage);
     command->add_flag("--ro", line_.flag, "Read-only");
     TakesJson(command);
     TakesMount(command);
-    Does(command, "attach", [&line = line_] { return Attach(line.common, line.first, line.flag); });
+    Does(command, "attach", [this] { return Attach(line_.common, line_.first, line_.flag); });
   }
 
   void AddDetach() {
     CLI::App* command = Add("detach", "Give up the loop device of an image");
-    Word(command, "NAME", line_.first, "The volume, VOLUME@SNAP, or /dev/loopN");
+    Word(command, "NAME", line_.first, "The volume, VOLUME@SNAP, or /dev/loopN", WordKind::kImage);
     TakesMount(command);
-    Does(command, "detach", [&line = line_] { return Detach(line.common, line.first); });
+    Does(command, "detach", [this] { return Detach(line_.common, line_.first); });
   }
 
   void AddNode() {
@@ -319,46 +352,46 @@ class CommandBuilder {
     CLI::App* list = Add(*node, "ls", "List the nodes of the mount");
     TakesJson(list);
     TakesMount(list);
-    Does(list, "node ls", [&line = line_] { return ListNodes(line.common); });
+    Does(list, "node ls", [this] { return ListNodes(line_.common); });
 
     CLI::App* init = Add(*node, "init", "Make an empty directory a node");
-    Word(init, "DIR", line_.node.directory, "The directory; its mode becomes 0700");
+    Word(init, "DIR", line_.node.directory, "The directory; its mode becomes 0700",
+         WordKind::kDirectory);
     Option(init, "--name", line_.node.name, "N", "Its name, if not the directory's");
     Option(init, "--region", line_.node.region, "R", "Its region, if not \"default\"");
     Option(init, "--types", line_.node.types, "NAME[:LEAST-GREATEST],...",
            "The volume types that it offers, if not \"standard\"");
-    Does(init, "node init", [&line = line_] { return InitNodeDirectory(line.node); });
+    Does(init, "node init", [this] { return InitNodeDirectory(line_.node); });
 
     CLI::App* set = Add(*node, "set", "Change a node that is not mounted");
-    Word(set, "DIR", line_.node_set.directory, "The node's directory");
+    Word(set, "DIR", line_.node_set.directory, "The node's directory", WordKind::kDirectory);
     // Not called KEY=VALUE: CLI11 2.4 takes no such name, and ends the program.
-    set->add_option("SETTING", line_.node_set.assignments,
-                    "KEY=VALUE: name=N, region=R, types=NAME[:LEAST-GREATEST],...")
-        ->type_name("");
-    Does(set, "node set", [&line = line_] { return SetNode(line.node_set); });
+    CLI::Option* settings =
+        MaybeWord(set, "SETTING", line_.node_set.assignments,
+                  "KEY=VALUE: name=N, region=R, types=NAME[:LEAST-GREATEST],...");
+    Chooses(settings, WordKind::kChoice, NodeSettings());
+    Does(set, "node set", [this] { return SetNode(line_.node_set); });
 
     CLI::App* forget = Add(*node, "forget", "Forget a node that is lost for good");
     Word(forget, "UUID", line_.node_forget.uuid, "The lost node's UUID");
-    forget
-        ->add_option("NODE_DIR", line_.node_forget.directories,
-                     "Nodes that shall forget it, besides those in this machine's list")
-        ->type_name("");
+    MaybeWord(forget, "NODE_DIR", line_.node_forget.directories,
+              "Nodes that shall forget it, besides those in this machine's list",
+              WordKind::kDirectory);
     Option(forget, "--registry", line_.node_forget.registry, "FILE",
-           "The list of nodes, if not this machine's");
-    Does(forget, "node forget", [&line = line_] { return ForgetLostNode(line.node_forget); });
+           "The list of nodes, if not this machine's", WordKind::kFile);
+    Does(forget, "node forget", [this] { return ForgetLostNode(line_.node_forget); });
   }
 
   void AddCheck() {
     CLI::App* command = Add("check", "Check a store that is not mounted; exit codes as fsck(8)");
-    command->add_option("NODE_DIR", line_.check.directories, "All its node directories")
-        ->required()
-        ->type_name("");
+    Word(command, "NODE_DIR", line_.check.directories, "All its node directories",
+         WordKind::kDirectory);
     command->add_flag("--repair", line_.check.repair,
                       "Mend damage as far as that drops no acknowledged data");
     TakesJson(command);
-    command->callback([&line = line_] {
-      line.name = kCheckCommand;
-      line.run = [&line] { return CheckStore(line.common, line.check); };
+    command->callback([this] {
+      line_.name = kCheckCommand;
+      line_.run = [this] { return CheckStore(line_.common, line_.check); };
     });
   }
 
@@ -366,12 +399,20 @@ class CommandBuilder {
     CLI::App* command = Add("doctor", "Look for common faults, with a remedy for each");
     TakesJson(command);
     TakesMount(command);
-    Does(command, "doctor", [&line = line_] { return Doctor(line.common); });
+    Does(command, "doctor", [this] { return Doctor(line_.common); });
+  }
+
+  void AddCompletion() {
+    CLI::App* command = Add("completion", "Print the completion of commands for a shell");
+    CLI::Option* shell = Word(command, "SHELL", line_.first, "bash or zsh");
+    Chooses(shell, WordKind::kChoice, CompletionShells());
+    Does(command, "completion", [this] { return PrintCompletion(line_.first); });
   }
 
   CLI::App& app_;
   CommandVariables& line_;
-  const MountFunction& mount_;
+  const CommandLineParts& parts_;
+  std::map<const CLI::Option*, WordShape> words_;
 };
 
 namespace {
@@ -408,7 +449,7 @@ std::string HelpBelow(const CLI::App& app, const std::string& parent) {
 }  // namespace
 
 struct CommandLine::Impl {
-  explicit Impl(const MountFunction& mount) : builder(app, variables, mount) {
+  explicit Impl(const CommandLineParts& parts) : builder(app, variables, parts) {
     Describe(app);
     builder.AddAll();
   }
@@ -418,7 +459,7 @@ struct CommandLine::Impl {
   CommandBuilder builder;  // the callbacks of `app` call it
 };
 
-CommandLine::CommandLine(const MountFunction& mount) : impl_(std::make_unique<Impl>(mount)) {}
+CommandLine::CommandLine(const CommandLineParts& parts) : impl_(std::make_unique<Impl>(parts)) {}
 
 CommandLine::~CommandLine() = default;
 
@@ -442,15 +483,14 @@ std::optional<int> CommandLine::Parse(int argc, char** argv) {
 }
 
 bool CommandLine::foreground() const { return impl_->variables.mount.foreground; }
-
 const std::string& CommandLine::name() const { return impl_->variables.name; }
+int CommandLine::Run() const { return impl_->variables.run(); }
+CommandShape CommandLine::Shape() const { return impl_->builder.ShapeOf(impl_->app); }
 
 int CommandLine::exit_code_if_hung() const {
   return name() == kCheckCommand ? static_cast<int>(kFsckFailed)
                                  : static_cast<int>(kExitNodeNotThere);
 }
-
-int CommandLine::Run() const { return impl_->variables.run(); }
 
 std::string CommandLine::HelpOfAll() const {
   return StrCat(impl_->app.help(), "\n", HelpBelow(impl_->app, ""));

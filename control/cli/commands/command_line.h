@@ -5,6 +5,7 @@
 #include <string>
 
 #include "control/cli/commands/command.h"
+#include "control/cli/completion.h"
 
 namespace volfs::cli {
 
@@ -12,7 +13,7 @@ namespace volfs::cli {
 // the command that was given. Thread-safety: one thread.
 class CommandLine {
  public:
-  explicit CommandLine(const MountFunction& mount);
+  explicit CommandLine(const CommandLineParts& parts);  // which must outlive it
   ~CommandLine();
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
@@ -30,6 +31,7 @@ class CommandLine {
   [[nodiscard]] int Run() const;
 
   [[nodiscard]] std::string HelpOfAll() const;
+  [[nodiscard]] CommandShape Shape() const;  // for completion
 
  private:
   struct Impl;

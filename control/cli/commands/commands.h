@@ -84,6 +84,7 @@ struct NodeSetOptions {
   std::vector<std::string> assignments;  // name=N, region=R, types=LIST
 };
 Status SetNode(const NodeSetOptions& options);  // commands/node_set.cc
+std::vector<std::string> NodeSettings();        // "name=", ...: the keys of assignments
 struct NodeForgetOptions {
   std::string uuid;
   std::vector<std::string> directories;  // of nodes besides those of this machine's list

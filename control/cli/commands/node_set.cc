@@ -78,6 +78,12 @@ Status CheckNameAmongPeers(const std::string& name, const std::vector<PeerRecord
 
 }  // namespace
 
+std::vector<std::string> NodeSettings() {
+  std::vector<std::string> settings;
+  for (const NodeKey& key : kNodeKeys) settings.push_back(StrCat(key.name, "="));
+  return settings;
+}
+
 Status SetNode(const NodeSetOptions& options) {
   if (options.assignments.empty()) {
     return UsageFailure("name each change as KEY=VALUE; the keys are name, region, types");

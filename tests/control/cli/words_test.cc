@@ -61,6 +61,12 @@ TEST(TypesTest, RefusesTheRest) {
   }
 }
 
+TEST(MountHelperTest, HasANameForEachTypeOfFstab) {
+  EXPECT_TRUE(IsMountHelperName("mount.volfs"));
+  EXPECT_TRUE(IsMountHelperName("mount.fuse.volfs"));
+  EXPECT_FALSE(IsMountHelperName("volfs"));
+}
+
 TEST(MountHelperTest, TakesWhatMountSays) {
   const TempDir dir;
   const auto call = ParseMountHelper(

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 
 namespace volfs {
@@ -99,6 +100,17 @@ TEST(OptionsTest, ValuesThatMakeNoSenseAreRefused) {
   Refusal("copy_jobs=2x");
   Refusal("control_gid=staff");
   Refusal("control_gid=4294967296");
+}
+
+TEST(OptionsTest, EachNameIsAnOption) {
+  const std::map<std::string, std::string> values = {
+      {"accept=", "0123456789abcdef"}, {"control_gid=", "1"}, {"copy_jobs=", "1"},
+      {"copy_rate=", "max"},           {"io=", "native"},     {"node_timeout=", "1"}};
+  for (const std::string& name : MountOptionNames()) {
+    const auto value = values.find(name);
+    EXPECT_EQ(value != values.end(), name.ends_with('=')) << name;
+    EXPECT_TRUE(ParseOptions({name + (value == values.end() ? "" : value->second)}).ok()) << name;
+  }
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ CommandRun RunVolfsCommand(std::vector<std::string> words) {
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     const int code = RunCommand(static_cast<int>(words.size()), argv.data(),
-                                [](const MountArguments&) { return 99; });
+                                {.mount = [](const MountArguments&) { return 99; }});
     std::fflush(nullptr);
     ::_exit(code);
   }
