@@ -1,8 +1,8 @@
-// Goal: a filesystem in a volume ends under each trouble of the volume's node as it would on a
-// failing disk: the kernel's log tells, the filesystem's own tools mend it, every file that was
-// fsynced before is there, and no file reads wrong (contract.md 7.1, 7.6, T43, T56). Method: ext4
-// and XFS on a loop device over a volume that has a snapshot, so that first writes and commits are
-// part of it; the node is on a disk that can be broken (faulty_disk.h).
+// Goal: if a volume's node is in trouble, a filesystem in the volume ends as on a failing disk. The
+// kernel's log reports it, the filesystem's own tools mend it, every file that was fsynced before
+// is there, and no file reads wrong (contract.md 7.1, 7.6, T43, T56).
+// Method: ext4 and XFS on a loop device over a volume with a snapshot, so that first writes and
+// commits are involved. The node is on a disk that can be broken (faulty_disk.h).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -80,7 +80,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     device_ = AttachLoop(Image());
     MustRun("mount " + device_ + " " + Disk());
   }
-  // In any state of the filesystem.
+  // Unmounts the filesystem in any state.
   void LeaveUpperFilesystem() {
     if (device_.empty()) return;
     (void)RunShell("for i in $(seq 50); do umount " + Disk() +
@@ -106,7 +106,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
         return Kill();
     }
   }
-  // The disk works again, and the store is mounted anew.
+  // Repairs the disk and mounts the store again.
   void End() {
     disk_->MendAll();
     (void)RunShell("rm -f " + NodePath("bad") + "/filler*");
@@ -125,7 +125,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     ASSERT_GE(load_->acknowledged(), wanted);
   }
 
-  // The lines of the kernel's log about the loop device since `mark` was put into it.
+  // Returns the lines of the kernel's log about the loop device since `mark` was put into it.
   [[nodiscard]] std::string KernelSays(const std::string& mark) const {
     const std::string loop = device_.substr(std::string("/dev/").size());
     return RunShell("dmesg | sed -n '/" + mark + "/,$p' | grep -w " + loop + "; true").output;
@@ -135,7 +135,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     std::ofstream("/dev/kmsg") << mark << "\n";
     return mark;
   }
-  // Writes on meanwhile: a filesystem learns of a dead disk when it uses it.
+  // Goes on writing, because a filesystem learns of a dead disk only when it uses it.
   bool AwaitKernelSays(const std::string& mark) const {
     for (int waited = 0; waited < kPatienceMs; waited += 100) {
       if (testing::Value(KernelSays(mark), testing::ContainsRegex("error|Error|shut|abort"))) {
@@ -147,7 +147,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
     return false;
   }
 
-  // Replays the journal, mends the damage that the filesystem's own tool finds, and expects none to
+  // Replays the journal and mends the damage that the filesystem's own tool finds. Expects none to
   // be left.
   void MendUpperFilesystem() {
     if (GetParam().filesystem == "xfs") {
@@ -159,7 +159,7 @@ class BackingTroubleTest : public MountTest, public testing::WithParamInterface<
       return;
     }
     const CommandResult mended = RunShell("e2fsck -fy " + Image());
-    EXPECT_LE(mended.exit_code, 1) << mended.output;  // 1: it has mended something
+    EXPECT_LE(mended.exit_code, 1) << mended.output;  // 1: mended
     const CommandResult clean = RunShell("e2fsck -fn " + Image());
     EXPECT_EQ(clean.exit_code, 0) << clean.output;
   }
@@ -176,7 +176,7 @@ TEST_P(BackingTroubleTest, EndsAFilesystemInAVolumeAsAFailingDiskDoes) {
   load_->Start();
   LetLoadFill(20);
   const std::string mark = MarkKernelLog();
-  // A sync that is under way while a filesystem is shut down may return 0 for lost data.
+  // A sync that runs while a filesystem is being shut down may return 0 for lost data.
   if (GetParam().trouble == Trouble::kFilesystemGone) load_->DistrustSyncs();
   Begin(GetParam().trouble);
   EXPECT_TRUE(AwaitKernelSays(mark)) << "the kernel's log tells nothing of " << device_;

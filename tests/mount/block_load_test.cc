@@ -1,4 +1,5 @@
-// Goal: the instrument of the other tests sees what it is there to see. On a plain file, no mount.
+// Goal: the instrument of the other tests sees each fault that it looks for. It runs on a plain
+// file without a mount.
 #include "tests/support/block_load.h"
 
 #include <gmock/gmock.h>
@@ -35,7 +36,7 @@ class BlockLoadTest : public testing::Test {
     ASSERT_NE(CopyOf(before_, 0), CopyOf(now_, 0)) << "block 0 was never written again";
   }
 
-  // Until block 0 was written again, and a while longer.
+  // Waits until block 0 was written again, and a while longer.
   void AwaitWrite(const std::vector<std::byte>& before) const {
     constexpr auto kLongest = std::chrono::seconds(60);
     const auto end = std::chrono::steady_clock::now() + kLongest;
@@ -66,7 +67,7 @@ class BlockLoadTest : public testing::Test {
   uint64_t answered_ = 0;
 };
 
-// Right states raise no complaint: the state before the writers, and the one after.
+// Right states pass: the state before the writers, and the one after them.
 TEST_F(BlockLoadTest, AcceptsWhatIsRight) {
   EXPECT_EQ(load_.CheckSnapshotPoint(before_, asked_, asked_), "");
   EXPECT_EQ(load_.CheckSnapshotPoint(now_, answered_, answered_), "");
@@ -86,7 +87,7 @@ TEST_F(BlockLoadTest, SeesWhatIsNoInstant) {
   EXPECT_NE(load_.CheckNewest(before_), "");
 }
 
-// Torn, moved, damaged and vanished blocks are seen, and so is a wrong size.
+// Torn, moved, damaged and vanished blocks are found, and so is a wrong size.
 TEST_F(BlockLoadTest, SeesDamage) {
   std::vector<std::byte> torn = now_;
   Put(torn, 0, before_, 0, 3);
@@ -105,8 +106,8 @@ TEST_F(BlockLoadTest, SeesDamage) {
   EXPECT_NE(load_.CheckNewest(shorter), "");
 }
 
-// After a crash a block may be older than written, but not older than synced. A state that was
-// found once may not be lost by the next crash.
+// After a crash a block may be older than the last write, but not older than the last sync. The
+// next crash must not lose a state that was found once.
 TEST_F(BlockLoadTest, SeesWhatACrashMustNotLose) {
   EXPECT_NE(load_.CheckAfterCrash(std::vector<std::byte>(before_.size())), "") << "all is gone";
   BlockLoad other({.path = path_, .blocks = kBlocks, .some_direct = false, .seed = 2});

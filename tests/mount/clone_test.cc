@@ -1,5 +1,5 @@
-// Goal: a clone is one instant of its source, at every moment from the request's return on, and in
-// the end depends on nothing. Traps and regressions are numbered as in the headers of the tests.
+// Goal: a clone is one snapshot point of its source from the request's return on, and in the end
+// depends on no other volume. Traps and regressions are numbered as in the headers of the tests.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
@@ -42,7 +42,7 @@ class Mirror {
   Mirror(const std::string& path, std::vector<std::byte> contents)
       : file_(path, O_RDWR), contents_(std::move(contents)) {}
 
-  // One write, discard or zeroing at any byte offset and length, done to both. Returns its errno.
+  // Makes one write, discard or zeroing at any byte offset and length, in both. Returns its errno.
   int Change(std::mt19937_64& random) {
     const uint64_t offset = random() % (contents_.size() - 1);
     const uint64_t length =
@@ -63,7 +63,7 @@ class Mirror {
 
   [[nodiscard]] const std::vector<std::byte>& contents() const { return contents_; }
 
-  // "" if `bytes` are the same, else where they differ first.
+  // Returns "" if `bytes` are the same, otherwise the place of the first difference.
   [[nodiscard]] std::string Compare(const std::vector<std::byte>& bytes) const {
     if (bytes == contents_) return "";
     if (bytes.size() != contents_.size()) return "sizes differ";
@@ -78,7 +78,7 @@ class Mirror {
 
 class CloneTest : public MountTest {
  protected:
-  // A volume of random bytes, `data_bytes` of them from its beginning on. Returns its contents.
+  // Makes a volume with `data_bytes` random bytes at its beginning. Returns its contents.
   std::vector<std::byte> MakeVolume(const std::string& name, uint64_t size_bytes,
                                     uint64_t data_bytes) {
     std::mt19937_64 random(size_bytes + data_bytes);
@@ -92,7 +92,7 @@ class CloneTest : public MountTest {
     return bytes;
   }
 
-  // A volume with a clone `db-clone.img` that stays `creating`.
+  // Makes a volume with a clone `db-clone.img` that stays `creating`.
   std::vector<std::byte> MakeStalledClone() {
     Mount();
     SetCopyRate("0");
@@ -160,14 +160,14 @@ TEST_F(CloneTest, IsOneInstantOfAVolumeUnderWriteLoad) {
   EXPECT_EQ(load.CheckNewest(ReadBytes(Volume("db.img"))), "");
 }
 
-// While it is copied a clone is at every moment the instant and its own writes, of any offset and
-// length, and its discards (R4, R5, R6, T25, T26); the source goes on with its own; at the end the
-// clone is whole without the source's node (contract.md 5.5, T35).
+// While a clone is copied, it always shows the snapshot point with its own writes, of any offset
+// and length, and its discards (R4, R5, R6, T25, T26). The source takes other writes meanwhile. In
+// the end the clone is whole without the source's node (contract.md 5.5, T35).
 TEST_F(CloneTest, IsTheInstantAndItsOwnWritesWhileItIsCopiedAndIndependentThen) {
   constexpr uint64_t kSize = 16 * kMiB + 1536;
   Mount();
   const std::vector<std::byte> instant = MakeVolume("db.img", kSize, 14 * kMiB);
-  SetCopyRate("512K");  // until enough moments were looked at, however slow the machine is
+  SetCopyRate("512K");  // until enough moments were checked, however slow the machine is
   ASSERT_EQ(Ask("clone", "db.img copy"), 0);
   std::vector<std::byte> expected;
   {
@@ -197,7 +197,7 @@ TEST_F(CloneTest, IsTheInstantAndItsOwnWritesWhileItIsCopiedAndIndependentThen) 
   EXPECT_FALSE(Exists(Volume("db.img")));
 }
 
-// verify=1: the copy was read back and compared, and that is known after a remount (5.10).
+// verify=1: the copy is read back and compared, and a remount still reports it as verified (5.10).
 TEST_F(CloneTest, CanBeVerified) {
   Mount();
   const std::vector<std::byte> bytes = MakeVolume("db.img", 4 * kMiB, kMiB);
@@ -215,7 +215,7 @@ TEST_F(CloneTest, CanBeVerified) {
   EXPECT_EQ(Ask("clone", "db.img y verify=1 linked=1"), EINVAL);
 }
 
-// Cancelled at any moment of the copy, the clone leaves nothing behind (5.9).
+// A clone that is cancelled at any moment of the copy leaves nothing behind (5.9).
 TEST_F(CloneTest, CanBeCancelledAtAnyMoment) {
   Mount();
   MakeVolume("db.img", 32 * kMiB, 32 * kMiB);
@@ -232,8 +232,8 @@ TEST_F(CloneTest, CanBeCancelledAtAnyMoment) {
   }
 }
 
-// Without the node of its source an unfinished clone is `error` with a reason, and no zeros are
-// read in place of the missing bytes (T10, T38).
+// Without the node of its source an unfinished clone is `error` with a reason. Reading its missing
+// bytes fails and never gives zeros (T10, T38).
 TEST_F(CloneTest, OfAnAbsentNodeIsInErrorAndInventsNothing) {
   MakeStalledClone();
   Unmount();
@@ -250,7 +250,7 @@ TEST_F(CloneTest, OfAnAbsentNodeIsInErrorAndInventsNothing) {
   EXPECT_EQ(clone.ok() ? clone.ReadAt(0, block) : EIO, EIO);
 }
 
-// When the absent node is back its clones go on by themselves (T38).
+// When the absent node is back, its clones continue without a request (T38).
 TEST_F(CloneTest, GoesOnWhenTheNodeOfItsSourceIsBack) {
   const std::vector<std::byte> bytes = MakeStalledClone();
   Unmount();
@@ -265,9 +265,9 @@ TEST_F(CloneTest, GoesOnWhenTheNodeOfItsSourceIsBack) {
   EXPECT_TRUE(ReadBytes(Volume("db-clone.img")) == bytes);
 }
 
-// While a clone is copied a second clone or a snapshot of its source is EBUSY and leaves nothing
-// behind, and the first is undisturbed; of many that ask at once exactly one wins; the clone itself
-// can be neither cloned nor snapshotted (contract.md 5.7, T7, T8).
+// While a clone is copied, a second clone or a snapshot of its source is EBUSY, leaves nothing
+// behind and does not disturb the first. Of many requests at once exactly one succeeds. The clone
+// itself can be neither cloned nor snapshotted (contract.md 5.7, T7, T8).
 TEST_F(CloneTest, SecondOneIsBusyAndTheFirstUndisturbed) {
   Mount();
   SetCopyRate("0");
@@ -302,8 +302,9 @@ TEST_F(CloneTest, SecondOneIsBusyAndTheFirstUndisturbed) {
   EXPECT_EQ(Ask("clone", "db.img again"), 0);
 }
 
-// A plain write to control/clone makes SRC-clone, with .img and .raw kept at the end, on the other
-// node, of the source's size, and never takes a name that is in use (contract.md 5.1, T5, T9).
+// A plain write to control/clone makes SRC-clone of the source's size on the other node. An ending
+// .img or .raw stays at the end of the name, and an existing name is never taken (contract.md 5.1,
+// T5, T9).
 TEST_F(CloneTest, HasADefaultNameAndNeverTakesAnother) {
   Mount();
   for (const char* name : {"db.img", "db.raw", "db", "db.iso"}) MakeVolume(name, kMiB, 8192);
@@ -345,8 +346,8 @@ TEST_F(CloneTest, RefusalsHaveTheirErrno) {
   EXPECT_EQ(Layers("b").size(), 0U);
 }
 
-// With one node there is nowhere to go: ENODEV with a sentence that says what to do; the source's
-// own node only if it is named or the clone is linked (contract.md 5.4, T9).
+// With one node, a clone is ENODEV with a sentence that says what to do. The source's own node is
+// used only if it is named or the clone is linked (contract.md 5.4, T9).
 TEST_F(CloneTest, OnOneNodeNeedsToBeToldSo) {
   Mount({"a"});
   const std::vector<std::byte> bytes = MakeVolume("db.img", kMiB, 8192);
@@ -360,8 +361,8 @@ TEST_F(CloneTest, OnOneNodeNeedsToBeToldSo) {
   EXPECT_TRUE(ReadBytes(Volume("here")) == bytes);
 }
 
-// linked=1 shares its source's blocks: available at once, copies nothing, and neither sees what is
-// written to the other (contract.md 5.12).
+// A linked clone (linked=1) shares its source's blocks: it is available at once, copies nothing,
+// and neither volume shows later writes to the other (contract.md 5.12).
 TEST_F(CloneTest, LinkedOneIsAvailableAtOnceAndCopiesNothing) {
   Mount();
   SetCopyRate("0");
@@ -383,8 +384,8 @@ TEST_F(CloneTest, LinkedOneIsAvailableAtOnceAndCopiesNothing) {
   EXPECT_EQ(twin.Compare(ReadBytes(Volume("twin"))), "");
 }
 
-// A larger clone reads as zeros behind its source's end, also in the source's last, broken block
-// (contract.md 5.6, T15); its size does not depend on later changes of the source (T13).
+// A larger clone reads as zeros behind its source's end, also within the source's last, partial
+// block (contract.md 5.6, T15). Its size does not depend on later changes of the source (T13).
 TEST_F(CloneTest, MayBeLargerAndReadsAsZerosBehindTheSource) {
   constexpr uint64_t kSize = kMiB + 777;
   Mount();
@@ -403,7 +404,7 @@ TEST_F(CloneTest, MayBeLargerAndReadsAsZerosBehindTheSource) {
 }
 
 // The reply to a request is read from the same open file: one for each line, in order, then the end
-// of the file. A reader that has asked nothing gets the usage (contract.md 6).
+// of the file. A reader without a request gets the usage (contract.md 6).
 TEST_F(CloneTest, ReplyIsReadFromTheSameOpenFile) {
   Mount();
   SetCopyRate("0");
@@ -424,8 +425,8 @@ TEST_F(CloneTest, ReplyIsReadFromTheSameOpenFile) {
   EXPECT_THAT(ReadText(Path("control/clone")), StartsWith("clone"));
 }
 
-// Reading control/watch/volumes/NAME blocks until the clone is whole and then reads as its status;
-// with O_NONBLOCK it is EAGAIN, and a signal ends it (contract.md 4, T55, T68).
+// A read of control/watch/volumes/NAME blocks until the clone is whole, then returns its status.
+// With O_NONBLOCK it is EAGAIN, and a signal ends it (contract.md 4, T55, T68).
 TEST_F(CloneTest, WatchBlocksUntilItIsAvailable) {
   MakeStalledClone();
   const std::string watch = Path("control/watch/volumes/db-clone.img");
@@ -447,8 +448,8 @@ TEST_F(CloneTest, WatchBlocksUntilItIsAvailable) {
   EXPECT_EQ(result.output, "available\n");
 }
 
-// Its source can be renamed, grown, written while it is copied, but not deleted: EBUSY, whichever
-// way (contract.md 5.8, T6, T10).
+// A source can be renamed, grown and written while it is copied. Deleting it in any way is EBUSY
+// (contract.md 5.8, T6, T10).
 TEST_F(CloneTest, SourceCanBeRenamedButNotDeleted) {
   const std::vector<std::byte> bytes = MakeStalledClone();
   EXPECT_EQ(ErrnoOf(::unlink(Volume("db.img").c_str())), EBUSY);
@@ -468,9 +469,9 @@ TEST_F(CloneTest, SourceCanBeRenamedButNotDeleted) {
   EXPECT_TRUE(ReadBytes(Volume("copy")) == bytes) << "without its source";
 }
 
-// Cancelling a clone, or deleting it, stops the copy and leaves nothing: no name, no layer, no hold
-// on the source; EBUSY while it is open for writing; of anything else it is EINVAL (contract.md
-// 5.9, T11).
+// Cancelling or deleting a clone stops the copy and leaves no name, no layer and no hold on the
+// source. It is EBUSY while the clone is open for writing. Cancelling any other volume is EINVAL
+// (contract.md 5.9, T11).
 TEST_F(CloneTest, CancelLeavesNothing) {
   MakeStalledClone();
   {
@@ -495,9 +496,9 @@ TEST_F(CloneTest, CancelLeavesNothing) {
   EXPECT_EQ(ListOf(Path("volumes")).size(), 0U);
 }
 
-// A cap of the copying is in force within a second, 0 pauses, and it is remembered by a remount,
-// over which the clone goes on from where it was; the progress is monotone and says 100.00 only
-// when it is available (contract.md 4, 5.10, T34, T39).
+// A copy rate holds within a second, 0 pauses, and a remount remembers it. The clone then continues
+// where it was. Progress never decreases, and is 100.00 only when the clone is available
+// (contract.md 4, 5.10, T34, T39).
 TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
   Mount();
   SetCopyRate("4M");
@@ -527,8 +528,8 @@ TEST_F(CloneTest, CopyRateCapsAndPausesAndIsRemembered) {
   EXPECT_TRUE(ReadBytes(Volume("copy")) == bytes);
 }
 
-// A pause that is remembered holds from the first moment of a mount: not even a clone that is small
-// enough to be copied in no time is (contract.md 4).
+// A remembered pause holds from the first moment of a mount. Even a very small clone is not copied
+// (contract.md 4).
 TEST_F(CloneTest, PauseHoldsFromTheFirstMomentOfAMount) {
   MakeStalledClone();
   for (int i = 0; i < 8; ++i) {
@@ -538,7 +539,7 @@ TEST_F(CloneTest, PauseHoldsFromTheFirstMomentOfAMount) {
   }
 }
 
-// One clone can be paused by itself, also over a crash; others are copied meanwhile, through the
+// One clone can be paused alone, also over a crash. Other clones are copied meanwhile, through the
 // only place that copy_jobs leaves (contract.md 5.10, T39).
 TEST_F(CloneTest, HasACopyRateOfItsOwn) {
   Mount();
@@ -566,8 +567,8 @@ TEST_F(CloneTest, HasACopyRateOfItsOwn) {
   EXPECT_TRUE(ReadBytes(Volume("copy")) == bytes);
 }
 
-// A clone of a snapshot is the snapshot's instant, takes the snapshot's lock and not the volume's,
-// and is named after the volume (contract.md 5.7, 5.14).
+// A clone of a snapshot shows the snapshot's contents, takes the snapshot's lock and not the
+// volume's, and is named after the volume (contract.md 5.7, 5.14).
 TEST_F(CloneTest, OfASnapshotTakesItsLockOnly) {
   Mount();
   const std::vector<std::byte> bytes = MakeVolume("db.img", 4 * kMiB, kMiB);
@@ -589,7 +590,7 @@ TEST_F(CloneTest, OfASnapshotTakesItsLockOnly) {
   EXPECT_TRUE(ReadBytes(Volume("twin")) == bytes) << "without its snapshot";
 }
 
-// The same id= makes a retry return the first request's result; with other words it is EINVAL
+// A retry with the same id= returns the first request's result. With other words it is EINVAL
 // (contract.md 6).
 TEST_F(CloneTest, TokenMakesARetryHarmless) {
   Mount();
@@ -610,8 +611,8 @@ TEST_F(CloneTest, TokenMakesARetryHarmless) {
   EXPECT_EQ(Ask("clone", "db.img copy id=T1"), 0) << "its clone is gone: it is a new request";
 }
 
-// The clone has its source's mode, without setuid, setgid and sticky, and mtime; making and copying
-// it changes neither of the source's (contract.md 5.6, 5.8, T18, T29).
+// The clone has its source's mode, without setuid, setgid and sticky, and its mtime. Making and
+// copying it changes neither of the source's (contract.md 5.6, 5.8, T18, T29).
 TEST_F(CloneTest, HasItsSourcesModeAndTime) {
   Mount();
   const std::vector<std::byte> bytes = MakeVolume("db.img", 2 * kMiB, kMiB);
@@ -635,7 +636,7 @@ TEST_F(CloneTest, HasItsSourcesModeAndTime) {
   EXPECT_EQ(Field("db.img", "status"), "available");
 }
 
-// Bytes that are not copied yet are data for SEEK_DATA and st_blocks, so that no tool takes them
+// For SEEK_DATA and st_blocks, bytes that are not copied yet are data, so that no tool takes them
 // for a hole. A range that the clone has discarded is a hole (contract.md 4, T28, T29).
 TEST_F(CloneTest, ShowsWhatIsNotCopiedYetAsData) {
   Mount();
@@ -674,8 +675,8 @@ TEST_F(CloneTest, OfDifferentSourcesGoOnSideBySide) {
   EXPECT_TRUE(ReadBytes(Volume("two-clone")) == two);
 }
 
-// A whole clone is a volume like any other: it is renamed, grown, snapshotted, cloned, deleted, and
-// so is its source, without the one being in the other's way (contract.md 5.13, T31).
+// A whole clone is a volume like any other: it is renamed, grown, snapshotted, cloned and deleted.
+// So is its source, and neither hinders the other (contract.md 5.13, T31).
 TEST_F(CloneTest, IsAVolumeLikeAnyOther) {
   Mount();
   std::vector<std::byte> bytes = MakeVolume("db.img", kMiB, kMiB);
@@ -698,7 +699,7 @@ TEST_F(CloneTest, IsAVolumeLikeAnyOther) {
   EXPECT_EQ(Layers("a").size() + Layers("b").size(), 0U);
 }
 
-// Of several things that are wrong the first in this order is told: form, source, right, lock,
+// Of several errors in one request the first in this order is reported: form, source, right, lock,
 // name, size, node, room (contract.md 6).
 TEST_F(CloneTest, TheFirstFailureWins) {
   MakeStalledClone();

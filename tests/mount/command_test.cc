@@ -36,8 +36,8 @@ class CommandTest : public MountTest {
   }
 };
 
-// Mounting prints one ready line, and is usable when it returns; DIR1:DIR2 and mount.volfs do, too;
-// umount returns when the daemon is gone (contract.md 3).
+// Mounting prints one ready line, and the mount is usable when the command returns. DIR1:DIR2 and
+// mount.volfs do the same. umount returns when the daemon is gone (contract.md 3).
 TEST_F(CommandTest, MountsAndUnmounts) {
   const CommandResult mounted = TryMount({"a", "b"});
   ASSERT_EQ(mounted.exit_code, kOk) << mounted.output;
@@ -61,7 +61,7 @@ TEST_F(CommandTest, MountsAndUnmounts) {
   EXPECT_EQ(StatOf(NodePath("a")).st_mode & 0777, 0700U);
 }
 
-// With -f it stays in the foreground and ends with exit code 0 when it is unmounted.
+// With -f the daemon stays in the foreground. After an unmount its exit code is 0.
 TEST_F(CommandTest, StaysInTheForeground) {
   BackgroundProgram daemon({Binary(), "mount", "-f", NodePath("a"), NodePath("b"), Mnt()});
   for (int i = 0; i < 500 && !Exists(Path("control/config")); ++i) ::usleep(20'000);
@@ -71,9 +71,9 @@ TEST_F(CommandTest, StaysInTheForeground) {
   EXPECT_EQ(daemon.Finish(10'000).exit_code, kOk);
 }
 
-// A wrong mount is refused with its exit code and a remedy, and nothing is changed or mounted: a
-// missing directory, one that is no node and not empty, one that others may write, one twice, a
-// mountpoint that is a node or not empty or not there (contract.md 3).
+// A wrong mount is refused with its exit code and a remedy, and nothing is changed or mounted.
+// Wrong are a missing directory, one that is neither a node nor empty, one that others may write,
+// one that is named twice, and a mountpoint that is a node, not empty or missing (contract.md 3).
 TEST_F(CommandTest, MountRefusals) {
   ExpectRefused(TryMount({"nosuch"}), kNodeNotThere, NodePath("nosuch"));
   MustRun("mkdir " + NodePath("full") + " && touch " + NodePath("full") + "/file");
@@ -102,8 +102,8 @@ TEST_F(CommandTest, MountRefusals) {
                 "forget the mountpoint");
 }
 
-// A node whose making was cut off after any step is no problem for check, and the next mount
-// finishes it. But where layers exist, an empty catalog is damage.
+// A node whose creation was cut off after any step passes the check, and the next mount finishes
+// it. But if layers exist, an empty catalog is damage.
 TEST_F(CommandTest, ChecksANodeWhoseMakingWasCutOff) {
   const std::vector<std::string> steps = {"touch lock", "mkdir -m 700 layers", "touch catalog.db",
                                           "touch catalog.db-wal",
@@ -129,8 +129,8 @@ TEST_F(CommandTest, ChecksANodeWhoseMakingWasCutOff) {
   EXPECT_TRUE(Exists(node + "/layers/0123456789abcd00"));
 }
 
-// A directory that was a node and is empty now is the mountpoint of a disk that did not come up:
-// refused by name, not made a new node (contract.md 3, T38).
+// An empty directory that was a node is the mountpoint of a disk that did not come up. The mount
+// refuses it by name and makes no new node of it (contract.md 3, T38).
 TEST_F(CommandTest, EmptyDirectoryThatWasANodeIsRefused) {
   Mount();
   Unmount();
@@ -143,8 +143,8 @@ TEST_F(CommandTest, EmptyDirectoryThatWasANodeIsRefused) {
   EXPECT_THAT(ListOf(NodePath("b")), IsEmpty());
 }
 
-// Two daemons never run on one node: the second is refused with exit code 8 and the pid of the
-// first, which goes on; so is a second mount on the same place (T45, T56).
+// Two daemons never serve one node. The second is refused with exit code 8 and the pid of the
+// first, which goes on. A second mount on the same place is refused, too (T45, T56).
 TEST_F(CommandTest, SecondDaemonIsRefused) {
   Mount();
   const std::string second = directory() + "/second";
@@ -158,8 +158,7 @@ TEST_F(CommandTest, SecondDaemonIsRefused) {
   MustRun("truncate -s 1M " + Volume("v"));
 }
 
-// A mount whose daemon has died is taken away by the next mount, which says so; umount takes it
-// away, too (T56).
+// The next mount removes a mount whose daemon has died, and says so. umount removes it, too (T56).
 TEST_F(CommandTest, StartsOverADeadMount) {
   Mount();
   MustRun("truncate -s 1M " + Volume("v"));
@@ -210,13 +209,13 @@ TEST_F(CommandTest, UmountSaysWhoUsesIt) {
   Unmount();
 }
 
-// A container that was started meanwhile keeps a copy of the mount, and so its daemon: umount says
-// whose it is instead of waiting for it.
+// A container that was started meanwhile keeps a copy of the mount, and so the daemon. umount names
+// the process that has the copy, instead of waiting for it.
 TEST_F(CommandTest, UmountSaysWhoHasACopyOfTheMount) {
   Mount();
   MustRun("echo words > " + Volume("v"));
   {
-    // What other tests unmount meanwhile must not stay mounted in there.
+    // A mount that other tests unmount meanwhile must not stay mounted in this namespace.
     const std::string forget_others = "awk -v own='" + directory() + R"sh(' '
         / - (fuse\.|[^ ]+ \/dev\/loop)/ && index($5, own) != 1 { print $5 }' /proc/self/mountinfo |
         tac | xargs -r umount -l; exec sleep 100)sh";
@@ -247,8 +246,8 @@ TEST_F(CommandTest, SigtermEndsAnUnusedMount) {
   EXPECT_EQ(ReadText(Volume("v")), "words\n");
 }
 
-// SIGTERM while an image is in use: newcomers are refused, who is in is served until he leaves, and
-// then it ends (contract.md 7.8).
+// SIGTERM while an image is in use: new opens are refused, programs with an open file are served
+// until they close it, then the daemon ends (contract.md 7.8).
 TEST_F(CommandTest, SigtermServesWhoIsIn) {
   Mount();
   MustRun("truncate -s 1M " + Volume("v"));
@@ -270,7 +269,7 @@ TEST_F(CommandTest, SigtermServesWhoIsIn) {
   EXPECT_EQ(ReadBytes(Volume("v"))[4999], std::byte{7});
 }
 
-// A second SIGTERM commits and ends although the mount is in use; the written data is there
+// A second SIGTERM commits and ends although the mount is in use. The written data is there
 // (contract.md 7.8).
 TEST_F(CommandTest, SecondSigtermEndsAUsedMount) {
   Mount();
@@ -288,8 +287,8 @@ TEST_F(CommandTest, SecondSigtermEndsAUsedMount) {
   EXPECT_EQ(ReadBytes(Volume("v"))[4999], std::byte{7});
 }
 
-// attach makes a loop device, refuses a second writer, attaches snapshots read-only only; detach
-// knows volumes and devices and says who uses one (contract.md 3).
+// attach makes a loop device and refuses a second writer. It attaches snapshots only read-only.
+// detach takes volumes and devices, and names the user of a busy one (contract.md 3).
 TEST_F(CommandTest, AttachAndDetach) {
   Mount();
   MustRun("truncate -s 8M " + Volume("v") + " && mkfs.ext4 -q -F " + Volume("v"));
@@ -360,8 +359,8 @@ TEST_F(CommandTest, MakesAndDeletes) {
   EXPECT_THAT(ListOf(Path("volumes")), ElementsAre("v"));
 }
 
-// The mount is found from the working directory and from a path; ls, status and node ls print for
-// people, and JSON with --json, which python3 parses (contract.md 3).
+// The mount is found from the working directory and from a path. ls, status and node ls print for
+// people, and with --json they print JSON that python3 parses (contract.md 3).
 TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
   Mount();
   SetCopyRate("0");
@@ -391,8 +390,8 @@ TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
   EXPECT_EQ(shown.output.find('\x1b'), std::string::npos) << "colour is for terminals";
 }
 
-// map shows each range with its layer and node, events prints what happens from then on, status
-// --watch goes on until it is interrupted (contract.md 3).
+// map shows each range with its layer and node, events prints later events, and status --watch runs
+// until it is interrupted (contract.md 3).
 TEST_F(CommandTest, Watches) {
   Mount();
   MustRun("head -c 8192 /dev/zero > " + Volume("v") + " && truncate -s 1M " + Volume("v"));
@@ -412,8 +411,8 @@ TEST_F(CommandTest, Watches) {
   EXPECT_THAT(status.Finish(5000).output, HasSubstr("new"));
 }
 
-// doctor has a line for each thing that usually goes wrong, and a remedy for each problem: here a
-// mount whose daemon is dead (contract.md 3).
+// doctor has a line for each usual problem, and a remedy for each that it finds. Here the daemon of
+// a mount is dead (contract.md 3).
 TEST_F(CommandTest, DoctorTellsARemedy) {
   Mount();
   const CommandResult well = VolfsHere("doctor");
@@ -426,7 +425,7 @@ TEST_F(CommandTest, DoctorTellsARemedy) {
   Mount();
 }
 
-// Colour is for a terminal, and not for one whose user says NO_COLOR (contract.md 3).
+// Colours appear on a terminal only, and not with NO_COLOR (contract.md 3).
 TEST_F(CommandTest, ColourIsForTerminals) {
   Mount();
   MustRun("touch " + Volume("v"));
@@ -453,7 +452,7 @@ TEST_F(CommandTest, OptionsMayStandInAFile) {
   MustRun("printf 'copy_rate = \"5M\"\n\ncopy_speed = 3\n' > " + file);
   ExpectRefused(Volfs(words + file), kUsage, file + ", line 3: mount option copy_speed=3");
   ExpectRefused(Volfs(words + directory() + "/nosuch"), kNotFound, "nosuch");
-  // The nodes, and the types of new ones, may stand there too.
+  // Nodes, and the types of new ones, may be in the file, too.
   MustRun("mkdir " + directory() + "/fresh");
   MustRun("printf 'nodes = [\"fresh\", \"a\"]\ntypes = [\"ssd:1M-2M\"]\n' > " + file);
   ASSERT_EQ(Volfs("mount " + Mnt() + " --config " + file).exit_code, kOk);

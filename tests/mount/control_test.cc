@@ -1,4 +1,4 @@
-// Goal: the control files work with the tools that people have, and a refusal reaches who asked.
+// Goal: the control files work with ordinary tools, and the requester sees each refusal.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -32,21 +32,21 @@ class ControlTest : public MountTest {
     MustRun("truncate -s 1M " + Volume("db.img"));
   }
 
-  // In control/, with its exit code and output.
+  // Runs a line in control/. Returns its exit code and output.
   CommandResult InControl(const std::string& line, const char* shell = "sh") {
     return RunProgram({shell, "-c", line}, {.directory = Path("control"), .timeout_ms = 20'000});
   }
 
   std::vector<std::string> Names() { return ListOf(Path("volumes")); }
 
-  // To be read.
+  // Returns whether the file can be read.
   static bool IsReady(const TestFile& file, int timeout_ms = 0) {
     pollfd polled{file.fd(), POLLIN, 0};
     return ::poll(&polled, 1, timeout_ms) == 1;
   }
-  // The kernel says that the file is ready while the daemon stands still.
+  // Returns whether the kernel reports the file as ready while the daemon is stopped.
   bool KernelPollsByItself(const TestFile& file) const {
-    sigset_t told;  // before the child that tells
+    sigset_t told;  // blocked before the child that sends it starts
     sigemptyset(&told);
     sigaddset(&told, SIGUSR1);
     sigaddset(&told, SIGUSR2);
@@ -56,7 +56,7 @@ class ControlTest : public MountTest {
     if (child == 0) {
       for (int i = 0; i < 1000; ++i) (void)IsReady(file);
       ::kill(::getppid(), IsReady(file) ? SIGUSR1 : SIGUSR2);
-      ::pause();  // its end closes descriptors, which is for the daemon to answer
+      ::pause();  // its exit would close descriptors, which the daemon must answer
     }
     const timespec patience{5, 0};
     const int signal = ::sigtimedwait(&told, nullptr, &patience);
@@ -67,9 +67,9 @@ class ControlTest : public MountTest {
   }
 };
 
-// Every file that can be read says its true length to stat and reads the same by cat, dd byte by
-// byte, head, tail and Python, none of them empty by accident; listing and searching the tree ends
-// (T4, T59, T68).
+// Every readable file has its true length in stat. cat, dd byte by byte, head, tail and Python read
+// the same bytes, and no file is empty by accident. Listing and searching the tree ends (T4, T59,
+// T68).
 TEST_F(ControlTest, EveryFileIsReadByEveryTool) {
   const char* const script = R"py(
 import os, subprocess, sys
@@ -107,8 +107,8 @@ print('\n'.join(bad))
   EXPECT_EQ(InControl("tar cf /dev/null .").exit_code, 0);
 }
 
-// status has a line per volume with its columns, `-` for an empty value; status.json and info.json
-// are JSON and say the same (contract.md 4).
+// status has a line for each volume with its columns, `-` for an empty value. status.json and
+// info.json are JSON with the same values (contract.md 4).
 TEST_F(ControlTest, StatusIsForShellsAndForPrograms) {
   SetCopyRate("0");
   MustRun("head -c 8192 /dev/urandom | dd of=" + Volume("db.img") + " conv=notrunc status=none");
@@ -136,7 +136,7 @@ assert info['node'] == open('volumes/db-clone.img/node').read().strip(), info
   EXPECT_EQ(ReadText(Path("control/nodes/a/path")), NodePath("a") + "\n");
 }
 
-// An open file shows one consistent text, even if the state changes between its reads (T4).
+// An open file shows one consistent text, also if the state changes between its reads (T4).
 TEST_F(ControlTest, OneOpenFileSeesOneText) {
   for (int i = 0; i < 20; ++i) MustAsk("create", "v" + std::to_string(i) + " 1M");
   const std::string before = ReadText(Path("control/status"));
@@ -178,8 +178,8 @@ TEST_F(ControlTest, EveryToolCanAsk) {
 }
 
 // A refusal is the errno of write(2), not of close(2), so every shell and tool shows it and exits
-// with an error. It stands in last_error with time, user, request, errno name and a sentence,
-// newest first (T1, T2).
+// with an error. last_error has it with time, user, request, errno name and a sentence, newest
+// first (T1, T2).
 TEST_F(ControlTest, RefusalsReachWhoAsks) {
   for (const char* shell : {"bash", "dash"}) {
     const CommandResult result = InControl("echo nosuch > clone", shell);
@@ -206,8 +206,9 @@ TEST_F(ControlTest, RefusalsReachWhoAsks) {
   EXPECT_THAT(errors, StartsWith("20"));
 }
 
-// A write holds whole lines, done in order; the first refused line ends it: its errno if it is the
-// first, else the bytes before it, and the next write meets the errno (contract.md 6).
+// A write holds whole lines, done in order, and the first refused line ends it. If that is the
+// first line, the write fails with its errno. Otherwise it returns the bytes before that line, and
+// the next write gets the errno (contract.md 6).
 TEST_F(ControlTest, WriteOfSeveralLinesStopsAtTheFirstRefused) {
   const TestFile file(Path("control/create"), O_RDWR);
   const std::string lines = "one 1M\ntwo 1M\none 1M\nthree 1M\n";
@@ -221,7 +222,7 @@ TEST_F(ControlTest, WriteOfSeveralLinesStopsAtTheFirstRefused) {
   EXPECT_THAT(reply, AllOf(StartsWith("ok volume=one"), testing::EndsWith("\n")));
 }
 
-// Half a name never deletes: destructive requests need their line feed in the same write. An empty
+// Half a name never deletes: a destructive request needs its line feed in the same write. An empty
 // line and one that is too long are refused (contract.md 6).
 TEST_F(ControlTest, FormIsChecked) {
   const auto write = [&](const std::string& file, const std::string& text) {
@@ -252,8 +253,8 @@ TEST_F(ControlTest, FormIsChecked) {
   EXPECT_EQ(write("delete", "db.img\n"), 0);
 }
 
-// Of two who want one name at once exactly one gets it, and requests of many writers, each on an
-// open file of its own or all on one, do not mix (T4, T5, T53).
+// Of two requests for one name exactly one gets it. Requests of many writers do not mix, whether
+// each has its own open file or all share one (T4, T5, T53).
 TEST_F(ControlTest, ManyWritersDoNotMix) {
   constexpr int kWriters = 8;
   constexpr int kEach = 5;
@@ -288,8 +289,8 @@ TEST_F(ControlTest, ManyWritersDoNotMix) {
   }
 }
 
-// io_uring polls an image many times for each request: with `nopoll` the kernel does not ask us, as
-// a daemon that is stopped shows.
+// io_uring polls an image many times for each request. With `nopoll` the kernel does not ask the
+// daemon, as a stopped daemon shows.
 TEST_F(ControlTest, WithNopollTheKernelPollsByItself) {
   Unmount();
   Mount({"a", "b"}, "nopoll");
@@ -320,8 +321,8 @@ TEST_F(ControlTest, WhereEventsArePolledTheyStayPollableHoweverOftenImagesAre) {
   EXPECT_TRUE(IsReady(events, 5000));
 }
 
-// Blocked readers do not hold up others: with more of them than the daemon has threads, requests,
-// reads and writes go on (T53).
+// Blocked readers do not hold up other callers. With more of them than the daemon has threads,
+// requests, reads and writes go on (T53).
 TEST_F(ControlTest, BlockedReadersHoldUpNobody) {
   constexpr int kReaders = 40;
   SetCopyRate("0");
@@ -361,7 +362,7 @@ TEST_F(ControlTest, EventsAreJsonLines) {
 }
 
 // Control files cannot be removed, replaced, given away or mapped for writing, and a read-only one
-// cannot be opened for writing. An attempt does no harm (T3, T59).
+// cannot be opened for writing. The attempt does no harm (T3, T59).
 TEST_F(ControlTest, TreeCannotBeHarmed) {
   EXPECT_NE(ErrnoOf(::unlink(Path("control/clone").c_str())), 0);
   EXPECT_NE(ErrnoOf(::rename(Path("control/clone").c_str(), Path("control/x").c_str())), 0);
@@ -377,9 +378,9 @@ TEST_F(ControlTest, TreeCannotBeHarmed) {
   EXPECT_TRUE(Exists(Volume("db.img")));
 }
 
-// Another user than the one who mounted may look, but neither make requests nor touch other users'
-// volumes. With -o control_gid his group may, and the volumes that he makes are his (contract.md
-// 6).
+// A user other than the one who mounted may read, but neither make requests nor touch other users'
+// volumes. With -o control_gid the group may make requests, and a volume belongs to its maker
+// (contract.md 6).
 TEST_F(ControlTest, OthersMayOnlyDoWhatTheyHaveTheRightTo) {
   constexpr const char* kNobody = "setpriv --reuid=65534 --regid=65534 --clear-groups sh -c ";
   ::chmod(directory().c_str(), 0755);

@@ -1,5 +1,5 @@
-// Goal: a copy is of use to the user who made it: he may write it, and learns which of its contents
-// are in the way of its source.
+// Goal: a copy is usable by its maker. He may write it, and learns which of its contents conflict
+// with its source.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -36,7 +36,7 @@ TEST_F(CopyTest, OfASnapshotCanBeWrittenAndDeleted) {
   }
 }
 
-// A user who asks for the mode gets it.
+// A copy gets the mode that the request names.
 TEST_F(CopyTest, KeepsAModeThatWasAskedFor) {
   Mount();
   In("truncate -s 8M volumes/db && echo db s > control/snapshot");
@@ -64,7 +64,7 @@ TEST_F(CopyTest, OfAnXfsTellsHowItIsMountedBesideItsSource) {
   In("mount -o nouuid " + device + " ../copy && ls ../copy/here && umount ../copy");
   In("xfs_admin -U generate " + device + " && mount " + device + " ../copy && umount ../copy");
   EXPECT_TRUE(VolfsHere("detach x-clone").ok());
-  EXPECT_THAT(VolfsHere("attach x-clone").output, Not(HasSubstr("nouuid")));  // has its own now
+  EXPECT_THAT(VolfsHere("attach x-clone").output, Not(HasSubstr("nouuid")));  // has a new UUID
   EXPECT_TRUE(VolfsHere("detach x-clone").ok());
   In("umount ../fs");
 }

@@ -1,10 +1,11 @@
 // Goal: kill -9 of the daemon at any moment loses nothing that was acknowledged, and the next mount
-// needs no repair. Method: kills at random moments under several kinds of work, each time over the
-// remains of the kills before. Together the tests kill at least 50 times. Before each mount `volfs
-// check` looks at the remains.
+// needs no repair.
+// Method: kills at random moments under several kinds of work, each over the remains of the kills
+// before. Together the tests kill at least 50 times. `volfs check` reads the remains before each
+// mount.
 //
-// The page cache of the node's filesystem survives the daemon, so unsynced writes may be there or
-// not; only the simulation loses them (T23, T35, T44).
+// The page cache of the node's filesystem survives the daemon, so an unsynced write may be there or
+// not. Only the simulation loses them (T23, T35, T44).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -35,7 +36,7 @@ class CrashTest : public MountTest {
   }
 
   void TearDown() override {
-    // After an unmount in order nothing is left that a check would object to.
+    // After an orderly unmount the check finds nothing.
     if (!IsSkipped() && !HasFailure()) {
       if (pid() != 0) Unmount();
       ExpectCheckFindsNoDamage();
@@ -43,7 +44,7 @@ class CrashTest : public MountTest {
     MountTest::TearDown();
   }
 
-  // Mounts again, over the dead mount, without any repair: a kill leaves the store in order.
+  // Mounts again over the dead mount without a repair, because a kill leaves the store in order.
   void MountAgain() {
     ExpectCheckFindsNoDamage();
     const auto start = std::chrono::steady_clock::now();
@@ -56,7 +57,7 @@ class CrashTest : public MountTest {
     MustRun("truncate -s " + std::to_string(size_bytes) + " " + Volume(name));
   }
 
-  // False: the daemon was killed meanwhile.
+  // Returns false if the daemon was killed meanwhile.
   [[nodiscard]] bool FollowUntilAvailable(const std::string& name) const {
     try {
       return WaitForStatus(name, "available");
@@ -68,7 +69,7 @@ class CrashTest : public MountTest {
   uint64_t Random() { return random_(); }
 
  private:
-  // There may be notes: leftovers that the next mount frees.
+  // Notes are allowed: leftovers that the next mount frees.
   void ExpectCheckFindsNoDamage() const {
     const CommandResult check =
         Volfs("check " + Quoted(NodePath("a")) + " " + Quoted(NodePath("b")));
@@ -79,8 +80,8 @@ class CrashTest : public MountTest {
   std::mt19937_64 random_{std::random_device{}()};
 };
 
-// Killed while it is idle, right after a write that was not synced, or right after it was mounted,
-// it has everything at the next mount: names, contents, attributes, limits (contract.md 7.3).
+// A daemon that is killed while idle, right after an unsynced write or right after mounting loses
+// no name, content, attribute or limit (contract.md 7.3).
 TEST_F(CrashTest, IdleLosesNothing) {
   constexpr int kKills = 6;
   Mount();
@@ -109,7 +110,7 @@ TEST_F(CrashTest, IdleLosesNothing) {
   }
 }
 
-// A time that a program has set is kept from when stat(2) shows it, as a mode is.
+// A time that a program has set is durable once stat(2) shows it, as a mode is.
 TEST_F(CrashTest, ATimeThatWasSetIsKept) {
   constexpr time_t kLongAgo = 946'684'800;
   Mount();
@@ -130,8 +131,8 @@ TEST_F(CrashTest, ATimeThatWasSetIsKept) {
   }
 }
 
-// Killed under the fsynced writes of four threads, it has every block as it was acknowledged by
-// fsync or newer, and unsynced ones old or new, sector by sector, and nothing ever goes back
+// A daemon is killed under the fsynced writes of four threads. Every block is then as acknowledged
+// by fsync or newer, unsynced blocks are old or new sector by sector, and no later state is older
 // (contract.md 7.1).
 TEST_F(CrashTest, FsyncedWritesAreThere) {
   constexpr int kKills = 16;
@@ -144,7 +145,7 @@ TEST_F(CrashTest, FsyncedWritesAreThere) {
     load.Start();
     KillAfter(10, 150);
     const int error = load.Stop();
-    // The kernel goes on by itself where it serves the volume.
+    // The kernel writes on by itself if it serves the volume.
     if (!NativeByDefault()) {
       EXPECT_NE(error, 0) << "the writers did not notice the kill";
     }
@@ -154,9 +155,9 @@ TEST_F(CrashTest, FsyncedWritesAreThere) {
   EXPECT_GT(load.writes(), 200U) << "too little load to prove anything";
 }
 
-// Killed while snapshots are made and deleted under fsynced writes, it has every acknowledged
-// snapshot, which holds one snapshot point at its request. An unacknowledged one is either not
-// there or such a snapshot as well. Deleted ones stay away (T22, T44, R9).
+// A daemon is killed while snapshots are made and deleted under fsynced writes. Every acknowledged
+// snapshot is there and holds one snapshot point of its request. An unacknowledged one is absent or
+// such a snapshot as well. Deleted ones stay absent (T22, T44, R9).
 TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
   constexpr int kKills = 10;
   constexpr uint64_t kBlocks = 256;
@@ -197,7 +198,7 @@ TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
     snapshotter.join();
     MountAgain();
     const uint64_t now = load.Now();
-    // Before the writes that the crash has undone are forgotten: snapshots may hold them.
+    // The check runs before the undone writes are forgotten, because snapshots may hold them.
     for (const auto& [name, moments] : snapshots) {
       const std::string path = Path("snapshots/db.img/" + name);
       if (!Exists(path)) {
@@ -219,9 +220,10 @@ TEST_F(CrashTest, AcknowledgedSnapshotsHoldTheirInstant) {
   EXPECT_GE(checked, kKills / 2) << "too few snapshots to prove anything";
 }
 
-// Killed while it copies a clone that is written to meanwhile, it goes on from where it was. The
-// number of copied bytes never becomes less, each sector of clone and source is as synced or newer,
-// and in the end the clone is available, right, and whole without its source (R1, R2, T35, T44).
+// A daemon is killed while it copies a clone that is written to meanwhile, and the copy continues
+// where it was. The number of copied bytes never decreases, each sector of clone and source is as
+// synced or newer, and in the end the clone is available, right, and whole without its source (R1,
+// R2, T35, T44).
 TEST_F(CrashTest, HydrationGoesOnFromWhereItWas) {
   constexpr int kKills = 12;
   constexpr uint64_t kBlocks = 4096;
@@ -235,7 +237,7 @@ TEST_F(CrashTest, HydrationGoesOnFromWhereItWas) {
                     .seed = Random()});
   ASSERT_EQ(source.Fill(), 0);
   SetCopyRate("0");
-  // The clone begins as its source: the same writes are in it.
+  // The clone begins as its source, so it holds the same writes.
   ASSERT_EQ(Ask("clone", "db.img copy"), 0);
   BlockLoad clone({.path = Volume("copy"),
                    .blocks = kBlocks,
@@ -246,7 +248,7 @@ TEST_F(CrashTest, HydrationGoesOnFromWhereItWas) {
                    .begins_as = &source});
   SetCopyRate("1M");
   uint64_t copied = 0;
-  int creating = 0;  // kills that met it so
+  int creating = 0;  // kills during `creating`
   for (int round = 0; round < kKills; ++round) {
     SCOPED_TRACE("kill " + std::to_string(round));
     source.Start();
@@ -283,8 +285,8 @@ TEST_F(CrashTest, HydrationGoesOnFromWhereItWas) {
   std::filesystem::rename(NodePath("away"), NodePath("a"));
 }
 
-// Killed while clones are asked for, cancelled and finished in a loop, it knows each acknowledged
-// clone, forgets each cancelled one, and never leaves a source locked for ever (T22, T44).
+// A daemon is killed while clones are requested, cancelled and finished in a loop. Each
+// acknowledged clone is there, each cancelled one is gone, and no source stays locked (T22, T44).
 TEST_F(CrashTest, ClonesAreMadeOrNotAtAll) {
   constexpr int kKills = 10;
   Mount();
@@ -324,7 +326,7 @@ TEST_F(CrashTest, ClonesAreMadeOrNotAtAll) {
     }
     EXPECT_EQ(acknowledged, "") << "an acknowledged clone is lost";
     acknowledged.clear();
-    // Mounting does not wait for it: the background frees unreachable layers.
+    // The mount does not wait: the background frees unreachable layers.
     for (int i = 0; i < 500 && !ListOf(NodePath("b") + "/layers").empty(); ++i) SleepMs(10);
     EXPECT_EQ(ListOf(NodePath("b") + "/layers").size(), 0U) << "space of clones that are gone";
   }
@@ -345,8 +347,7 @@ class Namer {
     }
   }
 
-  // Tells what is wrong with the names that are there, one line each; they are the known state from
-  // now on.
+  // Returns one line for each fault in the present names, which are the known state from now on.
   std::string Check(const std::vector<std::string>& all) {
     std::string complaints;
     std::set<std::string> found;
@@ -405,7 +406,7 @@ class Namer {
     return true;
   }
 
-  // With contents of its own, so that a block that another volume gets later would show.
+  // Writes contents of the file's own, so that a block that another volume gets later would show.
   int CreateFile(const std::string& name) const {
     const TestFile file(folder_ + "/" + name, O_RDWR | O_CREAT | O_EXCL);
     if (!file.ok()) return file.open_error();
@@ -413,7 +414,7 @@ class Namer {
     return file.WriteAt(0, bytes);
   }
 
-  // Zeros or its own thread's bytes: never another volume's (contract.md 7.2).
+  // Accepts zeros and the own thread's bytes, never another volume's (contract.md 7.2).
   [[nodiscard]] std::string CheckContents(const std::string& name) const {
     for (const std::byte byte : ReadBytes(folder_ + "/" + name)) {
       if (byte == std::byte{0} || byte == static_cast<std::byte>(prefix_[1])) continue;
@@ -426,13 +427,13 @@ class Namer {
   const std::string control_;
   const std::string prefix_;
   std::set<std::string> known_;
-  std::set<std::string> doubtful_;  // in change when the daemon died
+  std::set<std::string> doubtful_;  // being changed when the daemon died
   int next_ = 0;
   int done_ = 0;
 };
 
-// Killed while three threads create, rename and delete volumes through files and requests, it has
-// the names of acknowledged creates and renames and none of acknowledged deletes, and no volume
+// A daemon is killed while three threads create, rename and delete volumes through files and
+// requests. Acknowledged creates and renames are there and acknowledged deletes are gone. No volume
 // ever holds another's bytes (contract.md 4, 7.2; T5).
 TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
   constexpr int kKills = 12;
@@ -460,8 +461,8 @@ TEST_F(CrashTest, AcknowledgedNamesAreThereAndDeletedOnesAreNot) {
   EXPECT_GT(done, kKills) << "too little was done to prove anything";
 }
 
-// A size that was set through a file is durable within 5 s, without an fsync. A size that is not
-// durable yet when the daemon dies is as it was (contract.md 4).
+// A size that was set through a file is durable within 5 s, without an fsync. If the daemon dies
+// earlier, the size is the one before (contract.md 4).
 TEST_F(CrashTest, ASizeIsDurableSoonAfterItWasSet) {
   constexpr int kSoonMs = 5000;
   constexpr int kMoreMs = 500;  // for the commit itself

@@ -1,7 +1,6 @@
-// Goal: the damage of a failing disk to copying is reported, hurts nothing else, and is over when
-// the disk works again (contract.md 5.11, T36, T37). The disks are real ones to the kernel: a
-// filesystem on a loop device, over a file that nbdkit serves through FUSE and into which it
-// injects errors.
+// Goal: an error of a disk during copying is reported, affects no other volume, and is over when
+// the disk works again (contract.md 5.11, T36, T37). For the kernel the disks are real: a
+// filesystem on a loop device, over a file that nbdkit serves through FUSE with injected errors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -52,8 +51,9 @@ class DeviceTest : public MountTest {
   std::unique_ptr<FaultyDisk> disk_;
 };
 
-// R7, T36: the copy is tried again a few times, then `error` with range, node and cause. Uncopied
-// bytes are EIO and never zeros, other volumes go on, and resume=1 goes on when the disk is well.
+// R7, T36: after a few attempts the copy is `error` with range, node and cause. Reading uncopied
+// bytes gives EIO and never zeros, and other volumes go on. When the disk works again, resume=1
+// continues.
 TEST_F(DeviceTest, ThatCannotBeReadStopsTheCopyAndResumeGoesOn) {
   Mount({"b", "bad"});  // limits are remembered on the first one
   MakeVolume("db", "bad");
@@ -76,8 +76,8 @@ TEST_F(DeviceTest, ThatCannotBeReadStopsTheCopyAndResumeGoesOn) {
   EXPECT_EQ(Differs("db", "x"), "");
 }
 
-// T37: the clone is `error` and says why, its source is untouched, and after a restart on a disk
-// that is well the copy goes on and is whole.
+// T37: the clone is `error` and says why, its source is unchanged, and after a restart on a working
+// disk the copy continues and becomes whole.
 TEST_F(DeviceTest, ThatCannotBeWrittenStopsTheCopyUntilTheNextMount) {
   Mount({"a", "bad"});
   MakeVolume("db", "a");
@@ -101,8 +101,8 @@ TEST_F(DeviceTest, ThatCannotBeWrittenStopsTheCopyUntilTheNextMount) {
   EXPECT_EQ(RunShell("cmp -i 4096 " + Volume("db") + " " + Volume("x")).output, "");
 }
 
-// A server that answers nothing: the clone stays `creating`, says which node it waits for and that
-// the time is unknown; it goes on by itself.
+// A server does not answer: the clone stays `creating`, names the node that it waits for, and
+// reports no remaining time. It continues without a request.
 TEST_F(DeviceTest, ThatDoesNotAnswerIsToldAndWaitedFor) {
   Mount({"b", "bad"});  // limits are remembered on the first one
   MakeVolume("db", "bad");

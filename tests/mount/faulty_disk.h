@@ -13,11 +13,11 @@
 namespace volfs {
 
 // A node's disk that fails on demand: an ext4 on a loop device, over a file that nbdkit serves
-// through FUSE and into which it injects errors.
+// through FUSE with injected errors.
 class FaultyDisk {
  public:
-  // Mounted at `path`, which is made; `size` as truncate(1) has it. Its own files are beside it,
-  // with other endings.
+  // Makes `path` and mounts the disk there. `size` is as for truncate(1). The disk's own files are
+  // beside `path`, with other endings.
   FaultyDisk(std::string path, const std::string& size) : path_(std::move(path)) {
     std::filesystem::create_directories(path_);
     std::filesystem::create_directory(path_ + ".served");
@@ -39,7 +39,7 @@ class FaultyDisk {
   FaultyDisk(const FaultyDisk&) = delete;
   FaultyDisk& operator=(const FaultyDisk&) = delete;
 
-  // `what`: pread or pwrite.
+  // Makes pread or pwrite (`what`) fail.
   void Break(const std::string& what) const { std::ofstream(path_ + "." + what).put('x'); }
   void MendAll() const {
     std::filesystem::remove(path_ + ".pread");
@@ -51,12 +51,12 @@ class FaultyDisk {
     std::ifstream(path_ + ".pid") >> pid;
     if (pid > 0) ::kill(pid, number);
   }
-  // Nothing that was read is cached any more.
+  // Drops everything that was read from the page cache.
   void Forget() const {
     MustRun("for f in " + path_ + "/layers/*; do dd of=$f oflag=nocache conv=notrunc,fdatasync " +
             "count=0 status=none; done; blockdev --flushbufs " + device_);
   }
-  // As after a restart: the kernel forgets the results of the errors.
+  // Mounts again, so that the kernel forgets the results of the errors, as after a restart.
   void MountAgain() const {
     MustRun("umount " + path_);
     MountIt();

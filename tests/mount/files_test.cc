@@ -32,7 +32,7 @@ class FilesTest : public MountTest {
     if (!IsSkipped() && !HasFatalFailure()) Mount();
   }
 
-  // A volume filled with a letter, synced.
+  // Makes a volume filled with a letter, and syncs it.
   void Make(const std::string& name, size_t size, char fill = 'x') {
     const TestFile file(Volume(name), O_RDWR | O_CREAT | O_EXCL);
     if (!file.ok() || file.WriteAt(0, BytesOf(size, fill)) != 0 || file.Sync() != 0) {
@@ -53,8 +53,8 @@ class FilesTest : public MountTest {
   std::string LastError() { return ReadText(Path("control/last_error")); }
 };
 
-// A file that is created in volumes/ is a thin volume on the first node, in nodes/N/ one on that
-// node; it has its creator's mode and owner, reads as zeros, and is there after a remount.
+// A file that is created in volumes/ is a thin volume on the first node; in nodes/N/ it is one on
+// that node. It has its creator's mode and owner, reads as zeros, and is there after a remount.
 TEST_F(FilesTest, CreatingMakesAVolume) {
   MustRun("umask 027; touch " + Volume("touched"));
   MustRun("truncate -s 10G " + Volume("thin"));
@@ -78,7 +78,7 @@ TEST_F(FilesTest, CreatingMakesAVolume) {
   EXPECT_EQ(again.open_error(), EEXIST);
 }
 
-// Names that are none of contract.md 2 are refused whichever way they come (T17).
+// A name against contract.md 2 is refused by each call that takes a name (T17).
 TEST_F(FilesTest, NamesAreChecked) {
   for (const char* name : {".hidden", "-dash", "a b", "a@b", "a:b", "\xff", "ü", "a\nb", "a,b"}) {
     const TestFile file(Volume(name), O_RDWR | O_CREAT);
@@ -94,9 +94,9 @@ TEST_F(FilesTest, NamesAreChecked) {
   EXPECT_EQ(ListOf(Path("volumes")).size(), 2U);
 }
 
-// A larger size and a write past the end grow a volume, with zeros in between; a smaller size is
-// EPERM, and so is O_TRUNC, unless the volume is empty: `> disk` must not wipe a disk (T13). The
-// remedy is in last_error.
+// A larger size and a write past the end grow a volume, with zeros in between. A smaller size is
+// EPERM. So is O_TRUNC, unless the volume is empty, so that `> disk` does not wipe a disk (T13).
+// The remedy is in last_error.
 TEST_F(FilesTest, GrowsAndNeverShrinks) {
   Make("v", 10'000);
   EXPECT_EQ(Truncate("v", 20'000), 0);
@@ -159,7 +159,7 @@ TEST_F(FilesTest, UnlinkRespectsWriters) {
   EXPECT_EQ(Unlink("nodes/b/v"), ENOENT);
 }
 
-// An attached volume cannot be deleted; when it is detached it can, at once (T12).
+// An attached volume cannot be deleted. Once it is detached, it can (T12).
 TEST_F(FilesTest, UnlinkRespectsLoopDevices) {
   Make("v", kMiB);
   const std::string device = AttachLoop(Volume("v"));
@@ -168,8 +168,7 @@ TEST_F(FilesTest, UnlinkRespectsLoopDevices) {
   EXPECT_EQ(Unlink("volumes/v"), 0);
 }
 
-// A deleted volume's space is free and is nobody's secret: a new one in its place reads as zeros
-// (contract.md 7.2).
+// A deleted volume's space is free again, and a new volume on it reads as zeros (contract.md 7.2).
 TEST_F(FilesTest, NewVolumesReadAsZerosWhateverWasThere) {
   for (int i = 0; i < 3; ++i) {
     Make("v", kMiB, 's');
@@ -181,8 +180,8 @@ TEST_F(FilesTest, NewVolumesReadAsZerosWhateverWasThere) {
   EXPECT_THAT(ListOf(NodePath("a") + "/layers"), IsEmpty());
 }
 
-// rename works within volumes/ and between both views of one node, never onto something that is
-// there, never to another node (T6).
+// rename works within volumes/ and between both views of one node. It never replaces a volume and
+// never moves one to another node (T6).
 TEST_F(FilesTest, RenameNeverReplaces) {
   Make("v", kBlock, 'v');
   Make("w", kBlock, 'w');
@@ -247,8 +246,8 @@ TEST_F(FilesTest, FallocateModes) {
   EXPECT_TRUE(ReadBytes(Volume("v")) == expected);
 }
 
-// SEEK_DATA and SEEK_HOLE tell the logical truth: punched is a hole, also over a snapshot's data;
-// past the end is ENXIO (T28, T61).
+// SEEK_DATA and SEEK_HOLE give the logical state: a punched range is a hole, also over a snapshot's
+// data, and an offset past the end is ENXIO (T28, T61).
 TEST_F(FilesTest, SeekTellsHoles) {
   Make("v", 8 * kBlock);
   MustRun("truncate -s 64K " + Volume("v"));
@@ -267,9 +266,9 @@ TEST_F(FilesTest, SeekTellsHoles) {
   EXPECT_EQ(ReadBytes(Path("snapshots/v/s")).at(3 * kBlock), static_cast<std::byte>('x'));
 }
 
-// A volume is one file with two names: st_nlink 2, the same inode in both views, the same after a
-// rename and a remount, another one than its snapshot's and than a new volume's of that name
-// (T57, T66). `du` counts it once.
+// A volume is one file with two names. st_nlink is 2, and the inode is the same in both views,
+// after a rename and after a remount. Its snapshot and a new volume of the same name have other
+// inodes (T57, T66). `du` counts it once.
 TEST_F(FilesTest, InodesAreStableAndLinksAreTwo) {
   Make("v", kMiB);
   ASSERT_EQ(Ask("snapshot", "v s"), 0);
@@ -344,7 +343,7 @@ TEST_F(FilesTest, AreOneRawFileOfTheNode) {
             "v|1000001\n");
 }
 
-// A volume without any w bit is read-only, also for root: EROFS; deleting it is EPERM.
+// A volume without any w bit is read-only also for root: writes are EROFS, deleting it is EPERM.
 TEST_F(FilesTest, VolumeThatNobodyMayWriteIsReadOnly) {
   Make("v", kBlock);
   MustRun("chmod 444 " + Volume("v"));
@@ -358,7 +357,7 @@ TEST_F(FilesTest, VolumeThatNobodyMayWriteIsReadOnly) {
   EXPECT_TRUE(TestFile(Volume("v"), O_RDWR).ok());
 }
 
-// Nothing but volumes can be made: EPERM, everywhere (contract.md 4).
+// Only volumes can be made: any other kind of file is EPERM everywhere (contract.md 4).
 TEST_F(FilesTest, OnlyVolumesCanBeMade) {
   Make("v", kBlock);
   ASSERT_EQ(Ask("snapshot", "v s"), 0);
@@ -421,9 +420,9 @@ TEST_F(FilesTest, StatfsTellsTheNodesSpace) {
   EXPECT_EQ(RunShell("df " + Path("nodes/b") + " && df " + Mnt()).exit_code, 0);
 }
 
-// The descriptor that has made a volume may cut off a range that was never written, as rsync
-// --preallocate and download tools do. Written bytes stay, zeros too, and no other descriptor may
-// (T13).
+// The descriptor that made a volume may cut off a range that was never written, as rsync
+// --preallocate and download tools do. It cannot cut off written bytes, zeros included, and no
+// other descriptor can cut at all (T13).
 TEST_F(FilesTest, WhoMadeItCutsOffWhatWasNeverWritten) {
   const TestFile maker(Volume("v"), O_RDWR | O_CREAT | O_EXCL);
   ASSERT_EQ(maker.Allocate(0, 0, 1'000'002), 0);
@@ -445,7 +444,7 @@ TEST_F(FilesTest, WhoMadeItCutsOffWhatWasNeverWritten) {
   EXPECT_EQ(StatOf(Volume("v")).st_size, static_cast<off_t>(kMiB + 64 * 1024));
 }
 
-// ... over a snapshot, too, where the tail may hold the bytes under it.
+// ... also over a snapshot, where the range may show the snapshot's bytes.
 TEST_F(FilesTest, WhoMadeItCutsOffNothingOfASnapshot) {
   if (NativeByDefault()) GTEST_SKIP() << "no snapshot of what is open";
   const TestFile maker(Volume("v"), O_RDWR | O_CREAT | O_EXCL);
@@ -482,8 +481,8 @@ TEST_F(FilesTest, MappingIsWrittenByMsync) {
   EXPECT_EQ(buffer.bytes()[0], static_cast<std::byte>('n')) << "past the page cache";
 }
 
-// O_APPEND appends, also of two writers, and O_SYNC, O_DSYNC and O_DIRECT writes are there. A
-// reader with the page cache sees the bytes that a writer wrote without it (T50).
+// O_APPEND appends, also with two writers. Writes with O_SYNC, O_DSYNC and O_DIRECT arrive. A
+// reader through the page cache sees the bytes that a writer wrote without it (T50).
 TEST_F(FilesTest, OpenFlags) {
   Make("v", kBlock);
   {
@@ -508,9 +507,9 @@ TEST_F(FilesTest, OpenFlags) {
   EXPECT_EQ(bytes, BytesOf(kBlock, 'd'));
 }
 
-// A snapshot is a read-only file of its instant, as large as the volume was; it cannot be written,
-// grown, or attached for writing, and `rm` deletes it. It keeps its volume's name when that is
-// deleted, and `restore` brings the volume back (contract.md 4, 5.14).
+// A snapshot is a read-only file with the contents and size of its snapshot point. It cannot be
+// written, grown or attached for writing, and `rm` deletes it. It keeps the name of a deleted
+// volume, and `restore` brings the volume back (contract.md 4, 5.14).
 TEST_F(FilesTest, SnapshotsAreReadOnlyFiles) {
   Make("v", 10'000, 'o');
   MustAsk("snapshot", "v s");
@@ -535,7 +534,8 @@ TEST_F(FilesTest, SnapshotsAreReadOnlyFiles) {
   EXPECT_EQ(ReadBytes(Volume("v")), BytesOf(10'000, 'o'));
 }
 
-// A snapshot that is being read can be deleted: its name goes at once, its reader reads on (T65).
+// A snapshot that is open for reading can be deleted: its name goes at once, its reader reads on
+// (T65).
 TEST_F(FilesTest, SnapshotOpenForReadingCanBeDeleted) {
   Make("v", kMiB, 'o');
   MustAsk("snapshot", "v s");
@@ -548,8 +548,8 @@ TEST_F(FilesTest, SnapshotOpenForReadingCanBeDeleted) {
   EXPECT_EQ(bytes, BytesOf(kMiB, 'o'));
 }
 
-// A change by one path shows at once in all others, also where a name was looked for in vain just
-// before: no stale dentries (T67).
+// A change by one path shows at once in all others, also if a lookup of the name has just failed:
+// no dentry is stale (T67).
 TEST_F(FilesTest, ChangesShowAtOnceEverywhere) {
   const auto everywhere = [&](const std::string& name) {
     return std::vector<bool>{Exists(Volume(name)), Exists(Path("nodes/a/" + name)),
@@ -580,7 +580,7 @@ TEST_F(FilesTest, ChangesShowAtOnceEverywhere) {
   }
 }
 
-// `rm -rf MNT/*` and `find` end, and stop at open, protected and control files (T59).
+// `rm -rf MNT/*` and `find` end. Open, protected and control files stay (T59).
 TEST_F(FilesTest, RemovingEverythingStopsAtWhatIsProtected) {
   Make("gone", kBlock);
   Make("open", kBlock);

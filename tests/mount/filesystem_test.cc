@@ -1,5 +1,5 @@
 // Goal: files that ordinary filesystems put into a volume through a loop device are there after a
-// remount, by the judgement of their own fsck and file by file.
+// remount, as their own fsck and a comparison of each file show.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,9 +12,9 @@ namespace {
 
 struct Kind {
   std::string name;
-  std::string size;  // of the image, sparse: the least that its mkfs takes, or a little more
+  std::string size;  // of the image, sparse: the minimum of its mkfs, or a little more
   std::string mkfs;
-  std::string fsck;  // exits with 0 only if there is nothing to say
+  std::string fsck;  // exits with 0 only if it finds nothing
 };
 
 struct Case {
@@ -57,7 +57,7 @@ class FilesystemTest : public MountTest {
     MustRun("mount " + options + " " + device + " " + Disk());
   }
 
-  // A program that was killed just now may still be on it for a moment.
+  // A program that was just killed may still use the disk for a moment.
   static void UnmountDisk(const std::string& disk) {
     MustRun("for i in 1 2 3 4 5 6 7 8 9; do umount " + disk +
             " 2>/dev/null && exit 0; sleep 0.2; done; umount " + disk);
@@ -83,9 +83,9 @@ class FilesystemTest : public MountTest {
 
 class FilesystemKindTest : public FilesystemTest, public testing::WithParamInterface<Case> {};
 
-// A filesystem made and filled through a loop device, with page cache or with --direct-io=on, is
-// clean for its fsck and has the same files after volfs was unmounted and mounted again; so has a
-// clone of it, on another node (T51, T53).
+// A filesystem is made and filled through a loop device, with page cache or with --direct-io=on.
+// After a remount of volfs its fsck finds nothing and it has the same files. So has a clone of it,
+// on another node (T51, T53).
 TEST_P(FilesystemKindTest, IsWholeAfterARemountAndInAClone) {
   const Kind& kind = GetParam().kind;
   if (!KernelKnows(kind.name)) GTEST_SKIP() << "this kernel has no " << kind.name;
@@ -114,8 +114,8 @@ INSTANTIATE_TEST_SUITE_P(Kinds, FilesystemKindTest, testing::ValuesIn(Cases()),
                            return one.param.kind.name + (one.param.direct ? "_direct" : "_cached");
                          });
 
-// A mounted filesystem that is in use can be cloned: the clone is mounted while it is `creating`,
-// and has everything that was synced before the request (T11, T21, R11).
+// A mounted filesystem can be cloned while it is in use. The clone can be mounted while it is
+// `creating`, and has everything that was synced before the request (T11, T21, R11).
 TEST_F(FilesystemTest, CloneOfAMountedOneIsUsableAtOnce) {
   Mount();
   MakeTree();

@@ -1,5 +1,5 @@
-// Goal: `volfs clone --freeze` gives a clone whose filesystem is clean, and thaws in any case
-// (contract.md 3, traps T21, T24).
+// Goal: `volfs clone --freeze` gives a clone with a clean filesystem, and thaws the source in any
+// case (contract.md 3, traps T21, T24).
 // Method: an ext4 on a loop device over an image, with a writer. A slow request is one to a node
 // whose own filesystem is frozen.
 #include <gmock/gmock.h>
@@ -27,7 +27,7 @@ class FreezeTest : public MountTest {
     MustRun("mkdir -p " + Disk() + " && mount " + device_ + " " + Disk());
   }
 
-  // Two nodes, a volume on the first with an ext4 in it that a program writes to all the time.
+  // Makes two nodes, and on the first a volume with an ext4 that a program keeps writing to.
   void Start() {
     Mount();
     MustRun("truncate -s 64M " + Volume("disk.img") + " && mkfs.ext4 -q -F " + Volume("disk.img"));
@@ -44,7 +44,7 @@ class FreezeTest : public MountTest {
     ASSERT_TRUE(Grows(10'000)) << "the writer";
   }
 
-  // Whether something is written within the time.
+  // Returns whether the file grows within the time.
   [[nodiscard]] bool Grows(int timeout_ms) const {
     constexpr int kStepMs = 20;
     const auto size = [this] {
@@ -66,7 +66,7 @@ class FreezeTest : public MountTest {
     return false;
   }
 
-  // An ext4 of its own for node b, whose requests can be held up so.
+  // Puts node b on an ext4 of its own, so that its requests can be delayed.
   void PutNodeOnADisk() {
     MustRun("truncate -s 128M " + directory() + "/b.ext4 && mkfs.ext4 -q -F " + directory() +
             "/b.ext4 && mount -o loop " + directory() + "/b.ext4 " + NodePath("b") +
@@ -96,8 +96,8 @@ class FreezeTest : public MountTest {
   std::optional<BackgroundProgram> writer_;
 };
 
-// Under writes: the clone's journal is empty, e2fsck finds nothing, all earlier writes are in it;
-// and the source is written to as before. Without --freeze the journal has to be replayed.
+// Under writes, the clone's journal is empty, e2fsck finds nothing, and all earlier writes are
+// there. The source is written to as before. Without --freeze the journal must be replayed.
 TEST_F(FreezeTest, TheClonesJournalIsEmpty) {
   Start();
   for (int i = 0; i < 5; ++i) {
@@ -118,8 +118,8 @@ TEST_F(FreezeTest, TheClonesJournalIsEmpty) {
   Stop();
 }
 
-// The loop device goes on telling the name that the image had when it was attached, which may be
-// another volume's by now.
+// The loop device still reports the name that the image had when it was attached. By now another
+// volume may have that name.
 TEST_F(FreezeTest, AVolumeThatWasRenamedIsKnownByItsInode) {
   Start();
   MustRun("mv " + Path("nodes/a/disk.img") + " " + Path("nodes/a/renamed.img"));
@@ -166,8 +166,7 @@ TEST_F(FreezeTest, NothingMountedIsSaidAndNoReasonNotToClone) {
   EXPECT_EQ(VolfsHere("clone v@s y --linked --freeze").exit_code, 2);
 }
 
-// A filesystem that cannot be frozen is reported, and no request is made; nor is anything left
-// frozen.
+// A filesystem that cannot be frozen is reported, no request is made, and nothing stays frozen.
 TEST_F(FreezeTest, RefusalsLeaveNothingBehind) {
   Start();
   const std::string words = Binary() + " clone disk.img x --linked --freeze --mount " + Mnt();
@@ -192,7 +191,7 @@ TEST_F(FreezeTest, RefusalsLeaveNothingBehind) {
   Stop();
 }
 
-// SIGKILL, while the request is being carried out: it is thawed as soon as the process is gone.
+// SIGKILL during the request: the filesystem is thawed as soon as the process is gone.
 TEST_F(FreezeTest, AKilledCommandLeavesNothingFrozen) {
   PutNodeOnADisk();
   Start();
@@ -200,7 +199,7 @@ TEST_F(FreezeTest, AKilledCommandLeavesNothingFrozen) {
   BackgroundProgram command({Binary(), "clone", "disk.img", "x", "--freeze", "--mount", Mnt()});
   const bool frozen = BecomesFrozen();
   command.Signal(SIGKILL);
-  // It ends with its system call, which ends with the request.
+  // The process ends with its system call, which ends with the request.
   LetNodeGo();
   EXPECT_TRUE(frozen);
   EXPECT_TRUE(Grows(8'000)) << "sooner than the time is over";
@@ -209,7 +208,7 @@ TEST_F(FreezeTest, AKilledCommandLeavesNothingFrozen) {
   TakeNodeOffItsDisk();
 }
 
-// A request that is not answered in time: the filesystem is thawed, and that is told.
+// If a request is not answered in time, the filesystem is thawed, and the command reports that.
 TEST_F(FreezeTest, NothingIsFrozenForLong) {
   PutNodeOnADisk();
   Start();

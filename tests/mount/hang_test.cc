@@ -1,8 +1,8 @@
-// Goal: a node that hangs hurts its own volumes only, a program that waits for it is answered or
-// can be killed, and late writes destroy nothing (contract.md 7.7, traps T54, T63). Method: node b
-// has an ext4 of its own. Frozen, it takes no write until it is thawed; reads of cached data are
-// answered. Where reads shall hang too, its disk is an image of a second mount whose daemon is
-// stopped.
+// Goal: a node that hangs affects its own volumes only, a program that waits for it is answered or
+// can be killed, and late writes destroy nothing (contract.md 7.7, traps T54, T63).
+// Method: node b has an ext4 of its own. Frozen, it takes no write until it is thawed, and reads of
+// cached data are answered. For hanging reads, its disk is an image of a second mount whose daemon
+// is stopped.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ int MsOf(const std::function<void()>& action) {
 
 class HangTest : public MountTest {
  protected:
-  // The disk is let go after 40 s, so a waiter waits as long. The machine may be busy.
+  // The disk is released after 40 s, so a waiting caller needs as long. The machine may be busy.
   static constexpr int kAtOnceMs = 5000;
   static constexpr int kGivenUpMs = 15000;
 
@@ -43,7 +43,7 @@ class HangTest : public MountTest {
     Thaw();
     LetDiskGo();
     if (pid() != 0) {
-      (void)Answers();  // else umount says that it does not
+      (void)Answers();  // otherwise umount reports the hung node
       Unmount();
     }
     (void)RunShell("umount " + NodePath("b"));
@@ -57,7 +57,8 @@ class HangTest : public MountTest {
             " && chmod 700 " + NodePath("b"));
   }
 
-  // It is thawed in the end, even if the test fails: a process that waits for it cannot be killed.
+  // A background process thaws it even if the test fails, because a process that waits for it
+  // cannot be killed.
   void Freeze() {
     MustRun("fsfreeze -f " + NodePath("b"));
     thawer_ = std::stoi(MustRun("setsid sh -c 'sleep 40; fsfreeze -u " + NodePath("b") +
@@ -70,7 +71,7 @@ class HangTest : public MountTest {
     thawer_ = 0;
   }
 
-  // ... whose reads hang, too: on an image of a mount whose daemon can be stopped.
+  // Makes reads hang, too: the disk is an image of a mount whose daemon can be stopped.
   void PutNodeOnAStoppableDisk() {
     const std::string outer = directory() + "/outer";
     MustRun("mkdir -p " + outer + "/node " + outer + "/mnt && " + Binary() + " mount " + outer +
@@ -84,14 +85,14 @@ class HangTest : public MountTest {
     if (outer_ != 0) ::kill(outer_, SIGCONT);
   }
 
-  // A volume on each node.
+  // Makes a volume on each node.
   void Start() {
     PutNodeOnADisk();
     Mount({"a", "b"}, "node_timeout=1");
     for (const char* node : {"a", "b"}) {
       const std::string file = Path("nodes/") + node + "/on-" + node;
       MustRun("head -c 4M /dev/urandom > " + file);
-      // The limit is short, and a busy machine may not keep it.
+      // The limit is short, so a busy machine may exceed it.
       MustRun("for i in $(seq 30); do sync " + file + " && exit 0; sleep 1; done; exit 1");
     }
   }
@@ -108,7 +109,7 @@ class HangTest : public MountTest {
     return ::pread(file.fd(), data, sizeof data, offset) == kBlock ? data[0] : '?';
   }
 
-  // A program writes to node b and is told that it does not answer.
+  // Writes to node b until the error says that the node hangs.
   void LearnThatItHangs() {
     int error = 0;
     EXPECT_LT(MsOf([&] { error = WriteBlock("on-b", 'h'); }), kGivenUpMs);
@@ -124,7 +125,7 @@ class HangTest : public MountTest {
     return false;
   }
 
-  // A child that does `action`.
+  // Starts a child that runs `action`.
   template <typename Action>
   int Fork(const Action& action) {
     const int child = ::fork();
@@ -134,7 +135,7 @@ class HangTest : public MountTest {
     }
     return child;
   }
-  // Milliseconds until a child that is killed is gone.
+  // Kills a child and returns the milliseconds until it is gone.
   int Kill9(int child) {
     return MsOf([child] {
       ::kill(child, SIGKILL);
@@ -143,12 +144,12 @@ class HangTest : public MountTest {
   }
 
  private:
-  int thawer_ = 0;  // the group of the process that thaws it late; 0: it is not frozen
+  int thawer_ = 0;  // process group of the late thaw; 0: not frozen
   int outer_ = 0;   // the daemon under node b's disk
 };
 
-// A writer gets EIO after the limit, a later one gets it at once. Both are told which node it is
-// and since when, in last_error, in the log, and in the node's state.
+// A writer gets EIO after the limit, and a later one gets it at once. last_error, the log and the
+// node's state name the node and the time since when it hangs.
 TEST_F(HangTest, WhoWaitsIsAnswered) {
   Start();
   Freeze();
@@ -168,8 +169,7 @@ TEST_F(HangTest, WhoWaitsIsAnswered) {
   EXPECT_TRUE(Answers());
 }
 
-// Everything that is about another node goes on, while the first hangs and is not yet known to, and
-// afterwards.
+// Volumes of the other node work while the first hangs, both before and after the hang is known.
 TEST_F(HangTest, TheOtherNodesVolumesAreNotHurt) {
   Start();
   MustRun("truncate -s 1M " + Path("nodes/a/old"));
@@ -204,7 +204,7 @@ TEST_F(HangTest, TheOtherNodesVolumesAreNotHurt) {
   MustAsk("create", "fresh 1M node=b");
 }
 
-// However many wait for the node that hangs, the other one's volumes are served, at once.
+// However many requests wait for the hung node, the other node's volumes are served at once.
 TEST_F(HangTest, ManyWhoWaitHoldUpNobodyElse) {
   constexpr int kMany = 120;
   Start();
@@ -226,7 +226,7 @@ TEST_F(HangTest, ManyWhoWaitHoldUpNobodyElse) {
   EXPECT_TRUE(Answers());
 }
 
-// A caller that is killed is gone, long before the limit.
+// A killed caller is gone long before the limit.
 TEST_F(HangTest, WhoWaitsCanBeKilled) {
   PutNodeOnADisk();
   Mount({"a", "b"}, "node_timeout=60");
@@ -242,8 +242,8 @@ TEST_F(HangTest, WhoWaitsCanBeKilled) {
   Thaw();
 }
 
-// Writes that bypass the page cache go to the node side by side, not one after the other: all of
-// those that begin before the first has returned are given up, none waited in the kernel (T58).
+// Writes that bypass the page cache go to the node in parallel. All that begin before the first has
+// returned are abandoned, and none waits in the kernel (T58).
 TEST_F(HangTest, DirectWritesOfOneImageGoSideBySide) {
   constexpr int kWriters = 4;
   Start();
@@ -267,8 +267,8 @@ TEST_F(HangTest, DirectWritesOfOneImageGoSideBySide) {
   Thaw();
 }
 
-// A late write does not land over a newer one: until the abandoned write has returned, no other is
-// taken. Then all is as before, and reads return the written bytes (T63).
+// A late write does not land over a newer one: no write is taken until the abandoned one has
+// returned. Then the volume works as before, and reads return the written bytes (T63).
 TEST_F(HangTest, AWriteThatLandsLateIsOverNothingNewer) {
   Start();
   Freeze();
@@ -289,7 +289,7 @@ TEST_F(HangTest, AWriteThatLandsLateIsOverNothingNewer) {
   EXPECT_EQ(ReadByte("on-b"), 'n');
 }
 
-// The same for one that was killed: the next write waits for it.
+// The same for a write whose caller was killed: the next write waits for it.
 TEST_F(HangTest, AWriteWaitsForAnEarlierOneWhoseCallerWasKilled) {
   PutNodeOnADisk();
   Mount({"a", "b"}, "node_timeout=60");
@@ -307,7 +307,7 @@ TEST_F(HangTest, AWriteWaitsForAnEarlierOneWhoseCallerWasKilled) {
   EXPECT_EQ(ReadByte("on-b"), 'n');
 }
 
-// A sync that was given up is not made good by the next one's answer: that one syncs anew.
+// After an abandoned sync the next sync must sync again, so an answer to the first does not count.
 TEST_F(HangTest, ASyncThatWasGivenUpIsNoSuccess) {
   Start();
   const TestFile file(Volume("on-b"), O_WRONLY);
@@ -325,8 +325,8 @@ TEST_F(HangTest, ASyncThatWasGivenUpIsNoSuccess) {
   EXPECT_EQ(Field("on-b", "error"), "");
 }
 
-// Where reads hang too: a reader is answered, and a clone that needs the node is as a volume of its
-// own there, but the volumes beside it are not hurt.
+// Where reads hang, too, a reader is answered. A clone that needs the node behaves as a volume of
+// that node, and other volumes are not affected.
 TEST_F(HangTest, ReadsAreAnsweredToo) {
   PutNodeOnAStoppableDisk();
   Mount({"a", "b"}, "node_timeout=1");
@@ -357,8 +357,8 @@ TEST_F(HangTest, ReadsAreAnsweredToo) {
   EXPECT_EQ(ReadByte("on-b"), ReadByte("copy"));
 }
 
-// A write in flight that lasts for over a second refuses a snapshot and a clone: the instant would
-// have to wait for it. Nothing is left of the request (5.7).
+// A write that is in flight for over a second refuses a snapshot and a clone, because the snapshot
+// point would have to wait for it. The request leaves nothing behind (5.7).
 TEST_F(HangTest, AWriteInFlightForOverASecondRefusesAnInstant) {
   PutNodeOnADisk();
   Mount({"a", "b"}, "node_timeout=60");
@@ -377,8 +377,7 @@ TEST_F(HangTest, AWriteInFlightForOverASecondRefusesAnInstant) {
   MustAsk("snapshot", "on-b s");
 }
 
-// umount says which node does not answer, in time, and leaves the mount until it does (exit code
-// 7).
+// umount names the hung node in time, and leaves the mount until the node answers (exit code 7).
 TEST_F(HangTest, UmountIsRefusedWhileANodeHangs) {
   Start();
   Freeze();
@@ -393,8 +392,8 @@ TEST_F(HangTest, UmountIsRefusedWhileANodeHangs) {
   Unmount();
 }
 
-// Long before the limit after which the node counts as hung: whether something is unsaved there or
-// not.
+// umount answers long before the limit after which the node counts as hung, whether or not the node
+// has unsaved data.
 TEST_F(HangTest, UmountAnswersSoonerThanTheNodesLimit) {
   PutNodeOnADisk();
   Mount({"a", "b"}, "node_timeout=60");
@@ -417,7 +416,7 @@ TEST_F(HangTest, UmountAnswersSoonerThanTheNodesLimit) {
   Unmount();
 }
 
-// A mount whose node hangs can be ended; the other node's volumes are committed.
+// A mount with a hung node can be ended. The other node's volumes are committed.
 TEST_F(HangTest, TheMountCanBeEnded) {
   Start();
   EXPECT_EQ(WriteBlock("on-a", 'e'), 0);

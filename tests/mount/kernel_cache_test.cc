@@ -1,6 +1,6 @@
 // Goal: bytes that a program has written to an image are in a clone or snapshot that is requested
-// afterwards, synced or not. Bytes in the page cache of a loop device over it are there when the
-// device was told to write them back (contract.md, T21, R11: Longhorn v0, on FUSE and a loop
+// afterwards, synced or not. Bytes in the page cache of a loop device over the image are there once
+// the device was told to write them back (contract.md, T21, R11: Longhorn v0, on FUSE and a loop
 // device, took snapshots without the data that the kernel still had).
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ class KernelCacheTest : public MountTest {
   }
 };
 
-// Once write(2) has returned nothing more is needed: no kernel cache keeps it from the daemon.
+// Once write(2) has returned, no kernel cache keeps the bytes from the daemon.
 TEST_F(KernelCacheTest, R11_WhatWasWrittenToAnImageIsInItsCloneAndSnapshotUnsynced) {
   Mount();
   SetCopyRate("0");
@@ -35,7 +35,7 @@ TEST_F(KernelCacheTest, R11_WhatWasWrittenToAnImageIsInItsCloneAndSnapshotUnsync
   const TestFile file(Volume("db.img"));
   std::vector<std::byte> expected(kImageBytes);
   for (uint64_t round = 0; round < 5; ++round) {
-    // Parts of pages, too; by a file that stays open.
+    // Writes parts of pages, too, through a file that stays open.
     const uint64_t offset = round * 777'777 + 100;
     const std::vector<std::byte> bytes = SomeBytes(1'000'001, round);
     std::copy(bytes.begin(), bytes.end(), expected.begin() + static_cast<ptrdiff_t>(offset));
@@ -52,9 +52,9 @@ TEST_F(KernelCacheTest, R11_WhatWasWrittenToAnImageIsInItsCloneAndSnapshotUnsync
   EXPECT_TRUE(ReadBytes(Volume("copy")) == ReadBytes(Volume("db.img")));
 }
 
-// The loop device's page cache is above volfs: a file that was just written there need not have
-// come to the image. After `sync -f` it has. Without it a clone is as after a power cut: a
-// filesystem that its journal brings in order, with all synced data.
+// The loop device's page cache is above volfs, so a file that was just written there may not have
+// reached the image. After `sync -f` it has. Without it a clone is as after a power cut: the
+// journal repairs the filesystem, and all synced data is there.
 TEST_F(KernelCacheTest, R11_WhatALoopDevicesPageCacheHasIsThereAfterSyncF) {
   Mount();
   SetCopyRate("0");

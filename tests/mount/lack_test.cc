@@ -1,5 +1,5 @@
-// The behaviour when memory, threads, descriptors or locks run out: of the daemon itself, with
-// tests/faults/injector.cc in it.
+// The daemon without memory, threads, descriptors or locks: tests/faults/injector.cc makes its
+// calls fail.
 #include <dirent.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -28,7 +28,7 @@ namespace {
 constexpr uint64_t kBlockBytes = 16384;
 constexpr uint64_t kBlocks = 16;
 
-// From VOLFS_FAULT_ROUNDS (scripts/faults); a sample by default.
+// Returns VOLFS_FAULT_ROUNDS (scripts/faults), by default a sample.
 int Rounds() {
   const char* const given = std::getenv("VOLFS_FAULT_ROUNDS");
   return given == nullptr ? 8 : std::atoi(given);
@@ -55,7 +55,7 @@ class LackTest : public MountTest {
     if (!std::filesystem::exists(VOLFS_INJECTOR)) GTEST_SKIP() << "a sanitizer has its own malloc";
   }
 
-  // The daemon gets the injector, and nothing else that this test starts.
+  // Mounts with the injector in the daemon, and in no other program of this test.
   void MountWithFaults(const std::vector<std::string>& nodes = {"a"}) {
     ::setenv("LD_PRELOAD", VOLFS_INJECTOR, 1);
     ::setenv(kFaultPlanVariable, (directory() + "/plan").c_str(), 1);
@@ -76,7 +76,7 @@ class LackTest : public MountTest {
     return result;
   }
 
-  // It mounts, and then ends when it is asked to; or it says why not.
+  // Starts the daemon, which either mounts and ends on request, or says why it cannot.
   void StartUnderOneFault(FaultKind kind, int64_t before) {
     SCOPED_TRACE(testing::Message() << "kind " << static_cast<int>(kind) << " after " << before);
     const CommandResult result = TryMountUnderFaults(kind, before, 1);
@@ -136,11 +136,11 @@ class LackTest : public MountTest {
     }
   }
 
-  // A bit of everything. Whether it goes well is only looked at where nothing fails.
+  // Does one of each operation. The results count only while nothing fails.
   void Load(int round) {
     WriteSome("db");
     WriteSome("db");
-    // Everything known to be there at the request is in the snapshot.
+    // The snapshot holds everything that was known to be there at the request.
     const std::string snapshot = "s" + std::to_string(round);
     const Model before = models_["db"];
     if (Ask("snapshot", "db " + snapshot) == 0) snapshots_[snapshot] = before;
@@ -164,12 +164,12 @@ class LackTest : public MountTest {
     }
   }
 
-  // Nothing fails any more: everything must be there, and everything must work.
+  // Nothing fails any more: all data is there and each operation works.
   void ExpectAllIsWell() {
     for (auto& [name, model] : models_) {
       SCOPED_TRACE(name);
       if (name != "db") {
-        if (!Exists(Volume(name))) continue;  // its deletion was told as failed, and has happened
+        if (!Exists(Volume(name))) continue;  // the deletion reported a failure, but happened
         ASSERT_TRUE(WaitForStatus(name, "available")) << Field(name, "error");
       }
       ExpectContents(Volume(name), model);
@@ -189,7 +189,7 @@ class LackTest : public MountTest {
     }
   }
 
-  // A hundred with long names: the text of their states has 40 KB.
+  // Makes a hundred volumes with long names: the text of their states has 40 KB.
   void MakeManyVolumes() {
     const std::string name(110, 'v');
     MustRun("for i in $(seq 100); do echo " + name + "-$i 1M; done >" +
@@ -208,7 +208,7 @@ class LackTest : public MountTest {
             Quoted(Volume("other")));
     int64_t failed = 0;
     for (int round = 0; round < Rounds(); ++round) {
-      // The first round meets the first call, so that there is one.
+      // The first round hits the first call, so at least one call fails.
       const auto before = round == 0 ? 0 : static_cast<int64_t>(Random(calls_of_a_load));
       const int64_t failing = Random(2) == 0 ? 1 : 1 + static_cast<int64_t>(Random(50));
       SCOPED_TRACE(testing::Message() << "seed " << Seed() << " round " << round << ": " << failing
@@ -235,7 +235,7 @@ class LackTest : public MountTest {
   std::map<std::string, Model> snapshots_;
 };
 
-// --- of a whole load
+// --- during a whole load
 
 TEST_F(LackTest, AllocationsThatFail) { RunRounds(FaultKind::kAllocation, 3000); }
 
@@ -243,9 +243,9 @@ TEST_F(LackTest, ThreadsThatFail) { RunRounds(FaultKind::kThread, 3); }
 
 TEST_F(LackTest, DescriptorsThatFail) { RunRounds(FaultKind::kDescriptor, 5); }
 
-// --- of the start
+// --- during the start
 
-// The remains can be mounted.
+// The remains of a failed start can be mounted.
 TEST_F(LackTest, AStartUnderEachFaultIsWholeOrRefused) {
   const std::array<std::pair<FaultKind, uint64_t>, 4> kinds = {{{FaultKind::kAllocation, 4000},
                                                                 {FaultKind::kThread, 120},
@@ -260,8 +260,7 @@ TEST_F(LackTest, AStartUnderEachFaultIsWholeOrRefused) {
   ExpectNothingIsWrong();
 }
 
-// Each in its turn, as there are few: among them is the descriptor that receives the signals that
-// end the mount.
+// There are few descriptors, so each is tried. One of them receives the signals that end the mount.
 TEST_F(LackTest, AStartWithoutOneOfItsDescriptorsIsWholeOrRefused) {
   int64_t before = 0;
   do {
@@ -280,9 +279,9 @@ TEST_F(LackTest, AMountWithoutItsThreadsSaysSo) {
   EXPECT_THAT(result.output, testing::HasSubstr("threads at its start"));
 }
 
-// --- each by itself
+// --- one resource at a time
 
-// The daemon has its threads and gets no more: a burst of requests is served by those.
+// The daemon gets no more threads: its present ones serve a burst of requests.
 TEST_F(LackTest, WithoutMoreThreadsRequestsWait) {
   MountWithFaults();
   MustRun("echo precious >" + Quoted(Volume("precious")));
@@ -294,7 +293,7 @@ TEST_F(LackTest, WithoutMoreThreadsRequestsWait) {
   EXPECT_EQ(ReadText(Volume("precious")), "precious\n");
 }
 
-// While there is no memory at all, requests that need some are refused, and none hangs for longer.
+// Without any memory, requests that need some are refused, and later ones do not hang.
 TEST_F(LackTest, WithoutMemoryRequestsAreRefusedAndTheDaemonGoesOn) {
   MountWithFaults();
   MustRun("truncate -s 1M " + Quoted(Volume("db")));
@@ -308,7 +307,7 @@ TEST_F(LackTest, WithoutMemoryRequestsAreRefusedAndTheDaemonGoesOn) {
   ExpectAllIsWell();
 }
 
-// An image as long as the limit allows, and not a byte more: EFBIG, and the volume goes on.
+// An image grows up to the limit and no further: EFBIG, and the volume still works.
 TEST_F(LackTest, AnInheritedLimitOnTheSizeOfFilesIsAnErrno) {
   const CommandResult mounted =
       RunProgram({"setpriv", "--bounding-set", "-sys_resource", "prlimit", "--fsize=67108864",
@@ -326,8 +325,8 @@ TEST_F(LackTest, AnInheritedLimitOnTheSizeOfFilesIsAnErrno) {
   EXPECT_EQ(Field("db", "status"), "in-use");
 }
 
-// A limit that an administrator has set to protect the machine stays; one that would end the daemon
-// does not.
+// A limit that an administrator has set to protect the machine is kept. A limit that would end the
+// daemon is lifted.
 TEST_F(LackTest, InheritedLimitsOnMemoryAndThreadsAreKept) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "it maps terabytes";
@@ -361,13 +360,13 @@ TEST_F(LackTest, InheritedLimitsOnMemoryAndThreadsAreKept) {
   return 0;
 }
 
-// One text and one listing for all that are open at once; without that these are 25 MB.
+// All open files share one text and one listing. Separate ones would take 25 MB.
 TEST_F(LackTest, ManyOpenTextsAreOne) {
   constexpr int kOpens = 400;
   Mount({"a"});
   MakeManyVolumes();
-  // The kernel's part of an open file, and the memory of the threads of a first use, are not at
-  // issue.
+  // This read comes first, so that the kernel's part of an open file and the memory of new threads
+  // do not count.
   (void)ReadText(Path("control/status.json"));
   const uint64_t before = ResidentKiB(pid());
   std::vector<std::unique_ptr<TestFile>> files;
@@ -383,7 +382,7 @@ TEST_F(LackTest, ManyOpenTextsAreOne) {
   EXPECT_LT(ResidentKiB(pid()), before + 12 * 1024);
 }
 
-// Each open file keeps its state when the state changes; a user who keeps too many is refused.
+// Each open file keeps its state when the state changes. A user who keeps too many is refused.
 TEST_F(LackTest, WhoKeepsManyStatesOpenIsRefused) {
   Mount({"a"});
   MakeManyVolumes();
@@ -402,7 +401,7 @@ TEST_F(LackTest, WhoKeepsManyStatesOpenIsRefused) {
       "; echo >&${COPROC[1]}; done; exec {COPROC[1]}>&-";
   const CommandResult result = RunProgram({"bash", "-c", loop});
   EXPECT_THAT(result.output, testing::HasSubstr("Cannot allocate memory"));
-  // 8 MiB of texts of 40 KB; and the owner is not disturbed.
+  // 8 MiB hold that many texts of 40 KB. The owner is not affected.
   EXPECT_GT(std::stoi(result.output), 10);
   EXPECT_LT(std::stoi(result.output), 400);
   EXPECT_THAT(ReadText(Path("control/status.json")), testing::HasSubstr("v-100"));
@@ -416,7 +415,7 @@ std::string LogOf(const std::string& directory) {
   throw std::runtime_error("there is no log");
 }
 
-// A thousand failing reads a second are a few lines, the first of which comes at once.
+// A thousand failing reads per second become a few log lines, the first of which comes at once.
 TEST_F(LackTest, FailingReadsDoNotFillTheLog) {
   Mount({"a"});
   MustRun("printf x >" + Quoted(Volume("db")) + "; truncate -s 1M " + Quoted(Volume("db")));
@@ -436,7 +435,7 @@ TEST_F(LackTest, FailingReadsDoNotFillTheLog) {
   EXPECT_LT(log.size(), 10'000U);
 }
 
-// --- a death that happens all the same
+// --- a crash in spite of all that
 
 TEST_F(LackTest, ADeathLeavesALineAndAStack) {
   Mount({"a"});

@@ -1,7 +1,7 @@
-// Goal: bytes that a program has stored into a mapping, and read(2) shows, are never called a hole,
-// nor left out by a copy, although the kernel has not told the daemon of them yet (T28, T49;
-// openzfs 15526 and 15933). Method: stores into a live mapping, and each question right after, by a
-// descriptor that was open before.
+// Goal: bytes that a program has stored into a mapping, and that read(2) shows, are never reported
+// as a hole nor left out by a copy, although the kernel has not told the daemon of them yet (T28,
+// T49; openzfs 15526 and 15933). Method: stores into a live mapping, and each question right after,
+// through a descriptor that was open before.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -40,7 +40,7 @@ class MappedTest : public MountTest {
 
   void Store(uint64_t offset) { std::memcpy(memory_ + offset, "DATA", 4); }
 
-  // As a program that seeks reads the image.
+  // Returns the image as a program that seeks for data reads it.
   [[nodiscard]] std::vector<std::byte> CopyBySeeking() const {
     std::vector<std::byte> bytes(kMappedBytes);
     for (uint64_t at = 0; at < kMappedBytes;) {
@@ -93,7 +93,7 @@ TEST_F(MappedTest, ACopyThatSeeksHasEveryStore) {
   }
 }
 
-// Sharing blocks instead of copying them takes an instant of the source.
+// Sharing blocks instead of copying them needs a snapshot point of the source.
 TEST_F(MappedTest, CopyFileRangeHasEveryStore) {
   if (NativeByDefault()) GTEST_SKIP() << "nothing is shared with what the kernel serves";
   std::vector<std::byte> old(kMappedBytes, std::byte{'o'});

@@ -73,7 +73,7 @@ std::vector<std::string> LoopsOver(const std::string& directory) {
   return loops;
 }
 
-// The daemons whose command line names something below `directory`.
+// Returns the daemons whose command line names a path below `directory`.
 std::vector<int> DaemonsOf(const std::string& directory) {
   std::vector<int> pids;
   for (const std::string& name : ListOf("/proc")) {
@@ -98,7 +98,7 @@ std::vector<std::string> LogsOf(const std::string& directory) {
   return files;
 }
 
-// Its parent may be slow to collect it: a zombie has ended.
+// Returns true for a zombie, too: its parent may be slow to collect it.
 bool HasEnded(int pid) {
   const std::string stat = FirstLineOf("/proc/" + std::to_string(pid) + "/stat");
   const size_t end_of_name = stat.rfind(')');
@@ -133,7 +133,8 @@ std::string MountTest::Binary() { return VOLFS_BINARY; }
 
 MountTest::MountTest() {
   for (const char* name : {"a", "b", "mnt"}) ::mkdir((dir_ / name).c_str(), 0700);
-  // A daemon becomes our child when the command that has started it ends: we learn of its end.
+  // A daemon becomes a child of this process when the command that started it ends, so its exit
+  // code can be read.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   for (const char* variable : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"}) {
     SetReportPath(variable, dir_ / "sanitizer");
@@ -149,13 +150,14 @@ MountTest::~MountTest() {
   ::waitpid(watchdog_pid_, nullptr, 0);
 }
 
-// Before there are threads. It inherits the reading end; a byte written says that all is well.
+// Starts before there are threads. The watchdog inherits the reading end; a byte written means that
+// all is well.
 void MountTest::StartWatchdog() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
   watchdog_pid_ = ::fork();
   if (watchdog_pid_ == 0) {
-    ::setsid();  // a kill of the test's group shall not kill the cleaner
+    ::setsid();  // a kill of the test's group must not kill the cleaner
     ::close(ends[1]);
     char word = 0;
     if (::read(ends[0], &word, 1) == 0) {
@@ -178,7 +180,7 @@ void MountTest::TearDown() {
   try {
     for (const std::string& device : LoopsOver(directory())) {
       MustRun("if grep -q '^" + device + "' /proc/mounts; then umount " + device + "; fi");
-      // One that mount(8) has made goes by itself, perhaps just now.
+      // A device that mount(8) has made disappears by itself, perhaps just now.
       const std::string file = "/sys/block/" + device.substr(5) + "/loop/backing_file";
       MustRun("losetup --detach " + device + " || ! test -e " + file);
       AwaitDetached(device);
@@ -296,11 +298,11 @@ void MountTest::Remount() {
 
 void MountTest::Kill() {
   constexpr int kPatienceMs = 10'000;
-  // No exception: the test may have threads that it has to join.
+  // No exception here: the test may have threads to join.
   if (HasEnded(pid_)) ADD_FAILURE() << "the daemon ended before it was killed";
   ::kill(pid_, SIGKILL);
-  // It may look like a zombie while some of its threads are still in the kernel: then it cannot be
-  // collected yet.
+  // The process may look like a zombie while some of its threads are still in the kernel. It cannot
+  // be collected then.
   for (int waited = 0;; waited += kPollMs) {
     const pid_t got = ::waitpid(pid_, nullptr, WNOHANG);
     if (got == pid_ || (got < 0 && HasEnded(pid_))) break;
@@ -394,7 +396,8 @@ void MountTest::AwaitAsleep(int pid) {
 
 // --- loop devices --------------------------------------------------------------------------------
 
-// Others may take the free device between two system calls of losetup, so it gets several tries.
+// Another process may take the free device between two system calls of losetup, so it gets several
+// tries.
 std::string MountTest::AttachLoop(const std::string& image,
                                   const std::string& losetup_options) const {
   const std::string attach = "losetup --find --show " + losetup_options + " " + Quoted(image);
@@ -408,7 +411,7 @@ std::string MountTest::AttachLoop(const std::string& image,
   throw std::runtime_error(attach + ": " + result.output);
 }
 
-// It is gone when its last user is; udev may look at it for a moment.
+// The device is gone when its last user is; udev may use it for a moment.
 void MountTest::DetachLoop(const std::string& device) {
   MustRun("losetup --detach " + device);
   AwaitDetached(device);

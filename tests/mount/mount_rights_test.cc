@@ -1,4 +1,5 @@
-// Goal: calls that the daemon may not make are reported, with the remedy (contract.md 6, trap T52).
+// Goal: the daemon reports the calls for which it lacks a right, with the remedy (contract.md 6,
+// trap T52).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +17,7 @@ using testing::Not;
 
 class MountRightsTest : public MountTest {
  protected:
-  // The daemon's log.
+  // Returns the daemon's log.
   std::string Log() {
     return RunShell("cat /var/log/volfs/*" + directory().substr(directory().rfind('.')) +
                     "-mnt.log")
@@ -33,15 +34,15 @@ class MountRightsTest : public MountTest {
   }
 };
 
-// A user without the rights of root mounts for himself, and one line tells him so and names the
-// remedy. In a namespace of mounts of its own, where every user may open /dev/fuse, as on most
+// A user without the rights of root mounts for himself, and one line says so and names the remedy.
+// The test runs in its own mount namespace, where every user may open /dev/fuse, as on most
 // machines, and enter the test's directory. A mount that other tests unmount meanwhile must not
-// stay mounted in there.
+// stay mounted in it.
 TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   if (RunShell("grep -q '^user_allow_other' /etc/fuse.conf").ok()) {
     GTEST_SKIP() << "/etc/fuse.conf lets users ask for allow_other";
   }
-  // The binary where this user can reach it.
+  // Puts the binary where this user can reach it.
   MustRun("cd " + directory() + " && chmod 755 . && cp " + Binary() +
           " volfs && chown 65534 a mnt && mknod fuse c 10 229 && chmod 666 fuse");
   const CommandResult result = RunShell("cd " + directory() +
@@ -63,8 +64,8 @@ TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   EXPECT_THAT(result.output, HasSubstr("allow_other=0"));
 }
 
-// The kernel may ask the daemon to write before it gives it memory: it must not wait for that
-// itself. Where that right is missing the log says so (T52).
+// To get memory, the kernel may ask the daemon to write. The daemon must not wait for that itself,
+// so it asks to be an I/O flusher. Without the right to, the log says so (T52).
 TEST_F(MountRightsTest, TheDaemonIsAnIoFlusherOrSaysThatItIsNot) {
   constexpr uint64_t kSysResource = uint64_t{1} << 24;
   constexpr uint64_t kNoIo = 0x00080000;  // PF_MEMALLOC_NOIO of the kernel
@@ -78,7 +79,7 @@ TEST_F(MountRightsTest, TheDaemonIsAnIoFlusherOrSaysThatItIsNot) {
   }
 }
 
-// Nor wait for its own pages to come back from where they were swapped to (T52).
+// Nor must the daemon wait for its own pages to come back from swap (T52).
 TEST_F(MountRightsTest, TheDaemonsMemoryIsLockedOrItSaysThatItIsNot) {
   Mount();
   std::ifstream status("/proc/" + std::to_string(pid()) + "/status");

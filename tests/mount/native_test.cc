@@ -1,6 +1,6 @@
-// Goal: images whose reads and writes the kernel serves by itself (io=native, and snapshots that
-// are one raw file) keep the promises of PROTOCOL.md section 11. Method: calls that work while the
-// daemon is stopped are the kernel's own. Where the machine's kernel cannot, the tests are skipped.
+// Goal: images that the kernel reads and writes by itself (io=native, and snapshots that are one
+// raw file) keep the promises of PROTOCOL.md section 11. Method: a call that works while the daemon
+// is stopped is served by the kernel. If the machine's kernel cannot, the tests are skipped.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// Four MiB of a file, that outlive the descriptor they were made by.
+// A mapping of 4 MiB of a file, which outlives its descriptor.
 class Mapping {
  public:
   Mapping(const std::string& path, int flags)
@@ -58,8 +58,9 @@ class NativeTest : public MountTest {
     MountTest::TearDown();
   }
 
-  // In a process of its own: a process that waits for a stopped daemon cannot be helped. Not out of
-  // the page cache, which posix_fadvise(2) does not empty as long as an earlier read is not over.
+  // Reads in a process of its own, because a process that waits for a stopped daemon cannot be
+  // ended. The read bypasses the page cache, which posix_fadvise(2) does not empty while an earlier
+  // read runs.
   bool ServedByKernel(const std::string& path, int flags) {
     const TestFile file(path, flags | O_DIRECT);
     if (!file.ok()) throw std::runtime_error("cannot open " + path);
@@ -68,7 +69,7 @@ class NativeTest : public MountTest {
     const int child = ::fork();
     if (child == 0) ::_exit(::pread(file.fd(), block, kBlock, 0) > 0 ? 0 : 1);
     int status = -1;
-    // A busy machine may not have let it begin.
+    // On a busy machine the child may not have begun yet.
     for (int asleep = 0; asleep < 30 && ::waitpid(child, &status, WNOHANG) == 0;) {
       asleep = IsAsleep(child) ? asleep + 1 : 0;
       ::usleep(10'000);
@@ -131,7 +132,7 @@ TEST_F(NativeTest, SnapshotsThatAreOneRawFileAreServedByTheKernel) {
   EXPECT_TRUE(ServedByKernel(Path("snapshots/v/s"), O_RDONLY));
   MustRun("dd if=/dev/zero of=" + Volume("v") + " bs=1M count=1 conv=notrunc status=none");
   MustRun("cmp " + directory() + "/data " + Path("snapshots/v/s"));
-  MustAsk("snapshot", "v over");  // two layers: only we know where each block is
+  MustAsk("snapshot", "v over");  // two layers: only the daemon knows where each block is
   EXPECT_FALSE(ServedByKernel(Path("snapshots/v/over"), O_RDONLY));
 }
 
@@ -174,8 +175,8 @@ TEST_F(NativeTest, TheFilesSizeAndTimeAreTheVolumes) {
   EXPECT_EQ(Read(Volume("v"), 10 * kMiB - 3, 3), "end");
 }
 
-// The kernel does not tell us that it writes past the end; an O_SYNC write is acknowledged all the
-// same, and an fsync anyhow.
+// The kernel does not report a write past the end to the daemon. An O_SYNC write and an fsync are
+// acknowledged all the same.
 TEST_F(NativeTest, WhatWasAcknowledgedPastTheEndSurvivesAKill) {
   Make("v");
   {
@@ -205,7 +206,7 @@ TEST_F(NativeTest, NoInstantIsTakenOfAnOpenOneThatCannotBeShared) {
   }
   MustAsk("snapshot", "v s");
   {
-    const TestFile file(Volume("v"), O_RDWR);  // two layers by now: we serve it
+    const TestFile file(Volume("v"), O_RDWR);  // two layers by now: the daemon serves it
     Write(file, "after!", 0);
     MustAsk("snapshot", "v t");
   }
@@ -215,8 +216,8 @@ TEST_F(NativeTest, NoInstantIsTakenOfAnOpenOneThatCannotBeShared) {
   MustRun("umount " + NodePath("e"));
 }
 
-// The host shares all blocks of the file at once: the snapshot does not change, the volume stays
-// one raw file of the kernel's, and both are whole.
+// The host shares all blocks of the file at once. The snapshot does not change, the volume stays
+// one raw file that the kernel serves, and both are whole.
 TEST_F(NativeTest, InstantsOfAnOpenOneAreSharedWhereTheHostCan) {
   MustRun("truncate -s 512M " + directory() + "/x.xfs && mkfs.xfs -q " + directory() + "/x.xfs");
   Unmount();
@@ -259,7 +260,7 @@ TEST_F(NativeTest, TheModeChangesOnlyWhileItIsClosed) {
   }
   EXPECT_EQ(Ask("volumes/v/io", "fast"), EINVAL);
   EXPECT_EQ(Ask("create", "w 1M io=fast"), EINVAL);
-  // Each mode sees what was written in the other.
+  // Each mode shows the data written in the other.
   const char* words[] = {"daemon", "native"};
   std::string before(1, '\0');
   for (int i = 0; i < 6; ++i) {
@@ -274,7 +275,7 @@ TEST_F(NativeTest, TheModeChangesOnlyWhileItIsClosed) {
   }
 }
 
-// A mapping goes on when its descriptor is closed, and is of the layer's own file.
+// A mapping of the layer's own file outlives its descriptor.
 TEST_F(NativeTest, AMappedVolumeIsInUseUntilItIsUnmapped) {
   Make("v");
   {
@@ -283,7 +284,7 @@ TEST_F(NativeTest, AMappedVolumeIsInUseUntilItIsUnmapped) {
     EXPECT_EQ(Field("v", "status"), "in-use");
     EXPECT_NE(Ask("volumes/v/io", "daemon"), 0);
     EXPECT_NE(::unlink(Volume("v").c_str()), 0);
-    if (Ask("snapshot", "v s") == 0) {  // by reflink: else EBUSY
+    if (Ask("snapshot", "v s") == 0) {  // by reflink; without it EBUSY
       mapping.Put("after!");
       EXPECT_EQ(Read(Path("snapshots/v/s"), 0, 6), "before");
       MustAsk("delete", "v@s");
@@ -298,8 +299,8 @@ TEST_F(NativeTest, AMappedVolumeIsInUseUntilItIsUnmapped) {
   EXPECT_EQ(Read(Volume("v"), 0, 6), "mapped");
 }
 
-// The kernel lets go of a file a moment after its last close: a program that opens it in that
-// moment does not keep its writer.
+// The kernel releases a file a moment after its last close. A program that opens it in that moment
+// does not keep the old writer registered.
 TEST_F(NativeTest, AWriterThatClosedItIsGoneWhoeverOpensItNext) {
   for (int i = 0; i < 20; ++i) {
     Make("v");
@@ -321,11 +322,11 @@ TEST_F(NativeTest, AMappedSnapshotKeepsItsBytesWhenItIsDeleted) {
   MustRun("yes volume | dd bs=1M count=4 iflag=fullblock conv=notrunc,fsync status=none of=" +
           Volume("v"));
   MustAsk("delete", "v@s");
-  ::sleep(1);  // leftovers are freed by now, and the two layers are one
+  ::sleep(1);  // leftovers are freed by now, and the two layers are merged
   EXPECT_EQ(mapping.Get(9), "snapshot\n");
 }
 
-// The kernel asks for no size before ftruncate(2).
+// The kernel does not ask the daemon for the size before ftruncate(2).
 TEST_F(NativeTest, ATruncationKnowsWhatTheKernelHasWritten) {
   Unmount();
   Mount({"a", "b"}, "allow_shrink");
@@ -341,7 +342,7 @@ TEST_F(NativeTest, ATruncationKnowsWhatTheKernelHasWritten) {
   EXPECT_EQ(Field("v", "size"), std::to_string(10 * kMiB));
 }
 
-// A write that is acknowledged while the file is just being closed is there.
+// A write that is acknowledged while the file is being closed is in the snapshot.
 TEST_F(NativeTest, AnInstantThatMeetsACloseIsWholeOrRefused) {
   constexpr int kRounds = 60;
   std::vector<std::string> taken;
@@ -370,14 +371,14 @@ TEST_F(NativeTest, AnInstantThatMeetsACloseIsWholeOrRefused) {
   check();
 }
 
-// A file cannot be taken away from a process that has it open. So no other process writes it, and
-// no snapshot is taken, until that one has gone (T56).
+// A file cannot be taken away from a process that has it open. Until that process has gone, no
+// other process may write the volume, and no snapshot is taken (T56).
 TEST_F(NativeTest, WhoStillWritesAfterTheDaemonsDeathIsAlone) {
   Make("v");
   {
     const TestFile file(Volume("v"), O_RDWR);
     KillAndMount();
-    Write(file, "late", 0);  // the dead mount's: it does not need the daemon
+    Write(file, "late", 0);  // through the dead mount, without a daemon
     EXPECT_EQ(TestFile(Volume("v"), O_RDWR).open_error(), EROFS);
     EXPECT_NE(Ask("snapshot", "v s"), 0);
     EXPECT_THAT(Field("v", "error"), HasSubstr("when the last mount died still has"));

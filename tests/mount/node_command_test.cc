@@ -1,4 +1,4 @@
-// Goal: changes of unmounted nodes hold in the next mount (contract.md 3).
+// Goal: changes to unmounted nodes hold in the next mount (contract.md 3).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 class NodeCommandTest : public MountTest {
  protected:
-  // With a list of nodes of the test's own: other tests mount theirs meanwhile.
+  // Uses the test's own list of nodes, because other tests mount theirs meanwhile.
   [[nodiscard]] CommandResult Forget(const std::string& uuid, const std::string& nodes) const {
     return Volfs("node forget --registry " + directory() + "/nodes " + uuid + " " + nodes);
   }
@@ -24,8 +24,8 @@ class NodeCommandTest : public MountTest {
   }
 };
 
-// A new name and region, and a type that goes although a volume has it: that volume keeps working,
-// but there are no new ones (trap T16).
+// Sets a new name and region, and removes a type of which there is a volume. That volume keeps
+// working, but no new one can be made (trap T16).
 TEST_F(NodeCommandTest, SetHoldsInTheNextMount) {
   MustRun(Binary() + " node init " + NodePath("a") + " --types ssd,standard");
   MustRun(Binary() + " node init " + NodePath("b"));
@@ -56,9 +56,9 @@ TEST_F(NodeCommandTest, SetHoldsInTheNextMount) {
   EXPECT_TRUE(Volfs("check " + NodePath("a") + " " + NodePath("b")).ok());
 }
 
-// Of two nodes with a clone each on the other one, b is lost. a's hold is released, with its space;
-// a's own clone stays in error. When b comes back its clone is in error, too, and its uncopied
-// bytes are an error, never zeros (trap T36).
+// Two nodes have a clone each on the other, and b is lost. a's hold is released with its space, and
+// a's own clone stays in error. When b comes back, its clone is in error, too: its uncopied bytes
+// are an error, never zeros (trap T36).
 TEST_F(NodeCommandTest, ForgetReleasesWhatALostNodeHolds) {
   constexpr uint64_t kBytes = 4 << 20;
   Mount();

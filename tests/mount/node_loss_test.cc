@@ -1,6 +1,6 @@
 // Goal: a node that is lost under its daemon acknowledges nothing any more and says why. Data that
-// is not durable is reported by `error`, `state`, an event, and by umount, which leaves the mount
-// where it is.
+// is not durable is reported by `error`, by `state`, by an event and by umount, which leaves the
+// mount as it is.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -52,7 +52,7 @@ class NodeLossTest : public MountTest {
     }
     return false;
   }
-  // Node b's volume is refused and says why; node a's goes on.
+  // Node b's volume is refused with the reason, and node a's goes on.
   void ExpectLost() {
     EXPECT_TRUE(WaitForState("b", "fenced")) << State("b");
     EXPECT_EQ(WriteAndSync("on-b"), EIO);
@@ -69,7 +69,7 @@ class NodeLossTest : public MountTest {
   }
 };
 
-// Without waiting for anything: not one sync after it is a success.
+// The loss shows without a wait: no sync after it succeeds.
 TEST_F(NodeLossTest, ARemovedDirectoryAcknowledgesNothing) {
   Start();
   const TestFile open(Volume("on-b"), O_WRONLY);
@@ -81,7 +81,7 @@ TEST_F(NodeLossTest, ARemovedDirectoryAcknowledgesNothing) {
   EXPECT_EQ(Ask("create", "new 1M node=a"), 0);
 }
 
-// Layered volumes sync by a commit: that looks, too.
+// A layered volume syncs by a commit, which checks for the loss, too.
 TEST_F(NodeLossTest, ARemovedDirectoryTakesNoCommit) {
   Start();
   MustAsk("snapshot", "on-b s");
@@ -92,7 +92,7 @@ TEST_F(NodeLossTest, ARemovedDirectoryTakesNoCommit) {
   ExpectLost();
 }
 
-// One volume's file alone: that volume is lost, its neighbours are not.
+// If one volume's file is removed, only that volume is lost.
 TEST_F(NodeLossTest, ARemovedLayerIsTheErrorOfItsVolume) {
   Start();
   MakeSynced(Path("nodes/b/neighbour"));
@@ -130,7 +130,7 @@ TEST_F(NodeLossTest, ADirectoryThatIsMountedOverIsNotWrittenAnyMore) {
   ExpectLost();
 }
 
-// As ext4 does by itself when it has found an error. It tells so only who writes.
+// ext4 makes itself read-only after an error, and reports that only to writers.
 TEST_F(NodeLossTest, AFilesystemThatTakesNoMoreWritesAcknowledgesNone) {
   const std::string image = directory() + "/b.ext4";
   MustRun("mkdir -p " + NodePath("b") + " && truncate -s 64M " + image + " && mkfs.ext4 -q -F " +
@@ -145,7 +145,7 @@ TEST_F(NodeLossTest, AFilesystemThatTakesNoMoreWritesAcknowledgesNone) {
   EXPECT_NE(Volfs("umount " + Mnt()).exit_code, 0);
 }
 
-// The watchers hear of it without asking, once.
+// Watchers get the event without asking, once.
 TEST_F(NodeLossTest, IsAnEventOfTheNodeAndOfItsVolumes) {
   Start();
   const TestFile events(Path("control/watch/events"), O_RDONLY);
@@ -163,8 +163,8 @@ TEST_F(NodeLossTest, IsAnEventOfTheNodeAndOfItsVolumes) {
                           HasSubstr("\"volume\":\"on-b\"")));
 }
 
-// umount names the data that is not durable and leaves the mount, so that it can still be mended;
-// --force abandons it. The daemon ends with an error, however it was ended.
+// umount names the data that is not durable and leaves the mount, so that it can be mended. --force
+// abandons the data. The daemon ends with an error in both cases.
 TEST_F(NodeLossTest, UmountIsRefusedUntilItIsForced) {
   Start();
   fs::remove_all(NodePath("b"));
@@ -194,7 +194,7 @@ TEST_F(NodeLossTest, TheDaemonEndsWithAnErrorIfItsLastCommitsFail) {
   ExpectNoDaemon();
 }
 
-// A daemon that is stopped answers nothing: the command says so and ends, exit code 7.
+// A stopped daemon does not answer: the command says so and ends with exit code 7.
 TEST_F(NodeLossTest, UmountDoesNotWaitForADaemonThatIsStopped) {
   Start();
   ::kill(pid(), SIGSTOP);

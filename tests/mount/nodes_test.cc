@@ -1,5 +1,5 @@
-// Goal: which directories become nodes, which are refused, and where volumes and clones go; the
-// reports and the kept data while a node is away or full (contract.md 3, 4, 5.4, 5.9, 5.11).
+// Goal: which directories become nodes, which are refused, and where volumes and clones go; reports
+// and data while a node is absent or full (contract.md 3, 4, 5.4, 5.9, 5.11).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ class NodesTest : public MountTest {
     MustRun("mkdir -p " + NodePath(node) + " && " + Binary() + " node init " + NodePath(node) +
             " " + options);
   }
-  // A node directory on a filesystem of its own.
+  // Makes a node directory on a filesystem of its own.
   void MakeDisk(const std::string& node, const std::string& size) {
     MustRun("mkdir " + NodePath(node) + " && mount -t tmpfs -o mode=0700,size=" + size +
             " volfs-test " + NodePath(node));
@@ -42,8 +42,9 @@ class NodesTest : public MountTest {
   }
 };
 
-// A new node has its directory's name, with -2 behind it if another one of the mount has that, the
-// region `default`, the type `standard`, and the mode 0700. A filesystem's lost+found is nothing.
+// A new node gets the name of its directory (with -2 if the mount has that name already), the
+// region `default`, the type `standard`, and the mode 0700. A filesystem's lost+found does not
+// count as contents.
 TEST_F(NodesTest, NewOnesHaveDefaults) {
   MustRun("mkdir -p " + NodePath("x/disk") + " " + NodePath("y/disk/lost+found"));
   Mount({"x/disk", "y/disk"});
@@ -63,8 +64,8 @@ TEST_F(NodesTest, NewOnesHaveDefaults) {
   EXPECT_EQ(StatOf(NodePath("x/disk")).st_mode & 07777, 0700U);
 }
 
-// Through mount(8) an empty directory may be the mountpoint of a disk that did not come up: it
-// becomes a node with -o init only (T38).
+// For mount(8), an empty directory may be the mountpoint of a disk that did not come up. It becomes
+// a node only with -o init (T38).
 TEST_F(NodesTest, ThroughMountANewOneNeedsInit) {
   const std::string words = Helper() + NodePath("a") + " " + Mnt();
   const CommandResult refused = RunShell(words);
@@ -77,8 +78,8 @@ TEST_F(NodesTest, ThroughMountANewOneNeedsInit) {
   EXPECT_THAT(ListOf(Path("nodes")), ElementsAre("a"));
 }
 
-// Nodes that were mounted apart and have a volume of one name are not mounted together: exit code
-// 4, both are named, and the remedy (T64).
+// Nodes that were mounted separately and have volumes of one name are not mounted together: exit
+// code 4, with both names and the remedy (T64).
 TEST_F(NodesTest, WithVolumesOfOneNameAreRefused) {
   for (const char* node : {"a", "b"}) {
     Mount({node});
@@ -96,8 +97,8 @@ TEST_F(NodesTest, WithVolumesOfOneNameAreRefused) {
   EXPECT_THAT(ListOf(Path("volumes")), ElementsAre("db.img", "other.img"));
 }
 
-// The order of the nodes means nothing to the volumes on them. A deleted volume whose snapshots
-// keep its name on one node, and the volume that was restored from them on another, are one name.
+// The order of the nodes does not matter to their volumes. A deleted volume whose snapshots keep
+// its name on one node, and the volume restored from them on another, share one name.
 TEST_F(NodesTest, MayComeInAnyOrder) {
   Mount({"a", "b"});
   MakeVolume("db.img", "4096");
@@ -116,8 +117,8 @@ TEST_F(NodesTest, MayComeInAnyOrder) {
   EXPECT_EQ(Field("new", "node"), "b") << "but to where a new volume goes";
 }
 
-// A directory on the mount itself, or on a loop device over one of its images, would wait for
-// itself: it is refused.
+// A directory on the mount itself, or on a loop device over one of its images, is refused: it would
+// wait for itself.
 TEST_F(NodesTest, OnTheMountItselfAreRefused) {
   Mount();
   MustRun("truncate -s 64M " + Volume("v") + " && mkfs.ext4 -q -F " + Volume("v"));
@@ -136,9 +137,9 @@ TEST_F(NodesTest, OnTheMountItselfAreRefused) {
   DetachLoop(device);
 }
 
-// A file in volumes/ lives on the first node of the command that offers the default type:
-// `standard` if any node does, else the first type of the first one. In nodes/N/ it lives there. A
-// type's least size binds requests only.
+// A file made in volumes/ goes to the first node of the command line that offers the default type.
+// That is `standard` if any node offers it, otherwise the first type of the first node. A file made
+// in nodes/N/ goes to N. A type's least size binds requests only.
 TEST_F(NodesTest, DecideWhereFilesLive) {
   MakeNode("fast", "--types ssd:1M-8M,nvme");
   MakeNode("slow", "--types sata");
@@ -163,8 +164,8 @@ TEST_F(NodesTest, DecideWhereFilesLive) {
   EXPECT_EQ(Field("x", "type") + " " + Field("x", "node"), "standard usual");
 }
 
-// A clone goes to the node with the most free space; where the source lives does not count
-// (contract.md 5.4). Without room anywhere it is refused and leaves nothing behind (T40).
+// A clone goes to the node with the most free space, wherever the source is (contract.md 5.4).
+// Without room on any node it is refused and leaves nothing behind (T40).
 TEST_F(NodesTest, WithTheMostSpaceGetTheClone) {
   MakeDisk("small", "64M");
   MakeDisk("large", "80M");
@@ -191,7 +192,7 @@ TEST_F(NodesTest, WithTheMostSpaceGetTheClone) {
   EXPECT_EQ(Ask("snapshot", "big s"), 0) << "it is not locked";
 }
 
-// Space that a clone will still need is not promised to another one (T43).
+// Space that a clone still needs is not offered to another one (T43).
 TEST_F(NodesTest, PromiseTheirSpaceOnce) {
   MakeDisk("small", "64M");
   Mount({"a", "small"});
@@ -206,9 +207,9 @@ TEST_F(NodesTest, PromiseTheirSpaceOnce) {
   EXPECT_EQ(Ask("clone", "two"), 0);
 }
 
-// A node that fills up while a clone is copied to it: copying pauses and says why, the clone is
-// read and stays `creating`, deleting works, and with room again it goes on by itself (contract.md
-// 5.11, T40, T41).
+// If a node fills up while a clone is copied to it, copying pauses with a reason. The clone can be
+// read and stays `creating`, and deleting works. With room again the copy continues by itself
+// (contract.md 5.11, T40, T41).
 TEST_F(NodesTest, ThatAreFullPauseTheCopy) {
   MakeDisk("full", "64M");
   Mount({"a", "full"});
@@ -227,8 +228,8 @@ TEST_F(NodesTest, ThatAreFullPauseTheCopy) {
   EXPECT_EQ(RunShell("cmp " + Volume("db") + " " + Volume("db-clone")).output, "");
 }
 
-// A full node refuses anything new, with the remedy, while it still has its reserve, and says so in
-// its state and metrics. It is mounted after a kill and can be emptied, after which all is as
+// A full node refuses anything new, with the remedy, while it still has its reserve, and reports
+// that in its state and metrics. It can be mounted after a kill and emptied, and then works as
 // before (FORMAT.md, section 8).
 TEST_F(NodesTest, ThatAreFullAreMountedAndEmptied) {
   MakeDisk("full", "64M");
@@ -266,10 +267,10 @@ TEST_F(NodesTest, ThatAreFullAreMountedAndEmptied) {
   EXPECT_EQ(std::filesystem::file_size(ballast), 8U << 20);
 }
 
-// A known node that is not mounted is EHOSTDOWN, an unknown one ENODEV. The clones that need it are
-// `error`, say why, and cannot be resumed. Reading their missing parts is EIO and stands in
-// last_error with volume, range and node. Cancelling one leaves nothing, and its source is free
-// when the node is back (contract.md 5.9, 6; T10, T44).
+// A known node that is not mounted is EHOSTDOWN, an unknown one ENODEV. A clone that needs it is
+// `error` with a reason, and cannot be resumed. Reading its missing part is EIO, with volume, range
+// and node in last_error. Cancelling the clone leaves nothing, and its source is unlocked when the
+// node is back (contract.md 5.9, 6; T10, T44).
 TEST_F(NodesTest, ThatAreAwayAreToldAndOwedNothing) {
   Mount();
   MakeVolume("db", "1M");

@@ -1,4 +1,4 @@
-// Goal: the names of volumes, and the refusals, are shown only to the users whom they concern.
+// Goal: only the users concerned see the names of volumes and the refusals.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@ class PrivateTest : public MountTest {
     MustRun("chmod 755 " + directory());
   }
 
-  // As a user who has nothing, in the mount; `group`: but this group.
+  // Runs a line in the mount as a user without rights, or with the rights of `group`.
   CommandResult AsUser(const std::string& line, int uid = 65534, int group = 65534) {
     return RunShell("exec setpriv --reuid=" + std::to_string(uid) + " --regid=65534 --groups=" +
                         std::to_string(group) + " sh -c " + Quoted(line),
@@ -30,8 +30,8 @@ class PrivateTest : public MountTest {
   bool UserMay(const std::string& line, int uid = 65534, int group = 65534) {
     return AsUser(line, uid, group).ok();
   }
-  // A volume of root's and one of nobody's, each with a snapshot; a refusal of root's and, if that
-  // user may, one of his.
+  // Makes a volume of root and one of user 65534, each with a snapshot. Makes a refusal for root
+  // and, if that user may make requests, one for him.
   void MakeVolumes() {
     MustRun(
         "truncate -s 5M volumes/secret && chmod 600 volumes/secret && truncate -s 1M "
@@ -74,7 +74,7 @@ TEST_F(PrivateTest, OthersReadNeitherNamesNorSizesNorRefusals) {
     EXPECT_TRUE(UserMay("exit 0")) << line;
   }
   EXPECT_EQ(MustRun("stat -c %s " + Volume("secret")), "5242880\n");
-  EXPECT_FALSE(UserMay("stat volumes/secret"));  // also when the kernel knows it
+  EXPECT_FALSE(UserMay("stat volumes/secret"));  // also when the kernel has cached it
   EXPECT_THAT(AsUser(Quoted(Binary()) + " ls").output, Not(HasSubstr("secret")));
 }
 
@@ -88,7 +88,7 @@ TEST_F(PrivateTest, WhatIsHisOwnHeUsesByItsName) {
   EXPECT_TRUE(UserMay("df ."));
 }
 
-// The source of a clone may be somebody else's.
+// The source of a clone may belong to another user.
 TEST_F(PrivateTest, TheSourceOfHisCloneIsNotTold) {
   Mount({"a", "b"}, "private");
   MakeVolumes();
@@ -115,7 +115,7 @@ TEST_F(PrivateTest, TheControlGroupSeesAll) {
   }
 }
 
-// Without the option every user sees everything but the refusals of other users.
+// Without the option every user sees everything except the refusals of other users.
 TEST_F(PrivateTest, InEveryMountRefusalsAreTheirs) {
   Mount({"a", "b"});
   MakeVolumes();

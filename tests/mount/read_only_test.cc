@@ -1,6 +1,6 @@
 // Goal: `-o ro` and `volfs check` read a node and write nothing to it, in any state after the last
-// mount, on a writable disk or not. Method: node a on an ext4 of its own, which is made read-only;
-// before and after, every name, byte, mode, owner and time of the node is compared.
+// mount, on a writable disk or not. Method: node a is on an ext4 of its own, which is made
+// read-only. Every name, byte, mode, owner and time of the node is compared before and after.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -41,8 +41,8 @@ class ReadOnlyTest : public MountTest {
     MustRun("mount -o remount," + how + " " + NodePath("a"));
   }
 
-  // A volume with a snapshot, both with contents that the other has not, and a clone that is far
-  // from whole. The last writes are in the catalog's log only.
+  // Makes a volume with a snapshot of other contents, and a clone that is far from whole. The last
+  // writes are in the catalog's log only.
   void Fill(const std::string& options = "") {
     Mount({"a", "b"}, options);
     SetCopyRate("0");
@@ -68,14 +68,14 @@ class ReadOnlyTest : public MountTest {
   }
   void KeepTail() { MustRun("tail -c +4097 " + directory() + "/first > " + directory() + "/tail"); }
 
-  // All that can be seen of the nodes.
+  // Returns all visible facts of the nodes.
   std::string Everything() {
     return MustRun("for n in a b; do find " + directory() +
                    "/$n -printf '%P %y %s %b %m %U %G %n %T@ %C@\\n' | sort; find " + directory() +
                    "/$n -type f -exec sha256sum {} + | sort; done");
   }
 
-  // The mount shows all that is there, takes no change, and leaves the nodes as they were.
+  // The mount shows everything, takes no change, and leaves the nodes as they were.
   void ExpectReadsAndWritesNothing() {
     const std::string before = Everything();
     Mount({"a", "b"}, "ro");
@@ -124,11 +124,11 @@ TEST_F(ReadOnlyTest, WritesNothingAfterAKillAndShowsWhatItsLogHas) {
   KeepTail();
   EndByKill();
   ExpectReadsAndWritesNothing();
-  Mount();  // the next one that may write finds all as the killed one left it
+  Mount();  // the next writable mount finds the state that the kill left
   EXPECT_EQ(MustRun("head -c 6 " + Volume("v")), "later\n");
 }
 
-// The kernel made it read-only after an error.
+// The kernel made the filesystem read-only after an error.
 TEST_F(ReadOnlyTest, ReadsFromAFilesystemThatIsReadOnly) {
   PutNodeOnADisk();
   Fill();
@@ -142,8 +142,8 @@ TEST_F(ReadOnlyTest, ReadsFromAFilesystemThatIsReadOnly) {
   MakeDisk("rw");
 }
 
-// A rescue copy: the device itself cannot be written, so that the filesystem's journal is not
-// replayed either.
+// A rescue copy: the device itself is read-only, so the filesystem's journal is not replayed
+// either.
 TEST_F(ReadOnlyTest, ReadsFromADeviceThatIsReadOnly) {
   PutNodeOnADisk();
   Fill();
@@ -163,7 +163,7 @@ TEST_F(ReadOnlyTest, ReadsThroughABindMountThatIsReadOnly) {
   ExpectReadsAndWritesNothing();
 }
 
-// Two readers may look at one copy; a reader and a writer keep each other out.
+// Two readers may share one copy. A reader and a writer exclude each other.
 TEST_F(ReadOnlyTest, ReadersShareANodeAndKeepWritersOut) {
   Mount({"a"});
   MustRun("echo x > " + Volume("v"));
@@ -185,7 +185,7 @@ TEST_F(ReadOnlyTest, ReadersShareANodeAndKeepWritersOut) {
   Mount({"a"});
 }
 
-// Root may take `ro` away from the kernel's mount; the daemon goes on refusing.
+// Root may make the kernel's mount writable; the daemon still refuses writes.
 TEST_F(ReadOnlyTest, ARemountDoesNotMakeItWritable) {
   Fill();
   KeepTail();

@@ -1,4 +1,5 @@
-// Goal: copy_file_range through the kernel: sharing where the page says so, real copying elsewhere.
+// Goal: copy_file_range through the kernel shares blocks where PROTOCOL.md says so, and copies
+// elsewhere.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@ class CopyFileRangeTest : public MountTest {
     MountTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
     Mount({"a", "b"}, "allow_shrink");
-    // 8 MiB of data, 8 MiB of nothing, and an end within a block.
+    // Makes 8 MiB of data, 8 MiB of hole, and an end within a block.
     MustRun("head -c 8388608 /dev/urandom > " + Volume("db"));
     MustRun("truncate -s 16M " + Volume("db") + "; printf end >> " + Volume("db"));
     MustRun("cp " + Volume("db") + " " + Reference());
@@ -27,11 +28,11 @@ class CopyFileRangeTest : public MountTest {
   bool IsReference(const std::string& path) {
     return RunShell("cmp " + Reference() + " " + path).exit_code == 0;
   }
-  // The space that all layers of node a take.
+  // Returns the space that all layers of node a take.
   uint64_t BytesOfA() {
     return std::stoull(RunShell("du -sB1 " + NodePath("a") + "/layers | cut -f1").output);
   }
-  // As cp of coreutils 9.10 does it: an extent at a time, the size at the end.
+  // Copies as cp of coreutils 9.10 does: one extent at a time, the size at the end.
   static std::string Cp(const std::string& from, const std::string& to) {
     return "python3 - " + from + " " + to + R"( <<'P'
 import os, sys
@@ -52,7 +53,7 @@ P)";
   }
 };
 
-// `cp a b` and `cp snapshots/V/S b`: right bytes, and no space.
+// `cp a b` and `cp snapshots/V/S b` give the right bytes and take no space.
 TEST_F(CopyFileRangeTest, SharesWithAnEmptyVolumeOfTheSameNode) {
   MustAsk("snapshot", "db s");
   const uint64_t before = BytesOfA();
@@ -61,7 +62,7 @@ TEST_F(CopyFileRangeTest, SharesWithAnEmptyVolumeOfTheSameNode) {
   EXPECT_TRUE(IsReference(Volume("copy")));
   EXPECT_TRUE(IsReference(Volume("restored")));
   EXPECT_LT(BytesOfA(), before + kMebibyte);
-  // They are volumes like any other.
+  // Copies are volumes like any other.
   MustRun("dd if=/dev/zero of=" + Volume("copy") + " bs=1M count=8 conv=notrunc status=none");
   EXPECT_TRUE(IsReference(Volume("db")));
   MustRun("rm " + Volume("db") + " " + Path("snapshots/db/s"));
@@ -70,7 +71,7 @@ TEST_F(CopyFileRangeTest, SharesWithAnEmptyVolumeOfTheSameNode) {
   EXPECT_EQ(RunShell("cmp -n 8388608 /dev/zero " + Volume("copy")).exit_code, 0);
 }
 
-// kill -9 right after an fsync of the copy: it is all there.
+// kill -9 right after an fsync of the copy loses nothing.
 TEST_F(CopyFileRangeTest, IsDurableAfterItsFsync) {
   MustRun(Cp(Volume("db"), Volume("copy")));
   MustRun("sync " + Volume("copy"));
@@ -79,8 +80,8 @@ TEST_F(CopyFileRangeTest, IsDurableAfterItsFsync) {
   EXPECT_TRUE(IsReference(Volume("copy")));
 }
 
-// Onto another node, at other offsets, and onto a range that is not empty the kernel copies, and
-// the bytes are right all the same.
+// Onto another node, at other offsets, and onto a range that is not empty the kernel copies. The
+// bytes are the same.
 TEST_F(CopyFileRangeTest, CopiesForRealElsewhere) {
   MustRun(Cp(Volume("db"), Path("nodes/b/far")));
   EXPECT_TRUE(IsReference(Volume("far")));
@@ -98,7 +99,7 @@ TEST_F(CopyFileRangeTest, CopiesForRealElsewhere) {
   EXPECT_EQ(RunShell("cmp -n 8388608 " + Volume("db") + " " + Volume("full")).output, "");
 }
 
-// While a clone of the source is being copied it has no instant to give.
+// While a clone of the source is being copied, the source can give no snapshot point.
 TEST_F(CopyFileRangeTest, CopiesForRealWhileTheSourceIsLocked) {
   SetCopyRate("0");
   MustAsk("clone", "db x");
@@ -109,8 +110,8 @@ TEST_F(CopyFileRangeTest, CopiesForRealWhileTheSourceIsLocked) {
   ASSERT_TRUE(WaitForStatus("x", "available"));
 }
 
-// A descriptor that outlives a copy, as a file server's does: the next copy has the contents of its
-// own moment.
+// A descriptor may outlive a copy, as in a file server. The next copy has the contents of its own
+// time.
 TEST_F(CopyFileRangeTest, ShowsEachCopyItsOwnInstant) {
   const TestFile source(Volume("db"), O_RDWR);
   const std::vector<std::byte> newer(kMebibyte, std::byte{'n'});
@@ -127,8 +128,8 @@ TEST_F(CopyFileRangeTest, ShowsEachCopyItsOwnInstant) {
   }
 }
 
-// T14: a request that makes it smaller, and one that makes it larger again: the bytes cut off are
-// not in the page cache either.
+// T14: a request shrinks a volume and another grows it again. The bytes cut off are not in the page
+// cache either.
 TEST_F(CopyFileRangeTest, ShrinkingByRequestLeavesNothingInThePageCache) {
   const TestFile reader(Volume("db"), O_RDONLY);
   MustRun("cat " + Volume("db") + " > /dev/null");
@@ -138,7 +139,8 @@ TEST_F(CopyFileRangeTest, ShrinkingByRequestLeavesNothingInThePageCache) {
   EXPECT_TRUE(IsReference(Volume("db")));
 }
 
-// With -o allow_shrink a volume can be cut and emptied as any file; the bytes cut off stay away.
+// With -o allow_shrink a volume can be cut and emptied like any file. The bytes cut off do not come
+// back.
 TEST_F(CopyFileRangeTest, ShrinksWhereTheMountAllowsIt) {
   MustRun(Cp(Volume("db"), Volume("copy")));
   for (const char* command : {"truncate -s 1000001 ", "truncate -s 9000000 "}) {

@@ -1,6 +1,7 @@
-// Goal: every command answers within some seconds although a node, or a daemon, does not, and says
-// which (exit code 7). Method: a bindfs that is stopped stands for a dead server, a frozen ext4 for
-// a disk that takes no writes; nothing that waits for the latter can be killed.
+// Goal: every command answers within some seconds although a node or a daemon does not answer, and
+// names it (exit code 7).
+// Method: a stopped bindfs stands for a dead server, a frozen ext4 for a disk that takes no writes.
+// A process that waits for the latter cannot be killed.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -25,7 +26,7 @@ constexpr int kFsckFailed = 8;
 
 class SilentNodeTest : public MountTest {
  protected:
-  // 5 s on a machine with time; the opposite is waiting for ever.
+  // 5 s on an idle machine. The opposite would be an endless wait.
   static constexpr int kAtOnceMs = 20'000;
 
   void TearDown() override {
@@ -34,7 +35,7 @@ class SilentNodeTest : public MountTest {
     (void)RunShell("fsfreeze -u " + NodePath("b"));
     if (daemon_stopped_) ::kill(pid(), SIGCONT);
     if (pid() != 0) {
-      AwaitAnswers();  // else umount says that it does not
+      AwaitAnswers();  // otherwise umount reports the silent node
       Unmount();
     }
     (void)RunShell("umount " + NodePath("b") + "; umount " + Server());
@@ -50,7 +51,7 @@ class SilentNodeTest : public MountTest {
   }
 
   [[nodiscard]] std::string Server() const { return directory() + "/server"; }
-  // A node directory on it.
+  // Returns a node directory on the server.
   [[nodiscard]] std::string Far() const { return Server() + "/far"; }
 
   void StartServer() {
@@ -73,7 +74,7 @@ class SilentNodeTest : public MountTest {
             "/b.ext4 && mount -o loop " + directory() + "/b.ext4 " + NodePath("b") +
             " && chmod 700 " + NodePath("b"));
   }
-  // It is thawed in the end, even if the test fails.
+  // A background process thaws it even if the test fails.
   void Freeze() {
     MustRun("fsfreeze -f " + NodePath("b"));
     thawer_ = std::stoi(MustRun("setsid sh -c 'sleep 60; fsfreeze -u " + NodePath("b") +
@@ -89,8 +90,8 @@ class SilentNodeTest : public MountTest {
     std::string named;
     int exit_code = kSilent;
   };
-  // All at once: each command ends in time with its exit code and names the silent node or daemon.
-  // Its output is a pipe, whose reader waits until the last process that has it open ends.
+  // Runs all commands at once. Each ends in time with its exit code and names the silent node or
+  // daemon. Its output is a pipe, whose reader waits until the last process that has it open ends.
   void ExpectSilence(const std::vector<Silent>& commands) {
     std::vector<std::unique_ptr<BackgroundProgram>> running;
     for (const Silent& command : commands) {
@@ -112,7 +113,7 @@ class SilentNodeTest : public MountTest {
   int thawer_ = 0;
 };
 
-// Mounted once; of no interest now.
+// Was mounted once, and is not part of this mount.
 TEST_F(SilentNodeTest, MountGoesOnWithoutANodeThatIsOnlyKnown) {
   StartServer();
   MustRun(Binary() + " mount " + Far() + " " + Mnt() + " && " + Binary() + " umount " + Mnt());
@@ -126,8 +127,8 @@ TEST_F(SilentNodeTest, MountGoesOnWithoutANodeThatIsOnlyKnown) {
   EXPECT_THAT(Volfs("doctor").output, AllOf(HasSubstr(Far()), HasSubstr("volfs node forget")));
   Unmount();
   Awaken();
-  // It was not forgotten: the directory, if it were empty now, would be a disk that did not come
-  // up.
+  // The node was not forgotten: its directory, now empty, counts as the mountpoint of a disk that
+  // did not come up.
   MustRun("rm -r " + directory() + "/behind/far && mkdir -m 700 " + directory() + "/behind/far");
   const CommandResult empty = Volfs("mount " + Far() + " " + Mnt());
   EXPECT_NE(empty.exit_code, 0);
@@ -149,8 +150,8 @@ TEST_F(SilentNodeTest, ANodeOnASilentServerCanBeForgotten) {
   EXPECT_THAT(Volfs("doctor").output, testing::Not(HasSubstr(Far())));
 }
 
-// Each silent node costs the same few seconds as one: with more of them than fit into the limit one
-// after another, the last would be opened, and hang the command.
+// All silent nodes together cost the same few seconds as one. If they were tried one after another,
+// the limit would end before the last one, which would then hang the command.
 TEST_F(SilentNodeTest, ANodeCanBeForgottenBesideManyThatAreSilentToo) {
   StartServer();
   for (const std::string name : {"far1", "far2", "far3", "far4"}) {
@@ -184,8 +185,7 @@ TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsSilent) {
   EXPECT_FALSE(RunShell("mountpoint -q " + Mnt()).ok());
 }
 
-// A process that opens a file for writing there cannot be killed, and must not be waited for
-// either.
+// A process that opens a file for writing there cannot be killed, so no command may wait for it.
 TEST_F(SilentNodeTest, CommandsNameADirectoryThatIsFrozen) {
   PutNodeOnADisk();
   MustRun(Binary() + " node init " + NodePath("b"));
@@ -210,7 +210,7 @@ TEST_F(SilentNodeTest, CommandsNameADaemonThatIsSilent) {
   EXPECT_THAT(doctor.output, AllOf(HasSubstr(Mnt()), HasSubstr("does not answer")));
 }
 
-// The daemon answers all that is not about the node.
+// The daemon answers requests that do not need the node.
 TEST_F(SilentNodeTest, LookingAnswersAlthoughANodeOfTheMountDoesNot) {
   PutNodeOnADisk();
   Mount({"a", "b"}, "node_timeout=1");

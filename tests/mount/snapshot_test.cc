@@ -1,4 +1,4 @@
-// Goal: snapshots as files, and volumes put back to them, through the kernel.
+// Goal: snapshots as files, and reverting volumes to them, through the kernel.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -30,7 +30,7 @@ class SnapshotFilesTest : public MountTest {
   }
 };
 
-// The page cache of the newer contents, which a reader has filled just before, is not shown.
+// A revert drops the newer contents that a reader has just put into the page cache.
 TEST_F(SnapshotFilesTest, RevertShowsAtOnce) {
   EXPECT_FALSE(IsThen(Volume("db")));
   MustAsk("revert", "db@monday");
@@ -41,8 +41,8 @@ TEST_F(SnapshotFilesTest, RevertShowsAtOnce) {
   EXPECT_TRUE(IsThen(Path("snapshots/db/monday")));
 }
 
-// While it is open, for reading or as a loop device, it is refused, and a program that has it open
-// sees nothing of it.
+// A volume that is open for reading, or attached, is not reverted, and the program that has it open
+// sees no change.
 TEST_F(SnapshotFilesTest, RevertIsRefusedWhileItIsOpen) {
   {
     const TestFile open(Volume("db"), O_RDONLY);
@@ -57,7 +57,7 @@ TEST_F(SnapshotFilesTest, RevertIsRefusedWhileItIsOpen) {
   EXPECT_EQ(Ask("revert", "db@tuesday"), ENOENT);
 }
 
-// As the other requests that destroy: half a name must never do it.
+// As for other destructive requests, half a name must never revert.
 TEST_F(SnapshotFilesTest, RevertWantsItsLineEnd) {
   EXPECT_NE(RunShell("printf db@monday > " + Path("control/revert")).exit_code, 0);
   EXPECT_FALSE(IsThen(Volume("db")));
@@ -66,7 +66,7 @@ TEST_F(SnapshotFilesTest, RevertWantsItsLineEnd) {
   EXPECT_TRUE(IsThen(Volume("db")));
 }
 
-// cp makes the copy with the snapshot's mode, 0444. The owner may write a copy that he has made.
+// cp gives the copy the snapshot's mode, 0444. The owner may write his copy all the same.
 TEST_F(SnapshotFilesTest, AreCopiedByCp) {
   MustRun("cp " + Path("snapshots/db/monday") + " " + Volume("copy"));
   EXPECT_TRUE(IsThen(Volume("copy")));

@@ -1,4 +1,4 @@
-// Goal: holes stay holes, in the image, on the node's disk, in a clone and on its way there.
+// Goal: holes stay holes, in the image, on the node's disk, in a clone, and while it is copied.
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
 
@@ -17,7 +17,7 @@ class SparseTest : public MountTest {
  protected:
   static constexpr uint64_t kPieceBytes = 2 * kMiB;
 
-  // Pieces of random bytes all over the image, the first and the last in its corners.
+  // Makes pieces of random bytes all over the image, the first and the last at its ends.
   void MakeScattered(const std::string& name, uint64_t size_bytes, int pieces) {
     const TestFile file(Volume(name), O_RDWR | O_CREAT | O_EXCL);
     if (::ftruncate(file.fd(), static_cast<off_t>(size_bytes)) != 0) {
@@ -46,7 +46,7 @@ class SparseTest : public MountTest {
     return std::stoull(MustRun("du -s -B1 " + NodePath(node)));
   }
 
-  // The node's filesystem may count some blocks of its own as the file's.
+  // Allows for blocks that the node's filesystem counts as the file's.
   void ExpectAllocated(const std::string& name, uint64_t bytes) const {
     const uint64_t told = Number(name, "allocated_bytes");
     EXPECT_GE(told, bytes) << name;
@@ -70,9 +70,9 @@ class SparseTest : public MountTest {
   std::vector<DataRange> pieces_;
 };
 
-// A volume of 1 TiB with 100 MiB of data takes 100 MiB on its node; its clone copies exactly these
-// and takes no more on its own; both show the same holes, before, while and after it is copied, and
-// a snapshot does too (T28, T29, T34).
+// A volume of 1 TiB with 100 MiB of data takes 100 MiB on its node. A clone copies exactly these
+// and takes no more. Both show the same holes before, during and after the copy, and so does a
+// snapshot (T28, T29, T34).
 TEST_F(SparseTest, TebibyteWithAHundredMebibytesTakesAsMuch) {
   constexpr int kPieces = 50;
   constexpr uint64_t kData = kPieces * SparseTest::kPieceBytes;
@@ -107,8 +107,8 @@ TEST_F(SparseTest, TebibyteWithAHundredMebibytesTakesAsMuch) {
   EXPECT_LT(NodeBytes("b") - empty_b, kData + kSlack);
 }
 
-// Making an image of 1 TiB, looking at it, and reading where nothing is, costs no time and no space
-// to speak of; it reads as zeros, and SEEK_DATA finds nothing (contract.md 7.2, T28).
+// Making, listing and reading an empty image of 1 TiB takes hardly any time and space. It reads as
+// zeros, and SEEK_DATA finds nothing (contract.md 7.2, T28).
 TEST_F(SparseTest, EmptyOneIsAHole) {
   Mount();
   MustRun("truncate -s 1T " + Volume("empty"), {.timeout_ms = 10'000});
@@ -139,7 +139,7 @@ TEST_F(SparseTest, CpKeepsHoles) {
   EXPECT_LT(StatOf(directory() + "/plain").st_blocks * 512, static_cast<blkcnt_t>(8 * kMiB));
 }
 
-// Overwriting, punching and deleting give space back to the node, and nothing is left at the end
+// Overwriting, punching and deleting give space back to the node, until nothing is left
 // (contract.md 4).
 TEST_F(SparseTest, PunchingAndDeletingFreeSpace) {
   Mount();

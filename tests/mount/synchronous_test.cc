@@ -1,8 +1,8 @@
-// Goal: a change that a program asks to be durable when its call returns is durable then, in each
-// way of asking (contract.md 8, "Durability, made exact"). Method: each call of the table, then
-// kill -9 at once, so that a map, a size or a record that only the daemon's memory had is gone. A
-// kill cannot show bytes that only the node's page cache has; tests/cuts/synchronous_cut_test.cc
-// shows them.
+// Goal: if a program asks in any way that a change be durable when its call returns, it is
+// (contract.md 8, "Durability, made exact").
+// Method: each call of the table, then kill -9 at once, so that a map, a size or a record that only
+// the daemon's memory had is gone. A kill cannot lose bytes that only the node's page cache has;
+// tests/cuts/synchronous_cut_test.cc does.
 #include <gtest/gtest.h>
 
 #include "tests/mount/mount_fixture.h"
@@ -17,7 +17,7 @@ class SynchronousTest : public MountTest {
     return RunShell("grep ' " + Mnt() + " ' /proc/self/mountinfo | grep -q ' volfs rw,sync'").ok();
   }
 
-  // Over a snapshot: a write that is not committed is lost with the daemon.
+  // Runs over a snapshot, where the daemon's end loses each write that is not committed.
   void ExpectAllKept(bool by_mount, const std::string& options) {
     Mount({"a", "b"}, options);
     for (const SynchronousCall& call : SynchronousCalls(by_mount)) {
@@ -43,7 +43,7 @@ TEST_F(SynchronousTest, AMountThatAsksForItIsHeard) {
   EXPECT_TRUE(KernelSaysSync());
 }
 
-// mount(8) hands it on; the last of sync and async counts.
+// mount(8) passes both options on. The last of sync and async counts.
 TEST_F(SynchronousTest, AsyncUndoesSync) {
   Mount({"a", "b"}, "sync,async");
   EXPECT_FALSE(KernelSaysSync());

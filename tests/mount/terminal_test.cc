@@ -1,4 +1,4 @@
-// Goal: names that other users chose do nothing to the terminal of the user who looks.
+// Goal: names that other users chose cannot act on the terminal of the user who lists them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
-// Goal: cloning a volume for its owner as Rackspace's guide to cloning a Cloud Block Storage volume
-// walks through it, step by step and with its rules: a partitioned, attached volume is cloned while
-// it is in use, larger and of another type; the clone is grown into its size; source and clone go
-// their own ways.
+// Goal: the owner of a volume can clone it step by step as in Rackspace's guide to cloning a Cloud
+// Block Storage volume, with its rules. A partitioned, attached volume is cloned while it is in
+// use, larger and of another type; the clone is grown to its size; later changes to one do not show
+// in the other.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +16,8 @@ using testing::HasSubstr;
 
 class WalkTest : public MountTest {
  protected:
-  // A loop device with its partitions. Not every kernel reads partition tables: partx(8) does.
+  // Attaches a loop device with its partitions. Not every kernel reads partition tables, so
+  // partx(8) does.
   std::string Attach(const std::string& volume) {
     std::string device = AttachLoop(Volume(volume), "--partscan");
     MustRun("partx -u " + device);
@@ -34,7 +35,7 @@ class WalkTest : public MountTest {
     DetachLoop(device);
   }
 
-  // All of the image, past the page cache.
+  // Returns the digest of the whole image, bypassing the page cache.
   std::string DigestOf(const std::string& volume) {
     return MustRun("dd if=" + Volume(volume) + " iflag=direct bs=1M status=none | sha256sum");
   }
@@ -59,7 +60,8 @@ TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   const std::string source = MountPartition(source_device, "source");
   MustRun("head -c 8M /dev/urandom > " + source + "/data && echo first > " + source + "/note");
 
-  // Everything is flushed, and the clone asked for: another type, larger, while it is attached.
+  // Everything is flushed, then the clone is requested: another type, larger, while the source is
+  // attached.
   MustRun("sync -f " + source);
   const std::string digest = DigestOf("disk.img");
   const struct stat before = StatOf(Volume("disk.img"));
@@ -68,8 +70,8 @@ TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   ASSERT_EQ(Ask("clone", "disk.img copy.img size=96M type=sata"), 0);
   EXPECT_EQ(Field("copy.img", "node") + " " + Field("copy.img", "type"), "b sata");
 
-  // It is attached at once. Its second partition table goes to the new end, the partition is
-  // grown, then the filesystem.
+  // The clone is attached at once. Its second partition table moves to the new end, then the
+  // partition and the filesystem grow.
   const std::string copy_device = Attach("copy.img");
   MustRun("sgdisk -e " + copy_device + " -d 1 -n 1:2048:0 && partx -u " + copy_device);
   // The clone is as after a power cut: fsck replays the journal.
@@ -80,14 +82,14 @@ TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   MustRun("cmp " + source + "/data " + copy + "/data && echo second > " + copy + "/note");
   EXPECT_EQ(ReadText(source + "/note"), "first\n");
 
-  // While it is copied its source can be neither cloned again nor snapshotted, nor deleted.
+  // While it is copied, its source can be neither cloned again nor snapshotted nor deleted.
   EXPECT_EQ(Field("copy.img", "status"), "creating");
   EXPECT_EQ(Ask("clone", "disk.img second.img"), EBUSY);
   EXPECT_EQ(Ask("snapshot", "disk.img monday"), EBUSY);
   EXPECT_EQ(Ask("delete", "disk.img"), EBUSY);
   EXPECT_EQ(Field("copy.img", "status"), "creating") << "the first one is not disturbed";
 
-  // All this has not touched the source.
+  // The source is unchanged by all this.
   const auto expect_untouched = [&] {
     EXPECT_EQ(DigestOf("disk.img"), digest);
     EXPECT_EQ(StatOf(Volume("disk.img")).st_mtim.tv_sec, before.st_mtim.tv_sec);
@@ -110,7 +112,7 @@ TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   EXPECT_EQ(ReadText(source + "/note"), "first\n");
   UnmountAndDetach(source, again_device);
 
-  // The source goes first: its clone is whole.
+  // The source is deleted first, because its clone is whole.
   UnmountAndDetach(copy, copy_device);
   ASSERT_EQ(Ask("delete", "disk.img"), 0);
   const std::string last_device = Attach("copy.img");
@@ -121,7 +123,7 @@ TEST_F(WalkTest, FromAnAttachedVolumeToAGrownCloneOfItsOwn) {
   EXPECT_EQ(ReadText(copy + "/note"), "second\n");
   UnmountAndDetach(copy, last_device);
 
-  // The other way round: a clone goes first, then its source.
+  // The other way round: a clone is deleted first, then its source.
   ASSERT_EQ(Ask("clone", "copy.img third.img type=ssd"), 0);
   ASSERT_TRUE(WaitForStatus("third.img", "available"));
   EXPECT_EQ(DigestOf("third.img"), DigestOf("copy.img"));

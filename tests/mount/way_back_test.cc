@@ -28,10 +28,10 @@ class WayBackTest : public MountTest {
     MountTest::TearDown();
   }
   [[nodiscard]] std::string Fs() const { return directory() + "/fs"; }
-  // Loop devices are the whole machine's: a leftover of another run is not taken for ours.
+  // Loop devices belong to the whole machine, so the name excludes leftovers of another run.
   const std::string image_ = "db-" + std::to_string(::getpid()) + ".img";
 
-  // An ext4 that is mounted from an attached volume; returns its device.
+  // Mounts an ext4 from an attached volume. Returns its device.
   std::string MountFilesystem() {
     MustRun("truncate -s 16M " + Volume(image_) + " && mkfs.ext4 -q -F " + Volume(image_) +
             " && mkdir -p " + Fs());
@@ -42,7 +42,7 @@ class WayBackTest : public MountTest {
     return device;
   }
   static constexpr int kRounds = 20;
-  // A device goes when its last user has closed it, which udev may be for a moment.
+  // A device disappears when its last user has closed it. udev may be that user for a moment.
   static std::string DetachedSays(const std::string& device) {
     for (int i = 0; i < 500; ++i) {
       if (!RunShell("losetup " + device).ok()) return "free";
@@ -50,7 +50,7 @@ class WayBackTest : public MountTest {
     }
     return "attached";
   }
-  // The commands of the remedy that doctor gives for `subject`: those before ", and when".
+  // Returns the commands of doctor's remedy for `subject`: those before ", and when".
   static std::string RemedyOf(const std::string& doctor, const std::string& subject) {
     const size_t at = doctor.find(subject + ": ");
     const size_t begin = at == doctor.npos ? at : doctor.find("-> ", at);
@@ -59,7 +59,7 @@ class WayBackTest : public MountTest {
   }
 };
 
-// umount(8) and fusermount3 return when the mount is gone, which is before its daemon is.
+// umount(8) and fusermount3 return when the mount is gone, which is before the daemon has ended.
 TEST_F(WayBackTest, MountsRightAfterUnmounting) {
   for (int i = 0; i < kRounds; ++i) {
     Mount();
@@ -71,13 +71,13 @@ TEST_F(WayBackTest, MountsRightAfterUnmounting) {
   EXPECT_EQ(MustRun("ls " + Path("volumes") + " | wc -l"), std::to_string(kRounds) + "\n");
 }
 
-// The daemon is held up on its way out; a second later the mount says what it waits for.
+// The daemon is delayed on its way out. After a second the new mount says that it waits for it.
 TEST_F(WayBackTest, WaitsForADaemonThatIsOnItsWayOutAndSaysSo) {
   Mount();
   CommandResult again;
   int old_daemon = 0;
-  // Another user's mount may get the number of the device in that second, and with it pass for the
-  // daemon's: then it is refused, and tried again.
+  // Meanwhile another user's mount may get the device number, and so pass for the daemon's mount.
+  // The new mount is then refused, and tried again.
   for (int i = 0; i < 5; ++i) {
     old_daemon = pid();
     ::kill(old_daemon, SIGSTOP);
@@ -97,7 +97,7 @@ TEST_F(WayBackTest, WaitsForADaemonThatIsOnItsWayOutAndSaysSo) {
   FindDaemon();
 }
 
-// A daemon that serves a mount is not waited for.
+// The mount does not wait for a daemon that serves a mount.
 TEST_F(WayBackTest, RefusesALivingDaemonsNodeAtOnce) {
   Mount();
   MustRun("mkdir " + directory() + "/other");
@@ -108,8 +108,8 @@ TEST_F(WayBackTest, RefusesALivingDaemonsNodeAtOnce) {
   EXPECT_THAT(refused.output, HasSubstr(std::to_string(pid())));
 }
 
-// The way of the manual: mount over it, unmount the uppermost mount of the loop device, detach,
-// attach.
+// Follows doctor: mount over the dead mount, unmount the uppermost mount of the loop device,
+// detach, attach.
 TEST_F(WayBackTest, DoctorsCommandsLeadBackAfterAKill) {
   Mount();
   const std::string device = MountFilesystem();
@@ -138,7 +138,7 @@ TEST_F(WayBackTest, DoctorsCommandsLeadBackAfterAKill) {
   DetachLoop(fresh);
 }
 
-// The same by docs/operating.md, with the names that are there.
+// Follows docs/operating.md, with the real names.
 TEST_F(WayBackTest, TheDocumentedCommandsLeadBack) {
   Mount();
   const std::string device = MountFilesystem();
@@ -184,7 +184,7 @@ TEST_F(WayBackTest, DetachFindsTheDeviceOfADeadMountByTheVolumesName) {
   EXPECT_EQ(DetachedSays(second.substr(0, second.size() - 1)), "free");
 }
 
-// A process that still has it open can do nothing with it: that is no reason to leave it there.
+// A process that has the dead mount open cannot use it, so umount removes the mount all the same.
 TEST_F(WayBackTest, UmountTakesADeadMountAwayAndSaysWhatIsLeft) {
   Mount();
   const std::string device = MountFilesystem();

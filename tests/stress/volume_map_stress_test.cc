@@ -13,8 +13,7 @@ namespace {
 TEST_F(VolumeStressTest, AMapThatIsGivenBackMeetsThoseWhoNeedIt) {
   constexpr uint64_t kBlocks = 40;
   RunFor(kSmallTest);
-  constexpr std::chrono::microseconds kRest(
-      200);  // otherwise some thread uses the map all the time
+  constexpr std::chrono::microseconds kRest(200);  // else some thread uses the map all the time
   const Bytes before = Pattern(kBlocks * kTold);
   const auto volume = fixture_.MakeVolume("v", before.size(), before.size());
   // Block `number` has its first contents.
