@@ -28,7 +28,7 @@ bool Changes(Call call) {
          call == Call::kPunch || call == Call::kSetSize;
 }
 
-// A write that was cut short ends at a sector's end.
+// Returns half of a write's length, rounded to the end of a sector.
 uint64_t HalfOf(uint64_t offset_bytes, uint64_t length_bytes) {
   const uint64_t end = (offset_bytes + length_bytes / 2) / kSectorBytes * kSectorBytes;
   return end <= offset_bytes ? 0 : end - offset_bytes;
@@ -67,8 +67,8 @@ void DiskFile::Apply(Image& image, const Effect& effect, std::span<const std::by
   }
 }
 
-// The disk gets whole sectors as they are in the page cache, with all earlier writes to them, also
-// those that a failed sync has not brought.
+// The disk gets whole sectors as they are in the page cache, with all earlier writes to them. That
+// includes writes that a failed sync did not bring to the disk.
 void DiskFile::NoteWrite(uint64_t seq, uint64_t from, uint64_t to) {
   from = SectorOf(from) * kSectorBytes;
   to = std::min<uint64_t>(SectorsFor(to) * kSectorBytes, now_.bytes.size());
@@ -85,7 +85,7 @@ void DiskFile::Write(uint64_t seq, uint64_t offset_bytes, std::span<const std::b
   NoteWrite(seq, offset_bytes, end);
 }
 
-// Whole sectors become a hole; in a part of one that is data, zeros are written.
+// Makes holes of whole sectors. A partial sector with data gets zeros.
 void DiskFile::Punch(uint64_t seq, uint64_t offset_bytes, uint64_t length_bytes) {
   const uint64_t end = offset_bytes + length_bytes;
   Apply(now_, {seq, Effect::Kind::kPunch, offset_bytes, length_bytes, 0}, {}, offset_bytes, end);
@@ -109,7 +109,7 @@ void DiskFile::SetSize(uint64_t seq, uint64_t size_bytes) {
   now_.Resize(size_bytes);
 }
 
-// Whole sectors, as they are now.
+// Writes whole sectors in their present state.
 void DiskFile::WriteBack(uint64_t from, uint64_t to) {
   to = std::min<uint64_t>({to, now_.bytes.size(), durable_.bytes.size()});
   if (from >= to) return;
@@ -127,8 +127,8 @@ uint64_t DiskFile::Sync() {
       newest_size = effect.seq;
       continue;
     }
-    // Sectors are written whole, as they are now: with the writes that an earlier failed sync did
-    // not bring.
+    // Sectors are written whole in their present state, with the writes that an earlier failed sync
+    // did not bring to the disk.
     WriteBack(SectorOf(effect.offset_bytes) * kSectorBytes,
               SectorsFor(effect.offset_bytes + effect.length_bytes) * kSectorBytes);
   }
@@ -176,8 +176,8 @@ void DiskFile::LosePower(const LossModel& model, uint64_t sizes_upto, Random& ra
     now_ = durable_;
     return;
   }
-  // Which effects reach the disk, if they do so whole. A sector on the disk is the page as it was
-  // at some moment: with everything that went before.
+  // Chooses which effects reach the disk. A sector on the disk is the page at some moment, so it
+  // has all earlier writes.
   std::vector<bool> kept(pending_.size());
   const size_t dropped = pending_.empty() ? 0 : random.Below(pending_.size());
   const uint64_t share = random.Between(10, 90);
@@ -197,7 +197,7 @@ void DiskFile::LosePower(const LossModel& model, uint64_t sizes_upto, Random& ra
       kept[i] = pending_[i].seq <= sizes_upto;
     }
   }
-  // By sector: the last effect that reaches it.
+  // For each sector, the last effect that reaches it.
   std::map<uint64_t, std::vector<size_t>> touched;
   for (size_t i = 0; i < pending_.size(); ++i) {
     const Effect& effect = pending_[i];
@@ -217,7 +217,7 @@ void DiskFile::LosePower(const LossModel& model, uint64_t sizes_upto, Random& ra
       if (kept[i]) upto[sector] = i + 1;
     }
   }
-  // With room for every size that there was, so that the order of sizes and data does not matter.
+  // Has room for every earlier size, so that the order of sizes and data does not matter.
   uint64_t size = durable_.bytes.size();
   uint64_t most = size;
   for (const Effect& effect : pending_) {
@@ -361,8 +361,8 @@ void Disk::SyncFile(DiskFile& file) {
 
 void Disk::LosePower(const LossModel& model, Random& random) {
   using Keep = LossModel::Keep;
-  if (model.killed) return;  // pending writes go on waiting
-  // Up to where the journal of metadata reaches, in the ordered model.
+  if (model.killed) return;  // pending writes stay pending
+  // The journal of metadata reaches up to here, in the ordered model.
   uint64_t upto = durable_metadata_;
   if (model.keep != Keep::kNothing) {
     upto = model.keep == Keep::kEverything ? seq_ : random.Between(durable_metadata_, seq_);

@@ -19,11 +19,11 @@ inline constexpr uint64_t kSectorBytes = 512;
 
 // The damage that a power loss may do to unsynced effects.
 struct LossModel {
-  // Strict: any subset of the pending effects, each sector in any of the states that it went
-  // through, names independent of data. Ordered: creations, removals and sizes survive as a prefix
-  // of their order, as a journal keeps them; data as in the strict one.
+  // Strict: any subset of the pending effects survives, each sector in any of its states, and names
+  // independently of data. Ordered: creations, removals and sizes survive as a prefix of their
+  // order, as in a journal, and data survives as in the strict model.
   bool ordered = false;
-  bool killed = false;  // no power loss: the daemon alone is gone, the page cache is as it was
+  bool killed = false;  // no power loss: the daemon is killed, and the page cache survives
   enum class Keep {
     kEverything,
     kNothing,
@@ -51,16 +51,16 @@ enum class Call : uint8_t {
 std::string_view NameOf(Call call);
 bool Changes(Call call);
 
-// How much of a write that is cut short happens: up to the end of a sector.
+// Returns how much of a short write happens: up to the end of a sector.
 uint64_t HalfOf(uint64_t offset_bytes, uint64_t length_bytes);
 
-// A file of a simulated disk: the page cache (`now`), the durable contents, and, in order, the
-// effects that only the page cache has.
+// A file of a simulated disk: the page cache (`now`), the durable contents, and the effects that
+// only the page cache has, in order.
 class DiskFile {
  public:
   struct Image {
     std::vector<std::byte> bytes;
-    std::vector<bool> allocated;  // by sector: data, as opposed to a hole
+    std::vector<bool> allocated;  // for each sector: data, not a hole
     void Resize(uint64_t size_bytes);
     void Put(uint64_t offset_bytes, std::span<const std::byte> data, bool is_data);
   };
@@ -68,16 +68,16 @@ class DiskFile {
   void Write(uint64_t seq, uint64_t offset_bytes, std::span<const std::byte> data);
   void Punch(uint64_t seq, uint64_t offset_bytes, uint64_t length_bytes);
   void SetSize(uint64_t seq, uint64_t size_bytes);
-  // Everything pending is durable from now on. Returns the greatest number of a size change in it.
+  // Makes everything pending durable. Returns the greatest number of a size change in it.
   uint64_t Sync();
-  // A sync that failed: the pages are clean, but a part of them never reached the disk.
+  // Fails a sync: the pages are clean, but some of them never reached the disk.
   void LosePending(Random& random);
-  // Drops the clean pages: later reads come from the disk, or from pages that wait to be written.
+  // Drops the clean pages. Later reads come from the disk, or from pages that are not written yet.
   void DropCleanPages();
   [[nodiscard]] const Image& now() const { return now_; }
   [[nodiscard]] bool dirty() const { return !pending_.empty(); }
-  // Durable image after a power loss. Size changes numbered up to `sizes_upto` survive in the
-  // ordered model.
+  // Leaves the durable image after a power loss. In the ordered model, size changes numbered up to
+  // `sizes_upto` survive.
   void LosePower(const LossModel& model, uint64_t sizes_upto, Random& random);
   void Flip(uint64_t bit);  // at rest
 
@@ -100,17 +100,17 @@ class DiskFile {
   std::vector<std::byte> written_;  // the bytes of the pending writes, one after another
 };
 
-// One node's disk: files under names, of which `layers/...` and the others are in two directories.
-// fsync of a file makes its data and size durable, not its name; fsync of a directory the names.
+// One node's disk: files under names in two directories, `layers/` and the root. fsync of a file
+// makes its data and size durable, not its name. fsync of a directory makes its names durable.
 //
-// Copyable: a copy is an independent disk in the same state (of power, too).
+// Copyable: a copy is an independent disk in the same state, also of power.
 class Disk {
  public:
   Disk() = default;
   Disk(const Disk& other);
   Disk& operator=(const Disk& other);
 
-  // Raw access: no watcher, no faults. Null if there is no such name.
+  // Returns the file without a fault or a watcher, or null if there is no such name.
   [[nodiscard]] std::shared_ptr<DiskFile> Find(const std::string& name) const;
   std::shared_ptr<DiskFile> Create(const std::string& name);
   void Remove(const std::string& name);
@@ -122,19 +122,19 @@ class Disk {
   }
   uint64_t NextSeq() { return ++seq_; }
 
-  // The power comes back after it was lost: only the durable state exists.
+  // Loses the power and brings it back: only the durable state exists.
   void LosePower(const LossModel& model, Random& random);
 
   [[nodiscard]] bool powered() const { return powered_; }
   void set_powered(bool powered) { powered_ = powered; }
-  // From now on all files together take no more than now and `more_bytes`; it stays so, over power
-  // losses too, until Relieve. Overwriting takes nothing, removing and punching give back.
+  // Limits all files together to their present size and `more_bytes`, until Relieve and also over
+  // power losses. Overwriting takes no room, removing and punching give room back.
   void Fill(uint64_t more_bytes) { max_bytes_ = UsedBytes() + more_bytes; }
   void Relieve() { max_bytes_ = kUnlimited; }
   [[nodiscard]] bool limited() const { return max_bytes_ != kUnlimited; }
   [[nodiscard]] uint64_t UsedBytes() const;
   [[nodiscard]] uint64_t FreeBytes() const;
-  // Is there room for what a write of this range takes?
+  // Returns whether there is room for a write of this range.
   [[nodiscard]] bool Fits(const DiskFile& file, uint64_t offset_bytes, uint64_t length_bytes) const;
 
  private:
@@ -146,7 +146,7 @@ class Disk {
   void NoteName(const std::string& name, std::shared_ptr<DiskFile> file);
 
   uint64_t seq_ = 0;
-  uint64_t durable_metadata_ = 0;  // a change of names or sizes up to here was synced
+  uint64_t durable_metadata_ = 0;  // changes of names or sizes up to this number are durable
   std::map<std::string, std::shared_ptr<DiskFile>> now_;
   std::map<std::string, std::shared_ptr<DiskFile>> durable_;
   std::vector<NameEffect> pending_;

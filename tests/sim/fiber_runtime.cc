@@ -18,10 +18,10 @@ namespace {
 
 namespace context = boost::context;
 
-// Time that no run needs: a fiber that waits longer waits for ever.
+// No run needs so much time. A fiber that waits longer waits forever.
 constexpr Nanoseconds kEndOfTime = std::chrono::hours(10);
 
-// Stacks are used again: a run makes some thirty fibers, a process runs thousands of seeds.
+// Stacks are reused: a run makes some thirty fibers, and a process runs thousands of seeds.
 class StackPool {
  public:
   static constexpr size_t kBytes = 256 * 1024;  // SQLite's parser takes about 30 KiB
@@ -31,7 +31,7 @@ class StackPool {
     if (free_.empty()) {
       bottom = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (bottom == MAP_FAILED) std::abort();
-      // A guard below: an overflow must crash, not write into a neighbour.
+      // A guard page below: an overflow must crash, not write into a neighbour.
       (void)::mprotect(bottom, 4096, PROT_NONE);
     } else {
       bottom = free_.back();
@@ -76,8 +76,8 @@ void EndSwitch([[maybe_unused]] void* fake_stack, [[maybe_unused]] const void** 
 }
 
 constexpr std::array<uint32_t, 4> kSwitchRates = {1, 3, 10, 40};
-// At one of so many points a fiber does not go on for a while, as if its disk were slow or its core
-// taken away: others come far meanwhile. Races with a window of a few instructions need that.
+// At one of so many switch points a fiber pauses for a while, as if its disk were slow or its core
+// taken away, and other fibers run on. Races with a window of a few instructions need that.
 constexpr std::array<uint32_t, 4> kPauseRates = {0, 2000, 300, 60};
 constexpr uint64_t kPauseDoublings = 19;  // from 1 us to 0.26 s
 
@@ -217,7 +217,7 @@ void FiberRuntime::Lock(const void* mutex) {
       lock.owner = current_;
       return;
     }
-    if (lock.owner == current_) std::abort();  // it would wait for itself for ever
+    if (lock.owner == current_) std::abort();  // it would wait for itself forever
     lock.waiters.push_back(current_);
     Block();
   }

@@ -15,32 +15,32 @@
 
 namespace volfs::sim {
 
-// The simulated runtime: all threads of a run are stackful fibers on one thread, so that a run is a
-// function of its seed alone. (C++20 coroutines would not do: they cannot suspend through the C
-// frames of SQLite.)
+// The simulated runtime. All threads of a run are stackful fibers on one thread, so a run is a
+// function of its seed alone. (C++20 coroutines cannot suspend through the C frames of SQLite.)
 //
-// Every lock, wait and disk call is a switch point, at which the seed picks the fiber that goes on.
-// The clock stands still while a fiber can run, but for a microsecond per switch point. When all
-// wait it jumps to the next deadline, so waiting costs nothing.
+// Every lock, wait and disk call is a switch point, at which the seed picks the next fiber. While a
+// fiber can run, the clock advances by one microsecond per switch point. When all fibers wait, it
+// jumps to the next deadline, so waiting costs nothing.
 //
-// Nothing depends on an address: waiters are kept in the order of their coming, and the table of
-// locks, which is keyed by address, is never iterated.
+// Nothing depends on an address. Waiters are kept in the order of arrival, and the table of locks,
+// which is keyed by address, is never iterated.
 class FiberRuntime final : public Runtime {
  public:
   FiberRuntime(uint64_t seed, Trace& trace);
   ~FiberRuntime() override;
 
-  // Runs `body` as the first fiber and returns when every fiber has ended. Installs itself as the
-  // runtime meanwhile. False if the fibers wait for each other for ever; hung() then says where,
-  // and they, with all they own, are leaked.
+  // Runs `body` as the first fiber and returns when every fiber has ended. Meanwhile this object is
+  // the runtime. Returns false if the fibers wait for each other forever; then hung() says where,
+  // and the fibers are leaked with all they own.
   bool Run(std::function<void()> body);
   [[nodiscard]] const std::string& hung() const { return hung_; }
-  // May a fiber stand still for long? Then a snapshot may wait in vain for the writes in flight.
+  // Returns whether fibers may pause for long. Then a snapshot may wait in vain for writes in
+  // flight.
   [[nodiscard]] bool pauses() const { return pause_in_ > 0; }
 
-  // Lets another fiber go on, or not.
+  // May let another fiber run.
   void SwitchReference();
-  // Time that an operation of a device takes.
+  // Advances the clock by the time that an operation of a device takes.
   void Advance(Nanoseconds duration) { now_ += duration; }
 
   void Lock(const void* mutex) override;
@@ -66,7 +66,7 @@ class FiberRuntime final : public Runtime {
     std::function<void()> body;
     boost::context::fiber context;
     bool over = false;
-    const void* waits_for = nullptr;  // a condition; null: a lock, a sleep, or nothing
+    const void* waits_for = nullptr;  // a condition; null: a lock, a sleep, or no wait
     uint64_t timer = 0;               // the number of its entry in timers_; 0: none
     Nanoseconds timer_at{0};
     bool timed_out = false;
@@ -95,8 +95,8 @@ class FiberRuntime final : public Runtime {
   Trace& trace_;
   Random choice_;          // of the scheduler
   Random ids_;             // drawn by the code under test
-  uint32_t switch_in_;     // a switch point switches once in so many times
-  uint32_t pause_in_ = 0;  // and pauses once in so many; 0: never
+  uint32_t switch_in_;     // one switch point in so many switches
+  uint32_t pause_in_ = 0;  // one switch point in so many pauses; 0: none
   Nanoseconds now_{std::chrono::seconds(1)};
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> ready_;

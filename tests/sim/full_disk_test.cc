@@ -1,7 +1,7 @@
-// Goal: a node can be used, emptied and mounted for as long as its disk is full, and its making can
-// be cut off anywhere.
-// Method: worlds in which a disk becomes full and stays so, over power losses and kills; and the
-// making of a node with the power going off before each of its calls.
+// Goal: a node can be used, emptied and mounted for as long as its disk is full, and its creation
+// can be cut off at any call.
+// Method: worlds in which a disk becomes full and stays full, over power losses and kills, and the
+// creation of a node with a power cut before each of its calls.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@ using testing::IsEmpty;
 constexpr unsigned kBothNodes = 3;
 constexpr int kFullDisk = 0;
 
-// Ends the mount in one of the ways that there are, and mounts again.
+// Ends the mount in one of several ways, and mounts again.
 void Remount(Simulation& world, uint64_t round) {
   const bool cut = round % 3 == 0;
   const bool killed = round % 3 == 1;
@@ -30,8 +30,8 @@ void Remount(Simulation& world, uint64_t round) {
   world.Compare(!killed);
 }
 
-// Deletions, cancelling, reverts, syncs of accepted data, and mounts succeed all the while
-// (Workload::Check); when all is deleted, something new can be made.
+// Deletions, cancelling, reverts, syncs of accepted data, and mounts always succeed
+// (Workload::Check). When everything is deleted, something new can be made.
 TEST(FullDiskTest, StaysFullForThousandsOfOperations) {
   uint64_t operations = 0;
   for (uint64_t seed = 1; seed <= 6; ++seed) {
@@ -66,8 +66,8 @@ Status MakeNode(Simulation& world) {
   return Node::Init(*OpenSimNode(world.machine(), 0), record);
 }
 
-// A power cut leaves a node, or the beginning of one that is made anew; never damage. And a
-// finished node keeps its reserve, even if other data was not synced.
+// A power cut leaves a node, or the beginning of one that the next mount finishes, but never
+// damage. A finished node keeps its reserve, even if other data was not synced.
 void CutTheMaking(uint64_t call, const LossModel& loss, bool* finished) {
   Trace trace;
   Simulation world(0, trace);
@@ -85,7 +85,7 @@ void CutTheMaking(uint64_t call, const LossModel& loss, bool* finished) {
       const Status made = MakeNode(world);
       EXPECT_TRUE(made.ok()) << made.error().message;
     }
-    if (left.ok() && !*finished) return;  // its reserve is made whole at the mount
+    if (left.ok() && !*finished) return;  // a mount completes its reserve
     world.CutPower({true, true});
     world.Boot({.keep = LossModel::Keep::kNothing}, true);
     const auto directory = OpenSimNode(world.machine(), 0);

@@ -14,7 +14,7 @@ constexpr char kMagic[8] = {'v', 'o', 'l', 'f', 's', 's', 'i', 'm'};
 
 uint64_t SectorsOf(uint64_t bytes) { return (bytes + kSectorBytes - 1) / kSectorBytes; }
 
-// The sectors of [offset, offset + length).
+// The sectors of a byte range.
 struct SectorRange {
   uint64_t first;
   uint64_t end;
@@ -23,7 +23,7 @@ struct SectorRange {
         end(length_bytes == 0 ? first : SectorsOf(offset_bytes + length_bytes)) {}
 };
 
-// The part of `bytes` in one sector.
+// Returns the part of `bytes` in one sector.
 std::span<const std::byte> PartOf(std::span<const std::byte> bytes, uint64_t sector) {
   const uint64_t from = sector * kSectorBytes;
   return bytes.subspan(from, std::min<uint64_t>(kSectorBytes, bytes.size() - from));
@@ -175,8 +175,9 @@ void ImageModel::LosePower() {
   }
 }
 
-// If it holds a write, it holds all that were acknowledged before that was issued. Where a sector's
-// content is that of several versions (zeros, mostly) the version that breaks no rule is taken.
+// If the image holds a write, it must hold each write that was acknowledged before that one was
+// issued. If a sector's content fits several versions (zeros, mostly), a version that breaks no
+// rule is chosen.
 std::optional<std::string> ImageModel::CheckPrefixRule(const ContentPool& pool,
                                                        std::span<const std::byte> bytes) const {
   uint64_t newest_issue = 0;
@@ -213,7 +214,7 @@ std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const
     Sector& sector = sectors_[s];
     const auto part = PartOf(bytes, s);
     bool right = false;
-    // The newest first: a content that was there all the time is more likely to be that.
+    // Tries the newest first: a content that was there all the time is most likely the newest.
     for (uint32_t n = sector.newest() + 1; !right && n-- > sector.settled;) {
       right =
           std::memcmp(pool.Get(sector.versions[n].content).data(), part.data(), part.size()) == 0;
@@ -233,7 +234,7 @@ std::optional<std::string> ImageModel::Decide(ContentPool& pool, std::span<const
   }
   for (size_t s = 0; s < sectors_.size(); ++s) {
     Sector& sector = sectors_[s];
-    // Bytes that a smaller size has cut off are zeros when it grows again.
+    // Bytes that a smaller size has cut off are zeros when the volume grows again.
     Version now = sector.versions[sector.settled];
     const uint64_t visible = bytes.size() - s * kSectorBytes;
     if (visible < kSectorBytes) {

@@ -12,7 +12,7 @@
 
 namespace volfs::sim {
 
-// The contents of sectors, each kept once and known by a number. Number 0 is zeros.
+// The contents of sectors, each kept once and identified by a number. Number 0 is zeros.
 class ContentPool {
  public:
   using Number = uint32_t;
@@ -26,14 +26,17 @@ class ContentPool {
   std::vector<Sector> sectors_;
 };
 
-// The contents that the image of a volume, or of a snapshot point of it, may hold: of each sector
-// every content that would be right. This is contract.md 7.1 ("what fsync acknowledged survives;
-// sectors not synced read old or new, never anything else") as a data structure.
+// The contents that the image of a volume, or of a snapshot point, may hold: for each sector, all
+// right contents. This is contract.md 7.1 as a data structure: bytes that fsync acknowledged
+// survive, and a sector that was not synced reads old or new, never anything else.
 //
-// A sector's versions are numbered in the order of their writes (a sector has one writer at a
-// time). `first` is the oldest that may be on disk: an acknowledged sync moves it. `settled` is the
-// one that a read shows, or a later one while a write is in flight or has failed. After a power
-// loss any from `first` on is right; the first read then decides, and later reads must agree.
+// A sector's versions are numbered in the order of their writes, because a sector has one writer at
+// a time. `first` is the oldest version that may be on disk, and an acknowledged sync moves it.
+// `settled` is the version that a read shows, or a later one while a write is in flight or has
+// failed. After a power loss each version from `first` on is right. The first read then decides,
+// and later reads must agree.
+//
+// Times are ticks of one clock that every call and return of a client moves.
 //
 // Times are ticks of one clock that every call and return of a client moves.
 class ImageModel {
@@ -41,7 +44,7 @@ class ImageModel {
   struct Version {
     ContentPool::Number content = 0;
     uint64_t issued = 0;
-    uint64_t acked = 0;  // 0: not (yet)
+    uint64_t acked = 0;  // 0: not acknowledged yet
   };
   struct Sector {
     std::vector<Version> versions{{}};
@@ -55,7 +58,7 @@ class ImageModel {
   [[nodiscard]] uint64_t size() const { return size_; }
   [[nodiscard]] uint64_t min_size() const { return min_size_; }
   [[nodiscard]] uint64_t max_size() const { return max_size_; }
-  // No write is in flight, and none has failed, in this range.
+  // Returns whether no write in this range is in flight or has failed.
   [[nodiscard]] bool Writable(uint64_t offset_bytes, uint64_t length_bytes) const;
   [[nodiscard]] bool Settled() const { return Writable(0, max_size_); }
 
@@ -64,14 +67,14 @@ class ImageModel {
   void BeginWrite(ContentPool& pool, uint64_t offset_bytes, uint64_t length_bytes,
                   std::span<const std::byte> data, uint64_t now);
   void EndWrite(uint64_t offset_bytes, uint64_t length_bytes, bool ok, uint64_t now);
-  // BeginGrow: the size may come into force from now on. Grow: it has.
+  // BeginGrow: the size may hold from now on. Grow: it holds.
   void BeginGrow(uint64_t size_bytes);
   void Grow(uint64_t size_bytes);
   void SizeIsDurable() { min_size_ = size_; }
-  // Of a clone: at least as large, the rest zeros.
+  // Makes the model of a clone: at least as large, the rest zeros.
   void ExtendTo(uint64_t size_bytes);
 
-  // After a shrink: the settled versions, durable, and nothing past `size_bytes`.
+  // Returns the model after a shrink: the settled versions, durable, and nothing past `size_bytes`.
   [[nodiscard]] ImageModel CutAt(ContentPool& pool, uint64_t size_bytes) const;
 
   // --- syncs and instants ------------------------------------------------------------------------
@@ -81,20 +84,20 @@ class ImageModel {
   };
   [[nodiscard]] Mark Now() const;
   void Synced(const Mark& since);
-  // A synchronous write of this range has returned, and no client writes there.
+  // Records that a synchronous write of this range has returned. Requires: no client writes there.
   void IsDurable(uint64_t offset_bytes, uint64_t length_bytes);
   // Returns the contents that a snapshot point between the mark and now may have caught.
   [[nodiscard]] ImageModel SnapshotPoint(const Mark& since) const;
 
   // --- reads ------------------------------------------------------------------------------------
-  // The power was lost: the disk may hold any version.
+  // Loses the power: the disk may hold any version.
   void LosePower();
-  // All of the image was read, without concurrent writes: every sector must be a right one, and
-  // that is the only right one from now on (`durable`: on disk too). The size likewise. Returns
-  // what is wrong, or nothing.
+  // Checks a read of the whole image without concurrent writes. Every sector and the size must be
+  // right, and are from now on the only right ones (`durable`: on disk, too). Returns the fault, or
+  // nothing.
   std::optional<std::string> Decide(ContentPool& pool, std::span<const std::byte> bytes,
                                     bool durable);
-  // A part was read since `mark`, others writing beside.
+  // Checks a read of a part since `mark`, with concurrent writers.
   [[nodiscard]] std::optional<std::string> CheckRead(const ContentPool& pool, const Mark& since,
                                                      uint64_t offset_bytes,
                                                      std::span<const std::byte> bytes) const;
@@ -107,8 +110,8 @@ class ImageModel {
   uint64_t size_ = 0;
   uint64_t min_size_ = 0;  // durable
   uint64_t max_size_ = 0;
-  bool undecided_ = false;  // an instant, or after a power loss: Decide has not been called
-  bool instant_ = false;    // ... of an instant, to which the prefix rule applies
+  bool undecided_ = false;  // a snapshot point, or after a power loss: Decide has not been called
+  bool instant_ = false;    // ... a snapshot point, to which the prefix rule applies
 };
 
 // Returns a readable content for a write: its volume, sector and number, which error messages show.

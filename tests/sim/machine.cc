@@ -52,7 +52,7 @@ Machine::Verdict Machine::BeforeCall(int disk, Call call, const std::string& nam
     full_disk_ = -1;
   }
   if (!counts || due != plan_.fault_at) return Verdict::kGoOn;
-  // One that does not fit this call strikes the next.
+  // A fault that does not fit this call strikes the next one.
   const bool fits = plan_.fault == Fault::kIo || plan_.fault == Fault::kStall ||
                     (plan_.fault == Fault::kNoSpace && Changes(call)) || call == Call::kWrite;
   if (!fits) {

@@ -18,40 +18,39 @@ inline constexpr uint64_t kNever = ~uint64_t{0};
 
 // The effect of a fault on the call that it strikes.
 enum class Fault : uint8_t {
-  kIo,       // EIO; of a sync: the pages are clean afterwards but a part of them is lost
+  kIo,       // EIO; after a failed sync the pages are clean but some of them are lost
   kNoSpace,  // the disk is full for a while
   kShort,    // half of a write, then no room
-  kStall,    // it answers after three seconds
+  kStall,    // the answer comes after three seconds
 };
 inline constexpr int kFaults = 4;
 std::string_view NameOf(Fault fault);
 
-// The events that shall befall the disks of a run. Calls are counted from 0 over all disks, or only
-// the calls that sync: faults around these matter most.
+// The planned events for the disks of a run. Calls are counted from 0 over all disks, or only the
+// calls that sync, because faults around these matter most.
 struct CallPlan {
   bool count_syncs = false;
-  uint64_t cut_at = kNever;                     // before this call the power goes off ...
+  uint64_t cut_at = kNever;                     // before this call the power is cut ...
   std::array<bool, kDisks> cut = {true, true};  // ... of these disks
   uint64_t fault_at = kNever;
   Fault fault = Fault::kIo;
-  uint64_t full_calls = 50;  // kNoSpace: so many changing calls later there is room again
-  // Before this call (of any kind) this disk becomes full but for `room_bytes`, and stays so.
+  uint64_t full_calls = 50;  // kNoSpace: there is room again after so many changing calls
+  // Before this call (of any kind) the disk becomes full except for `room_bytes`, and stays so.
   uint64_t fill_at = kNever;
   int fill_disk = 0;
   uint64_t room_bytes = 0;
-  // Not at `cut_at`, but in the middle of a clone across the disks, at one of its next syncs, the
-  // power goes off of the clone's disk. With count_syncs only.
+  // Cuts the power of the clone's disk not at `cut_at`, but at one of the next syncs of a clone
+  // across the disks. With count_syncs only.
   bool cut_in_clone = false;
-  // Before this call (always counted over all calls) the directory of one disk is moved away from
-  // its path, and another copy of it as it is at that moment takes its place. A process that has
-  // files open goes on in the one that is away: data that it syncs after this is lost at the next
-  // boot.
+  // Before this call (counted over all calls) the directory of one disk is moved away from its
+  // path, and a copy of it takes its place. A process with open files goes on in the moved
+  // directory: data that it syncs after this is lost at the next boot.
   uint64_t away_at = kNever;
   int away_disk = 0;
 };
 
-// The world of one run: a clock with its fibers, two disks, and a plan of the events that befall
-// them. Every call to a disk passes BeforeCall, which is a switch point.
+// The world of one run: a clock with its fibers, two disks, and a plan of events for the disks.
+// Every call to a disk passes BeforeCall, which is a switch point.
 class Machine {
  public:
   enum class Verdict { kGoOn, kIo, kNoSpace, kHalf };
@@ -66,31 +65,31 @@ class Machine {
 
   void SetPlan(const CallPlan& plan) { plan_ = plan; }
   [[nodiscard]] const CallPlan& plan() const { return plan_; }
-  // A clone that will be on this disk begins: see CallPlan::cut_in_clone.
+  // Reports that a clone to this disk begins (CallPlan::cut_in_clone).
   void CloneBegins(int disk);
   [[nodiscard]] uint64_t calls() const { return calls_; }
   [[nodiscard]] uint64_t syncs() const { return syncs_; }
   [[nodiscard]] bool faulted() const { return faulted_; }  // a fault has struck since the last boot
-  // How often a call has given room back, but for the reserve's.
+  // Returns how often a call has given room back, apart from the reserve.
   [[nodiscard]] uint64_t frees() const { return frees_; }
   [[nodiscard]] bool power_off() const { return power_off_; }  // of any disk
 
-  // `what` of the call, for the trace only.
+  // `what` describes the call, for the trace only.
   Verdict BeforeCall(int disk, Call call, const std::string& name, uint64_t offset_bytes,
                      uint64_t length_bytes);
-  // Is somebody's `mv` or a backup that was put in its place done with the disk's directory? See
-  // CallPlan::away_at.
+  // Returns whether the disk's directory was moved away, and a copy put in its place
+  // (CallPlan::away_at).
   [[nodiscard]] bool away(int disk) const { return before_away_.has_value() && disk == away_disk_; }
-  // Called before every call, if set: the exhaustive runs copy the disks here.
+  // If set, is called before every call. The exhaustive runs copy the disks here.
   std::function<void()> on_call;
 
-  // The power of these disks goes off now.
+  // Cuts the power of these disks now.
   void CutPower(std::array<bool, kDisks> disks);
-  // Drops undurable effects, as far as `model` says, on disks that lost power (or on all, if
-  // `all`). Then all disks are on again, empty of faults.
+  // Drops the effects that are not durable, as far as `model` says, on disks that lost power (or on
+  // all, if `all`). Then all disks are on again, without faults.
   void Boot(const LossModel& model, bool all);
   void MoveAway(int disk);
-  // A bit of a file changes at rest, while the disk is not mounted.
+  // Changes a bit of a file at rest, while the disk is not mounted.
   void Flip(int disk, const std::string& name, uint64_t bit);
 
  private:

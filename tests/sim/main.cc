@@ -35,7 +35,7 @@ struct Options {
   bool trace = false;
 };
 
-// Every so many seeds one is run twice, and must do the same.
+// One seed in so many is run twice, and both runs must be equal.
 constexpr uint64_t kTwice = 200;
 
 void DoSeed(uint64_t seed, const Options& options, Sums& sums, std::vector<std::string>& wrong) {
@@ -60,7 +60,7 @@ int RunOne(const Options& options) {
   return found.violations.empty() ? 0 : 1;
 }
 
-// Seeds that once failed, a line each; the text behind the number is for people.
+// Runs seeds that once failed, one per line. The text behind the number is for people.
 uint64_t RunList(const Options& options) {
   std::ifstream in(options.list);
   if (!in) {
@@ -150,7 +150,7 @@ constexpr Bug kBugs[] = {
 #undef VOLFS_SABOTAGE_ROW
 };
 
-// "NAME SEED" a line.
+// Reads lines of "NAME SEED".
 std::map<std::string, uint64_t> KnownSeeds(const std::string& file) {
   std::map<std::string, uint64_t> known;
   std::ifstream in(file);
@@ -159,7 +159,7 @@ std::map<std::string, uint64_t> KnownSeeds(const std::string& file) {
   return known;
 }
 
-// Each bug until it is caught: first by the seed that is known to, then by all in order.
+// Runs each bug until it is caught, first with its known seed, then with all seeds in order.
 int RunSabotage(const Options& options) {
   const auto known = KnownSeeds(options.known);
   std::vector<Bug> bugs;

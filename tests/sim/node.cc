@@ -51,7 +51,7 @@ class SimFile final : public NodeFile {
     return OkStatus();
   }
 
-  // An error is a sync's, success is less than one.
+  // An error counts as the error of a sync. Success promises less than a sync's.
   Status WaitWritten(const ByteRange& range) override {
     const auto verdict =
         machine_.BeforeCall(disk_, Call::kSync, name_, range.offset_bytes, range.length_bytes);
@@ -62,7 +62,7 @@ class SimFile final : public NodeFile {
 
   void DropWritten(const ByteRange& range) override { DropCache(range); }
 
-  // Files of one disk share: the written bytes are those of the other file there.
+  // Files of one disk can share: this file gets the bytes of the source file there.
   Result<bool> ShareFrom(NodeFile& source, const ByteRange& range) override {
     const auto* const from = dynamic_cast<const SimFile*>(&source);
     if (from == nullptr || from->disk_ != disk_) return false;
@@ -192,7 +192,7 @@ class SimNode final : public NodeDirectory {
     return AllocatedBytesOf(*file);
   }
 
-  // No call to the disk: the question is about the path.
+  // Makes no call to the disk, because the question is about the path.
   Status CheckPresent() override {
     if (!machine_.away(disk_)) return OkStatus();
     return Error{Errc::kIo, StrCat("node directory ", path_, " is gone: it was moved away")};

@@ -8,8 +8,8 @@
 
 namespace volfs::sim {
 
-// The node directory that lies on a disk of `machine`, which must outlive it. Its catalog is found
-// by the VFS of vfs.h.
+// Returns the node directory on a disk of `machine`, which must outlive it. The VFS of vfs.h finds
+// its catalog.
 std::unique_ptr<NodeDirectory> OpenSimNode(Machine& machine, int disk);
 
 }  // namespace volfs::sim

@@ -85,7 +85,7 @@ std::unique_ptr<Oracle> Oracle::Copy() const {
 void Oracle::Compare(Store& store, unsigned disks, bool durable,
                      std::vector<std::string>& violations) {
   CompareNames(store, disks, violations);
-  if (!violations.empty()) return;  // the rest would only repeat it
+  if (!violations.empty()) return;  // the rest would repeat it
   CompareImages(store, disks, durable, violations);
   CompareSnapshots(store, disks, violations);
 }
@@ -160,7 +160,7 @@ void Oracle::CompareImages(Store& store, unsigned disks, bool durable,
     if (!bytes.ok()) {
       const bool excused =
           !model->whole && !Mounted(disks, model->source_disk) && bytes.error().code == Errc::kIo;
-      model->decided = false;  // no client may use it before it could be looked at
+      model->decided = false;  // no client may use it before it was read
       if (!excused && !Excused(bytes.error())) {
         violations.push_back(StrCat("reading ", model->name, ": ", bytes.error().message));
       }

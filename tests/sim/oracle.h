@@ -12,11 +12,11 @@
 
 namespace volfs::sim {
 
-// Does it exist? kMaybe: a request for or against it was cut off, or failed with an error that
-// leaves its outcome open; the next recovery decides.
+// Whether something exists. kMaybe: a request to make or delete it was cut off, or failed with an
+// error that leaves its outcome open. The next recovery decides.
 enum class Existence { kYes, kMaybe, kNo };
 
-// Requests that want to be the only one of their source: clone, snapshot, restore.
+// Requests that must be the only one of their source: clone, snapshot, restore.
 struct Claims {
   int now = 0;
   uint64_t ever = 0;
@@ -36,7 +36,7 @@ struct SnapshotModel {
 
 struct VolumeModel {
   uint32_t key = 0;
-  Id id = kNoId;  // kNoId: not known, as its creation was never answered
+  Id id = kNoId;  // kNoId: unknown, because its creation was not answered
   std::string name;
   std::string new_name;  // of a rename whose outcome is open; else empty
   int disk = 0;
@@ -45,23 +45,23 @@ struct VolumeModel {
   bool failed = false;  // a sync failed: none may succeed until the next mount
   ImageModel image;
   std::optional<ImageModel>
-      or_image;  // after a revert or shrink of unknown outcome: or all of this
+      or_image;  // after a revert or shrink of unknown outcome: the other possible image
   // Of a clone that was made on another node: may be `creating`.
   int source_disk = -1;
   uint32_t source = 0;           // the key of the volume, 0: not a clone ...
   uint32_t source_snapshot = 0;  // ... or of this snapshot of it, 0: not of one
   bool whole = true;             // it was seen `available`, or is no such clone
-  uint64_t copied = 0;           // the most copied_bytes that was told
+  uint64_t copied = 0;           // the greatest copied_bytes reported
   int users = 0;                 // clients at work with it
   int requests = 0;              // ... of them by its name, which must not change meanwhile
   Claims claims;
-  bool exclusive = false;  // one of them wants to be alone
+  bool exclusive = false;  // one of them must be alone
   bool growing = false;
   uint64_t last_write = 0;  // its offset
 };
 
-// The truth about a store, after any events: the names that exist, and the contents of every image.
-// Clients tell it of every call and every answer; after a recovery Compare looks at everything.
+// The truth about a store after any events: the names that exist, and the contents of every image.
+// Clients report each call and each answer to it. After a recovery Compare checks everything.
 class Oracle {
  public:
   ContentPool& pool() { return pool_; }
@@ -73,24 +73,23 @@ class Oracle {
   [[nodiscard]] std::vector<std::unique_ptr<VolumeModel>>& volumes() { return volumes_; }
   [[nodiscard]] std::vector<std::unique_ptr<SnapshotModel>>& snapshots() { return snapshots_; }
   [[nodiscard]] VolumeModel* Volume(uint32_t key);
-  // Does any model that exists, or may, have this name?
+  // Returns whether a model that exists, or may exist, has this name.
   [[nodiscard]] bool MayBeTaken(const std::string& name) const;
   [[nodiscard]] bool HasSnapshots(uint32_t volume) const;
 
-  // The store was closed. `lost` says that it was not closed in order, so that unsynced data may be
-  // gone.
+  // Reports that the store was closed. `lost`: not in order, so unsynced data may be gone.
   void Closed(bool lost);
 
   // Reads everything in `store`, which has these disks (by bit), and compares it with the model.
   // The state found is the truth from now on. `durable` says that the store was just mounted, so
   // the state is on disk. Clones that need an absent disk may answer EIO. Appends the violations.
-  // Requires: no client is at work.
+  // Requires: no client is running.
   void Compare(Store& store, unsigned disks, bool durable, std::vector<std::string>& violations);
 
-  // Bits have changed at rest: that this is told (kCorrupt) is right, too.
+  // Reports that bits have changed at rest, so kCorrupt is a right answer, too.
   void set_damaged() { damaged_ = true; }
 
-  // A copy that shares nothing: the exhaustive runs recover from many moments of one run.
+  // Returns a copy that shares nothing. The exhaustive runs recover from many moments of one run.
   [[nodiscard]] std::unique_ptr<Oracle> Copy() const;
 
  private:
@@ -110,7 +109,7 @@ class Oracle {
   std::vector<std::unique_ptr<SnapshotModel>> snapshots_;
 };
 
-// The whole of an image, read in one go.
+// Reads the whole of an image in one go.
 Result<std::vector<std::byte>> ReadAll(Volume& volume);
 Result<std::vector<std::byte>> ReadAll(const FrozenImage& image);
 

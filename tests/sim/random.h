@@ -5,9 +5,9 @@
 
 namespace volfs::sim {
 
-// A stream of numbers that is a function of its seed. splitmix64 (Steele, Lea, Flood, "Fast
-// splittable pseudorandom number generators", OOPSLA 2014): one addition and three mixes a number,
-// and streams of neighbouring seeds have nothing to do with each other.
+// A stream of numbers that is a function of its seed: splitmix64 (Steele, Lea, Flood, "Fast
+// splittable pseudorandom number generators", OOPSLA 2014). A number costs one addition and three
+// mixes, and streams of neighbouring seeds are unrelated.
 class Random {
  public:
   explicit Random(uint64_t seed) : state_(seed) { (void)Next(); }
@@ -18,7 +18,7 @@ class Random {
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
     return z ^ (z >> 31);
   }
-  // One of [0, n). The bias for n far below 2^64 does not matter here.
+  // Returns a number of [0, n). The bias for n far below 2^64 does not matter here.
   uint64_t Below(uint64_t n) {
     assert(n > 0);
     return Next() % n;

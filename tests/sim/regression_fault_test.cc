@@ -1,5 +1,5 @@
-// Goal: as regression_test.cc, for the peers' bugs that take a disk which fails and then works
-// again (R7, R8, R10).
+// Goal: as regression_test.cc, for the bugs of other stores that need a disk which fails and then
+// works again (R7, R8, R10).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -28,7 +28,8 @@ constexpr unsigned kBothNodes = 3;
 
 // --- nodes that fail -----------------------------------------------------------------------------
 
-// A layer between the store and a node's disk: the error of a call to a layer's file, if any.
+// A layer between the store and a node's disk. Returns the error of a call to a layer's file, if
+// any.
 using Hook = std::function<Status(Call call, const std::string& name, const ByteRange& range)>;
 
 class HookedFile final : public ForwardingFile {
@@ -51,7 +52,7 @@ class HookedFile final : public ForwardingFile {
 
 class HookedNode final : public ForwardingNode {
  public:
-  // `hook` must outlive it. `vfs`: for its catalog.
+  // `hook` must outlive the node. `vfs` serves its catalog.
   HookedNode(std::unique_ptr<NodeDirectory> node, const Hook& hook, const char* vfs)
       : ForwardingNode(std::move(node)), hook_(hook), vfs_(vfs) {}
   Result<std::unique_ptr<NodeFile>> Open(const std::string& name, OpenMode mode) override {
@@ -65,7 +66,7 @@ class HookedNode final : public ForwardingNode {
   const char* const vfs_;
 };
 
-// A store of its own, in place of the simulation's.
+// Opens a store of the test's own, in place of the simulation's.
 Result<std::unique_ptr<Store>> OpenHooked(Machine& machine, const std::array<Hook, kDisks>& hooks,
                                           const char* vfs) {
   std::vector<std::unique_ptr<Node>> nodes;
@@ -79,7 +80,7 @@ Result<std::unique_ptr<Store>> OpenHooked(Machine& machine, const std::array<Hoo
   StoreOptions options;
   options.copy_rate = kCopyNothing;
   options.copy_piece_bytes = 4 * kBlockBytes;
-  options.commit_idle = kForever;  // nothing is committed but by those who ask
+  options.commit_idle = kForever;  // a commit happens only on request
   return Store::Open(std::move(nodes), options);
 }
 
@@ -91,7 +92,7 @@ VolumeInfo InfoOf(Store& store, const VolumeModel& model) {
 
 // --- R7 ------------------------------------------------------------------------------------------
 
-// A range of a disk's layers that cannot be read, or not be written, for as long as it says so.
+// A range of a disk's layers that fails reads or writes while it is set.
 struct BadRange {
   ByteRange bytes{};
   bool reads = false;
@@ -123,7 +124,7 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
   store.hydrator().throttle().SetRate(Throttle::kUnlimited);
   SleepFor(seconds(20));
 
-  // The clone reports the error, with the node and the cause, and has given up.
+  // The clone reports the error with the node and the cause, and copying has stopped.
   VolumeInfo info = InfoOf(store, clone);
   EXPECT_EQ(info.status, "error");
   EXPECT_THAT(info.error, HasSubstr("Input/output error"));
@@ -131,14 +132,14 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
     EXPECT_THAT(info.error, HasSubstr(" node a"));
     EXPECT_THAT(info.error, HasSubstr(source.name));
   }
-  // More often, if something else was copied between two of them.
+  // There may be more attempts, if something else was copied between two of them.
   const int hits = bad.hits;
   EXPECT_GE(hits, kTries);
   SleepFor(seconds(60));
   EXPECT_EQ(bad.hits, hits) << "it tries for ever";
 
-  // The clone is served all the same: the copied part, the part that the source can still give, and
-  // new writes; so is the source.
+  // The clone is still served: the copied part, the part that the source can still give, and new
+  // writes. So is the source.
   (void)clients.Read(clone, 0, 5 * kBlockBytes);
   (void)clients.Read(clone, 7 * kBlockBytes, 5 * kBlockBytes);
   (void)clients.Read(source, 7 * kBlockBytes, 5 * kBlockBytes);
@@ -157,7 +158,7 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
   }
   EXPECT_EQ(InfoOf(store, clone).status, "error");
 
-  // Resumed too early it gives up again; when it is mended it comes to its end.
+  // If it is resumed too early, copying stops again. On a mended disk it finishes.
   bad.hits = 0;
   ASSERT_TRUE(store.Resume(clone.name, Caller{}).ok());
   SleepFor(seconds(20));
@@ -171,7 +172,8 @@ void MeetBadBlocks(Simulation& world, Store& store, BadRange& bad, bool reading)
   world.oracle().Compare(store, kBothNodes, false, world.findings().violations);
 }
 
-// Copiers of peers that met a read error went on for ever, or failed the volume that they served.
+// Copiers of other stores that met a read error went on forever, or failed the volume that they
+// served.
 TEST(RegressionTest, R7_TheCopierMeetsAnErrorSaysSoAndTheVolumeIsServed) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     SCOPED_TRACE(StrCat("seed ", seed));
@@ -198,9 +200,9 @@ TEST(RegressionTest, R7_TheCopierMeetsAnErrorSaysSoAndTheVolumeIsServed) {
 
 // --- R8 ------------------------------------------------------------------------------------------
 
-// The room on the first disk. A write in place needs none (unless the disk never writes in place,
-// as btrfs does); removing and punching give some. (The machine's own fault kNoSpace knows nothing
-// of this: it refuses every write for a while, and freeing space is of no use.)
+// The room on the first disk. A write in place needs none, unless the disk never writes in place,
+// as btrfs does. Removing and punching give some. (The machine's fault kNoSpace ignores this: it
+// refuses every write for a while, and freeing space does not help.)
 struct Room {
   Machine* machine = nullptr;
   uint64_t max_bytes = kNever;
@@ -230,7 +232,7 @@ struct Room {
   }
 };
 
-// The simulated VFS, with a room for the first disk.
+// The simulated VFS, with limited room on the first disk.
 constexpr char kRoomVfsName[] = "volfs-sim-room";
 Room* room_of_vfs = nullptr;
 std::map<sqlite3_file*, std::string> files_in_room;  // those of the first disk
@@ -266,8 +268,8 @@ void InstallRoomVfs() {
   ASSERT_EQ(sqlite3_vfs_register(&vfs, 0), SQLITE_OK);
 }
 
-// Plays `body` over a store with a room on its first disk, loses power, keeping nothing that was
-// not synced, mounts with all the room there is, and compares.
+// Plays `body` over a store with limited room on its first disk, loses power and all unsynced data,
+// mounts with unlimited room, and compares.
 void PlayInRoom(uint64_t seed, const std::function<void(Simulation&, Store&, Room&)>& body) {
   Trace trace;
   Simulation world(seed, trace);
@@ -293,7 +295,7 @@ void PlayInRoom(uint64_t seed, const std::function<void(Simulation&, Store&, Roo
 }
 
 // dm-thin: without space for its metadata it aborted a transaction that held acknowledged data.
-// Here a node fills up at any moment of a writer's life. Acknowledged data is there afterwards, no
+// Here a node fills up at any moment of a writer's life. Afterwards acknowledged data is there, no
 // volume fails, and a call that frees space is never refused.
 TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
   InstallRoomVfs();
@@ -327,7 +329,7 @@ TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
       refusals += room.refusals;
       complaints.clear();
 
-      // Reading, looking and deleting need no room, and give some.
+      // Reading, listing and deleting need no room, and deleting gives some.
       (void)clients.Look(kept);
       (void)clients.Delete(victim, false);
       EXPECT_EQ(victim.existence, Existence::kNo) << "a full node cannot be emptied";
@@ -344,8 +346,8 @@ TEST(RegressionTest, R8_NoSpaceForTheCatalogLosesNothingAndDeletionWorks) {
   EXPECT_GT(refusals, 0) << "the disk never was full";
 }
 
-// A sync that was refused for want of space has acknowledged nothing and forgotten nothing. The
-// sync that succeeds when there is room again makes durable all writes before either.
+// A sync that was refused for want of space acknowledges and forgets nothing. The next sync with
+// room makes durable all writes before either sync.
 TEST(RegressionTest, R8_ASyncThatWasRefusedForWantOfSpaceSucceedsLater) {
   InstallRoomVfs();
   for (uint64_t seed = 1; seed <= 50; ++seed) {
@@ -398,8 +400,8 @@ std::string ReadControl(ControlTree& tree, const std::vector<std::string>& path)
   return text.ok() ? text.value().value_or("") : text.error().message;
 }
 
-// The result of the next sync of a volume whose disk fails at its sync number `which`. False: it
-// has no such sync.
+// Makes the volume's next sync fail at its disk sync number `which`. Returns false if it makes
+// fewer.
 bool FailSync(Simulation& world, VolumeModel& model, uint64_t which) {
   ControlTree control(world.store(), {});
   (void)world.clients().Write(model, 3 * kSectorBytes, 2 * kBlockBytes);
@@ -408,12 +410,12 @@ bool FailSync(Simulation& world, VolumeModel& model, uint64_t which) {
   plan.fault_at = world.machine().syncs() + 1 + which;
   world.machine().SetPlan(plan);
   // The oracle objects to a success after a failure, and to a failure that the volume does not
-  // tell.
+  // report.
   (void)world.clients().Sync(model);
   if (!model.failed) return false;
   for (int i = 0; i < 3; ++i) (void)world.clients().Sync(model);
 
-  // As fusefs answers an fsync.
+  // Answers as fusefs answers an fsync.
   const std::shared_ptr<Volume> volume = world.store().Find(model.id);
   const Status again = volume->Sync();
   EXPECT_FALSE(again.ok()) << "the second fsync acknowledges";
@@ -454,10 +456,10 @@ TEST(RegressionTest, R10_AFailedFsyncIsNotFollowedByOneThatSucceeds) {
           VolumeModel& source = MakeSource(world);
           VolumeModel& clone = MakeClone(world, source);
           VolumeModel& model = of_clone ? clone : source;
-          // In some worlds another thread's sync is the one that fails.
+          // In some worlds the sync of another thread fails.
           if (!FailSync(world, model, which)) return;
           any = true;
-          // A process that ends, or the whole machine: after the next mount it works again.
+          // After the end of the process, or of the machine, the next mount works again.
           const bool killed = seed % 2 == 0;
           if (!killed) world.CutPower({true, true});
           world.Unmount();

@@ -1,7 +1,8 @@
-// Goal: the bugs that other block stores shipped (R1 to R6, R9) cannot happen here. Each test plays
-// the peer's situation in the simulated world, under many schedules, and cuts the power where it
-// hurts. Failures that end again (R7, R8, R10) are in regression_fault_test.cc. R11, a snapshot
-// while data sits in the kernel's cache, needs a kernel: tests/mount/kernel_cache_test.cc.
+// Goal: bugs that other block stores shipped (R1 to R6, R9) cannot happen here. Each test plays the
+// situation of such a bug in the simulated world, under many schedules, and cuts the power at the
+// worst moments. Bugs around failures that end again (R7, R8, R10) are in regression_fault_test.cc.
+// R11, a snapshot while data is in the kernel's cache, needs a kernel:
+// tests/mount/kernel_cache_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +17,7 @@ using testing::IsEmpty;
 
 class SimEnvironment : public testing::Environment {
   void SetUp() override {
-    // Most tests make the store complain of something.
+    // Most tests provoke messages of the store.
     ASSERT_TRUE(LogToFile("/dev/null"));
     InstallVfs();  // before SQLite's first use in this process
     (void)FormattedDisks();
@@ -25,7 +26,7 @@ class SimEnvironment : public testing::Environment {
 const testing::Environment* const kEnvironment =
     testing::AddGlobalTestEnvironment(std::make_unique<SimEnvironment>().release());
 
-// Writes that are acknowledged as they come, under a schedule of their own.
+// Makes acknowledged writes, under a schedule of their own.
 void WriteAtRandom(Simulation& world, VolumeModel& model, uint64_t seed, int count,
                    uint64_t unit_bytes, uint64_t max_units) {
   Random random(seed);
@@ -39,7 +40,7 @@ void WriteAtRandom(Simulation& world, VolumeModel& model, uint64_t seed, int cou
   }
 }
 
-// dm-clone 8b3fd1f53af3: the metadata said that a region is hydrated before the copied data was
+// dm-clone 8b3fd1f53af3: the metadata said that a region was hydrated before the copied data was
 // durable on the destination.
 TEST(RegressionTest, R1_CopiedBlocksAreDurableBeforeTheMapSaysSo) {
   constexpr Remains kRemains[] = {Remains::kNoLayerData, Remains::kNothing};
@@ -57,7 +58,7 @@ TEST(RegressionTest, R1_CopiedBlocksAreDurableBeforeTheMapSaysSo) {
   }
 }
 
-// dm-thin 694cfe7f31db: the same with the user's writes: after a crash the mapping was there and
+// dm-thin 694cfe7f31db: the same with the user's writes. After a crash the mapping was there, but
 // the data was not.
 TEST(RegressionTest, R2_WrittenBlocksAreDurableBeforeTheMapSaysSo) {
   constexpr Remains kRemains[] = {Remains::kNoLayerData};
@@ -71,7 +72,7 @@ TEST(RegressionTest, R2_WrittenBlocksAreDurableBeforeTheMapSaysSo) {
             },
         .play =
             [seed](Simulation& world) {
-              // One client syncs the data that the other is just writing.
+              // One client syncs data that the other is just writing.
               VolumeModel& source = *world.oracle().volumes().front();
               VolumeModel& clone = *world.oracle().volumes().back();
               (void)world.clients().TakeSnapshot(source);
@@ -103,8 +104,8 @@ TEST(RegressionTest, R3_AWholeBlockIsCommittedBeforeItsFsyncReturns) {
         .prepare = [](Simulation& world) { (void)MakeClone(world, MakeSource(world)); },
         .play =
             [&](Simulation& world) {
-              // The sync of one client takes the other's writes. The other's own sync then finds
-              // nothing to do, and must wait all the same.
+              // The sync of one client takes the other's writes. The other's own sync finds nothing
+              // to do, but must still wait.
               VolumeModel& clone = *world.oracle().volumes().back();
               Together({[&] { overwrite(world, clone, 0); }, [&] { overwrite(world, clone, 1); }});
             }};
@@ -112,8 +113,8 @@ TEST(RegressionTest, R3_AWholeBlockIsCommittedBeforeItsFsyncReturns) {
   }
 }
 
-// Longhorn #4354: a write smaller than a block, into a block that the upper layer lacks, while a
-// rebuild runs: the bytes around it in the block were lost.
+// Longhorn #4354: during a rebuild, a write smaller than a block went into a block that the upper
+// layer lacked, and the bytes around it in the block were lost.
 TEST(RegressionTest, R4_PartOfABlockThatTheUpperLayerLacksWhileHydrating) {
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     const Scenario scenario{
@@ -132,8 +133,8 @@ TEST(RegressionTest, R4_PartOfABlockThatTheUpperLayerLacksWhileHydrating) {
   }
 }
 
-// A discard in a clone of data that has not been copied yet, forgotten by a crash, would bring back
-// the source's data there, which a user has deleted for good.
+// A clone discards data that was not copied yet. If a crash forgot the discard, the source's data
+// would come back, which a user has deleted for good.
 TEST(RegressionTest, R5_ADiscardedBlockThatIsNotHydratedStaysZero) {
   constexpr Remains kRemains[] = {Remains::kNothing, Remains::kEverything, Remains::kTorn};
   for (uint64_t seed = 1; seed <= 4; ++seed) {
@@ -158,8 +159,8 @@ TEST(RegressionTest, R5_ADiscardedBlockThatIsNotHydratedStaysZero) {
   }
 }
 
-// The copier has read a block of the source, a user writes it in the clone, the copier writes its
-// old bytes: the user's write is gone. (Every copier that looks only once has had this.)
+// The copier reads a block of the source, a user writes the block in the clone, and the copier
+// writes its old bytes over it. (Every copier that checks only once has had this bug.)
 TEST(RegressionTest, R6_AUsersWriteRacesTheCopierOnOneBlock) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     const Scenario scenario{
@@ -183,8 +184,8 @@ TEST(RegressionTest, R6_AUsersWriteRacesTheCopierOnOneBlock) {
   }
 }
 
-// A snapshot of a volume that is being written, made without waiting for the writes in flight:
-// these then land in the frozen image, and it holds a later write without an earlier one.
+// A snapshot of a busy volume that does not wait for the writes in flight: they then land in the
+// frozen image, which holds a later write without an earlier one.
 TEST(RegressionTest, R9_ASnapshotOfAnActiveVolumeDrainsTheWritesInFlight) {
   for (uint64_t seed = 1; seed <= 150; ++seed) {
     const Scenario scenario{
@@ -198,7 +199,7 @@ TEST(RegressionTest, R9_ASnapshotOfAnActiveVolumeDrainsTheWritesInFlight) {
               };
               Together({[&] { write(1); }, [&] { write(2); }, [&] { write(3); },
                         [&] {
-                          // Each is read when it is made, and once more at the end.
+                          // Each snapshot is read when it is made, and again at the end.
                           for (int i = 0; i < 3; ++i) {
                             (void)world.clients().TakeSnapshot(source);
                             (void)world.clients().Clone(source, Workload::Place::kLinked,
@@ -210,8 +211,8 @@ TEST(RegressionTest, R9_ASnapshotOfAnActiveVolumeDrainsTheWritesInFlight) {
   }
 }
 
-// O_DSYNC and O_SYNC with O_DIRECT, RWF_DSYNC, a synchronous mount (ydb nbs 5288): a write, a
-// discard, a growth or a shared range that was acknowledged before its sync is lost by a cut.
+// O_DSYNC and O_SYNC with O_DIRECT, RWF_DSYNC, a synchronous mount (ydb nbs 5288): a power cut
+// loses a write, discard, growth or shared range that was acknowledged before its sync.
 TEST(RegressionTest, ASynchronousCallIsDurableWhenItReturns) {
   constexpr Remains kRemains[] = {Remains::kNothing, Remains::kEverything, Remains::kTorn};
   for (uint64_t seed = 1; seed <= 3; ++seed) {
@@ -236,8 +237,8 @@ TEST(RegressionTest, ASynchronousCallIsDurableWhenItReturns) {
   }
 }
 
-// sync(1) and syncfs(2) do not reach a FUSE daemon. Writes without an fsync are committed as soon
-// as the volume is idle, first writes over a snapshot, growth and discards alike.
+// sync(1) and syncfs(2) do not reach a FUSE daemon. Writes without an fsync are committed when the
+// volume is idle: first writes over a snapshot, growth and discards alike.
 TEST(RegressionTest, WhatWasWrittenIsCommittedWhenItsVolumeIsIdle) {
   for (uint64_t seed = 3; seed <= 60; seed += 3) {  // those with IdleCommitter
     const Scenario scenario{.seed = seed,

@@ -10,7 +10,7 @@ namespace {
 
 constexpr unsigned kBothDisks = (1u << kDisks) - 1;
 constexpr size_t kMaxComplaints = 3;
-// Ids are drawn from the seed: a recovery must not draw those of the life before it.
+// Ids are drawn from the seed, so a recovery must not draw the ids of the life before it.
 constexpr uint64_t kSeedsOfRecovery = 1'000'000;
 
 struct StoppedWorld {
@@ -29,7 +29,7 @@ std::string_view NameOf(Remains remains) {
   return kNames[static_cast<int>(remains)];
 }
 
-// Pages of the page cache may have reached the disk by themselves, of some files and not of others.
+// Pages of some files may have reached the disk by themselves.
 void WriteBack(Disk& disk, bool layers) {
   for (const auto& [name, file] : std::map(disk.names())) {
     if (name.starts_with("layers/") == layers) disk.SyncFile(*file);
@@ -56,7 +56,7 @@ void CutPowerOf(Disk& disk, Remains remains, Random& random) {
   disk.LosePower({.keep = Keep::kNothing}, random);
 }
 
-// False: there is no world to go on in.
+// Returns false if the world cannot go on.
 bool Play(Simulation& world, const Scenario& scenario) {
   if (!world.Mount(kBothDisks, scenario.copy_rate)) return false;
   if (scenario.prepare) scenario.prepare(world);

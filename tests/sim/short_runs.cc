@@ -9,8 +9,7 @@ namespace volfs::sim {
 namespace {
 
 constexpr unsigned kBoth = (1u << kDisks) - 1;
-// Different ones, as ids are drawn from them: a world must not draw those of the one that it
-// continues.
+// Ids are drawn from the seeds, so a world must not draw the ids of the one that it continues.
 constexpr uint64_t kSeedOfBeginning = 1;
 constexpr uint64_t kSeed = 2;
 constexpr uint64_t kSeedOfRecovery = 3;
@@ -42,7 +41,7 @@ void OnNewest(Oracle& oracle, Run run) {
   if (VolumeModel* const model = Newest(oracle)) run(*model);
 }
 
-// Each acts on the newest volume, so that the operations of a sequence meet.
+// Each acts on the newest volume, so that the operations of a sequence interact.
 constexpr std::array<Variant, 12> kVariants = {{
     {"write",
      [](Workload& w, Oracle& o) {
@@ -94,7 +93,7 @@ std::vector<size_t> Sequence(int length, uint64_t number) {
   return sequence;
 }
 
-// The beginning of every sequence: one volume with data, on the first disk. It is made once.
+// The beginning of every sequence, made once: one volume with data, on the first disk.
 struct Beginning {
   std::array<Disk, kDisks> disks;
   std::unique_ptr<Oracle> oracle;

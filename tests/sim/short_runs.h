@@ -17,18 +17,17 @@ struct ShortRuns {
   std::vector<std::string> violations;  // each names its sequence, call and loss
 };
 
-// How many sequences of exactly `length` operations there are.
+// Returns the number of sequences of exactly `length` operations.
 uint64_t SequenceCount(int length);
-// "write,fsync"
+// Returns a name such as "write,fsync".
 std::string SequenceName(int length, uint64_t number);
 
-// Power loss before every call of the sequence (and of the background, which gets time to finish
-// after it), each keeping nothing, everything, all but one effect, and torn; recovery and
-// comparison of each.
+// Loses power before every call of the sequence, and of the background after it. Each loss keeps
+// nothing, everything, all but one effect, or torn data. Recovers and compares each time.
 void CutEverywhere(int length, uint64_t number, ShortRuns& result);
 
-// Each kind of fault at call N, for N = 0, 1, 2 ... until a run ends before the fault strikes; then
-// a power loss, recovery and comparison.
+// Injects each kind of fault at call N, for N = 0, 1, 2 ... until a run ends before the fault
+// strikes. Then loses power, recovers and compares.
 void FaultEverywhere(int length, uint64_t number, ShortRuns& result);
 
 }  // namespace volfs::sim

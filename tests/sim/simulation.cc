@@ -12,7 +12,7 @@
 namespace volfs::sim {
 namespace {
 
-// Longer than any pause of the background: commits by age, freeing, a retried copy.
+// Longer than any pause of the background: commits by age, freeing, the next attempt of a copy.
 constexpr Nanoseconds kSettled = std::chrono::seconds(12);
 constexpr unsigned kBoth = (1u << kDisks) - 1;
 
@@ -39,7 +39,7 @@ const std::array<Disk, kDisks>& FormattedDisks() {
         const Status made = FormatDisk(world.machine(), disk);
         if (!made.ok()) world.Violation(made.error().message);
       }
-      if (world.Mount(kBoth, Throttle::kUnlimited)) world.Unmount();  // they meet
+      if (world.Mount(kBoth, Throttle::kUnlimited)) world.Unmount();  // each learns of the other
       world.Boot({.keep = LossModel::Keep::kEverything}, true);
     });
     if (!world.findings().violations.empty()) {
@@ -97,9 +97,9 @@ Status Simulation::TryMount(unsigned mask, uint64_t copy_rate, bool check) {
   options.allow_shrink = true;
   options.merge_slice_bytes = 16 * kBlockBytes;
   options.open_files = 3;  // fewer than there are layers
-  // Mostly never, so that unsynced data stays so for as long as it may.
+  // Mostly never, so that unsynced data stays unsynced for as long as possible.
   options.commit_idle = seed_ % 3 == 0 ? IdleCommitter::kIdle : kForever;
-  // Mostly at the background's next round, which is in the middle of everything.
+  // Mostly in the background's next round, in the middle of everything.
   options.map_idle = std::chrono::seconds(seed_ % 4 == 0 ? 2 : 0);
   ASSIGN_OR_RETURN(store_, Store::Open(std::move(nodes), options));
   mounted_ = mask;
@@ -174,11 +174,11 @@ void Simulation::Check(const std::vector<std::unique_ptr<Node>>& open, bool sett
     }
     return;
   }
-  if (machine_.power_off() || machine_.faulted()) return;  // its view is not the state of the disk
+  if (machine_.power_off() || machine_.faulted()) return;  // its view is not that of the disk
   for (const Finding& finding : found.value()) {
     if (finding.kind == Finding::Kind::kNodeAbsent) continue;
-    // Blocks that a child has hidden since the last deletion are freed with the next one, or by
-    // merging.
+    // Blocks that a child has hidden since the last deletion are freed with the next deletion, or
+    // by merging.
     if (finding.kind == Finding::Kind::kUnreachedBlocks) continue;
     if (settled || finding.weight == Finding::Weight::kDamage) {
       Violation(StrCat("check: ", KindWord(finding.kind), ": ", finding.text));
@@ -249,8 +249,8 @@ std::array<bool, kDisks> Losers(const Plan& plan) {
   return {plan.loser == 0, plan.loser == 1};
 }
 
-// A run of 100 operations makes some 3,000 calls, a tenth of them syncs: mostly it goes wrong in
-// the middle.
+// A run of 100 operations makes some 3,000 calls, a tenth of them syncs. Most faults strike in the
+// middle.
 CallPlan MakeCallPlan(const Plan& plan, const Machine& machine, uint64_t operations,
                       Random& random) {
   CallPlan calls;
@@ -283,7 +283,7 @@ void PlanMove(Machine& machine, uint64_t operations, Random& random) {
   machine.SetPlan(calls);
 }
 
-// Something fails in the middle of a mount, which may or may not survive that.
+// Fails something in the middle of a mount, which may or may not survive that.
 void FailInMount(Simulation& world, const Plan& plan, Random& random) {
   CallPlan calls;
   calls.count_syncs = plan.count_syncs;
@@ -299,7 +299,7 @@ void FailInMount(Simulation& world, const Plan& plan, Random& random) {
   world.Boot(plan.loss, true);
 }
 
-// Mounts, with another power loss in the middle of it if planned, until it succeeds.
+// Mounts until it succeeds, with another power loss in the middle if that is planned.
 bool Recover(Simulation& world, const Plan& plan, unsigned mask, Random& random) {
   if (plan.cut_again) {
     CallPlan calls;
@@ -320,7 +320,7 @@ bool Recover(Simulation& world, const Plan& plan, unsigned mask, Random& random)
   return world.Mount(mask, plan.copy_rate);
 }
 
-// As a user does who wants to see the contents of one disk.
+// Mounts one disk alone, as a user does to see its contents.
 void MountAlone(Simulation& world, uint64_t times) {
   for (uint64_t i = 0; i < times; ++i) {
     const Status mounted = world.TryMount(1U << 1, 0, false);
@@ -329,8 +329,8 @@ void MountAlone(Simulation& world, uint64_t times) {
   }
 }
 
-// A disk as it was before the last mount must be refused by name, though it was mounted alone in
-// between, and both went on; and the newest must not be.
+// A disk as it was before the last mount must be refused by name, even if it was mounted alone in
+// between and both went on. The newest must be accepted.
 void TryOlderCopy(Simulation& world, const Disk& older, Random& random) {
   MountAlone(world, random.Below(2));
   const Disk newest = world.machine().disk(1);
@@ -349,9 +349,9 @@ void TryOlderCopy(Simulation& world, const Disk& older, Random& random) {
   if (!mounted.ok()) world.Violation(StrCat("the newest node b: ", mounted.error().message));
 }
 
-// A bit of a catalog that has changed is told as corrupt by the mount, when it is read, or at least
-// by check; or it does not matter. The exception is the last commit in a log that a crash has left:
-// without it the log is that of a crash a moment earlier, so there nothing is compared.
+// A changed bit of a catalog is reported as corrupt by the mount, by a read, or at least by the
+// check; or it has no effect. The exception is the last commit in a log that a crash has left.
+// Without it the log is that of a crash one moment earlier, so nothing is compared there.
 void LiveWithFlip(Simulation& world, const Plan& plan, Random& random) {
   const bool orderly = random.OneIn(2);
   if (orderly) {  // all of the log is in the database
@@ -370,11 +370,11 @@ void LiveWithFlip(Simulation& world, const Plan& plan, Random& random) {
     std::swap(wrong, world.findings().violations);
     world.Compare(!plan.loss.killed);
     std::swap(wrong, world.findings().violations);
-    // A bit of SQLite's own pages can hide a row, which no checksum of a row can tell.
+    // A changed bit of SQLite's own pages can hide a row, which no row's checksum shows.
     if (!wrong.empty() && !world.CheckFindsDamage()) world.Violation(wrong.front());
     return;
   }
-  // Its version may have changed, too.
+  // The catalog's version may have changed, too.
   const Errc code = mounted.error().code;
   if (code != Errc::kCorrupt && code != Errc::kNotSupported) {
     world.Violation(StrCat("a changed bit of ", name, " is told as ", mounted.error().message));

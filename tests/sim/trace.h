@@ -7,8 +7,8 @@
 
 namespace volfs::sim {
 
-// The events of a run, in order: a running hash, so that two runs of one seed can be compared to
-// the bit, and on request the lines themselves on standard output.
+// The events of a run, in order, as a running hash, so that two runs of one seed can be compared
+// exactly. On request the lines themselves go to standard output.
 class Trace {
  public:
   explicit Trace(bool print = false) : print_(print) {}

@@ -20,7 +20,7 @@ struct VfsFile {
   int disk;
   int step_bytes;    // a cut leaves a multiple of it; 0: any size
   bool name_is_new;  // of a journal or WAL that this open made: synced with its first sync
-  // Behind a pointer, as SQLite allocates these bytes and knows no constructors.
+  // Behind a pointer, because SQLite allocates these bytes and calls no constructors.
   struct Body {
     std::string name;
     std::shared_ptr<DiskFile> file;
@@ -76,7 +76,7 @@ int Write(sqlite3_file* file, const void* data, int length, sqlite3_int64 offset
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   const auto verdict = Before(file, Call::kSetSize, static_cast<uint64_t>(size), 0);
   if (verdict != Machine::Verdict::kGoOn) return SQLITE_IOERR_TRUNCATE;
-  // As the stock VFS does; a file that is longer already stays.
+  // As in the stock VFS, a longer file keeps its length.
   if (const sqlite3_int64 step = Self(file)->step_bytes; step > 0) {
     size = (size + step - 1) / step * step;
     const auto now = static_cast<sqlite3_int64>(Self(file)->body->file->now().bytes.size());
@@ -112,7 +112,7 @@ int FileSize(sqlite3_file* file, sqlite3_int64* size) {
   return SQLITE_OK;
 }
 
-// There is no other locker: two stores never run on one simulated node.
+// Two stores never run on one simulated node, so locks always succeed.
 int Lock(sqlite3_file*, int) { return SQLITE_OK; }
 int CheckReservedLock(sqlite3_file*, int* reserved) {
   *reserved = 0;
@@ -124,7 +124,7 @@ int FileControl(sqlite3_file* file, int what, void* value) {
   return SQLITE_OK;
 }
 int SectorSize(sqlite3_file*) { return static_cast<int>(kSectorBytes); }
-// As the stock VFS has it: a torn write leaves the bytes beside it alone.
+// As in the stock VFS: a torn write does not change the bytes beside it.
 int DeviceCharacteristics(sqlite3_file*) { return SQLITE_IOCAP_POWERSAFE_OVERWRITE; }
 
 // Version 1 has no shared memory: with an exclusive lock the WAL's index is on the heap.
@@ -150,7 +150,7 @@ const sqlite3_io_methods kMethods = {
     nullptr,
 };
 
-// "/a/catalog.db-wal": the disk and the name on it.
+// In "/a/catalog.db-wal", the first part is the disk and the rest is the name on it.
 int DiskOf(const char* path) { return path[1] - 'a'; }
 std::string NameIn(const char* path) { return path + 3; }
 

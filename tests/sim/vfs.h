@@ -9,15 +9,16 @@ class Machine;
 // SQLite over a simulated disk: a VFS under this name, for the catalogs of one machine at a time.
 inline constexpr char kVfsName[] = "volfs-sim";
 
-// The path of a disk's catalog in this VFS: "/a/catalog.db".
+// Returns the path of a disk's catalog in this VFS, such as "/a/catalog.db".
 std::string CatalogPath(int disk);
 
-// Before SQLite's first use in this process: no mutexes of its own (its recursive ones would let a
-// second fiber in; each connection is behind a Mutex of ours), and the VFS.
+// Installs the VFS and switches off SQLite's own mutexes, because its recursive ones would let a
+// second fiber in. Each connection is behind a Mutex of the store. Requires: SQLite was not used
+// yet in this process.
 void InstallVfs();
 
-// From now on files are those of `machine`, its clock the clock, and SQLite's random numbers
-// (the salts of its WALs) begin anew from `seed`. Null: none.
+// Makes the files those of `machine`, and its clock the clock. SQLite's random numbers (the salts
+// of its WALs) begin anew from `seed`. Null: no machine.
 void SetVfsMachine(Machine* machine, unsigned long long seed);
 
 }  // namespace volfs::sim

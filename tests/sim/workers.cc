@@ -17,12 +17,12 @@ namespace {
 
 constexpr uint64_t kNothing = ~uint64_t{0};
 
-// For the handler of an abort, which may call little.
+// For the handler of an abort, which may make few calls.
 int report_fd = -1;
 uint64_t current = 0;
 
 void WriteLine(int fd, const std::string& line) {
-  // Below PIPE_BUF (4096): lines of several workers do not mix.
+  // Stays below PIPE_BUF (4096), so that lines of several workers do not mix.
   const std::string whole = line.substr(0, 2000) + "\n";
   if (write(fd, whole.data(), whole.size()) < 0) _exit(2);
 }
@@ -39,10 +39,10 @@ struct Worker {
   pid_t pid = -1;
   int fd = -1;
   uint64_t next = 0;
-  std::string rest;  // of a line that has not come whole
+  std::string rest;  // of a line that is not complete yet
 };
 
-// In the child: every `step`-th number from `from` on.
+// Runs in the child: every `step`-th number from `from` on.
 [[noreturn]] void Labour(int fd, uint64_t from, uint64_t end, uint64_t step, const Work& work,
                          bool stop_at_first) {
   report_fd = fd;
@@ -82,7 +82,7 @@ Worker Start(uint64_t from, uint64_t end, uint64_t step, const Work& work, bool 
   return worker;
 }
 
-// Reads the available lines; false at the end.
+// Reads the available lines. Returns false at the end.
 bool ReadLines(Worker& worker, const std::function<void(const std::string&)>& line) {
   std::array<char, 4096> buffer{};
   const ssize_t got = read(worker.fd, buffer.data(), buffer.size());

@@ -13,12 +13,12 @@ constexpr uint64_t kBlock = 1024;
 constexpr size_t kMaxVolumes = 7;
 constexpr size_t kMaxSnapshots = 6;
 
-// An error after which the outcome of a request is open until the next recovery.
+// Returns whether the outcome of a request with this error is open until the next recovery.
 bool LeavesOpen(const Error& error) { return !RefusedCleanly(error); }
 
 std::string NodeName(int disk) { return std::string(1, static_cast<char>('a' + disk)); }
 
-// Counts a client in for as long as it works with something.
+// Counts a client for as long as it uses something.
 class User {
  public:
   explicit User(int& users) : users_(users) { ++users_; }
@@ -30,7 +30,7 @@ class User {
   int& users_;
 };
 
-// One request of those that want to be the only one. Was it?
+// A request that must be the only one. Tells whether it was.
 class Claim {
  public:
   explicit Claim(Claims& claims) : claims_(claims), alone_(claims.now == 0) {
@@ -75,7 +75,7 @@ void Workload::Note(const std::string& what) {
 
 void Workload::Check(const Error& error, const std::string& what, bool excused) {
   if (machine_.trace().printing()) machine_.trace().Line(StrCat("   ", what, ": ", error.message));
-  // The hold of a clone that could not be made stays while the clone's node is away.
+  // The hold of a clone that could not be made stays while the clone's node is absent.
   const bool held = error.code == Errc::kBusy && disks_ != (1u << kDisks) - 1;
   const bool slow = error.code == Errc::kBusy && machine_.runtime().pauses() &&
                     error.message.find("in flight did not end") != std::string::npos;
@@ -116,29 +116,29 @@ SnapshotModel* Workload::PickSnapshot() {
 }
 
 std::string Workload::FreshName(const char* stem) {
-  // Few names, so that they are used again.
+  // Uses few names, so that they repeat.
   for (uint64_t n = random_.Below(6);; ++n) {
     std::string name = StrCat(stem, n);
     if (!oracle_.MayBeTaken(name)) return name;
   }
 }
 
-// The uncopied part of a clone cannot be read while its source's node is away.
+// Returns whether the source's node is absent: then the uncopied part of a clone cannot be read.
 bool Workload::SourceAway(const VolumeModel& model) const {
   return !model.whole && !Mounted(model.source_disk);
 }
 
-// Is a clone of the volume, or of this snapshot of it, being copied?
+// Returns whether a clone of the volume, or of this snapshot of it, is being copied.
 bool Workload::IsCopied(uint32_t volume, uint32_t snapshot) const {
   return std::any_of(oracle_.volumes().begin(), oracle_.volumes().end(), [&](const auto& clone) {
-    // While its node is away it is unknown whether it is whole.
+    // While its node is absent, it is unknown whether the clone is whole.
     const bool copied = !clone->whole || !Mounted(clone->disk);
     return clone->source == volume && clone->source_snapshot == snapshot && copied &&
            clone->existence != Existence::kNo;
   });
 }
 
-// A clone of it is being copied, or it is one.
+// Returns whether the volume is being copied, as a source or as a clone.
 bool Workload::SourceBusy(const VolumeModel& model) const {
   return !model.whole || IsCopied(model.key, 0);
 }
@@ -189,7 +189,7 @@ bool Workload::Write(VolumeModel& model, uint64_t offset_bytes, uint64_t length_
   return done;
 }
 
-// From the look at who else writes to the call nothing may let another client in.
+// Between this check for other writers and the call no other client may run.
 bool Workload::WriteOpen(Volume& volume, VolumeModel& model, uint64_t offset_bytes,
                          uint64_t length_bytes) {
   ImageModel& image = model.image;
@@ -262,7 +262,7 @@ bool Workload::Read(VolumeModel& model, uint64_t offset_bytes, uint64_t length_b
   return true;
 }
 
-// After a failed write: what is there now?
+// Reads the state after a failed write.
 void Workload::Settle(VolumeModel& model) {
   if (model.users > 0 || model.exclusive) return;
   model.exclusive = true;
@@ -322,7 +322,7 @@ bool Workload::Rename(VolumeModel& model) {
   if (model.exclusive || model.requests > 0) return false;
   const std::string from = model.name;
   model.new_name = FreshName("r");
-  // Others go on writing to it, but ask nothing by its name meanwhile.
+  // Other clients may write to it, but make no request by its name meanwhile.
   const User user(model.users);
   Note(StrCat("rename ", from, ' ', model.new_name));
   const Status done = store_.Rename(from, model.new_name);
@@ -336,7 +336,7 @@ bool Workload::Rename(VolumeModel& model) {
   return true;
 }
 
-// The volume has, or has not, or may have become `image`.
+// Records that the volume has become `image`, has not, or may have.
 void Workload::Replaced(const Status& done, VolumeModel& model, ImageModel image) {
   oracle_.Tick();
   if (done.ok()) {
@@ -420,7 +420,8 @@ bool Workload::Copy(VolumeModel& model, uint64_t piece_bytes) {
     (void)Sync(target);
     for (const uint64_t at : later) copy(at);
   }
-  // The source goes its own way before the instant is let go: who needs what it had then?
+  // The source changes before the snapshot point is released: a reader may still need the old
+  // bytes.
   if (model.image.size() > 0 && random_.OneIn(2)) {
     (void)Write(model, 0, model.image.size());
     (void)Sync(model);
@@ -557,7 +558,7 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   clone.image = model.image.SnapshotPoint(mark);
   clone.image.ExtendTo(size_bytes);
   oracle_.Tick();
-  // One copy at a time of one source: is another's going on all the while?
+  // Only one copy of a source runs at a time. Is another's running all the while?
   const VolumeModel* rival = nullptr;
   for (const auto& other : oracle_.volumes()) {
     const bool copies = other.get() != &clone && other->source == model.key &&
@@ -571,7 +572,7 @@ bool Workload::Clone(VolumeModel& model, Place place, uint64_t size_bytes) {
   if (size_bytes > model.image.size()) line += StrCat(" size=", size_bytes);
   line += PlaceKeys(place, disk);
   const auto reply = Ask(RequestKind::kClone, line);
-  // It may have grown since we chose a size.
+  // The source may have grown since a size was chosen.
   const bool too_small =
       !reply.ok() && reply.error().code == Errc::kRange && size_bytes < model.image.max_size();
   Answered(reply, clone.existence, StrCat("clone ", line),
@@ -721,8 +722,8 @@ void Workload::DoRandom(Random& random) {
     length = (length + kBlock - 1) / kBlock * kBlock;
   }
   if (random.OneIn(4) && volume->last_write < size) {
-    // The other sector of a block that was just written to, and then a sync: a block does not
-    // belong to its last writer alone.
+    // Writes the other sector of a block that was just written, and then syncs: a block may have
+    // two writers.
     const bool wrote = Write(*volume, (volume->last_write / kSectorBytes ^ 1) * kSectorBytes,
                              random.Between(1, kSectorBytes));
     if (wrote && random.OneIn(2)) (void)Sync(*volume);

@@ -11,25 +11,26 @@
 
 namespace volfs::sim {
 
-// Clients of one mounted store: each call is told to the oracle before, its answer after. Forbidden
-// answers go to `violations`.
+// Clients of one mounted store. Each call is reported to the oracle before, its answer after.
+// Forbidden answers go to `violations`.
 //
-// Requests go through control's parser and executor, bytes through Volume, as fusefs does it.
+// Requests go through control's parser and executor, bytes through Volume, as in fusefs.
 class Workload {
  public:
-  // `disks`: those that the store has, by bit.
+  // `disks`: the disks of the store, by bit.
   Workload(Machine& machine, Oracle& oracle, Store& store, unsigned disks, uint64_t seed,
            std::vector<std::string>& violations);
 
-  // `clients` fibers do `operations` random ones between them; less if the power goes off.
+  // Runs `clients` fibers that make `operations` random operations together, fewer if the power
+  // goes off.
   void RunClients(int clients, uint64_t operations);
   [[nodiscard]] uint64_t operations() const { return operations_; }
 
-  // All writes, discards and shares from now on, instead of some.
+  // Whether no, some or all writes, discards and shares are synchronous from now on.
   enum class Synchronous : uint8_t { kNone, kSome, kAll };
   void set_synchronous(Synchronous calls) { synchronous_ = calls; }
 
-  // Single operations. Each does nothing if it makes no sense now (false).
+  // Single operations. Each returns false and does nothing if it makes no sense now.
   bool Create(int disk, uint64_t size_bytes);
   bool Write(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
   bool Discard(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes);
@@ -39,7 +40,7 @@ class Workload {
   bool Rename(VolumeModel& model);
   bool Shrink(VolumeModel& model, uint64_t size_bytes);
   bool Revert(SnapshotModel& model);
-  // As cp does it with copy_file_range: by sharing if that is possible, else by writing.
+  // Copies as cp does with copy_file_range: by sharing if that is possible, otherwise by writing.
   bool Copy(VolumeModel& model, uint64_t piece_bytes);
   bool Delete(VolumeModel& model, bool cancel);
   bool TakeSnapshot(VolumeModel& model);
@@ -51,12 +52,12 @@ class Workload {
   std::string PlaceKeys(Place place, int disk);  // of a request
   bool Look(VolumeModel& model);                 // at its progress
   void Wait(Nanoseconds duration);
-  // Deletes all images on a full disk; something new can be made there then.
+  // Deletes all images on a full disk, so that something new can be made there.
   void Empty(int disk);
-  // Until no clone is being copied; false if that takes longer than any should.
+  // Waits until no clone is being copied. Returns false if that takes longer than any copy should.
   bool WaitUntilWhole();
 
-  // A volume or snapshot that clients may use now; null: none.
+  // Returns a volume or snapshot that clients may use now, or null.
   VolumeModel* PickVolume();
   SnapshotModel* PickSnapshot();
 
@@ -77,17 +78,17 @@ class Workload {
   Result<std::string> Ask(RequestKind kind, const std::string& line);
   [[nodiscard]] bool Usable(const VolumeModel& model) const;
   [[nodiscard]] bool Mounted(int disk) const { return (disks_ >> disk & 1) != 0; }
-  // May anything fail, as something was made to fail?
+  // Returns whether any call may fail, because a fault was injected.
   [[nodiscard]] bool Troubled() const { return machine_.power_off() || machine_.faulted(); }
   void Check(const Error& error, const std::string& what, bool excused);
-  // Is a part of the disk's reserve missing, with no room to make it whole?
+  // Returns whether a part of the disk's reserve is missing, with no room to complete it.
   [[nodiscard]] bool Drained(int disk) const;
   [[nodiscard]] uint64_t MissingReserve(int disk) const;
   // Returns whether a disk is full and may refuse this for want of room. It may never refuse a
   // deletion, nor the record of an accepted request.
   [[nodiscard]] bool MayLackRoom(const std::string& what) const;
-  // A request for something new on a disk that is drained from its begin to its end must not
-  // succeed.
+  // A request for something new must not succeed on a disk that is drained from its begin to its
+  // end.
   class Growth {
    public:
     Growth(Workload& workload, int disk);
@@ -104,10 +105,10 @@ class Workload {
   [[nodiscard]] bool SourceAway(const VolumeModel& model) const;
   [[nodiscard]] bool SourceBusy(const VolumeModel& model) const;
   [[nodiscard]] std::string FreshName(const char* stem);
-  // After a request for something new.
+  // Records the answer to a request for something new.
   void Answered(const Result<std::string>& reply, Existence& existence, const std::string& what,
                 bool excused);
-  // Of a clone just made: reads all of it, which decides what the instant was.
+  // Reads all of a new clone, which decides what its snapshot point was.
   void DecideClone(VolumeModel& clone);
   void Note(const std::string& what);
 
@@ -116,7 +117,7 @@ class Workload {
   Store& store_;
   const unsigned disks_;
   Random random_;
-  const bool focus_;  // all clients on few blocks of few volumes: so races are met more often
+  const bool focus_;  // all clients use few blocks of few volumes, so that races are more frequent
   std::vector<std::string>& violations_;
   Synchronous synchronous_ = Synchronous::kSome;
   uint64_t operations_ = 0;

@@ -1,4 +1,4 @@
-// The clients' knowledge of full disks.
+// Operations of clients that know about full disks.
 #include "blockstore/base/str_cat.h"
 #include "tests/sim/workload.h"
 
@@ -47,7 +47,7 @@ void Workload::Empty(int disk) {
   for (auto& model : oracle_.volumes()) {
     if (model->disk == disk && Usable(*model)) (void)Delete(*model, false);
   }
-  SleepFor(std::chrono::seconds(12));  // the background frees, and makes the reserve whole
+  SleepFor(std::chrono::seconds(12));  // the background frees, and completes the reserve
   if (Troubled()) return;
   constexpr uint64_t kForOne = 64 * 1024;
   if (machine_.disk(disk).FreeBytes() < MissingReserve(disk) + kForOne) return;

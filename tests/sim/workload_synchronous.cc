@@ -1,17 +1,17 @@
-// Calls of clients that are durable when they return.
+// Operations of clients that are durable when they return.
 #include "blockstore/base/str_cat.h"
 #include "tests/sim/workload.h"
 
 namespace volfs::sim {
 
-// Some calls are synchronous, as by O_DSYNC.
+// Makes some calls synchronous, as O_DSYNC does.
 Volume::Durability Workload::DrawDurability() {
   const bool chosen =
       synchronous_ == Synchronous::kAll || (synchronous_ == Synchronous::kSome && random_.OneIn(6));
   return chosen ? Volume::Durability::kAtReturn : Volume::Durability::kWithSync;
 }
 
-// Before the call that made a change returns.
+// Runs before the call that made a change returns.
 Status Workload::Conclude(Volume& volume, VolumeModel& model, Volume::Durability durability) {
   if (durability == Volume::Durability::kWithSync) return OkStatus();
   const bool had_failed = model.failed;
@@ -23,7 +23,7 @@ Status Workload::Conclude(Volume& volume, VolumeModel& model, Volume::Durability
   return done;
 }
 
-// ... and after it, when nothing may be at work there but calls that have ended.
+// Runs after it, when only calls that have ended may have touched the range.
 void Workload::Acknowledged(VolumeModel& model, uint64_t offset_bytes, uint64_t length_bytes,
                             Volume::Durability durability) {
   if (durability == Volume::Durability::kWithSync) return;
