@@ -19,7 +19,7 @@
   X(kPendingAfterSync, "pending-after-sync", "the pending set is taken after the data's sync")     \
   X(kMapBeforePending, "map-before-pending", "a block is in the map before the pending set")       \
   X(kSyncDoesNotWait, "sync-does-not-wait", "an fsync with nothing pending returns at once")       \
-  X(kLosePendingOnRefusal, "lose-pending", "what a refused commit had taken is forgotten")         \
+  X(kLosePendingOnRefusal, "lose-pending", "the blocks of a refused commit are forgotten")         \
   X(kRetrySync, "retry-sync", "a failed data sync is tried again and believed")                    \
   X(kBelieveCommit, "believe-commit", "a catalog commit that failed is taken for done")            \
   X(kRefuseUnknown, "refuse-unknown", "a commit of unknown outcome is told as refused")            \
@@ -53,12 +53,12 @@
   X(kCreateUnsynced, "create-unsynced", "a new volume's file is not synced before its record")     \
   X(kRevertUncommitted, "revert-uncommitted", "a new head is used before it is durable")           \
   X(kShrinkUnmerged, "shrink-unmerged", "the block that a shrink cuts in two is left inherited")   \
-  X(kShareUnpinned, "share-unpinned", "what is shared is not kept until that is committed")        \
-  X(kShareLeavesGap, "share-leaves-gap", "what lies before a shared range is shown, too")          \
-  X(kMergeUnsynced, "merge-unsynced", "a merge commits what it moved before that is synced")       \
-  X(kMergeTail, "merge-tail", "a merge leaves what was cut off in the layer that stays")           \
+  X(kShareUnpinned, "share-unpinned", "shared layers are not kept until the commit")               \
+  X(kShareLeavesGap, "share-leaves-gap", "bytes before a shared range are shown, too")             \
+  X(kMergeUnsynced, "merge-unsynced", "a merge commits moved blocks before their sync")            \
+  X(kMergeTail, "merge-tail", "a merge keeps bytes that were cut off")                             \
   X(kMergeForgetsZeros, "merge-forgets-zeros", "a merge moves no zero blocks")                     \
-  X(kMergeInUse, "merge-in-use", "a merge moves blocks of an image that somebody has open")        \
+  X(kMergeInUse, "merge-in-use", "a merge moves blocks of an open image")                          \
   X(kMergeOldMaps, "merge-old-maps", "a merge leaves the maps of the volumes as they were")        \
   X(kMergeHeadWritten, "merge-head-written", "a head is merged while it is written")               \
   X(kMergeKeepsSnapshot, "merge-keeps-snapshot", "a snapshot still names the layer that went")     \
@@ -66,8 +66,8 @@
   X(kGiveBackPending, "give-back-pending", "a map is given back with blocks that no commit has")   \
   X(kLogCutUnsynced, "log-cut-unsynced", "the log is cut before its empty header is synced")       \
   X(kLogUnbounded, "log-unbounded", "the log of a catalog grows for as long as it is written")     \
-  X(kGrowFromReserve, "grow-from-reserve", "what makes something new may take the reserve")        \
-  X(kProgressUncommitted, "progress-uncommitted", "progress counts what is not committed")
+  X(kGrowFromReserve, "grow-from-reserve", "requests for new things may take the reserve")         \
+  X(kProgressUncommitted, "progress-uncommitted", "progress counts uncommitted bytes")
 
 namespace volfs {
 

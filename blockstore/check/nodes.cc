@@ -36,11 +36,11 @@ Status CheckPass::LoadMembers(const std::vector<Node*>& nodes) {
 
 Status CheckPass::LoadMember(Node& node) {
   const auto corrupt = [&](const Error& error) {
-    Report(
-        Finding::Kind::kCatalog, Finding::Weight::kDamage, node.name(),
-        StrCat(error.message, "; restore the node's directory from a backup. What can be saved: ",
-               "the files in layers/ of volumes without snapshots are raw images"),
-        {});
+    Report(Finding::Kind::kCatalog, Finding::Weight::kDamage, node.name(),
+           StrCat(error.message,
+                  "; restore the node's directory from a backup. Some data can be saved: ",
+                  "the files in layers/ of volumes without snapshots are raw images"),
+           {});
   };
   Member member;
   member.node = &node;

@@ -368,7 +368,7 @@ void LayerMerger::Remove(Layer* gone) {
 
 Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   // A layer that was frozen to be merged must not become a head again before that is done.
-  if (overs_.contains(pair.under)) return Busy("what is under it is merged first");
+  if (overs_.contains(pair.under)) return Busy("the layers under it are merged first");
   // Kept until the end, as no map can be loaded while the tree gate is closed.
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
   ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.commits().PendingWork()));

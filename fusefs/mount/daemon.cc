@@ -163,7 +163,7 @@ void TellOfKept(const Inherited& inherited) {
   rlimit now{};
   if (::getrlimit(inherited.resource, &now) != 0 || now.rlim_cur >= inherited.enough) return;
   LogInfo(StrCat("there is a limit on ", inherited.what, ", which is kept: ", now.rlim_cur,
-                 "; what needs more is refused or waits"));
+                 "; requests that need more are refused or wait"));
 }
 
 // A limit that is met is the errno of the call that met it.

@@ -17,8 +17,8 @@ bool Fits(const VolumeType& type, uint64_t size_bytes) {
 
 Error SizeError(const std::string& name, uint64_t size_bytes, const VolumeType& type) {
   return Error{Errc::kRange,
-               StrCat(name, ": ", size_bytes, " bytes are outside of what type ", type.name,
-                      " allows (", type.least_bytes, " to ", type.greatest_bytes, ")")};
+               StrCat(name, ": ", size_bytes, " bytes are outside of the limits of type ",
+                      type.name, " (", type.least_bytes, " to ", type.greatest_bytes, ")")};
 }
 
 bool ShareRoom(Node& one, Node& other) {

@@ -53,7 +53,7 @@ Status OpenToCheck(const std::string& path, NodeAccess access, StoreToCheck& sto
   store.findings.push_back(
       {volfs::Finding::Kind::kCatalog, volfs::Finding::Weight::kDamage, path,
        StrCat(node.error().message,
-              "; restore the node's directory from a backup. What can be saved: "
+              "; restore the node's directory from a backup. Some data can be saved: "
               "the files in layers/ of volumes without snapshots are raw "
               "images"),
        false});

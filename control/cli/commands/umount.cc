@@ -183,8 +183,8 @@ Status AwaitEnd(const MountEntry& mount, const Daemon& daemon, int patience_ms) 
     if (standstill.Look(daemon.pid) * kStepMs < kHangsMs) continue;
     return Error{
         Errc::kNodeDown,
-        StrCat(mount.mountpoint,
-               ": is unmounted, and what was written is durable, but its daemon (pid ", daemon.pid,
+        StrCat(mount.mountpoint, ": is unmounted, and all writes are durable, but its daemon (pid ",
+               daemon.pid,
                ") does not end: a node does not answer (its log says which), or it is "
                "mounted where this user cannot look. Its nodes can be mounted when it has ended")};
   }
