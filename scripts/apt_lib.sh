@@ -1,12 +1,12 @@
-# Sourced by scripts/setup and scripts/debian13: where this system takes its packages from.
+# Sourced by scripts/setup and scripts/debian13: finds the mirror of this system's packages.
 # shellcheck shell=bash
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# The mirror that this system takes its own release from. apt itself tells, as it knows every form
-# of its sources; it only lists what it has an index of.
+# Prints the mirror from which this system takes its own release. apt itself names it, because apt
+# knows every form of its sources, but only if it has an index of the mirror.
 known_mirror() {
   local release
   release=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
@@ -16,7 +16,7 @@ known_mirror() {
     '$1 == "Debian" && $2 == release && $3 == "main" && $4 !~ /^cdrom:/ { print $4; exit }'
 }
 
-# The same, after fetching the indexes if there are none yet. Says why there is no mirror.
+# Prints the mirror, after fetching the indexes if there are none yet. Says why there is no mirror.
 mirror() {
   local uri
   uri=$(known_mirror)

@@ -78,7 +78,7 @@ def fio(path, **options):
     ends it."""
     words = [f"--{name}={value}" for name, value in options.items()]
     told = run("fio", "--thread", "--name=f", f"--filename={path}", "--output-format=json", *words)
-    # Before the JSON there may be a line about a feature that fio had to do without.
+    # A line about a feature that fio lacks may stand before the JSON.
     return json.loads(told[told.index("{"):])["jobs"][0]
 
 

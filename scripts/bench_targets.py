@@ -1,6 +1,6 @@
 """The targets of scripts/bench: volfs and its peers. A target makes images on a place; fio and loop
-devices use all of them alike, by a path. Each peer is set as it is fastest here while what it says
-is as durable as with the others; which way that is stands with it."""
+devices use all of them alike, by a path. Each peer has its fastest setting here whose
+acknowledged data is as durable as with the others; a comment beside it names the setting."""
 
 import contextlib
 import os
@@ -172,9 +172,9 @@ class Libfuse(View):
     def view(self, place, raw):
         mountpoint = place.folder / place.new_name()
         mountpoint.mkdir()
-        # With a descriptor of /dev/fuse for each thread, as volfs has; with splice, which makes no
-        # difference here; and not passthrough_ll, which is no faster. Its caches stay on: they are
-        # of names, attributes and buffered pages, and direct I/O goes to the file each time.
+        # Each thread has a descriptor of /dev/fuse, as in volfs. Splice makes no difference here,
+        # and passthrough_ll is no faster. Its caches stay on: they hold names, attributes and
+        # buffered pages, and direct I/O goes to the file each time.
         with daemon(mountpoint, [LIBFUSE_EXAMPLE, "--nopassthrough", "--clone-fd", "--foreground",
                                  raw.parent, mountpoint]):
             yield mountpoint / raw.name
@@ -196,9 +196,10 @@ class Nbd(View):
         mountpoint.rmdir()
 
 
-# QEMU's file below the image, as its manual advises: past the page cache, with Linux's own
-# asynchronous I/O. Of its ways (threads, io_uring, native; cached or not) this reads fastest. It
-# writes fastest through the page cache, with io_uring; so limits are about the faster of both.
+# QEMU's file below the image is opened as its manual advises: past the page cache, with Linux's own
+# asynchronous I/O. Of QEMU's ways (threads, io_uring, native; cached or not) this one reads
+# fastest. It writes fastest through the page cache with io_uring, so limits refer to the faster of
+# both.
 DIRECT = ("cache.direct=on", "aio=native", "discard=unmap")
 CACHED = ("cache.direct=off", "aio=io_uring", "discard=unmap")
 

@@ -106,7 +106,8 @@ class Image:
         self.name = f"{way}.img"
         self.blocks = blocks
         self.latencies = latencies
-        # Of each block: begun, acknowledged, durable; a discard is a write of zeros.
+        # For each block the writes that were begun, acknowledged and durable. A discard is a write
+        # of zeros.
         self.issued, self.acked, self.synced = (array.array("Q", bytes(8 * blocks))
                                                 for _ in range(3))
         self.discards = collections.defaultdict(list)
