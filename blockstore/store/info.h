@@ -23,17 +23,18 @@ struct VolumeInfo {
   std::string region;
   std::string source;   // the source that a `creating` clone was made of; else empty
   std::string error;    // why the status is `error`, or why copying pauses
-  bool paused = false;  // copying pauses
+  bool paused = false;  // `error` says why copying pauses
   int64_t created_ns = 0;
-  int attachments = 0;           // opens
-  uint64_t allocated_bytes = 0;  // the space of its layers, with shared ones
-  uint64_t exclusive_bytes = 0;  // at least so many would be freed by deleting it
-  CloneProgress progress;        // of a clone that is not whole yet; 100 per cent otherwise
+  int attachments = 0;                        // opens
+  uint64_t allocated_bytes = 0;               // the space of its layers, with shared ones
+  uint64_t exclusive_bytes = 0;               // at least so many would be freed by deleting it
+  CloneProgress progress;                     // of a `creating` clone; else 100 per cent
   uint64_t copy_rate = Throttle::kUnlimited;  // its own limit, bytes per second
   Verification verification = Verification::kNone;
   bool native = false;  // io=native was asked for
 };
 
+// One snapshot, at one moment.
 struct SnapshotInfo {
   Id id = kNoId;
   std::string volume;
@@ -44,6 +45,7 @@ struct SnapshotInfo {
   uint64_t allocated_bytes = 0;  // an upper bound
 };
 
+// One mounted node, at one moment.
 struct NodeInfo {
   Id id = kNoId;
   std::string uuid, name, path, region, state;

@@ -31,8 +31,8 @@ namespace volfs {
 //       reading back, they were also read from there and compared.
 //
 // Thread-safety: all methods from any thread. Has no lock of its own: it takes the locks of a first
-// write, in that order, and Flatten also the slot of Committer. Durable: marked blocks with the
-// next Sync of the volume, a Flatten when it returns.
+// write, in that order, and Flatten also the slot of Committer. Units: blocks. Durable: marked
+// blocks with the next Sync of the volume, a Flatten when it returns.
 class HydrationTarget {
  public:
   HydrationTarget(const VolumeContext& context, VolumeState& state, LiveMap& map,
@@ -41,10 +41,10 @@ class HydrationTarget {
   HydrationTarget(const HydrationTarget&) = delete;
   HydrationTarget& operator=(const HydrationTarget&) = delete;
 
-  // Makes reads of inherited blocks note their places from now on, for a job that copies these
-  // first. One call at a time.
+  // Makes reads of inherited blocks note their places from now on, and returns the list of these
+  // places, which the job copies first. One call at a time.
   PriorityRanges& NotePriorityRanges();
-  // Returns null before NotePriorityRanges. Cost: one load.
+  // Returns that list, null before NotePriorityRanges. Called by every read. Cost: one load.
   [[nodiscard]] PriorityRanges* wanted() const { return wanted_.load(std::memory_order_acquire); }
 
   // Returns whether `range` still has an inherited block: one that is in a layer under the head.
@@ -66,8 +66,9 @@ class HydrationTarget {
   // `extra`), then maps all blocks to the head. Requires: every block of the source's data is
   // present or zero.
   Status Flatten(const CatalogChange& extra);
-  // Frees space in the head's file that uncommitted writes took before an unclean stop. Returns
-  // false if `layer` is not the head (any more); Reclaimer::PunchGarbage then does the rest of it.
+  // Frees the garbage in the head's file: blocks that the map does not lead to, left by uncommitted
+  // writes before an unclean stop. Returns false if `layer` is not the head (any more);
+  // Reclaimer::PunchGarbage then does the rest of it.
   Result<bool> PunchGarbage(Id layer);
 
  private:

@@ -12,7 +12,8 @@
 
 namespace volfs {
 
-// The plan of one clone request: its values are checked, its name and source are reserved.
+// The plan of one clone request: PlanClone checks its values and reserves its name and source, and
+// the later steps fill in the rest. Used only by the thread of the request.
 struct ClonePlan {
   explicit ClonePlan(StoreTables& tables) : reservation(tables) {}
 
@@ -22,26 +23,27 @@ struct ClonePlan {
   std::string type;
   uint64_t size_bytes = 0;
   Attributes attributes;
-  std::string token;
+  std::string token;  // as in CloneRequest
   std::string words;
   bool verify = false;
 
-  std::shared_ptr<Volume> source;  // null: of a snapshot
+  std::shared_ptr<Volume> source;  // null: the source is a snapshot
   Id snapshot = kNoId;
   Id source_volume = kNoId;
   std::string source_words;  // "db.img" or "db.img@monday"
   Node* source_node = nullptr;
   const Node* tree_node = nullptr;  // the node whose tree gate the request has passed
   uint64_t source_bytes = 0;
-  uint64_t data_bytes = 0;  // an upper bound of the copying
+  uint64_t data_bytes = 0;  // an upper bound of the bytes to copy
+  // The volume or snapshot whose lock the request takes (CloneTable).
   [[nodiscard]] Id lock_key() const { return snapshot != kNoId ? snapshot : source_volume; }
 
   Node* named_node = nullptr;  // from the request; null: none was named, or it is not mounted
-  Node* target = nullptr;
+  Node* target = nullptr;      // the clone's node
 
-  // Set at the snapshot point.
+  // The image that the clone reads; set at the snapshot point.
   std::shared_ptr<const FrozenImage> image;
-  Layer* frozen = nullptr;
+  Layer* frozen = nullptr;           // its top layer
   std::optional<CloneRecord> clone;  // none: linked
 };
 
