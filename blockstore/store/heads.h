@@ -6,9 +6,9 @@
 
 namespace volfs {
 
-// Changes of a volume's head that also tell the tree of layers. Requires, for all of them: the
-// caller has reserved the volume's lock as a source (CloneTable), so that no other request changes
-// its head. Called with no lock held.
+// Changes of a volume's head that also tell the tree of layers. Requires, for all of them: no other
+// request changes the head meanwhile, because the caller has reserved the volume's lock as a source
+// (CloneTable) or has closed the tree gate (LayerMerger).
 
 // As Volume::FreezeHead. The caller gets a reference to the frozen layer. If the volume was open
 // natively, waits a moment for a program that has just closed it, and tries again.

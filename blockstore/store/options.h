@@ -11,6 +11,7 @@
 
 namespace volfs {
 
+// The options of one store. Constant while it is open.
 struct StoreOptions {
   // All nodes are open for reading only (NodeAccess::kReadOnly), and nothing is written in the
   // background. After a crash the store shows the same as the next writing mount will, which tidies

@@ -10,8 +10,7 @@
 
 namespace volfs {
 
-// Checks that several requests make before they begin, and their refusals. Called from any thread,
-// with no lock held.
+// Checks that several requests make before they begin, and their refusals. Called from any thread.
 
 [[nodiscard]] Error NoSuchVolume(const std::string& name);
 [[nodiscard]] Error NameTaken(const std::string& name);
@@ -22,8 +21,8 @@ namespace volfs {
 // Checks that `caller` may delete or revert `volume`. Returns kProtected before kDenied.
 [[nodiscard]] Status CheckMayDestroy(const Caller& caller, const Volume& volume, const char* verb);
 
-// Tries `begin` for half a second: a program that has just closed a volume may still be counted as
-// having it open.
+// Tries `begin` for half a second, as a program that has just closed a volume may still be counted
+// as having it open. Sleeps between the tries.
 Status RetryFor(const std::function<Status()>& begin);
 
 }  // namespace volfs

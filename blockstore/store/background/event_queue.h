@@ -13,8 +13,8 @@ namespace volfs {
 // Tells of a change, for watchers, and for caches of the layers above. The store's notifier thread
 // sends events in order, with no lock held.
 struct StoreEvent {
-  uint64_t seq = 0;
-  int64_t time_ns = 0;
+  uint64_t seq = 0;     // counts the events of this store from 1
+  int64_t time_ns = 0;  // since 1970
   std::string event{};  // created, deleted, renamed, resized, snapshot, clone, status, node, ...
   std::string volume{};
   Id id = kNoId;
@@ -45,7 +45,7 @@ class EventQueue {
   // Returns after the last event was told. Requires: no event is emitted afterwards.
   void Stop() VOLFS_EXCLUDES(mu_);
 
-  // Gives `event` its number and its time.
+  // Numbers and dates `event`, and queues it.
   void Emit(StoreEvent event) VOLFS_EXCLUDES(mu_);
   void Emit(std::string event, const std::string& volume, Id id, std::string status)
       VOLFS_EXCLUDES(mu_);
