@@ -76,7 +76,7 @@ class Committer {
   [[nodiscard]] bool Recorded(const Exclusive&) const { return unrecorded_.empty(); }
   [[nodiscard]] bool Recorded() { return Recorded(Take()); }  // waits for a batch
 
-  // Keeps `pin` until the next batch has committed.
+  // Keeps `pin`, and with it the layers that it pins, until the next batch has committed.
   void Pin(std::shared_ptr<const void> pin) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool pinned() const VOLFS_EXCLUDES(mu_);
   // Drops the pins that commits have made needless. Called in the background: it may wait for a

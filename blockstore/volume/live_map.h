@@ -73,6 +73,8 @@ class LiveMap {
 
   [[nodiscard]] uint64_t size_bytes() const { return size_bytes_.load(std::memory_order_acquire); }
   [[nodiscard]] Layer* head() const VOLFS_EXCLUDES(mu_);  // needs no Ref
+  // Returns the whole extent that holds `block`, and the head of that moment. Past the end of the
+  // map there is a hole.
   [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] ExtentMap Copy() const VOLFS_EXCLUDES(mu_);  // O(1)
   // Returns whether a block of `range` is still in a layer under the head.
@@ -107,6 +109,7 @@ class LiveMap {
   Status CloseGate(Nanoseconds patience = kGatePatience);
   // Makes `head`, an empty layer over the present head, the head. Returns a copy of the map.
   [[nodiscard]] ExtentMap PutOver(Layer* head) VOLFS_EXCLUDES(mu_);
+  // Puts head, map and size in the place of the present ones.
   void Replace(Layer* head, ExtentMap map, uint64_t size_bytes) VOLFS_EXCLUDES(mu_);
   // Makes `under`, which has all blocks of the head by now, the head.
   void Sink(Layer* under) VOLFS_EXCLUDES(mu_);
