@@ -60,6 +60,16 @@ Status AddNodes(const toml::node& value, const std::filesystem::path& directory,
   return OkStatus();
 }
 
+Status AddMountpoint(const toml::node& value, const std::filesystem::path& directory,
+                     ConfigFile& config) {
+  const auto* text = value.as_string();
+  if (text == nullptr || text->get().empty()) {
+    return Error{Errc::kInvalid, "mountpoint: a path in quotes is expected: \"/srv/volumes\""};
+  }
+  config.mountpoint = (directory / text->get()).lexically_normal().string();
+  return OkStatus();
+}
+
 Status AddTypes(const toml::node& value, ConfigFile& config) {
   ASSIGN_OR_RETURN(const auto texts, TextsOf("types", value));
   std::string joined;
@@ -96,10 +106,11 @@ Result<ConfigFile> ConfigOf(const toml::table& table, const std::string& path) {
       RETURN_IF_ERROR(AddLimits(value, path, config));  // names the line of the limit
       continue;
     }
-    const Status added = key.str() == "nodes"    ? AddNodes(value, directory, config)
-                         : key.str() == "types"  ? AddTypes(value, config)
-                         : key.str() == "limits" ? AddLimits(value, path, config)
-                                                 : AddOption(key.str(), value, config);
+    const Status added = key.str() == "nodes"        ? AddNodes(value, directory, config)
+                         : key.str() == "mountpoint" ? AddMountpoint(value, directory, config)
+                         : key.str() == "types"      ? AddTypes(value, config)
+                         : key.str() == "limits"     ? AddLimits(value, path, config)
+                                                     : AddOption(key.str(), value, config);
     if (!added.ok()) return At(path, key, added.error());
   }
   return config;

@@ -34,6 +34,7 @@
 #include "fusefs/mount/log_place.h"
 #include "fusefs/mount/mountpoint.h"
 #include "fusefs/mount/options.h"
+#include "fusefs/mount/service_manager.h"
 #include "fusefs/mount/session.h"
 #include "fusefs/mount/start_report.h"
 #include "fusefs/mount/stopper.h"
@@ -122,12 +123,20 @@ Result<Plan> MakePlan(const MountArguments& arguments) {
                                         ": it has no `nodes`, and the command line names none")};
   }
   plan.new_types = config.types;
-  ASSIGN_OR_RETURN(plan.mountpoint, CheckMountpoint(arguments.mountpoint, nodes));
+  const std::string& mountpoint =
+      arguments.mountpoint.empty() ? config.mountpoint : arguments.mountpoint;
+  if (mountpoint.empty()) {
+    return Error{Errc::kInvalid,
+                 StrCat("configuration file ", arguments.config_file,
+                        ": it has no `mountpoint`, and the command line names none")};
+  }
+  ASSIGN_OR_RETURN(plan.mountpoint, CheckMountpoint(mountpoint, nodes));
   cli::Touching::Note("");
   for (const std::string& node : nodes) {
     plan.node_paths.push_back(std::filesystem::absolute(node).lexically_normal().string());
   }
-  plan.may_init = plan.options.init || !arguments.through_helper;
+  const bool by_a_person = !arguments.through_helper && !ServiceManager::Asked();
+  plan.may_init = plan.options.init || by_a_person;
   const bool possible = ::geteuid() == 0 || FuseConfAllowsOther();
   if (plan.options.allow_other && !possible) {
     return Error{Errc::kDenied,
@@ -282,13 +291,15 @@ Status CheckThreads(size_t nodes) {
 }
 
 Status ServeUntilStopped(const std::string& mountpoint, Filesystem& fs, Session& session,
-                         FinalStop& final_stop) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Stopper> stopper, Stopper::Start(fs, session, mountpoint));
+                         ServiceManager& service, FinalStop& final_stop) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Stopper> stopper,
+                   Stopper::Start(fs, session, service, mountpoint));
   final_stop.Follow(&session);
   return session.Serve();
 }
 
-Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
+Status ServeMount(const Plan& plan, Filesystem& fs, ServiceManager& service,
+                  FinalStop& final_stop) {
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
                    Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
                                        .allow_other = plan.allow_other,
@@ -299,7 +310,8 @@ Status ServeMount(const Plan& plan, Filesystem& fs, FinalStop& final_stop) {
   const MountedNodes mounted(fs.store, plan.mountpoint.path);
   fs.invalidator.Start(session->raw());
   fs.mapped_pages.Start(session->raw());
-  const Status served = ServeUntilStopped(plan.mountpoint.path, fs, *session, final_stop);
+  const Status served = ServeUntilStopped(plan.mountpoint.path, fs, *session, service, final_stop);
+  service.Stopping("writing out what is not durable yet");
   final_stop.Follow(nullptr);
   fs.Stop();
   return served;
@@ -328,7 +340,8 @@ Result<Nodes> OpenPlanned(const Plan& plan, StartReport& report) {
   return nodes;
 }
 
-Status Run(const Plan& plan, StartReport& report) {
+Status Run(const Plan& plan, ServiceManager& service, StartReport& report) {
+  service.Status("opening the nodes");
   ASSIGN_OR_RETURN(Nodes nodes, OpenPlanned(plan, report));
   RETURN_IF_ERROR(TakeDeadMountAway(plan, report));
   const std::string names = NamesOf(nodes, ", ", &Node::name);
@@ -346,6 +359,7 @@ Status Run(const Plan& plan, StartReport& report) {
   store_options.open_files = MaxLayerFiles(nodes.size());
   const cli::Waiting for_syncs(cli::Waiting::For::kSync);
   cli::Touching::Note(StrCat("a node (", names, ")"));
+  service.Status(StrCat("recovering ", names));
   ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(std::move(nodes), store_options));
   cli::Touching::Note(StrCat("the kernel, asked to mount on ", plan.mountpoint.path, ","));
   auto control = std::make_unique<ControlTree>(*store, std::move(config));
@@ -356,10 +370,12 @@ Status Run(const Plan& plan, StartReport& report) {
           "only you can use this mount; to open it to others, put `user_allow_other` into "
           "/etc/fuse.conf");
     }
-    report.Ready(ReadyText(names, plan.mountpoint.path, store->Volumes().size()));
+    const std::string text = ReadyText(names, plan.mountpoint.path, store->Volumes().size());
+    report.Ready(text);
+    service.Ready(text);
   };
   FinalStop final_stop(*store, fs.watchdog);
-  const Status served = ServeMount(plan, fs, final_stop);
+  const Status served = ServeMount(plan, fs, service, final_stop);
   final_stop.LeaveStoreAlone();
   // In this order: see Filesystem::Stop. The store commits everything.
   control.reset();
@@ -372,13 +388,15 @@ int RunAndReport(const Plan& plan, StartReport& report) {
   Stopper::BlockSignals();
   PrepareProcess();
   const AllocationScope scope(Allocations::kWait);
+  ServiceManager service;
   Status status = MemoryToSpare() ? CheckThreads(plan.node_paths.size()) : NoMemory();
-  if (status.ok()) status = Run(plan, report);
+  if (status.ok()) status = Run(plan, service, report);
   if (status.ok()) {
     LogInfo(StrCat("unmounted ", plan.mountpoint.path));
     return 0;
   }
   const int exit_code = ExitCodeOf(status.error().code);
+  service.Status(status.error().message);
   report.Fail(exit_code, status.error().message);
   return exit_code;
 }

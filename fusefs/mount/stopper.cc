@@ -47,20 +47,21 @@ void Stopper::BlockSignals() {
 }
 
 Result<std::unique_ptr<Stopper>> Stopper::Start(Filesystem& fs, Session& session,
-                                                std::string mountpoint) {
+                                                ServiceManager& service, std::string mountpoint) {
   const sigset_t set = StopSignals();
   Descriptor signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals.ok()) return NoDescriptor("signals that end the mount");
   Descriptor end(::eventfd(0, EFD_CLOEXEC));
   if (!end.ok()) return NoDescriptor("the end of the mount");
   return std::unique_ptr<Stopper>(
-      new Stopper(fs, session, std::move(mountpoint), std::move(signals), std::move(end)));
+      new Stopper(fs, session, service, std::move(mountpoint), std::move(signals), std::move(end)));
 }
 
-Stopper::Stopper(Filesystem& fs, Session& session, std::string mountpoint, Descriptor signals,
-                 Descriptor end)
+Stopper::Stopper(Filesystem& fs, Session& session, ServiceManager& service, std::string mountpoint,
+                 Descriptor signals, Descriptor end)
     : fs_(fs),
       session_(session),
+      service_(service),
       mountpoint_(std::move(mountpoint)),
       signal_fd_(std::move(signals)),
       end_fd_(std::move(end)) {
@@ -74,35 +75,47 @@ Stopper::~Stopper() {
 
 void Stopper::Work() {
   while (true) {
-    const bool trying = signals_ == 1 && !unmounted_;
+    const bool trying = signals_ == 1 && !unmounted_ && !broken_off_;
     pollfd ready[] = {{signal_fd_.get(), POLLIN, 0}, {end_fd_.get(), POLLIN, 0}};
     ::poll(ready, 2, trying ? kTryAgainMs : -1);
     if ((ready[1].revents & POLLIN) != 0) return;
     signalfd_siginfo info{};
     const ssize_t got = ::read(signal_fd_.get(), &info, sizeof info);
     if (got == static_cast<ssize_t>(sizeof info)) OnSignal();
-    if (signals_ == 1 && !unmounted_) TryUnmount();
+    if (signals_ == 1 && !unmounted_ && !broken_off_) TryUnmount();
   }
 }
 
 void Stopper::OnSignal() {
   if (++signals_ == 1) {
     LogInfo("asked to stop: no image is opened any more");
+    first_signal_ = MonotonicNow();
+    service_.Stopping("stopping");
     fs_.closing = true;
     fs_.parked.InterruptAll();
   } else if (signals_ == 2) {
-    LogWarning("asked to stop twice: the mount ends although it is in use");
-    fs_.mapped_pages.Stop();  // it waits for writes, which the session will not answer any more
-    session_.BreakOff();
+    BreakOff("asked to stop twice");
   }
+}
+
+void Stopper::BreakOff(std::string_view why) {
+  if (std::exchange(broken_off_, true)) return;
+  LogWarning(StrCat(why, ": the mount ends although it is in use"));
+  fs_.mapped_pages.Stop();  // it waits for writes, which the session will not answer any more
+  session_.BreakOff();
 }
 
 void Stopper::TryUnmount() {
   const Status status = UnmountUnused(mountpoint_);
   unmounted_ = status.ok();
-  if (status.ok() || told_busy_) return;
-  told_busy_ = true;
-  LogInfo(StrCat(status.error().message, "; going on until it is left, or until the next SIGTERM"));
+  if (status.ok()) return;
+  if (service_.present() && MonotonicNow() - first_signal_ > kPatience) {
+    return BreakOff("the service has to stop");
+  }
+  if (std::exchange(told_busy_, true)) return;
+  service_.Status(StrCat("stopping: ", status.error().message));
+  LogInfo(StrCat(status.error().message, "; going on until it is left, or until the next SIGTERM",
+                 service_.present() ? ", for 30 seconds at most" : ""));
 }
 
 }  // namespace volfs

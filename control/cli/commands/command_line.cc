@@ -158,9 +158,9 @@ class CommandBuilder {
 
   void AddMount() {
     CLI::App* command = Add("mount", "Mount nodes; returns when the mount is usable");
-    Word(command, "PATHS", line_.mount_paths,
-         "NODE_DIR... MOUNTPOINT (DIR1:DIR2 is two directories, if there is no such path)",
-         WordKind::kDirectory);
+    MaybeWord(command, "PATHS", line_.mount_paths,
+              "NODE_DIR... MOUNTPOINT (DIR1:DIR2 is two directories, if there is no such path)",
+              WordKind::kDirectory);
     command->add_flag("-f,--foreground", line_.mount.foreground, "Stay in the foreground");
     CLI::Option* options = Option(command, "-o", line_.mount.options, "OPT,...",
                                   "Mount options, with commas between them");
@@ -175,18 +175,19 @@ class CommandBuilder {
   }
 
   int Mount() {
-    const bool configured = !line_.mount.config_file.empty();  // that may name the nodes
-    if (line_.mount_paths.size() < (configured ? 1 : 2)) {
+    std::vector<std::string>& paths = line_.mount_paths;
+    const bool configured = !line_.mount.config_file.empty();  // that may name all of them
+    if (!configured && paths.size() < 2) {
       return Report(line_.name, UsageFailure("give at least one node directory and then the "
                                              "mountpoint: volfs mount NODE_DIR... MOUNTPOINT"));
     }
-    line_.mount.mountpoint = line_.mount_paths.back();
-    line_.mount_paths.pop_back();
+    if (!paths.empty()) line_.mount.mountpoint = paths.back();
+    if (!paths.empty()) paths.pop_back();
     if (line_.mount.foreground) {  // there is no watcher
-      const Status answer = CheckNodeDirectoriesAnswer(line_.mount_paths);
+      const Status answer = CheckNodeDirectoriesAnswer(paths);
       if (!answer.ok()) return Report(line_.name, answer);
     }
-    line_.mount.nodes = SplitNodeDirectories(line_.mount_paths);
+    line_.mount.nodes = SplitNodeDirectories(paths);
     return parts_.mount(line_.mount);
   }
 

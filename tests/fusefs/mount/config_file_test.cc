@@ -40,11 +40,13 @@ TEST_F(ConfigFileTest, SaysTheSameAsOptions) {
 // Paths of nodes are relative to the file's directory, so that both can be moved together.
 TEST_F(ConfigFileTest, HasNodesTypesAndLimits) {
   const auto config = Read(
-      "nodes = [\"/srv/a\", \"b/../c\"]\ntypes = [\"ssd:1M-1G\", \"sata\"]\nallow_shrink = true\n"
+      "nodes = [\"/srv/a\", \"b/../c\"]\nmountpoint = \"mnt\"\ntypes = [\"ssd:1M-1G\", "
+      "\"sata\"]\nallow_shrink = true\n"
       "[limits]\ncopy_rate = \"10M\"\ncopy_jobs = 2\n");
   ASSERT_TRUE(config.ok()) << config.error().message;
   const std::string directory = std::filesystem::absolute(path_).parent_path();
   EXPECT_THAT(config.value().nodes, ElementsAre("/srv/a", directory + "/c"));
+  EXPECT_EQ(config.value().mountpoint, directory + "/mnt");
   ASSERT_EQ(config.value().types.size(), 2U);
   EXPECT_EQ(config.value().types[0], (VolumeType{"ssd", 1 << 20, 1 << 30}));
   EXPECT_EQ(config.value().types[1].name, "sata");
@@ -70,6 +72,7 @@ TEST_F(ConfigFileTest, ErrorsNameTheLine) {
       {"\nalow_other = false\n", "alow_other"},
       {"\nnodes = \"/srv/a\"\n", "nodes"},
       {"\nnodes = [3]\n", "nodes"},
+      {"\nmountpoint = 3\n", "mountpoint"},
       {"\ntypes = [\"ssd:2G-1G\"]\n", "ssd"},
       {"[limits]\ncopy_speed = 3\n", "limits.copy_speed"},
       {"[limits]\ncopy_rate = \"fast\"\n", "copy_rate=fast"},
