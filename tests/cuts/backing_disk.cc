@@ -20,7 +20,7 @@ void UnmountSoon(const std::string& mountpoint) {
 
 void BackingDisk::Make(const std::string& filesystem) {
   filesystem_ = filesystem;
-  // A lazy mkfs would go on in the background.
+  // A lazy mkfs would continue in the background.
   MustRun((filesystem == "xfs" ? "mkfs.xfs -q -f "
                                : "mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 ") +
           device_);
@@ -38,7 +38,7 @@ void BackingDisk::Unmount() {
 }
 
 void BackingDisk::Cut() const {
-  // Without -f: the journal is not flushed before. xfs_io does it to ext4 as well.
+  // Without -f: the journal is not flushed first. xfs_io shuts an ext4 down in the same way.
   const CommandResult result = RunProgram({"xfs_io", "-x", "-c", "shutdown", mountpoint_});
   if (!result.ok()) throw std::runtime_error("xfs_io shutdown: " + result.output);
 }

@@ -4,7 +4,7 @@
 
 namespace volfs {
 
-// A node's disk: a filesystem of its own in a loop device, of which the power can be cut.
+// A node's disk: a filesystem of its own in a loop device, whose power can be cut.
 //
 // Methods throw std::runtime_error if they do not work.
 class BackingDisk {
@@ -13,7 +13,7 @@ class BackingDisk {
   BackingDisk(std::string device, std::string mountpoint)
       : device_(std::move(device)), mountpoint_(std::move(mountpoint)) {}
 
-  // Makes it anew, and mounts it.
+  // Makes the filesystem anew, and mounts it.
   void Make(const std::string& filesystem);
   void Mount();
   void Unmount();
@@ -27,7 +27,7 @@ class BackingDisk {
   [[nodiscard]] const std::string& filesystem() const { return filesystem_; }
   [[nodiscard]] const std::string& mountpoint() const { return mountpoint_; }
 
-  // The least size that mkfs.xfs takes, and a little more.
+  // The minimum of mkfs.xfs, and a little more.
   static constexpr char kSize[] = "320M";
 
  private:
@@ -37,8 +37,8 @@ class BackingDisk {
   bool mounted_ = false;
 };
 
-// Unmounts as umount(8), and retries for up to a second while another program is on it, as udev may
-// be for a moment.
+// Unmounts as umount(8), and tries again for up to a second while another program uses it, such as
+// udev.
 void UnmountSoon(const std::string& mountpoint);
 
 }  // namespace volfs

@@ -1,8 +1,8 @@
-// Goal: a power cut loses nothing that was acknowledged, leaves nothing that fsck or `volfs check`
-// complains of, and the next mount needs no repair (contract.md 7.1, 7.3). Method: each node lies
-// on a filesystem of its own in a loop device. Both filesystems or one are shut down at a random
-// moment without flushing the journal, so that unsynced data is gone; then kill -9 of the daemon,
-// or none; recovery; everything is read and compared.
+// Goal: a power cut loses nothing that was acknowledged, fsck and `volfs check` find nothing
+// afterwards, and the next mount needs no repair (contract.md 7.1, 7.3).
+// Method: each node lies on a filesystem of its own in a loop device. One filesystem or both are
+// shut down at a random moment without flushing the journal, so that unsynced data is gone. The
+// daemon is then killed, or not. After the recovery everything is read and compared.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ void SleepMs(uint64_t milliseconds) {
 
 class CutTest : public MountTest {
  protected:
-  // The events of one round. All of it follows from the seed.
+  // The events of one round, all drawn from the seed.
   struct Plan {
     enum class End : uint8_t {
       kKill,       // the daemon, after the cut
@@ -104,7 +104,8 @@ void CutTest::TearDown() {
   MountTest::TearDown();
 }
 
-// A node has its own directory on each new filesystem: volfs refuses an empty one where a node was.
+// A node has its own directory on each new filesystem, because volfs refuses an empty one where a
+// node was.
 std::vector<std::string> CutTest::NodeNames() const {
   const std::string set = std::to_string(set_);
   return {"a/" + set + "/a", "b/" + set + "/b"};
@@ -129,7 +130,7 @@ void CutTest::StartSet() {
   load_->Prepare();
 }
 
-// The clone is whole without its source; the nodes' own filesystems are sound.
+// Checks that the clone is whole without its source, and that the nodes' own filesystems are sound.
 void CutTest::EndSet() {
   where_ = "set " + std::to_string(set_) + ", its end";
   const std::string of_clone = load_->AwaitCopy();
@@ -147,7 +148,7 @@ void CutTest::EndSet() {
   }
 }
 
-// After a failure, in any state: the next set begins anew.
+// Cleans up after a failure, in any state. The next set begins anew.
 void CutTest::GiveUpSet() {
   try {
     if (pid() != 0) Kill();
@@ -205,7 +206,7 @@ CutTest::Plan CutTest::Choose(int cuts_left) {
   plan.load.away = one_in(2);
   plan.load.files = one_in(3);
   plan.load.fio = one_in(6);
-  if (plan.load.fio) plan.load_ms += 250;  // it takes its time to start
+  if (plan.load.fio) plan.load_ms += 250;  // it needs time to start
   return plan;
 }
 
@@ -284,9 +285,9 @@ void CutTest::End(const Plan& plan) {
   }
 }
 
-// The daemon cannot commit all it would like to, so its exit code says nothing. But it must end.
+// The daemon cannot commit everything, so its exit code does not matter. But it must end.
 void CutTest::LeaveAlone() {
-  // Data on a dead disk cannot be saved, and the mount would stay for it.
+  // Data on a dead disk cannot be saved, so without --force umount would leave the mount.
   const CommandResult result = Volfs("umount --force " + Quoted(Mnt()));
   if (Options().verbose && !result.ok()) std::printf("  %s", result.output.c_str());
   try {
@@ -297,8 +298,8 @@ void CutTest::LeaveAlone() {
   }
 }
 
-// A kill alone loses no written data: unsynced data is in the kernel's memory. A daemon that knows
-// nothing of it must sync it even so when a caller asks for it.
+// A kill alone loses no written data, because unsynced data is in the kernel's memory. The next
+// daemon does not know of it, but must sync it when a caller asks.
 void CutTest::SyncLater() {
   Mount(NodeNames());
   load_->CheckImages(where_ + ", before the cut", CutTally());
@@ -330,7 +331,7 @@ void CutTest::CheckStore() {
   CutTally().AddFsck(where_ + ", volfs check", result.ok() ? "" : result.output);
 }
 
-// Until something has failed: then those of the failure stay.
+// Keeps the disks, unless an earlier failure has kept its own.
 void CutTest::KeepDisks() {
   if (Options().keep.empty() || CutTally().failures() > 0) return;
   MustRun("mkdir -p " + Quoted(Options().keep) + " && cp --sparse=always " + NodePath("a.img") +

@@ -6,7 +6,8 @@
 namespace volfs {
 namespace {
 
-// From "issued rwts: total=READS,WRITES,..."; one that could not even open the image says nothing.
+// Parses "issued rwts: total=READS,WRITES,...". An fio that could not open the image prints no such
+// line.
 uint64_t IssuedWrites(const std::string& output) {
   const size_t at = output.find("issued rwts: total=");
   return at == std::string::npos ? 0 : std::stoull(output.substr(output.find(',', at) + 1));
@@ -44,14 +45,14 @@ void FioLoad::Start() {
 uint64_t FioLoad::Stop() {
   if (program_ == nullptr) return 0;
   constexpr int kPatienceMs = 30'000;
-  program_->Signal(SIGINT);  // it ends in order, and keeps its file
+  program_->Signal(SIGINT);  // fio ends in order, and keeps its file
   const CommandResult result = program_->Finish(kPatienceMs);
   program_.reset();
   if (result.exit_code == CommandResult::kTimedOut) {
     throw std::runtime_error("fio does not end after its image is dead\n" + result.output);
   }
   const uint64_t issued = IssuedWrites(result.output);
-  // The last one of a run that has failed was not acknowledged; fio's file knows.
+  // The last write of a run that failed was not acknowledged; fio's file has the exact state.
   acknowledged_ = issued - (result.ok() || issued == 0 ? 0 : 1);
   return acknowledged_;
 }

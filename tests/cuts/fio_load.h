@@ -9,17 +9,18 @@
 
 namespace volfs {
 
-// fio --verify over an image: random writes with O_SYNC, so that each one that has returned must be
-// there; which ones have, fio keeps in a file of its own when it ends with an error.
+// Runs fio --verify over an image: random writes with O_SYNC, so each write that has returned must
+// be there. When fio ends with an error, it keeps the list of these writes in a file of its own.
 class FioLoad {
  public:
-  // `directory`: for fio's own files.
+  // `directory` holds fio's own files.
   FioLoad(std::string image, std::string directory, uint64_t size_bytes, uint64_t seed);
 
   void Start();
-  // Returns how many writes were acknowledged; 0 if it was not running. Throws if it does not end.
+  // Returns how many writes were acknowledged, or 0 if fio was not running. Throws if it does not
+  // end.
   uint64_t Stop();
-  // After a crash: "" if everything that was acknowledged is there.
+  // Checks after a crash. Returns "" if every acknowledged write is there.
   [[nodiscard]] std::string Check() const;
 
  private:

@@ -1,5 +1,5 @@
-// cuts_tests: cuts the power of real filesystems under a store that is in use, and examines the
-// rest. The last line sums up all cuts. scripts/cuts runs it.
+// cuts_tests: cuts the power of real filesystems under a busy store, and examines the remains. The
+// last line sums up all cuts. scripts/cuts runs it.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -36,7 +36,7 @@ int Refuse(const std::string& why) {
   return kExitUsage;
 }
 
-// Takes the value of one option; an exception if it is none.
+// Takes the value of one option, or throws if it is invalid.
 void Take(const std::string& name, const std::string& value) {
   if (name == "--cuts") {
     Options().cuts = std::stoi(value);
@@ -51,7 +51,7 @@ void Take(const std::string& name, const std::string& value) {
   }
 }
 
-// 0, or an exit code.
+// Returns 0, or an exit code.
 int ReadCommandLine(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];

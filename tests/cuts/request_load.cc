@@ -49,7 +49,7 @@ void RequestLoad::Work(uint64_t seed) {
   }
 }
 
-// False: it did not work, so the node or the daemon is gone.
+// Returns false if the request failed, because the node or the daemon is gone.
 bool RequestLoad::MakeOne(Kind kind) {
   const std::string name = kPrefix + std::to_string(next_++);
   Image& image = images_[name];
@@ -72,7 +72,7 @@ bool RequestLoad::MakeOne(Kind kind) {
   image.answered = source_.Now();
   ++acknowledged_;
   if (kind != Kind::kClone) return true;
-  // Its source is locked until it is whole, or gone.
+  // The source is locked until the clone is whole or gone.
   return image.wait ? WaitUntilWhole(name) : DeleteOne(name);
 }
 
@@ -101,7 +101,7 @@ int RequestLoad::Ask(const std::string& file, const std::string& line) const {
   return WriteText(mnt_ + "/control/" + file, line + "\n");
 }
 
-// "" if there is no answer.
+// Returns "" if there is no answer.
 std::string RequestLoad::StatusOf(const std::string& name) const {
   try {
     std::string status = ReadText(mnt_ + "/control/volumes/" + name + "/status");
@@ -188,7 +188,7 @@ std::string RequestLoad::Forget() {
     }
     if (image.kind == Kind::kSnapshot && kept < kMaxKept && !image.contents.empty()) {
       ++kept;
-      image.answered = source_.Now();  // the image found may not be lost from now on
+      image.answered = source_.Now();  // from now on this image must not be lost
       image.deleting = false;
       ++it;
       continue;

@@ -12,11 +12,11 @@
 
 namespace volfs {
 
-// Snapshots and clones of one volume, and empty volumes, made and deleted while the volume is
-// written to, with the known state of each. The load outlives the daemon: started again after a
-// crash it goes on.
+// Makes and deletes snapshots and clones of one volume, and empty volumes, while the volume is
+// written to, and records the known state of each. The load outlives the daemon: started again
+// after a crash, it continues.
 //
-// Thread-safety: one thread uses it. Its results are looked at only while it is stopped.
+// Thread-safety: one thread uses it. Its results may be read only while it is stopped.
 class RequestLoad {
  public:
   // `source` is the load that writes to `volume`.
@@ -27,14 +27,14 @@ class RequestLoad {
 
   void Start();
   void Stop();
-  // As BlockLoad has it: until the next start an answer proves nothing.
+  // As in BlockLoad: until the next start an answer proves nothing.
   void DistrustAnswers() { trusted_ = false; }
   [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
 
-  // Tells what is wrong, one line each, "" if nothing is; "lost: " as BlockLoad has it. After
-  // DistrustAnswers, contents and status of the requests then under way prove nothing either.
-  // Call it before the source's own check, which forgets writes that a snapshot may hold.
-  // Afterwards everything but a few snapshots is deleted.
+  // Returns one line for each fault, or "". "lost: " is as in BlockLoad. After DistrustAnswers,
+  // contents and status of the requests that were running prove nothing either. Call it before the
+  // source's own check, which forgets writes that a snapshot may hold. Afterwards everything but a
+  // few snapshots is deleted.
   std::string Check();
 
  private:
@@ -42,10 +42,10 @@ class RequestLoad {
   struct Image {
     Kind kind = Kind::kSnapshot;
     uint64_t asked = 0;
-    uint64_t answered = 0;  // 0: the answer never came
+    uint64_t answered = 0;  // 0: there was no answer
     bool deleting = false;
-    bool wait = false;                // a clone: until it is whole
-    std::vector<std::byte> contents;  // as it was found after an earlier crash; empty: never was
+    bool wait = false;                // a clone: wait until it is whole
+    std::vector<std::byte> contents;  // as found after an earlier crash; empty: not found yet
   };
 
   void Work(uint64_t seed);

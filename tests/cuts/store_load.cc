@@ -29,7 +29,7 @@ BlockLoad::Options Writers(const std::string& path, uint64_t volume, uint64_t bl
           .writers = writers,
           .sync_every = 5,
           .some_synchronous = true,
-          .pause_us = 200,  // so that none of them has all of the machine
+          .pause_us = 200,  // so that no load takes all of the machine
           .seed = seed};
 }
 
@@ -67,7 +67,7 @@ void StoreLoad::MustAsk(const std::string& file, const std::string& line) const 
 
 void StoreLoad::Prepare() {
   MustAsk("limits/copy_rate", kCopyRate);
-  // By chance on this node or the other; the clone of db goes to the one that db is not on.
+  // Either node by chance. The clone of db goes to the node without db.
   db_node_ = random_() % 2 == 0 ? "a" : "b";
   snap_node_ = random_() % 2 == 0 ? "a" : "b";
   const std::string other = db_node_ == "a" ? "b" : "a";
@@ -103,7 +103,7 @@ void StoreLoad::Start(const Choice& choice) {
 }
 
 void StoreLoad::DistrustAnswers() {
-  // fio cannot be told: it ends before.
+  // fio cannot be told to distrust answers, so it ends before.
   if (choice_.fio) of_others_ += fio_->Stop();
   for (BlockLoad* const load : {&db_, &snap_, &away_, copy_.get()}) load->DistrustSyncs();
   requests_.DistrustAnswers();
@@ -188,14 +188,14 @@ void StoreLoad::UnmountDisk() {
   device_.clear();
 }
 
-// A new one for each run: fio would take an older run's blocks for this one's.
+// Each run gets a new image, because fio would take an older run's blocks for its own.
 void StoreLoad::MakeFioImage() {
   const std::string old = "fio" + std::to_string(fio_number_) + ".img";
   if (Exists(Volume(old))) MustAsk("delete", old);
   const std::string name = "fio" + std::to_string(++fio_number_) + ".img";
   const std::string node = random_() % 2 == 0 ? "a" : "b";
   MustAsk("create", name + " " + std::to_string(kFioBytes) + " node=" + node);
-  // Over a snapshot each write needs the map; without one there is none.
+  // Over a snapshot each write needs the map; without one, none does.
   if (random_() % 2 == 0) MustAsk("snapshot", name + " before");
   fio_ = std::make_unique<FioLoad>(Volume(name), folder_, kFioBytes, random_() % 1'000'000);
 }
@@ -235,7 +235,7 @@ void StoreLoad::SyncImages(const std::string& where, Tally& tally) {
   }
 }
 
-// Mounting replays the journal. Then there must be nothing to complain of.
+// Mounting replays the journal. After that fsck must find nothing.
 void StoreLoad::CheckFiles(const std::string& where, Tally& tally) {
   MountDisk();
   const std::string complaints = files_.Check();

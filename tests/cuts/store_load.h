@@ -28,8 +28,8 @@ class StoreLoad {
     bool files = false;
     bool fio = false;
   };
-  // `attach` and `detach`: a loop device over an image. `directory`: for mountpoints and fio's
-  // files.
+  // `attach` and `detach` make and remove a loop device over an image. `directory` holds
+  // mountpoints and fio's files.
   struct Loops {
     std::function<std::string(const std::string&)> attach;
     std::function<void(const std::string&)> detach;
@@ -37,28 +37,29 @@ class StoreLoad {
 
   StoreLoad(std::string mnt, std::string directory, Loops loops, uint64_t seed);
 
-  // Makes the volumes, in a store that has just been mounted for the first time.
+  // Makes the volumes in a store that was just mounted for the first time.
   void Prepare();
   void Start(const Choice& choice);
-  // Call it at the last moment before a disk dies under the load, if the daemon is alive: from then
-  // on no answer counts as acknowledged. A sync that is under way when a filesystem is shut down
-  // may return 0 for lost data (seen on a plain XFS, without volfs). When the power fails, no
-  // program is left to hear it.
+  // Makes no later answer count as acknowledged. Call it at the last moment before a disk dies
+  // under the load, if the daemon is alive. A sync that runs while a filesystem is shut down may
+  // return 0 for lost data (seen on a plain XFS, without volfs). When the power fails, no program
+  // is left to receive such an answer.
   void DistrustAnswers();
-  // After that, if the daemon is still alive: writes to these nodes can no longer be synced.
+  // Expects, after that and with a living daemon, that writes to these nodes can no longer be
+  // synced.
   void ExpectNoSync(bool on_a, bool on_b);
   // Stops the load; the mount may be dead or alive. Adds the acknowledged operations to the tally.
   void Stop(const std::string& where, Tally& tally);
 
-  // After a mount. `where` is for complaints.
+  // Checks everything after a mount. `where` appears in complaints.
   void Check(const std::string& where, Tally& tally);
-  // The images alone, reading each.
+  // Checks the images alone, reading each.
   void CheckImages(const std::string& where, Tally& tally);
-  // fsync of each image, without reading any.
+  // Calls fsync on each image, without reading any.
   void SyncImages(const std::string& where, Tally& tally);
   // Waits until the clone is whole. Returns its node; "" if there is no clone.
   std::string AwaitCopy();
-  // The clone alone, as its node has it without the other one.
+  // Checks the clone alone, as its node has it without the other node.
   void CheckCopy(const std::string& where, Tally& tally);
 
  private:
@@ -78,7 +79,7 @@ class StoreLoad {
   const Loops loops_;
   std::mt19937_64 random_;
   BlockLoad db_;    // cloned
-  BlockLoad snap_;  // snapshotted and cloned while it is written to
+  BlockLoad snap_;  // snapshotted and cloned during writes
   BlockLoad away_;  // on the other node
   std::unique_ptr<BlockLoad> copy_;
   bool copy_was_whole_ = false;
@@ -86,11 +87,11 @@ class StoreLoad {
   FileLoad files_;
   std::unique_ptr<FioLoad> fio_;
   Choice choice_;
-  std::string db_node_;  // away and disk are on the other one, and so is the clone of db
+  std::string db_node_;  // away, disk and the clone of db are on the other node
   std::string snap_node_;
   std::string device_;  // of the disk, while there is one
   uint64_t counted_ = 0;
-  uint64_t of_others_ = 0;  // acknowledged, and not or no longer counted elsewhere
+  uint64_t of_others_ = 0;  // acknowledged, but not (or no longer) counted elsewhere
   uint64_t fio_number_ = 0;
 };
 

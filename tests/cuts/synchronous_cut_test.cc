@@ -1,8 +1,8 @@
 // Goal: a change that a program asks to be durable when its call returns outlives a power cut, in
-// each way of asking (contract.md 8). Method: all calls of the table, each on a volume of its own,
-// flat and over a snapshot. The power of the node's filesystem is cut right after the last one, so
-// that bytes that only a page cache has are gone too. tests/mount/synchronous_test.cc kills after
-// each call.
+// each way of asking (contract.md 8).
+// Method: all calls of the table, each on a volume of its own, flat and over a snapshot. The power
+// of the node's filesystem is cut right after the last call, so bytes that only a page cache has
+// are gone, too. tests/mount/synchronous_test.cc kills after each call.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -67,7 +67,7 @@ TEST_P(SynchronousCutTest, WhatWasAcknowledgedIsThere) {
   disk_->Cut();
   Kill();
   open.clear();
-  MustRun("umount -l " + Quoted(Mnt()));  // it holds the files that the kernel serves by itself
+  MustRun("umount -l " + Quoted(Mnt()));  // the mount holds the files that the kernel serves
   disk_->Unmount();
   disk_->Mount();
   MountNode();

@@ -45,7 +45,7 @@ std::string WrongSize(const std::vector<std::byte>& contents, uint64_t blocks) {
          std::to_string(blocks * kPatternBlockBytes) + "\n";
 }
 
-// As CheckBlock; a block that is only too old is told apart.
+// The same as CheckBlock, but reports a block that is only too old differently.
 std::optional<std::string> Check(std::span<const std::byte, kPatternBlockBytes> block,
                                  const BlockExpectation& expected) {
   std::optional<std::string> wrong = CheckBlock(block, expected);
@@ -62,7 +62,7 @@ std::string NotOwn(uint64_t number) {
 
 }  // namespace
 
-// How a writer writes: flags of its descriptor, and of each call. Synchronous if either says so.
+// How a writer writes: flags of its descriptor and of each call. Either can make it synchronous.
 struct BlockLoad::Way {
   int flags = 0;
   int rwf = 0;
@@ -113,7 +113,7 @@ class BlockLoad::Writer {
   }
 
  private:
-  // `dead`: the disk was when the call began.
+  // `dead`: the disk was dead when the call began.
   void Synced(bool dead) {
     if (dead) load_.false_syncs_.fetch_add(1);
     if (!load_.trusted_) return;
@@ -134,7 +134,7 @@ class BlockLoad::Writer {
 
 BlockLoad::BlockLoad(const Options& options) : options_(options), blocks_(options.blocks) {
   if (options.begins_as == nullptr) return;
-  // So far ahead that no later write of the source's has a sequence of ours.
+  // Starts so far ahead that no later write of the source has a sequence of this load.
   clock_ = options.begins_as->clock_.load() + (uint64_t{1} << 32);
   blocks_ = options.begins_as->blocks_;
 }
@@ -198,7 +198,7 @@ const BlockLoad::Write* BlockLoad::LastAckedBefore(uint64_t block, uint64_t mome
   return nullptr;
 }
 
-// Whether each sector holds zeros or something that was written to this block of this image.
+// Returns whether each sector holds zeros or bytes that were written to this block of this image.
 bool BlockLoad::IsOwn(const std::vector<std::byte>& contents, uint64_t number) const {
   const std::vector<Write>& writes = blocks_[number].writes;
   const auto sectors = ReadStamps(BlockOf(contents, number));
@@ -256,7 +256,7 @@ std::string BlockLoad::CheckAfterCrash(const std::vector<std::byte>& contents) {
     const auto wrong = Check(found, {options_.volume, number, block.synced, most, /*whole=*/false});
     if (wrong) complaints.Add(*wrong);
     if (!wrong && !IsOwn(contents, number)) complaints.Add(NotOwn(number));
-    // The lost writes were never synced; no later image has to hold them.
+    // The lost writes were never synced, so no later image must hold them.
     const uint64_t sequence = SequenceOf(found);
     std::erase_if(block.writes, [&](const Write& write) { return write.issued > sequence; });
     if (block.writes.empty()) continue;

@@ -28,7 +28,7 @@ uint64_t CrcOf(const Sector& sector) {
   return ::crc32(0, reinterpret_cast<const Bytef*>(&sector), offsetof(Sector, crc));
 }
 
-// `number`: a good sector that belongs elsewhere in its block is garbage, too.
+// A good sector with another `number`, which belongs elsewhere in its block, counts as garbage.
 SectorContents Decode(const std::byte* bytes, size_t number) {
   Sector sector;
   std::memcpy(&sector, bytes, sizeof sector);

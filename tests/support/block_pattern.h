@@ -25,7 +25,7 @@ struct BlockStamp {
 
 std::string ToText(const BlockStamp& stamp);
 
-// Fills a block so that every sector tells its stamp, and that it is whole: magic, stamp, sector
+// Fills a block so that every sector shows its stamp and that it is whole: magic, stamp, sector
 // number, bytes that follow from them, CRC.
 void StampBlock(std::span<std::byte, kPatternBlockBytes> block, const BlockStamp& stamp);
 
@@ -41,8 +41,8 @@ struct SectorContents {
 std::array<SectorContents, kPatternSectors> ReadStamps(
     std::span<const std::byte, kPatternBlockBytes> block);
 
-// The contents that a block may hold: zeros if `least` is 0, or volume's and block's own stamp of a
-// sequence from `least` to `most`. Each sector by itself, unless `whole`.
+// The contents that a block may hold: zeros if `least` is 0, or the stamp of this volume and block
+// with a sequence from `least` to `most`. Each sector is judged alone, unless `whole`.
 struct BlockExpectation {
   uint64_t volume = 0;
   uint64_t block = 0;
@@ -51,11 +51,11 @@ struct BlockExpectation {
   bool whole = true;
 };
 
-// Tells what is wrong with the block; nothing if it is as expected.
+// Returns the fault of the block, or nothing if it is as expected.
 std::optional<std::string> CheckBlock(std::span<const std::byte, kPatternBlockBytes> block,
                                       const BlockExpectation& expected);
 
-// The greatest sequence that is in the block (0: none).
+// Returns the greatest sequence in the block (0: none).
 uint64_t SequenceOf(std::span<const std::byte, kPatternBlockBytes> block);
 
 }  // namespace volfs

@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kMaxFiles = 60;
 constexpr uint64_t kMaxBytes = uint64_t{96} * 1024;
 
-// A file's name is durable when its directory was synced.
+// Syncs a directory, which makes the names of its files durable.
 bool SyncDirectory(const std::string& directory) {
   const TestFile file(directory, O_RDONLY | O_DIRECTORY);
   return file.ok() && file.Sync() == 0;
@@ -79,7 +79,7 @@ std::string FileLoad::CheckOne(uint64_t number, State state) const {
   if (!Exists(path)) {
     return state == State::kSynced ? "lost: file " + std::to_string(number) + "\n" : "";
   }
-  // One that was being made may hold anything of its own: a filesystem promises no more.
+  // A file that was being made may hold any bytes of its own: a filesystem promises no more.
   if (state == State::kDoubtful || ReadBytes(path) == ContentsOf(number)) return "";
   return "lost: contents of file " + std::to_string(number) + "\n";
 }

@@ -9,10 +9,10 @@
 
 namespace volfs {
 
-// Files that are made, fsynced and deleted in a directory, with the known state of each. The load
-// outlives the filesystem of the directory: started again after a crash it goes on.
+// Makes, fsyncs and deletes files in a directory, and records the known state of each. The load
+// outlives the filesystem of the directory: started again after a crash, it continues.
 //
-// Thread-safety: one thread uses it. Its results are looked at only while it is stopped.
+// Thread-safety: one thread uses it. Its results may be read only while it is stopped.
 class FileLoad {
  public:
   FileLoad(std::string directory, uint64_t seed) : folder_(std::move(directory)), seed_(seed) {}
@@ -22,13 +22,13 @@ class FileLoad {
 
   void Start();
   void Stop();
-  // As BlockLoad has it.
+  // As in BlockLoad.
   void DistrustSyncs() { trusted_ = false; }
-  // Files made, and files deleted, until the sync of file and directory.
+  // Returns the number of files that were made or deleted, with a sync of file and directory.
   [[nodiscard]] uint64_t acknowledged() const { return acknowledged_; }
 
-  // Tells what is wrong with the files, one line each, "" if nothing is; "lost: " as BlockLoad
-  // has it. The files found are the known state from then on, once the directory was synced.
+  // Returns one line for each fault of the files, or "". "lost: " is as in BlockLoad. Once the
+  // directory was synced, the files found are the known state.
   std::string Check();
 
  private:

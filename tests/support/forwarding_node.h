@@ -11,8 +11,8 @@
 
 namespace volfs {
 
-// A layer between the store and a node's directory, for tests that make the directory fail or lie.
-// All calls go through, and a test overrides some of them. Blocks are never shared, so that they
+// A layer between the store and a node's directory, for tests in which the directory fails or lies.
+// All calls pass through, and a test overrides some of them. Blocks are never shared, so that they
 // are read and written.
 class ForwardingFile : public NodeFile {
  public:

@@ -68,7 +68,7 @@ BackgroundProgram::BackgroundProgram(const std::vector<std::string>& words,
                                      const CommandOptions& options) {
   const int input_fd = MemoryFile(options.input);
   ::lseek(input_fd, 0, SEEK_SET);
-  // A file, not a pipe: a process that keeps it open cannot keep us waiting.
+  // A file and not a pipe, so that a process that keeps it open cannot delay the reader.
   output_fd_ = MemoryFile("");
   ::fcntl(output_fd_, F_SETFL, O_APPEND);
   pid_ = Spawn(words, options.directory, input_fd, output_fd_);

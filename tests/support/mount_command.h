@@ -5,12 +5,12 @@
 
 namespace volfs {
 
-// The result of a command. `output` holds its standard output and standard error, in the order of
+// The result of a command. `output` holds its standard output and standard error in the order of
 // writing.
 struct CommandResult {
   static constexpr int kTimedOut = -1;
 
-  int exit_code = 0;  // 128 + N if signal N ended it; kTimedOut: it was killed, with its group
+  int exit_code = 0;  // 128 + N if signal N ended it; kTimedOut: it was killed with its group
   std::string output;
 
   [[nodiscard]] bool ok() const { return exit_code == 0; }
@@ -19,7 +19,7 @@ struct CommandResult {
 struct CommandOptions {
   std::string input = {};      // its standard input
   std::string directory = {};  // its working directory; empty: the caller's
-  int timeout_ms = 60'000;     // an address-sanitized program on a busy machine takes its time
+  int timeout_ms = 60'000;     // an address-sanitized program on a busy machine is slow
 };
 
 // Runs a program, found by PATH, in a process group of its own, and waits for its end, but not for
@@ -33,8 +33,7 @@ CommandResult RunShell(const std::string& line, const CommandOptions& options = 
 // std::runtime_error, with the output, if the exit code is not 0.
 std::string MustRun(const std::string& line, const CommandOptions& options = {});
 
-// A program that goes on while the test does something else; killed, with its group, at the end of
-// the object's life.
+// A program that runs while the test goes on. The destructor kills it with its group.
 class BackgroundProgram {
  public:
   explicit BackgroundProgram(const std::vector<std::string>& words,
@@ -44,7 +43,7 @@ class BackgroundProgram {
   BackgroundProgram& operator=(const BackgroundProgram&) = delete;
 
   [[nodiscard]] int pid() const { return pid_; }
-  // Waits for its end for `timeout_ms` at most; false: it goes on.
+  // Waits for its end for at most `timeout_ms`. Returns false if it still runs.
   bool WaitForEnd(int timeout_ms);
   void Signal(int number) const;
   // Kills it if it has not ended within `timeout_ms`.
@@ -56,7 +55,7 @@ class BackgroundProgram {
   int output_fd_ = -1;
 };
 
-// "'it'\''s'": the text as one word of a shell.
+// Returns "'it'\''s'": the text as one word of a shell.
 std::string Quoted(const std::string& text);
 
 }  // namespace volfs

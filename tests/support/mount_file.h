@@ -12,8 +12,8 @@
 
 namespace volfs {
 
-// An open file whose calls return an errno, 0 for success; a short read or write is EIO. Not
-// copied; closed at the end of its life. Its calls may come from several threads.
+// An open file whose calls return an errno, 0 for success; a short read or write is EIO. It cannot
+// be copied, and the destructor closes it. Several threads may use it.
 class TestFile {
  public:
   explicit TestFile(const std::string& path, int flags = O_RDWR, mode_t mode = 0644);
@@ -31,7 +31,8 @@ class TestFile {
   [[nodiscard]] int ReadAt(uint64_t offset_bytes, std::span<std::byte> bytes) const;
   [[nodiscard]] int Sync() const;
   [[nodiscard]] int Allocate(int mode, uint64_t offset_bytes, uint64_t length_bytes) const;
-  // Where the next data or hole is; nothing if there is none (ENXIO) or it fails.
+  // Returns the offset of the next data or hole, or nothing if there is none (ENXIO) or the call
+  // fails.
   [[nodiscard]] std::optional<uint64_t> Seek(uint64_t offset_bytes, int whence) const;
   int Close();
 
@@ -54,19 +55,19 @@ class AlignedBuffer {
   size_t size_;
 };
 
-// Opens, writes the text in one write(2), closes; the first errno.
+// Opens the file, writes the text in one write(2) and closes it. Returns the first errno.
 int WriteText(const std::string& path, const std::string& text, int flags = O_WRONLY);
-// Throw std::runtime_error if it does not work.
+// These throw std::runtime_error if they do not work.
 std::string ReadText(const std::string& path);
 std::vector<std::byte> ReadBytes(const std::string& path);
 struct stat StatOf(const std::string& path);
 
 bool Exists(const std::string& path);
-// The errno of a call that returned `result`: 0, or errno.
+// Returns the errno of a call that returned `result`: 0, or errno.
 int ErrnoOf(long result);
 std::vector<std::string> ListOf(const std::string& directory);  // sorted
 
-// The ranges of the file that are data by SEEK_DATA and SEEK_HOLE.
+// A range of a file that is data by SEEK_DATA and SEEK_HOLE.
 struct DataRange {
   uint64_t offset_bytes;
   uint64_t end_bytes;

@@ -9,8 +9,8 @@
 
 namespace volfs {
 
-// A world with one thread whose clock stands until the test moves it, or sleeps. It serves tests of
-// code that decides by time alone. Installed for as long as it lives.
+// A world with one thread whose clock stands still until the test moves it, or sleeps. It serves
+// tests of code that depends on time alone. It is installed for as long as it lives.
 class StandingTime : public Runtime {
  public:
   StandingTime() { SetRuntime(this); }

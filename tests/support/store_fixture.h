@@ -15,7 +15,7 @@ namespace volfs {
 // A Store over two nodes in temporary directories, made through the public API only:
 //   "a" (the first) offers the types standard and ssd,
 //   "b" offers standard, ssd and sata (1 MiB to 1 GiB),
-// both in the region "default". Aborts if something of this fails.
+// both in the region "default". Aborts if that fails.
 class StoreFixture {
  public:
   explicit StoreFixture(const StoreOptions& options = {});
@@ -30,10 +30,10 @@ class StoreFixture {
   void Reopen(const StoreOptions& options = {});
   void Close();
 
-  // A volume that holds `data_bytes` of Pattern() from its beginning, synced.
+  // Makes a synced volume that begins with `data_bytes` of Pattern().
   std::shared_ptr<Volume> MakeVolume(const std::string& name, uint64_t size_bytes,
                                      size_t data_bytes = 0);
-  // Polls until the volume has this status; false after 20 s.
+  // Polls until the volume has this status. Returns false after 20 s.
   bool WaitForStatus(const std::string& name, const std::string& status);
 
  private:
@@ -41,13 +41,13 @@ class StoreFixture {
   std::unique_ptr<Store> store_;
 };
 
-// All of the volume; a failure of the test if it cannot be read.
+// Returns all bytes of the volume. The test fails if it cannot be read.
 std::vector<std::byte> ReadBack(Volume& volume);
 
 // Returns the findings of `volfs check` in the open, idle store, one text each.
 std::vector<std::string> CheckFindings(Store& store);
 
-// Bytes that are nowhere zero for long and differ from block to block.
+// Returns bytes with no long run of zeros, different for each block.
 std::vector<std::byte> Pattern(size_t bytes);
 
 }  // namespace volfs

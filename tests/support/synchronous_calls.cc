@@ -61,7 +61,7 @@ int WriteByAio(int fd, std::span<std::byte> bytes, int rwf) {
   return Ended(event.res, kCallLength);
 }
 
-// The least that can be had without liburing: a ring for one request, never unmapped.
+// The minimum without liburing: a ring for one request, never unmapped.
 int WriteByUring(int fd, std::span<std::byte> bytes, int rwf) {
   io_uring_params params{};
   const int ring = static_cast<int>(::syscall(SYS_io_uring_setup, 1, &params));
@@ -125,8 +125,8 @@ int SynchronousCall::Make(const std::string& volumes, Files& open) const {
   };
   const int fd = opened(path, O_RDWR | open_flags | append_flag | create_flags).fd();
   if (fd < 0) return open.back()->open_error();
-  // One for all calls, as they all write the same, and for ever, as the kernel may use it after an
-  // error.
+  // One buffer for all calls, because all write the same bytes. It lives forever, because the
+  // kernel may use it after an error.
   static const AlignedBuffer buffer(kCallLength);
   std::fill(buffer.bytes().begin(), buffer.bytes().end(), kNew);
   const iovec data{buffer.bytes().data(), kCallLength};
@@ -192,8 +192,8 @@ std::string SynchronousCall::Check(const std::string& volumes) const {
               : name + ": acknowledged and lost (" + std::to_string(bytes.size()) + " bytes)\n";
 }
 
-// In a process of its own: the end of a ring interrupts the next calls of its process (EINTR of an
-// open on FUSE).
+// Runs in a process of its own, because the end of a ring interrupts the next calls of its process
+// (EINTR of an open on FUSE).
 bool HasUring() {
   const pid_t child = ::fork();
   if (child == 0) {

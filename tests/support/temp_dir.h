@@ -4,8 +4,8 @@
 
 namespace volfs {
 
-// A directory of a test's own, ${TMPDIR:-/tmp}/volfs-test.XXXXXX, removed with all that is in it at
-// the end of the object's life. Aborts if it cannot be made.
+// A test's own directory, ${TMPDIR:-/tmp}/volfs-test.XXXXXX. The destructor removes it with all its
+// contents. Aborts if it cannot be made.
 class TempDir {
  public:
   TempDir();
