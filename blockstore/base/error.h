@@ -100,20 +100,21 @@ using Status = Result<std::monostate>;
 inline Status OkStatus() { return std::monostate{}; }
 
 // Returns the error of `expr` (a Status or Result) from the enclosing function, if it has one.
-#define RETURN_IF_ERROR(expr)                   \
-  do {                                          \
-    if (auto volfs_r = (expr); !volfs_r.ok()) { \
-      return volfs_r.error();                   \
-    }                                           \
+#define RETURN_IF_ERROR(expr)                          \
+  do {                                                 \
+    if (const auto& volfs_r = (expr); !volfs_r.ok()) { \
+      return volfs_r.error();                          \
+    }                                                  \
   } while (false)
 
 // `ASSIGN_OR_RETURN(auto file, dir.Open(name));`: the value, or return the error.
 #define ASSIGN_OR_RETURN(lhs, expr) ASSIGN_OR_RETURN_2(lhs, expr, VOLFS_CONCAT(volfs_r_, __LINE__))
-// NOLINTNEXTLINE(bugprone-macro-parentheses): `lhs` may be a declaration
+// NOLINTBEGIN(bugprone-macro-parentheses): `lhs` may be a declaration
 #define ASSIGN_OR_RETURN_2(lhs, expr, tmp) \
   auto tmp = (expr);                       \
   if (!tmp.ok()) return tmp.error();       \
   lhs = std::move(tmp.value())
+// NOLINTEND(bugprone-macro-parentheses)
 #define VOLFS_CONCAT(a, b) VOLFS_CONCAT_2(a, b)
 #define VOLFS_CONCAT_2(a, b) a##b
 

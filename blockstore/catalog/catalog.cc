@@ -466,7 +466,7 @@ Result<PresenceChunk> Catalog::LoadChunk(Id layer, uint64_t chunk, uint64_t* ali
   return impl_->LoadChunk(layer, chunk, alike);
 }
 // A change that fails half way for want of memory would fence the node.
-Status Catalog::Commit(CatalogChange change, Room room) {
+Status Catalog::Commit(const CatalogChange& change, Room room) {
   const AllocationScope scope(Allocations::kWait);
   return impl_->Commit(change, room);
 }

@@ -214,7 +214,7 @@ class Catalog {
   // Every layer id that presence rows name, ascending. Cost: one look-up for each.
   Result<std::vector<Id>> LayersWithPresence();
 
-  Status Commit(CatalogChange change, Room room = Room::kRecord);
+  Status Commit(const CatalogChange& change, Room room = Room::kRecord);
 
   // Moves the transactions in the log into the database, frees the unneeded end of the log's file,
   // and makes the reserve whole if it can. Not part of a commit; called from a background thread

@@ -41,6 +41,7 @@ class RowRelations {
   const std::string& WhyOf(LayerFacts& layer);
   void CheckVolumes(const NodeRows& node);
   void CheckSnapshots(const NodeRows& node);
+  bool ReadsItsSource(const CloneRecord& clone, const VolumeRecord& volume);
   void CheckClones(const NodeRows& node);
   void CheckCopying(const NodeRows& node, const CloneRecord& clone, const VolumeRecord& volume);
   void CheckHoldOf(const NodeRows& node, const CloneRecord& clone);
@@ -300,6 +301,12 @@ void RowRelations::CheckSnapshots(const NodeRows& node) {
 
 // --- clones, holds -------------------------------------------------------------------------------
 
+// A clone that became whole just before its deletion began has no layer under it any more.
+bool RowRelations::ReadsItsSource(const CloneRecord& clone, const VolumeRecord& volume) {
+  return clone.state == CloneState::kCopying ||
+         (clone.state == CloneState::kDeleting && FindLayer(volume.head)->row->parent != kNoId);
+}
+
 void RowRelations::CheckClones(const NodeRows& node) {
   for (const CloneRecord& clone : node.rows->clones) {
     const auto found = volumes_.find({&node, clone.clone});
@@ -309,11 +316,7 @@ void RowRelations::CheckClones(const NodeRows& node) {
       Doubt(node, StrCat("there is a copy job for ", clone.name, ", but no such volume"));
     } else if (volume != nullptr && clone.state == CloneState::kIntent) {
       Refuse(node, *volume, "its copy job says that it was not made yet");
-    } else if (here && clone.state == CloneState::kCopying) {
-      CheckCopying(node, clone, *volume);
-    } else if (here && clone.state == CloneState::kDeleting &&
-               FindLayer(volume->head)->row->parent != kNoId) {
-      // One that became whole just before has nothing under it any more.
+    } else if (here && ReadsItsSource(clone, *volume)) {
       CheckCopying(node, clone, *volume);
     }
   }

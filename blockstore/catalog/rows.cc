@@ -96,7 +96,7 @@ std::string ColumnNames::PutText(std::string_view table) const {
   for (const std::string& name : names_) {
     columns += name + ", ";
     parameters += "?, ";
-    if (&name != &names_.front()) changes += name + " = excluded." + name + ", ";
+    if (&name != &names_.front()) changes += StrCat(name, " = excluded.", name, ", ");
   }
   // Not INSERT OR REPLACE, which would also delete any other row with the same unique name.
   return StrCat("INSERT INTO ", table, " (", columns, "crc) VALUES (", parameters,

@@ -30,7 +30,7 @@ CheckPass::Repair CheckPass::EndJob(Member& b, Member* a, const CloneRecord& clo
     CatalogChange change;
     if (state == CloneState::kDeleting) change.emplace_back(DeleteVolume{id});
     change.emplace_back(DeleteClone{id});
-    return b.catalog().Commit(std::move(change), Room::kFree);
+    return b.catalog().Commit(change, Room::kFree);
   };
 }
 

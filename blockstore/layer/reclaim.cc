@@ -297,7 +297,7 @@ Status Reclaimer::Execute(Plan& all) {
   all.node = plan.node;
   if (plan.dead.empty() && plan.freed.empty()) return OkStatus();
   if (!plan.change.empty() && !Sabotaged(Sabotage::kFreeBeforeCommit)) {
-    RETURN_IF_ERROR(plan.node->catalog().Commit(std::move(plan.change), Room::kFree));
+    RETURN_IF_ERROR(plan.node->catalog().Commit(plan.change, Room::kFree));
   }
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) plan.node->epoch().Synchronize();
   for (const Plan::Freed& f : plan.freed) {

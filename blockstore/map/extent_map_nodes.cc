@@ -22,9 +22,11 @@ void ExtentMap::Node::CopyFrom(const Node& source, uint32_t from, uint32_t to, u
   assert(from + n <= kFanout && to + n <= kFanout && height == source.height);
   std::memmove(keys + to, source.keys + from, n * sizeof keys[0]);
   if (is_leaf()) {
-    std::memmove(leaf().layers + to, source.leaf().layers + from, n * sizeof(LayerRef));
+    std::memmove(leaf().layers + to, source.leaf().layers + from, n * sizeof leaf().layers[0]);
   } else {
-    std::memmove(inner().children + to, source.inner().children + from, n * sizeof(Node*));
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): the children are pointers
+    const size_t size = n * sizeof inner().children[0];
+    std::memmove(inner().children + to, source.inner().children + from, size);
   }
 }
 
@@ -58,6 +60,7 @@ void ExtentMap::Release(Node* node) {
   if (node == nullptr || !dies(node)) return;
   node->keys[0] = 0;
   for (Node* dead = node; dead != nullptr;) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the list reuses the dead node's key
     Node* next = reinterpret_cast<Node*>(static_cast<uintptr_t>(dead->keys[0]));
     for (uint32_t i = 0; !dead->is_leaf() && i < dead->count; ++i) {
       Node* child = dead->inner().children[i];

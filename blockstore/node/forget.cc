@@ -49,7 +49,7 @@ Status ForgetNode(Node& node, const std::string& uuid) {
     if (clone.source_node != uuid || clone.state != CloneState::kReleasing) continue;
     change.emplace_back(DeleteClone{clone.clone});
   }
-  return node.catalog().Commit(std::move(change), Room::kFree);
+  return node.catalog().Commit(change, Room::kFree);
 }
 
 }  // namespace volfs

@@ -116,7 +116,7 @@ Status Node::RecordPeers(const std::vector<const Node*>& others) {
     change.emplace_back(KnownSetting(r.uuid, known));
     lineage_.known[r.uuid] = std::move(known);
   }
-  return catalog_->Commit(std::move(change), Room::kFree);
+  return catalog_->Commit(change, Room::kFree);
 }
 
 Status Node::CheckAnswers() const {

@@ -315,7 +315,7 @@ Status LayerMerger::MergeDown(LayerMerge& merge) {
       if (!Sabotaged(Sabotage::kMergeKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
     }
     change.emplace_back(DeleteLayer{over->id()});
-    RETURN_IF_ERROR(over->node()->catalog().Commit(std::move(change)));
+    RETURN_IF_ERROR(over->node()->catalog().Commit(change));
     merge.Settle();
     for (const auto& [child, record] : relinked) child->Relink(record);
     {

@@ -303,7 +303,7 @@ Status Recovery::ForgetClone(Node& b, const std::shared_ptr<Volume>& volume,
   LogInfo(StrCat("clone ", clone.name, " of ", clone.source_name,
                  " was not complete when the last "
                  "mount ended; its remains are removed"));
-  return b.catalog().Commit(std::move(change), Room::kFree);
+  return b.catalog().Commit(change, Room::kFree);
 }
 
 void Recovery::KeepRefused(const std::shared_ptr<Volume>& volume, const CloneRecord& clone) {
@@ -396,8 +396,7 @@ Status Recovery::LoadVolumeSettings(Node& node) {
     }
     if (!taken) stale.emplace_back(DeleteSetting{key});
   }
-  return stale.empty() || !node.trusted() ? OkStatus()
-                                          : node.catalog().Commit(std::move(stale), Room::kFree);
+  return stale.empty() || !node.trusted() ? OkStatus() : node.catalog().Commit(stale, Room::kFree);
 }
 
 bool Recovery::TakeCopyRate(Id clone, const std::string& value) {

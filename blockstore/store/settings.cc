@@ -40,7 +40,7 @@ Status Settings::SetCopyRate(Volume& clone, uint64_t bytes_per_second) {
   } else {
     change.emplace_back(PutSetting{key, std::to_string(bytes_per_second)});
   }
-  RETURN_IF_ERROR(clone.node().catalog().Commit(std::move(change)));
+  RETURN_IF_ERROR(clone.node().catalog().Commit(change));
   MutexLock lock(tables_.mu);
   CloneEntry* const entry = tables_.clones.Find(clone.id());
   if (entry == nullptr) return OkStatus();  // whole by now
@@ -75,7 +75,7 @@ Status Settings::SetNativeClosed(Volume& volume, bool native) {
     RETURN_IF_ERROR(volume.Sync());
     change.emplace_back(DeleteSetting{key});
   }
-  return volume.node().catalog().Commit(std::move(change));
+  return volume.node().catalog().Commit(change);
 }
 
 }  // namespace volfs

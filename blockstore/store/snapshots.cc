@@ -18,6 +18,7 @@ std::vector<SnapshotDirectory> Store::SnapshotDirectories() {
     if (!name.empty()) directories[name] = parts_.tables.names.Ids(name).front();
   }
   std::vector<SnapshotDirectory> by_name;
+  by_name.reserve(directories.size());
   for (const auto& [name, id] : directories)
     by_name.push_back({id, name, parts_.tables.names.AttributesOf(id)});
   return by_name;

@@ -139,7 +139,7 @@ Status Committer::CommitTaken(Batch& batch, const CatalogChange& extra, Room roo
     Restore(batch);
     return OkStatus();
   }
-  if (const Status done = node_.catalog().Commit(std::move(change), room); !done.ok()) {
+  if (const Status done = node_.catalog().Commit(change, room); !done.ok()) {
     Restore(batch);
     // Nothing was acknowledged and nothing lost: the next sync tries again.
     return RefusedCleanly(done.error()) ? done : state_.Fail(done.error());
@@ -165,8 +165,8 @@ void Committer::Settle(Batch& batch) {
 
 // --- commits of their own ----------------------------------------------------------------------
 
-Status Committer::Commit(const Exclusive& /*alone*/, CatalogChange change, Room room) {
-  Status done = node_.catalog().Commit(std::move(change), room);
+Status Committer::Commit(const Exclusive& /*alone*/, const CatalogChange& change, Room room) {
+  Status done = node_.catalog().Commit(change, room);
   if (done.ok() || RefusedCleanly(done.error())) return done;
   return state_.Fail(done.error());
 }

@@ -66,7 +66,7 @@ class Committer {
   // Runs one batch, with `extra` in its commit.
   Status CommitBatch(const Exclusive& alone, const CatalogChange& extra, Room room = Room::kRecord);
   // Commits `change` and nothing else. Requires: the data that `change` tells of is synced.
-  Status Commit(const Exclusive& alone, CatalogChange change, Room room = Room::kRecord);
+  Status Commit(const Exclusive& alone, const CatalogChange& change, Room room = Room::kRecord);
   // Notes that a commit of the caller has made `record` durable.
   void SetCommitted(const Exclusive& alone, VolumeRecord record) VOLFS_EXCLUDES(mu_);
   // Notes that `layer` was the head until now, so that the next batch records it.

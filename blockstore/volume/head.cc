@@ -111,7 +111,7 @@ Status Volume::ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_byt
     if (old_blocks > blocks) presence.Set({blocks, old_blocks - blocks}, BlockState::kAbsent);
     if (!presence.empty()) change.emplace_back(SetPresence{layer.id, presence});
   }
-  if (const Status done = commits_.Commit(alone, std::move(change), Room::kFree); !done.ok()) {
+  if (const Status done = commits_.Commit(alone, change, Room::kFree); !done.ok()) {
     if (merges && RefusedCleanly(done.error())) (void)shrunk->Punch({cut.first * bs, bs});
     return done;
   }

@@ -186,7 +186,7 @@ Status HydrationTarget::Flatten(const CatalogChange& extra) {
   }
   CatalogChange change{PutLayer{layer_record}, ClearPresence{flat->id()}, PutVolume{next}};
   change.insert(change.end(), extra.begin(), extra.end());
-  RETURN_IF_ERROR(commits_.Commit(alone, std::move(change), Room::kFree));
+  RETURN_IF_ERROR(commits_.Commit(alone, change, Room::kFree));
   commits_.SetCommitted(alone, std::move(next));
   // On disk it is flat from here on; in memory the old way of writing goes on, which is right for a
   // flat layer too, until the writes in flight have ended.

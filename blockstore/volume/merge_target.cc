@@ -41,7 +41,7 @@ Status MergeTarget::SinkHeadClosed(const Committer::Exclusive& alone, LayerMerge
   next.head = under->id();
   change.emplace_back(PutVolume{next});
   change.emplace_back(DeleteLayer{merge.from()->id()});
-  if (const Status done = commits_.Commit(alone, std::move(change)); !done.ok()) {
+  if (const Status done = commits_.Commit(alone, change); !done.ok()) {
     if (RefusedCleanly(done.error())) merge.Abandon();
     return done;
   }

@@ -295,6 +295,7 @@ std::vector<Finding> ExamineKnownNodes() {
   constexpr auto kLimit = std::chrono::milliseconds(1000);
   const auto known = ReadNodeRegistry(NodeRegistryFile());
   std::vector<std::string> paths;
+  paths.reserve(known.size());
   for (const auto& [uuid, path] : known) paths.push_back(path);
   const PathsFound found = LookAtPaths(paths, kLimit);
   std::vector<Finding> findings;
@@ -331,6 +332,7 @@ std::vector<Finding> ExamineLoops(const std::vector<Finding>& of_mounts) {
 std::vector<Finding> ExamineMounts(const std::vector<std::string>& mountpoints) {
   const auto first = Question::Clock::now() + kPatience;
   std::vector<Question> daemons;
+  daemons.reserve(mountpoints.size());
   for (const std::string& mountpoint : mountpoints) {
     daemons.emplace_back([&](const Question::Say& say) { AskDaemon(mountpoint, say); });
   }

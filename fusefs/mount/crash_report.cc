@@ -56,13 +56,13 @@ void SetReason(const char* format, const Arguments&... arguments) {
 
 // As it is installed, the signal has its usual effect by the time that this runs.
 [[maybe_unused]] void OnDeadlySignal(int number) {
+  constexpr std::string_view kDies = "volfs " VOLFS_VERSION " dies of SIG";
   if (!reported.test_and_set()) {
     std::array<char, 16> thread{};
     pthread_getname_np(pthread_self(), thread.data(), thread.size());
     const char* const name = sigabbrev_np(number);
-    LogRaw("critical",
-           {"volfs " VOLFS_VERSION " dies of SIG", name == nullptr ? "?" : name, " in thread ",
-            thread.data(), has_reason ? ": " : "", reason.data(), "; the stack:"});
+    LogRaw("critical", {kDies, name == nullptr ? "?" : name, " in thread ", thread.data(),
+                        has_reason ? ": " : "", reason.data(), "; the stack:"});
     std::array<void*, kMaxFrames> frames{};
     backtrace_symbols_fd(frames.data(), backtrace(frames.data(), kMaxFrames), RawLogFd());
   }

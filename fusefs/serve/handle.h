@@ -60,7 +60,10 @@ struct VolumeHandle : Handle {
 };
 
 // Requires: a request on an open file or directory.
-inline Handle& HandleOf(const fuse_file_info* fi) { return *reinterpret_cast<Handle*>(fi->fh); }
+inline Handle& HandleOf(const fuse_file_info* fi) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): libfuse keeps the pointer as a number
+  return *reinterpret_cast<Handle*>(fi->fh);
+}
 
 // Returns the handle of a request on an open volume; null for any other file, and without a file.
 inline VolumeHandle* VolumeOf(const fuse_file_info* fi) {

@@ -31,6 +31,7 @@ void RequestPool::Submit(std::function<void()> task) {
     MutexLock lock(mu_);
     if (!stopping_) {
       queue_.push_back(std::move(task));
+      task = nullptr;  // else a function that was moved from may be anything
       if (queue_.size() > idle_ && threads_.size() < max_) TryToGrowLocked();
       changed_.NotifyAll();
       ended.swap(ended_);

@@ -271,7 +271,7 @@ Result<std::shared_ptr<Volume>> CloneAcross(StoreParts& parts, ClonePlan& plan) 
     make.emplace_back(
         PutSetting{VolumeSetting(kVerifyPrefix, plan.id), std::string(kVerifyWanted)});
   }
-  if (const Status made = b.Commit(std::move(make), Room::kGrow); !made.ok()) {
+  if (const Status made = b.Commit(make, Room::kGrow); !made.ok()) {
     if (!RefusedCleanly(made.error()) && !Sabotaged(Sabotage::kReleaseUnknown)) return made.error();
     bool undone = a.Commit({DeleteHold{plan.id}}, Room::kFree).ok();
     if (undone) {

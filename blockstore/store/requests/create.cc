@@ -43,7 +43,7 @@ Result<std::shared_ptr<Volume>> Store::Create(const CreateRequest& request, cons
     if (native) {
       change.emplace_back(PutSetting{VolumeSetting(kIoPrefix, record.id), std::string(kIoNative)});
     }
-    done = node->catalog().Commit(std::move(change), Room::kGrow);
+    done = node->catalog().Commit(change, Room::kGrow);
   }
   if (!done.ok()) {
     // If it is not known whether the commit happened, the next mount decides about the file.

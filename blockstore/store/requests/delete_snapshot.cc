@@ -37,7 +37,7 @@ Result<Id> DropSnapshot(StoreParts& parts, const std::string& volume_name, const
   }
   CatalogChange change{volfs::DeleteSnapshot{entry.record.id}};
   if (last_of_tombstone) change.emplace_back(DeleteVolume{entry.record.volume});
-  const Status done = entry.node->catalog().Commit(std::move(change), Room::kFree);
+  const Status done = entry.node->catalog().Commit(change, Room::kFree);
   if (!done.ok()) {
     MutexLock lock(parts.tables.mu);
     parts.tables.snapshots.Add(entry);

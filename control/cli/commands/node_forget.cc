@@ -35,6 +35,7 @@ class Forgetting {
     }
     const auto listed = ReadNodeRegistry(registry_);
     std::vector<std::string> listed_paths;
+    listed_paths.reserve(listed.size());
     for (const auto& [uuid, path] : listed) listed_paths.push_back(path);
     FindSilent(listed_paths);
     for (const auto& [uuid, path] : listed) RETURN_IF_ERROR(OpenListed(uuid, path));

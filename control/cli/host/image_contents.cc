@@ -56,8 +56,8 @@ struct Part {
 
 uint64_t Number(std::string_view bytes) {  // little-endian
   uint64_t value = 0;
-  for (auto byte = bytes.rbegin(); byte != bytes.rend(); ++byte) {
-    value = value << 8 | static_cast<unsigned char>(*byte);
+  for (size_t i = bytes.size(); i-- > 0;) {
+    value = value << 8 | static_cast<unsigned char>(bytes[i]);
   }
   return value;
 }

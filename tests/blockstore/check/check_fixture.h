@@ -44,7 +44,7 @@ class CheckFixture : public testing::Test {
   }
   CatalogContents Contents(const std::string& node) { return Open(node)->contents(); }
   void Plant(const std::string& node, CatalogChange change) {
-    const Status done = Open(node)->catalog().Commit(std::move(change));
+    const Status done = Open(node)->catalog().Commit(change);
     ASSERT_TRUE(done.ok()) << done.error().message;
   }
   // Runs `sql` as a user can with the sqlite3 program.
