@@ -36,7 +36,8 @@ class NodeFile {
  public:
   virtual ~NodeFile() = default;
 
-  // Fills `out` from `offset_bytes`. Bytes past the end of the file read as zeros.
+  // Fills `out` from `offset_bytes`. Bytes past the end of the file read as zeros. kCorrupt if the
+  // file has become shorter without SetSize.
   virtual Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) = 0;
 
   // Writes all of `data` or returns an error, after which any part may have been written. Durable
@@ -66,24 +67,30 @@ class NodeFile {
 
   // Gives the file the content of all of `source` at one instant, also while others write that, by
   // sharing the blocks. Returns false, with nothing changed, if the filesystem cannot, or if
-  // `source` is in so many pieces that its writers would be delayed for long. Durable as after
-  // WriteAt.
+  // `source` is in so many pieces that its writers would be delayed for long. kCorrupt if `source`
+  // has become shorter without SetSize. Durable as after WriteAt.
   virtual Result<bool> CloneFrom(NodeFile& /*source*/) { return false; }
 
   // Makes every write, punch and truncation before the call durable, but not the name. Fails, too,
-  // if the file has no name any more, as its content could never be found again. After an error all
-  // that was written since the last success is of unknown state, for ever. The caller must never
-  // report it as durable, whatever later calls return.
+  // if CheckNamed fails, as what was written could never be found again. After an error all that
+  // was written since the last success is of unknown state, for ever. The caller must never report
+  // it as durable, whatever later calls return.
   virtual Status SyncData() = 0;
+
+  // Returns kIo if the name does not lead to this file any more (it was removed, moved away or
+  // replaced), kCorrupt if the file has become shorter without SetSize. Cost: one stat(2).
+  virtual Status CheckNamed() { return OkStatus(); }
 
   // Makes the range read as zeros and frees its space as far as the backing filesystem can; where
   // it cannot punch, zeros are written. The range may reach past the end, and should reach to the
   // end of the block, or the last block keeps its space. The size does not change.
   virtual Status Punch(const ByteRange& range) = 0;
 
+  // kCorrupt, with nothing changed, if the file has become shorter without SetSize and would get
+  // zeros for lost bytes.
   virtual Status SetSize(uint64_t size_bytes) = 0;
   virtual Result<uint64_t> Size() = 0;
-  // The attributes that the kernel changes when it serves the file itself.
+  // The attributes that the kernel changes when it serves the file itself. kCorrupt as CheckNamed.
   struct State {
     uint64_t size_bytes = 0;
     int64_t mtime_ns = 0;  // since 1970; 0: not known
@@ -92,8 +99,9 @@ class NodeFile {
   virtual Result<uint64_t> AllocatedBytes() = 0;  // as the backing filesystem counts them
 
   // Returns the first range of data at or after `offset_bytes` as the backing filesystem reports
-  // it, or nothing if only holes follow. It may call holes data, never data a hole. Cost: to tell
-  // where the range ends the host may walk all of it, so a walk uses a DataCursor.
+  // it, or nothing if only holes follow. It may call holes data, never data a hole, and bytes that
+  // were cut off (CheckNamed) are an error and no hole. Cost: to tell where the range ends the host
+  // may walk all of it, so a walk uses a DataCursor.
   virtual Result<std::optional<ByteRange>> NextData(uint64_t offset_bytes) = 0;
 
   // Returns where that range begins, for a caller that needs no more. The host walks nothing.
@@ -158,6 +166,9 @@ class NodeDirectory {
   // filesystem is gone. Writes are then lost although every call succeeds. The first call remembers
   // which files there are. Returns ok where it cannot be told. Cost: five stat(2) calls, some 2 us.
   virtual Status CheckPresent() = 0;
+
+  // Returns whether CheckNamed of its files can find anything.
+  [[nodiscard]] virtual bool ChecksNames() const { return false; }
 
   // Returns a number that changes while the disk or the server under the node is at work, so that a
   // call that takes its time can be told from one that hangs. May hang itself: where no disk is

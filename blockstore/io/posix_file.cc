@@ -45,10 +45,12 @@ Error NotTried(const NodeCalls& calls, std::string_view what, std::string_view w
                                  ": not tried, as it does not answer: ", calls.Trouble())};
 }
 
-PosixFile::PosixFile(Descriptor fd, std::string name, std::string where,
+PosixFile::PosixFile(Descriptor fd, FilePlace place, std::string name, std::string where,
                      std::shared_ptr<NodeCalls> calls)
-    : once_flags_(kDontCache),
+    : min_bytes_(place.size_bytes),
+      once_flags_(kDontCache),
       fd_(std::move(fd)),
+      place_(std::move(place)),
       name_(std::move(name)),
       where_(std::move(where)),
       calls_(std::move(calls)) {}
@@ -108,6 +110,7 @@ Status PosixFile::Read(std::span<std::byte> out, uint64_t offset_bytes, int flag
         [&] { return ::preadv2(fd_.get(), &part, 1, static_cast<off_t>(offset_bytes), flags); });
     if (got < 0) return FailedAt("pread", offset_bytes);
     if (got == 0) {  // past the end of the file
+      RETURN_IF_ERROR(CheckHasByte(offset_bytes));
       std::memset(out.data(), 0, out.size());
       break;
     }
@@ -144,9 +147,12 @@ Result<bool> PosixFile::ShareFrom(NodeFile& source, const ByteRange& range) {
 // FICLONERANGE with a length of 0 clones up to the end, wherever that is once it has the file's
 // locks.
 Result<bool> PosixFile::CloneFrom(NodeFile& source) {
-  const auto* const from = dynamic_cast<const PosixFile*>(&source);
+  auto* const from = dynamic_cast<PosixFile*>(&source);
   if (from == nullptr || from->InManyPieces()) return false;
-  return Share(*from, {0, 0});
+  ASSIGN_OR_RETURN(const bool shared, Share(*from, {0, 0}));
+  // After it, so that no cut comes between: bytes that were cut off would be a hole of this file.
+  if (shared) RETURN_IF_ERROR(from->CheckSize());
+  return shared;
 }
 
 // XFS takes 27 us for each piece (measured), and writes of the file wait for all of them.
@@ -178,13 +184,52 @@ Result<bool> PosixFile::Share(const PosixFile& source, const ByteRange& range) {
 Status PosixFile::SyncData() {
   const Call call(*calls_, kSync);
   if (Retry([&] { return ::fdatasync(fd_.get()); }) != 0) return Failed("fdatasync");
-  // After the sync, so that the answer is as new as it can be.
+  return CheckStillNamed();  // after the sync, so that the answer is as new as it can be
+}
+
+Status PosixFile::CheckNamed() {
+  if (calls_->hung()) return OkStatus();
+  const Call call(*calls_, kLook);
+  return CheckStillNamed();
+}
+
+// An error of stat(2) other than ENOENT tells nothing about the name.
+Status PosixFile::CheckStillNamed() {
+  struct stat info {};
+  if (::fstatat(place_.directory, place_.last.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno != ENOENT) return OkStatus();
+  } else if (place_.identity == Identity{info.st_dev, info.st_ino}) {
+    return CheckHasByte(static_cast<uint64_t>(info.st_size));
+  }
+  return Error{
+      Errc::kIo,
+      StrCat(name_, " on node directory ", where_,
+             " was removed, moved away or replaced under the daemon; copy what is needed of it "
+             "before the store is unmounted, then put the file back or restore it from a backup"),
+      EIO};
+}
+
+// A load first: readers past the end of a file, who are many, shall not meet at a lock.
+Status PosixFile::CheckHasByte(uint64_t offset_bytes) {
+  return offset_bytes < min_bytes_ ? CheckSize() : OkStatus();
+}
+
+Status PosixFile::CheckSize() {
+  MutexLock lock(size_mu_);
+  return CheckSizeLocked(min_bytes_);
+}
+
+Status PosixFile::CheckSizeLocked(uint64_t min_bytes) {
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
-  if (info.st_nlink != 0) return OkStatus();
-  return Error{Errc::kIo, StrCat("fdatasync ", name_, " on node directory ", where_,
-                                 ": the file was removed under the daemon; writes to it are "
-                                 "lost")};
+  const auto size_bytes = static_cast<uint64_t>(info.st_size);
+  return size_bytes < min_bytes ? Status(Shortened(size_bytes)) : OkStatus();
+}
+
+Error PosixFile::Shortened(uint64_t size_bytes) const {
+  return Error{Errc::kCorrupt, StrCat(name_, " on node directory ", where_, " has ", size_bytes,
+                                      " bytes and had ", min_bytes_.load(),
+                                      ": it was cut under the daemon; restore it from a backup")};
 }
 
 Status PosixFile::Punch(const ByteRange& range) {
@@ -222,9 +267,16 @@ Status PosixFile::WriteZeros(const ByteRange& range) {
 Status PosixFile::SetSize(uint64_t size_bytes) {
   assert(size_bytes <= kMaxOffset);
   const Call call(*calls_, kFree);
+  MutexLock lock(size_mu_);
+  // Bytes that were cut off would come back as zeros.
+  RETURN_IF_ERROR(CheckSizeLocked(std::min(min_bytes_.load(), size_bytes)));
+  // Before the file becomes shorter, and after it has become longer: a reader that looks meanwhile
+  // finds no damage.
+  min_bytes_ = std::min(min_bytes_.load(), size_bytes);
   if (Retry([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes)); }) != 0) {
     return FailedAt("ftruncate", size_bytes);
   }
+  min_bytes_ = size_bytes;
   return OkStatus();
 }
 
@@ -237,10 +289,13 @@ Result<uint64_t> PosixFile::Size() {
 
 Result<NodeFile::State> PosixFile::Stat() {
   const Call call(*calls_, kLook);
+  MutexLock lock(size_mu_);
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return Failed("fstat");
-  return State{static_cast<uint64_t>(info.st_size),
-               int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+  const auto size_bytes = static_cast<uint64_t>(info.st_size);
+  if (size_bytes < min_bytes_) return Shortened(size_bytes);
+  min_bytes_ = size_bytes;  // the kernel may have made it longer, by itself (native_serving.h)
+  return State{size_bytes, int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
 
 Result<uint64_t> PosixFile::AllocatedBytes() {
@@ -258,10 +313,16 @@ Result<std::optional<uint64_t>> PosixFile::FirstData(uint64_t offset_bytes) {
   const Call call(*calls_, kLook);
   const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset_bytes), SEEK_DATA);
   if (data >= 0) return std::optional(static_cast<uint64_t>(data));
-  if (errno == ENXIO) return std::optional<uint64_t>();
+  if (errno == ENXIO) return NoMoreData(offset_bytes);
   if (errno != EINVAL && errno != EOPNOTSUPP) return FailedAt("lseek(SEEK_DATA)", offset_bytes);
   ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());  // no SEEK_DATA here: all is data
-  return offset_bytes < size_bytes ? std::optional(offset_bytes) : std::nullopt;
+  return offset_bytes < size_bytes ? std::optional(offset_bytes) : NoMoreData(offset_bytes);
+}
+
+// A file that was cut has no data past the cut, and no holes either.
+Result<std::optional<uint64_t>> PosixFile::NoMoreData(uint64_t offset_bytes) {
+  RETURN_IF_ERROR(CheckHasByte(offset_bytes));
+  return std::optional<uint64_t>();
 }
 
 Result<std::optional<ByteRange>> PosixFile::NextData(uint64_t offset_bytes) {
@@ -269,8 +330,10 @@ Result<std::optional<ByteRange>> PosixFile::NextData(uint64_t offset_bytes) {
   if (!data) return std::optional<ByteRange>();
   const Call call(*calls_, kLook);
   const off_t hole = ::lseek(fd_.get(), static_cast<off_t>(*data), SEEK_HOLE);
-  // ENXIO: the file became shorter meanwhile.
-  if (hole < 0 && errno == ENXIO) return std::optional<ByteRange>();
+  if (hole < 0 && errno == ENXIO) {  // the file became shorter meanwhile
+    RETURN_IF_ERROR(CheckHasByte(*data));
+    return std::optional<ByteRange>();
+  }
   if (hole < 0 && (errno == EINVAL || errno == EOPNOTSUPP)) {
     ASSIGN_OR_RETURN(const uint64_t size_bytes, Size());
     if (*data >= size_bytes) return std::optional<ByteRange>();

@@ -67,13 +67,6 @@ void OverwriteInPlace(int fd) {
 // as long as the node, so the filesystem gives the number of its inode to no other file.
 constexpr const char* kVitalNames[] = {"lock", "catalog.db", "catalog.db-wal", kLayersDirectory};
 
-// The file that a name leads to; zeros: none.
-struct Identity {
-  dev_t device = 0;
-  ino_t inode = 0;
-  friend bool operator==(const Identity&, const Identity&) = default;
-};
-
 // Returns whether an error of stat(2) leaves open if the file is still there.
 bool TellsNothing(int os_errno) {
   return os_errno == EACCES || os_errno == ENOMEM || os_errno == ETIMEDOUT;
@@ -126,8 +119,10 @@ class PosixNode final : public NodeDirectory {
   PosixNode(Descriptor root, Descriptor layers, std::string display, std::string absolute,
             NodeAccess access)
       : access_(access),
-        root_(std::move(root)),
-        layers_(std::move(layers)),
+        directories_(std::make_shared<const OpenDirectories>(
+            OpenDirectories{std::move(root), std::move(layers)})),
+        root_(directories_->root),
+        layers_(directories_->layers),
         filesystem_(NameOfFilesystem(root_.get())),
         display_path_(std::move(display)),
         path_(std::move(absolute)) {}
@@ -144,9 +139,11 @@ class PosixNode final : public NodeDirectory {
   std::string catalog_path() const override { return path_ + "/catalog.db"; }
   const char* sqlite_vfs() const override { return nullptr; }
   const std::string& display_path() const override { return display_path_; }
+  [[nodiscard]] bool ChecksNames() const override { return true; }
 
  private:
-  Status CheckPlainFile(int fd, const std::string& name) const;
+  // Returns the place of `fd`, opened by `name`. kCorrupt if it is no plain file.
+  Result<FilePlace> CheckPlainFile(int fd, const std::string& name) const;
   // Returns the file that the name leads to; nothing if it cannot be told. A null name stands for
   // the directory itself, by its path.
   Result<std::optional<Identity>> LookAt(const char* name) const;
@@ -162,8 +159,9 @@ class PosixNode final : public NodeDirectory {
   }
 
   const NodeAccess access_;
-  const Descriptor root_;
-  const Descriptor layers_;
+  const std::shared_ptr<const OpenDirectories> directories_;
+  const Descriptor& root_;
+  const Descriptor& layers_;
   const std::string filesystem_;
   const std::string display_path_;
   const std::string path_;  // absolute
@@ -282,16 +280,16 @@ Result<std::unique_ptr<NodeFile>> PosixNode::Open(const std::string& name, OpenM
         return SystemError(os_errno, StrCat("open ", name), display_path_);
     }
   }
-  RETURN_IF_ERROR(CheckPlainFile(fd.get(), name));
+  ASSIGN_OR_RETURN(FilePlace place, CheckPlainFile(fd.get(), name));
   if (mode == OpenMode::kCreateNew) {
     NoteChange(name);
     if (name.find('/') == std::string::npos) OverwriteInPlace(fd.get());
   }
   return std::unique_ptr<NodeFile>(
-      std::make_unique<PosixFile>(std::move(fd), name, display_path_, calls()));
+      std::make_unique<PosixFile>(std::move(fd), std::move(place), name, display_path_, calls()));
 }
 
-Status PosixNode::CheckPlainFile(int fd, const std::string& name) const {
+Result<FilePlace> PosixNode::CheckPlainFile(int fd, const std::string& name) const {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return SystemError(errno, StrCat("fstat ", name), display_path_);
   if (S_ISDIR(info.st_mode)) return NotAPlainFile(name, display_path_, "a directory");
@@ -299,7 +297,12 @@ Status PosixNode::CheckPlainFile(int fd, const std::string& name) const {
   if (info.st_nlink != 1) {
     return NotAPlainFile(name, display_path_, StrCat("a file with ", info.st_nlink, " names"));
   }
-  return OkStatus();
+  auto [directory, last] = Place(name);
+  return FilePlace{directories_,
+                   directory,
+                   std::move(last),
+                   {info.st_dev, info.st_ino},
+                   static_cast<uint64_t>(info.st_size)};
 }
 
 std::pair<int, std::string> PosixNode::Place(const std::string& name) const {

@@ -1,6 +1,7 @@
 #include "blockstore/layer/layer.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 
@@ -16,6 +17,7 @@ Layer::Layer(OpenFiles& files, Node* node, LayerRef ref, LayerRecord record, Lay
       ref_(ref),
       id_(record.id),
       flat_(record.parent == kNoId),
+      damage_(node),
       files_(files),
       record_(std::move(record)),
       committed_(std::move(committed)),
@@ -28,6 +30,7 @@ Layer::Layer(OpenFiles& files, LayerRef ref, Id id, std::string missing_node, st
       missing_node_(std::move(missing_node)),
       why_missing_(std::move(why)),
       flat_(false),
+      damage_(nullptr),
       files_(files) {
   record_.id = id;
 }
@@ -53,7 +56,9 @@ Status Layer::MissingError() const {
 Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
   if (Use open = files_.FindOpen(slot_, what)) return open;
   const AllocationScope scope(Allocations::kWait);  // allocations noted in here are not noted again
-  ASSIGN_OR_RETURN(std::unique_ptr<NodeFile> file, node_->directory().Open(FileName(), mode));
+  Result<std::unique_ptr<NodeFile>> opened = node_->directory().Open(FileName(), mode);
+  if (!opened.ok() && mode != OpenMode::kCreateNew) return OpenFailedLocked(opened.error());
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeFile> file, std::move(opened));
   if (mode == OpenMode::kCreateNew) {
     if (const Status sized = file->SetSize(record_.size_bytes); !sized.ok()) {
       file.reset();
@@ -63,7 +68,9 @@ Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
     name_durable_ = false;
     record_.has_file = true;
   } else {
-    ASSIGN_OR_RETURN(const bool cut, CheckSizeLocked(*file));
+    const Result<bool> checked = CheckSizeLocked(*file);
+    if (!checked.ok()) return OpenFailedLocked(checked.error());
+    const bool cut = checked.value();
     // Opened as written, or the file could be closed before the cut, or the last mount's writes,
     // are durable.
     if (cut || unsynced_before_) what = OpenFiles::For::kWrite;
@@ -73,6 +80,16 @@ Result<Layer::Use> Layer::OpenLocked(OpenMode mode, OpenFiles::For what) {
   }
   allocated_bytes_.reset();
   return files_.Opened(slot_, std::move(file), what);
+}
+
+// Turns an error of opening the file, which the record says to be there, into damage.
+Error Layer::OpenFailedLocked(Error error) {
+  if (error.code == Errc::kNotFound) {
+    error = Error{Errc::kCorrupt, StrCat("layer file ", FileName(), " on node ", node_->name(),
+                                         " is gone; restore it from a backup")};
+  }
+  damage_.Note(error, 0);
+  return error;
 }
 
 // A file is as long as the last commit said, or longer if a crash came before the commit of a
@@ -116,9 +133,9 @@ Result<Layer::Use> Layer::FileForWrite() {
                     OpenFiles::For::kWrite);
 }
 
-Layer::Use Layer::FileIfOpen() {
-  if (Use open = slot_.TryUse(OpenFiles::For::kRead)) return open;
-  return files_.FindOpen(slot_, OpenFiles::For::kRead);
+Layer::Use Layer::FileIfOpen(OpenFiles::For what) {
+  if (Use open = slot_.TryUse(what)) return open;
+  return files_.FindOpen(slot_, what);
 }
 
 void Layer::MarkCacheSuspect() {
@@ -148,16 +165,24 @@ Status Layer::CreateFile() {
 
 Status Layer::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   ASSIGN_OR_RETURN(const Use file, FileForRead());
-  if (file) return file->ReadAt(out, offset_bytes);
-  std::memset(out.data(), 0, out.size());
-  return OkStatus();
+  if (!file) {
+    std::memset(out.data(), 0, out.size());
+    return OkStatus();
+  }
+  Status done = file->ReadAt(out, offset_bytes);
+  if (!done.ok()) damage_.Note(done.error(), offset_bytes);
+  return done;
 }
 
 Status Layer::ReadOnce(std::span<std::byte> out, uint64_t offset_bytes) {
   ASSIGN_OR_RETURN(const Use file, FileForRead());
-  if (file) return file->ReadOnce(out, offset_bytes);
-  std::memset(out.data(), 0, out.size());
-  return OkStatus();
+  if (!file) {
+    std::memset(out.data(), 0, out.size());
+    return OkStatus();
+  }
+  Status done = file->ReadOnce(out, offset_bytes);
+  if (!done.ok()) damage_.Note(done.error(), offset_bytes);
+  return done;
 }
 
 Status Layer::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {
@@ -210,13 +235,17 @@ Status Layer::Punch(const ByteRange& range) {
 Result<std::optional<ByteRange>> Layer::NextData(uint64_t offset_bytes) {
   ASSIGN_OR_RETURN(const Use file, FileForRead());
   if (!file) return std::optional<ByteRange>();
-  return file->NextData(offset_bytes);
+  Result<std::optional<ByteRange>> data = file->NextData(offset_bytes);
+  if (!data.ok()) damage_.Note(data.error(), offset_bytes);
+  return data;
 }
 
 Result<std::optional<uint64_t>> Layer::FirstData(uint64_t offset_bytes) {
   ASSIGN_OR_RETURN(const Use file, FileForRead());
   if (!file) return std::optional<uint64_t>();
-  return file->FirstData(offset_bytes);
+  Result<std::optional<uint64_t>> data = file->FirstData(offset_bytes);
+  if (!data.ok()) damage_.Note(data.error(), offset_bytes);
+  return data;
 }
 
 Result<uint64_t> Layer::AllocatedBytes() {
@@ -238,7 +267,8 @@ Result<uint64_t> Layer::AllocatedBytes() {
 Result<Layer::Lent> Layer::ExportDescriptor(OpenFiles::For what) {
   const bool writes = what == OpenFiles::For::kWrite;
   ASSIGN_OR_RETURN(Use file, writes ? FileForWrite() : FileForRead());
-  if (!file) return Lent{};
+  // The kernel would say that the file ends where bytes were cut off.
+  if (!file || !CheckNamed().ok()) return Lent{};
   Descriptor descriptor = file->Duplicate();
   return Lent{std::move(descriptor), std::move(file)};
 }
@@ -350,6 +380,25 @@ Status Layer::SyncFile() {
     name_durable_ = true;
   }
   return OkStatus();
+}
+
+void Layer::LookForDamage() {
+  if (node_ == nullptr || node_->directory().calls()->slow()) return;
+  if (!damage_.any()) {
+    (void)CheckNamed();
+    return;
+  }
+  std::array<std::byte, 512> bytes{};
+  if (ReadAt(bytes, damage_.offset_bytes()).ok() && CheckNamed().ok()) damage_.Forget();
+}
+
+Status Layer::CheckNamed() {
+  if (!node_->directory().ChecksNames()) return OkStatus();
+  const Use file = FileIfOpen(OpenFiles::For::kLook);
+  if (!file) return OkStatus();
+  Status named = file->CheckNamed();
+  if (!named.ok()) damage_.Note(named.error(), 0);
+  return named;
 }
 
 Status Layer::WaitWritten(const ByteRange& range) {

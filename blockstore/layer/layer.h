@@ -11,6 +11,7 @@
 #include "blockstore/base/units.h"
 #include "blockstore/catalog/catalog.h"
 #include "blockstore/io/node_directory.h"
+#include "blockstore/layer/damage.h"
 #include "blockstore/layer/open_files.h"
 #include "blockstore/map/extent_map.h"
 #include "blockstore/map/presence.h"
@@ -96,8 +97,9 @@ class Layer {
   // Returns 0 if there is no file. Opens none; the answer for a closed file is remembered.
   Result<uint64_t> AllocatedBytes() VOLFS_EXCLUDES(mu_);
   // Returns a descriptor with which the kernel serves the file by itself (NodeFile::Duplicate),
-  // none if there is no file. A caller that lets the kernel write the file keeps `use` for as long
-  // as the kernel may do so, because a closed file counts as synced (open_files.h, F2).
+  // none if there is no file or it is damaged. A caller that lets the kernel write the file keeps
+  // `use` for as long as the kernel may do so, because a closed file counts as synced
+  // (open_files.h, F2).
   struct Lent {
     Descriptor file;
     OpenFiles::Use use;
@@ -135,6 +137,14 @@ class Layer {
   // As NodeFile's. An error is final, as SyncFile's.
   Status WaitWritten(const ByteRange& range) VOLFS_EXCLUDES(mu_);
 
+  [[nodiscard]] const LayerDamage& damage() const { return damage_; }
+  // Repeats the read that failed, if damage is known, then calls CheckNamed. Forgets the damage if
+  // both succeed. Does nothing while the node is slow to answer.
+  void LookForDamage() VOLFS_EXCLUDES(mu_);
+  // Calls NodeFile::CheckNamed if the file is open, and notes an error as damage. Cost: one
+  // stat(2), or nothing where it cannot find anything (NodeDirectory::ChecksNames).
+  Status CheckNamed() VOLFS_EXCLUDES(mu_);
+
   // Returns whether record(), as it should be committed now, differs from the last commit. The
   // caller calls Committed(record) after the commit.
   [[nodiscard]] bool RecordDirty() const VOLFS_EXCLUDES(mu_);
@@ -160,10 +170,12 @@ class Layer {
   Result<Use> FileForRead(OpenFiles::For what = OpenFiles::For::kRead) VOLFS_EXCLUDES(mu_);
   Result<Use> FileForWrite() VOLFS_EXCLUDES(mu_);  // makes the file
   // Returns the file if it is open, else an empty Use. A closed file has nothing to sync.
-  Use FileIfOpen() VOLFS_EXCLUDES(mu_);
+  Use FileIfOpen(OpenFiles::For what = OpenFiles::For::kRead) VOLFS_EXCLUDES(mu_);
   Result<Use> OpenLocked(OpenMode mode, OpenFiles::For what) VOLFS_REQUIRES(mu_);
   // Returns whether the file was too long and was cut.
   Result<bool> CheckSizeLocked(NodeFile& file) VOLFS_REQUIRES(mu_);
+  // Notes an error of opening the file; returns it, or the one for users.
+  Error OpenFailedLocked(Error error) VOLFS_REQUIRES(mu_);
   [[nodiscard]] Status MissingError() const;
 
   // Constant after construction.
@@ -176,6 +188,7 @@ class Layer {
 
   std::atomic<bool> flat_;
   std::atomic<bool> failed_{false};
+  LayerDamage damage_;
   OpenFiles& files_;
   OpenFiles::Slot slot_{*this};
 

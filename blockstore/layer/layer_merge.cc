@@ -50,6 +50,9 @@ Status LayerMerge::FindUp() {
 Status LayerMerge::Copy(uint64_t max_bytes) {
   slice_ = {};
   freed_bytes_ = 0;
+  // A write to a file that was cut would give it its length back, with zeros for what is lost.
+  RETURN_IF_ERROR(under_->CheckNamed());
+  RETURN_IF_ERROR(over_->CheckNamed());
   if (direction_ == Direction::kDown && !level_) RETURN_IF_ERROR(Level());
   const bool all = max_bytes == UINT64_MAX;
   for (uint64_t steps = 0; found_any() && !Full(max_bytes); ++steps) {

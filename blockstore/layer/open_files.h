@@ -68,8 +68,9 @@ class OpenFiles {
     bool writes_ = false;
   };
 
-  // Whether the user changes the file. Its bytes are then to be synced (F2).
-  enum class For { kRead, kWrite };
+  // Whether the user changes the file. Its bytes are then to be synced (F2). kLook does not count
+  // as a use for CLOCK.
+  enum class For { kRead, kWrite, kLook };
 
   // The place in the cache for one layer's file. A member of the layer.
   class Slot {
@@ -85,7 +86,9 @@ class OpenFiles {
         uses_.fetch_sub(1, std::memory_order_release);
         return {};
       }
-      if (!used_.load(std::memory_order_relaxed)) used_.store(true, std::memory_order_relaxed);
+      if (what != For::kLook && !used_.load(std::memory_order_relaxed)) {
+        used_.store(true, std::memory_order_relaxed);
+      }
       return {this, file, what == For::kWrite};
     }
 

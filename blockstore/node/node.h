@@ -112,6 +112,10 @@ class Node {
   void Distrust(const std::string& why) VOLFS_EXCLUDES(doubt_mu_);
   [[nodiscard]] bool trusted() const { return trusted_.load(std::memory_order_acquire); }
 
+  // Counts its layers that were found damaged (LayerDamage). Cost: one load.
+  void NoteDamage(int more) { damaged_layers_ += more; }
+  [[nodiscard]] int damaged_layers() const { return damaged_layers_; }
+
   // Returns "ok", or the trouble: the node does not answer, cannot be written, frees nothing, is
   // (nearly) full. Waits for nothing.
   [[nodiscard]] std::string State() const;
@@ -133,6 +137,7 @@ class Node {
   std::atomic<Fullness> fullness_{Fullness::kRoomy};
   UnsyncedVolumes unsynced_;
   std::atomic<bool> trusted_{true};
+  std::atomic<int> damaged_layers_{0};
   mutable Mutex doubt_mu_;
   std::string doubt_ VOLFS_GUARDED_BY(doubt_mu_);
 };

@@ -39,6 +39,7 @@ class ReadOnlyFile final : public NodeFile {
   Result<bool> CloneFrom(NodeFile&) override { return Refuse("write"); }
   Status Punch(const ByteRange&) override { return Refuse("punch"); }
   Status SetSize(uint64_t) override { return Refuse("truncate"); }
+  Status CheckNamed() override { return file_->CheckNamed(); }
   Status SyncData() override { return OkStatus(); }
   Status WaitWritten(const ByteRange&) override { return OkStatus(); }
   void DropWritten(const ByteRange&) override {}

@@ -37,14 +37,20 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
   while (done < out.size()) {
     const uint64_t at = offset_bytes + done;
     const LiveMap::Lookup found = map_.Find(at / context_.block_size);
-    ASSIGN_OR_RETURN(const size_t got, ReadExtent(context_.layers, found.extent,
-                                                  context_.block_size, out.subspan(done), at));
+    const Result<size_t> got =
+        ReadExtent(context_.layers, found.extent, context_.block_size, out.subspan(done), at);
+    if (!got.ok()) return ReadFailed(got.error(), *context_.layers.Get(found.extent.layer));
     if (found.extent.layer != found.head->ref() && found.extent.layer != LayerRef::kHole) {
       if (PriorityRanges* const wanted = hydration_.wanted()) wanted->Add(at);
     }
-    done += got;
+    done += got.value();
   }
   return done;
+}
+
+Error Volume::ReadFailed(const Error& error, const Layer& layer) {
+  if (layer.damage().any()) state_.NoteDamage(layer.damage().text());
+  return error;
 }
 
 Status Volume::WriteAt(std::span<const std::byte> data, uint64_t offset_bytes) {

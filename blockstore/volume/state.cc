@@ -79,16 +79,24 @@ Status VolumeState::CheckWritable() const {
   }
   // The volume has failed, or the outcome of its node's last commit is not known, so nothing may be
   // acknowledged any more.
-  return Error{Errc::kReadOnly,
+  return Error{refused_with(),
                StrCat(name(), ": read-only until the next mount, since ", failure())};
 }
 
-Error VolumeState::Fail(const Error& error) {
+Errc VolumeState::refused_with() const {
+  MutexLock lock(mu_);
+  return refused_with_;
+}
+
+Error VolumeState::Fail(const Error& error, Errc refusal) {
   bool first = false;
   {
     MutexLock lock(mu_);
     first = failure_.empty();
-    if (first) failure_ = error.message;
+    if (first) {
+      failure_ = error.message;
+      refused_with_ = refusal;
+    }
   }
   read_only_.store(true, std::memory_order_release);
   if (first) LogError(StrCat(name(), " is read-only until the next mount: ", error.message));
@@ -117,13 +125,20 @@ std::string VolumeState::trouble() const {
   std::string why = failure();
   if (!why.empty()) return why;
   MutexLock lock(mu_);
-  return refusal_;
+  return refusal_.empty() ? damage_ : refusal_;
 }
 
 void VolumeState::NoteTrouble(const Status& commit) {
   MutexLock lock(mu_);
   refusal_ =
       commit.ok() ? "" : StrCat("not durable yet, and tried again: ", commit.error().message);
+}
+
+void VolumeState::NoteDamage(const std::string& damage) {
+  if (damage.empty() && !damaged_.load()) return;
+  MutexLock lock(mu_);
+  damaged_.store(!damage.empty());
+  damage_ = damage.empty() ? "" : StrCat("a part of it cannot be read: ", damage);
 }
 
 }  // namespace volfs

@@ -63,9 +63,9 @@ class VolumeState {
   [[nodiscard]] Status CheckWritable() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] bool read_only() const { return read_only_.load(std::memory_order_acquire); }
   // Makes the volume read-only until the next mount: the bytes written since its last commit may or
-  // may not be durable, so no sync may be acknowledged any more. Keeps the first reason. Returns
-  // `error`.
-  Error Fail(const Error& error) VOLFS_EXCLUDES(mu_);
+  // may not be durable, so no sync may be acknowledged any more. Changes are refused with `refusal`
+  // from now on. Keeps the first reason. Returns `error`.
+  Error Fail(const Error& error, Errc refusal = Errc::kReadOnly) VOLFS_EXCLUDES(mu_);
   // Notes that the catalogs contradict themselves about this volume: no byte of it is read or
   // written from now on.
   void Refuse(const std::string& why) VOLFS_EXCLUDES(mu_);
@@ -77,26 +77,34 @@ class VolumeState {
   // Returns why this volume can no longer be written, or read: its own reason or its node's. Empty
   // if it can.
   [[nodiscard]] std::string failure() const VOLFS_EXCLUDES(mu_);
-  // Returns why written bytes are not durable although they should be by now: failure(), or the
-  // reason for which the last commit, which is tried again, was refused. Empty if all is well.
-  // Users see it as `error`.
+  // Returns what is wrong with it: failure(), or the reason for which the last commit, which is
+  // tried again, was refused, or the damage that its reads meet. Empty if all is well. Users see it
+  // as `error`.
   [[nodiscard]] std::string trouble() const VOLFS_EXCLUDES(mu_);
   // Notes the result of a commit of all that was pending.
   void NoteTrouble(const Status& commit) VOLFS_EXCLUDES(mu_);
+  // Notes what is damaged in the layers under the volume, or that nothing is (empty). Cost if
+  // nothing is, nor was: one load.
+  void NoteDamage(const std::string& damage) VOLFS_EXCLUDES(mu_);
 
  private:
+  [[nodiscard]] Errc refused_with() const VOLFS_EXCLUDES(mu_);
+
   Node& node_;
   const Id id_;
   std::atomic<int64_t> mtime_ns_;  // newer than the record's, if it is greater
   std::atomic<bool> read_only_{false};
   std::atomic<bool> refused_{false};
+  std::atomic<bool> damaged_{false};
   std::atomic<bool> deleted_{false};
   std::atomic<Verification> verification_{Verification::kNone};
 
   mutable Mutex mu_;
   VolumeRecord record_ VOLFS_GUARDED_BY(mu_);
   std::string failure_ VOLFS_GUARDED_BY(mu_);
+  Errc refused_with_ VOLFS_GUARDED_BY(mu_) = Errc::kReadOnly;
   std::string refusal_ VOLFS_GUARDED_BY(mu_);  // of the last commit
+  std::string damage_ VOLFS_GUARDED_BY(mu_);
 };
 
 }  // namespace volfs

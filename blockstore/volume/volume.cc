@@ -5,6 +5,7 @@
 
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
+#include "blockstore/layer/map_loader.h"
 
 namespace volfs {
 
@@ -56,6 +57,36 @@ Status Volume::Conclude(Durability durability) {
     return OkStatus();
   }
   return Sync();
+}
+
+// --- the head's file ---------------------------------------------------------------------------
+
+void Volume::CheckHeadFile() {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (state_.deleted() || state_.read_only()) return;
+  const Status named = head()->CheckNamed();
+  if (!named.ok()) (void)state_.Fail(named.error(), Errc::kIo);
+}
+
+void Volume::LookForDamageUnder(std::unordered_set<Id>& seen) {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (state_.deleted()) return;
+  const Result<std::vector<Layer*>> chain = LayerChain(context_.layers, head());
+  if (!chain.ok()) return;
+  for (Layer* const layer : chain.value()) {
+    if (seen.insert(layer->id()).second) layer->LookForDamage();
+  }
+}
+
+std::string Volume::DamageUnder() {
+  const Epoch::Reader reader = context_.epoch.Enter();
+  if (state_.deleted()) return "";
+  const Result<std::vector<Layer*>> chain = LayerChain(context_.layers, head());
+  if (!chain.ok()) return "";
+  for (const Layer* const layer : chain.value()) {
+    if (layer->damage().any()) return layer->damage().text();
+  }
+  return "";
 }
 
 // --- the map goes ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_set>
 
 #include "blockstore/base/error.h"
 #include "blockstore/base/runtime.h"
@@ -88,6 +89,15 @@ class Volume {
   // the map is in memory, else one load.
   bool EvictMap(Nanoseconds idle);
 
+  // Looks whether the head's file, if it is open, still has its name and its size. If not, makes
+  // the volume read-only, as what is written to the file is lost. Cost: one stat(2).
+  void CheckHeadFile();
+  // Calls Layer::LookForDamage of each layer of its chain that is not in `seen` yet, and adds it.
+  void LookForDamageUnder(std::unordered_set<Id>& seen);
+  // Returns the damage of the first damaged layer of its chain, or nothing. Cost: as a walk of the
+  // chain.
+  std::string DamageUnder();
+
   // --- bytes ---------------------------------------------------------------------------------
 
   // Fills `out` from `offset_bytes` on. Returns how many bytes were read, less than asked for at
@@ -167,6 +177,8 @@ class Volume {
 
  private:
   [[nodiscard]] bool MapIsRecorded() const;
+  // Returns `error`, of a read of `layer`. Damage of the layer is the volume's trouble at once.
+  Error ReadFailed(const Error& error, const Layer& layer);
   // Makes a first write of up to all of `data`, which starts in a block that was not in the head.
   // Returns how many bytes it wrote: 0 if the block has come into the head meanwhile.
   Result<size_t> WriteFirst(std::span<const std::byte> data, uint64_t offset_bytes);

@@ -27,6 +27,7 @@ class ForwardingFile : public NodeFile {
   void DropWritten(const ByteRange& range) override { file_->DropWritten(range); }
   Result<bool> ShareFrom(NodeFile&, const ByteRange&) override { return false; }
   Status SyncData() override { return file_->SyncData(); }
+  Status CheckNamed() override { return file_->CheckNamed(); }
   Status Punch(const ByteRange& range) override { return file_->Punch(range); }
   Status SetSize(uint64_t size_bytes) override { return file_->SetSize(size_bytes); }
   Result<uint64_t> Size() override { return file_->Size(); }
@@ -58,6 +59,7 @@ class ForwardingNode : public NodeDirectory {
     return node_->AllocatedBytes(name);
   }
   Status CheckPresent() override { return node_->CheckPresent(); }
+  [[nodiscard]] bool ChecksNames() const override { return node_->ChecksNames(); }
   uint64_t Pulse() override { return node_->Pulse(); }
   std::string catalog_path() const override { return node_->catalog_path(); }
   const char* sqlite_vfs() const override { return node_->sqlite_vfs(); }

@@ -1,5 +1,7 @@
 #include "blockstore/store/background/maintainer.h"
 
+#include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "blockstore/base/log.h"
@@ -15,6 +17,7 @@ constexpr uint64_t kCommitTicks = 4;
 constexpr uint64_t kPendingBlocks = 65536;
 constexpr uint64_t kAttributeTicks = 30;
 constexpr uint64_t kCheckpointTicks = 20;
+constexpr uint64_t kDamageTicks = 30;  // a failing disk may take long for each read
 
 // Returns whether this tick is the last one of a period of `ticks`.
 bool EndsPeriod(uint64_t tick, uint64_t ticks) { return tick % ticks == ticks - 1; }
@@ -64,12 +67,26 @@ void Maintainer::Work() {
 void Maintainer::MaintainOnce(uint64_t tick) {
   node_.LookForLoss();
   if (context_.garbage != nullptr) context_.garbage->Free(tick == 0);
-  for (const auto& volume : context_.volumes()) MaintainVolume(*volume, tick);
+  std::unordered_set<Id> seen;  // a layer may lie under many volumes
+  for (const auto& volume : context_.volumes()) {
+    if (&volume->node() != &node_) continue;
+    LookForDamage(*volume, EndsPeriod(tick, kDamageTicks) ? &seen : nullptr);
+    MaintainVolume(*volume, tick);
+  }
   if (!node_.catalog().fenced()) MaintainCatalog(tick);
 }
 
+void Maintainer::LookForDamage(Volume& volume, std::unordered_set<Id>* seen) {
+  if (node_.catalog().fenced() || volume.state().refused()) return;  // these errors say more
+  const bool checks = node_.directory().ChecksNames();
+  const bool any = std::any_of(context_.nodes.begin(), context_.nodes.end(),
+                               [](const auto& each) { return each->damaged_layers() != 0; });
+  if (checks) volume.CheckHeadFile();
+  if (seen != nullptr && (checks || any)) volume.LookForDamageUnder(*seen);
+  volume.state().NoteDamage(any ? volume.DamageUnder() : "");
+}
+
 void Maintainer::MaintainVolume(Volume& volume, uint64_t tick) {
-  if (&volume.node() != &node_) return;
   const uint64_t work = volume.commits().PendingWork();
   volume.commits().ReleasePins();
   // An error is the volume's trouble(), told by TellVolume.

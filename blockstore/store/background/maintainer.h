@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "blockstore/base/runtime.h"
@@ -31,6 +32,7 @@ class Maintainer {
     std::function<std::vector<std::shared_ptr<Volume>>()> volumes;  // of all nodes
     std::function<std::string(Volume&)> status;                     // as in VolumeInfo
     Nanoseconds map_idle;
+    const std::vector<std::unique_ptr<Node>>& nodes;  // all of the store
   };
   Maintainer(Node& node, Context context);
   ~Maintainer();  // Stop
@@ -47,6 +49,11 @@ class Maintainer {
  private:
   void Work();
   void MaintainOnce(uint64_t tick);
+  // Makes the damage that a use of a layer found, also a copy's or a snapshot's, the trouble of
+  // each volume over that layer until the layer can be read again. Looks at the file of the head,
+  // and at those of the layers under it that are not in `seen` (null: at none). Cost: one stat(2)
+  // a file that is open, one read a damaged layer.
+  void LookForDamage(Volume& volume, std::unordered_set<Id>* seen);
   void MaintainVolume(Volume& volume, uint64_t tick);
   void MaintainCatalog(uint64_t tick);
   [[nodiscard]] bool WaitForTick(Nanoseconds deadline) VOLFS_EXCLUDES(mu_);

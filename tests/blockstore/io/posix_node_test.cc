@@ -212,6 +212,74 @@ TEST_F(PosixNodeTest, AFileOutlivesItsNameAndItsDirectory) {
   EXPECT_EQ(Read(*file, 16, 0), MakeBytes(16, 4));
 }
 
+// Bytes that another program cut off are an error, not zeros. Bytes past the size that SetSize gave
+// are zeros.
+TEST_F(PosixNodeTest, BytesThatAnotherProgramCutOffAreAnError) {
+  const auto file = Make();
+  ASSERT_TRUE(file->SetSize(8192).ok());
+  EXPECT_EQ(Read(*file, 4096, 6000), MakeBytes(4096, 0)) << "past the end";
+  fs::resize_file(dir_ / kLayer, 4096);
+  std::vector<std::byte> out(4096);
+  EXPECT_EQ(file->ReadAt(out, 6000).error().code, Errc::kCorrupt);
+  EXPECT_EQ(file->ReadAt(out, 2048).error().code, Errc::kCorrupt) << "half of it";
+  EXPECT_EQ(file->ReadOnce(out, 4096).error().code, Errc::kCorrupt);
+  EXPECT_TRUE(file->ReadAt(out, 0).ok());
+  EXPECT_EQ(file->CheckNamed().error().code, Errc::kCorrupt);
+  EXPECT_FALSE(file->SyncData().ok());
+  ASSERT_TRUE(file->SetSize(100).ok());
+  EXPECT_EQ(Read(*file, 4096, 50), MakeBytes(4096, 0));
+  EXPECT_TRUE(file->SyncData().ok());
+  const auto again = node_->Open(kLayer, OpenMode::kReadWrite);
+  ASSERT_TRUE(again.ok());
+  fs::resize_file(dir_ / kLayer, 10);
+  EXPECT_EQ(again.value()->ReadAt(out, 50).error().code, Errc::kCorrupt);
+}
+
+// Neither holes, nor filled up with zeros by a change of the size.
+TEST_F(PosixNodeTest, BytesThatAnotherProgramCutOffBecomeNoZeros) {
+  const auto file = Make();
+  ASSERT_TRUE(file->SetSize(65536).ok());
+  EXPECT_EQ(file->FirstData(4096).value(), std::nullopt) << "a hole";
+  fs::resize_file(dir_ / kLayer, 8192);
+  EXPECT_EQ(file->FirstData(4096).error().code, Errc::kCorrupt);
+  EXPECT_EQ(file->NextData(4096).error().code, Errc::kCorrupt);
+  EXPECT_EQ(file->NextData(65535).error().code, Errc::kCorrupt);
+  EXPECT_EQ(file->NextData(65536).value(), std::nullopt) << "past the end";
+  EXPECT_EQ(file->Stat().error().code, Errc::kCorrupt);
+  EXPECT_EQ(file->SetSize(65537).error().code, Errc::kCorrupt);
+  EXPECT_EQ(file->SetSize(8193).error().code, Errc::kCorrupt);
+  EXPECT_EQ(fs::file_size(dir_ / kLayer), 8192U);
+  EXPECT_TRUE(file->SetSize(8192).ok()) << "of these nothing was lost";
+  EXPECT_TRUE(file->SetSize(65536).ok());
+  EXPECT_EQ(file->NextData(8192).value(), std::nullopt);
+}
+
+// A file that the kernel makes longer by itself must not become shorter than it was then.
+TEST_F(PosixNodeTest, BytesThatWereSeenMustStay) {
+  const auto file = Make();
+  fs::resize_file(dir_ / kLayer, 16384);
+  EXPECT_EQ(file->Stat().value().size_bytes, 16384U);
+  fs::resize_file(dir_ / kLayer, 8192);
+  EXPECT_EQ(file->Stat().error().code, Errc::kCorrupt);
+  EXPECT_EQ(file->CheckNamed().error().code, Errc::kCorrupt);
+}
+
+// The next mount finds nothing that is written to such a file.
+TEST_F(PosixNodeTest, AFileThatItsNameDoesNotLeadToIsNotSynced) {
+  for (const char* const how : {"removed", "moved", "replaced"}) {
+    SCOPED_TRACE(how);
+    const auto file = Make();
+    EXPECT_TRUE(file->SyncData().ok());
+    EXPECT_TRUE(file->CheckNamed().ok());
+    if (*how == 'm') fs::rename(dir_ / kLayer, dir_ / "layers/else");
+    if (*how == 'r') fs::remove(dir_ / kLayer);
+    if (how == std::string("replaced")) std::ofstream(dir_ / kLayer) << "x";
+    EXPECT_EQ(file->SyncData().error().code, Errc::kIo);
+    EXPECT_FALSE(file->CheckNamed().ok());
+    fs::remove(dir_ / kLayer);
+  }
+}
+
 TEST_F(PosixNodeTest, RefusesASymbolicLink) {
   std::ofstream(dir_ / "target") << "x";
   fs::create_symlink("../target", dir_ / kLayer);

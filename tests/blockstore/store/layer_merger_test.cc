@@ -5,10 +5,12 @@
 // that no crash and no schedule breaks it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -347,6 +349,63 @@ TEST_F(LayerMergerTest, AHeadIsMergedUnderItsWriters) {
   ASSERT_EQ(Layers().size(), 1U);
   ExpectShows("db", model);
   ExpectClean();
+}
+
+// Two layers of which one was cut are not merged, in neither direction. Lost bytes are an error and
+// never zeros: in this mount, in the next one, and for the check.
+TEST_F(LayerMergerTest, ALayerThatWasCutIsNotMerged) {
+  struct Case {
+    const char* name;
+    uint64_t under_bytes, over_bytes;  // `over` has the last bytes of the volume
+    bool cuts_under;
+  };
+  for (const Case& one : {Case{"down", 8 * kMiB, kMiB, true}, Case{"down", 8 * kMiB, kMiB, false},
+                          Case{"up", kMiB, 6 * kMiB, true}, Case{"up", kMiB, 6 * kMiB, false}}) {
+    SCOPED_TRACE(one.name + std::string(one.cuts_under ? ", lower" : ", upper"));
+    StoreFixture store;
+    const std::string layers = store.NodePath("a") + "/layers";
+    const auto files = [&] {
+      std::set<fs::path> names;
+      for (const auto& entry : fs::directory_iterator(layers)) names.insert(entry.path());
+      return names;
+    };
+    const auto db = store.MakeVolume("db", 8 * kMiB, one.under_bytes);
+    const fs::path under = *files().begin();
+    store.store().hydrator().throttle().SetRate(0);
+    ASSERT_TRUE(store.store().TakeSnapshot("db", "s", Caller{}).ok());
+    const Bytes bytes(one.over_bytes, std::byte{7});
+    ASSERT_TRUE(db->WriteAt(bytes, 8 * kMiB - one.over_bytes).ok());
+    const Bytes then = ReadBack(*db);
+    ASSERT_TRUE(db->Sync().ok());
+    ASSERT_EQ(files().size(), 2U);
+    const fs::path over = under == *files().begin() ? *files().rbegin() : *files().begin();
+    ASSERT_TRUE(store.store().TakeSnapshot("db", "t", Caller{}).ok());  // both are frozen
+    fs::resize_file(one.cuts_under ? under : over, kMiB / 2);
+    ASSERT_TRUE(store.store().DeleteSnapshot("db", "s", Caller{}).ok());
+    store.store().hydrator().throttle().SetRate(Throttle::kUnlimited);
+    EXPECT_TRUE(store.WaitForStatus("db", "error"));
+    SleepFor(std::chrono::seconds(1));
+    const auto expect_no_zeros = [&] {
+      uint64_t lost = 0;
+      for (uint64_t at = 0; at < then.size(); at += kMergeBlock) {
+        Bytes block(kMergeBlock);
+        if (!store.store().Find("db")->ReadAt(block, at).ok()) {
+          lost += block.size();
+        } else {
+          ASSERT_EQ(std::memcmp(block.data(), then.data() + at, block.size()), 0) << at;
+        }
+      }
+      EXPECT_GT(lost, 0U);
+      EXPECT_EQ(files().size(), 2U);
+    };
+    expect_no_zeros();
+    const std::vector<std::string> found = CheckFindings(store.store());
+    EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const std::string& text) {
+      return text.find("524288") != std::string::npos;
+    })) << testing::PrintToString(found);
+    store.Reopen();
+    expect_no_zeros();
+  }
 }
 
 // limits/copy_rate 0 pauses merging, as it pauses all copying.
