@@ -30,7 +30,7 @@ std::vector<std::string> SnapshotsFor(const Client& client, const std::string& t
   const bool has_volume = at != typed.npos;
   std::vector<std::string> names =
       Listed(client.PathOf(has_volume ? StrCat("snapshots/", volume) : "snapshots"));
-  for (std::string& name : names) name = has_volume ? StrCat(volume, "@", name) : name + "@";
+  for (std::string& name : names) name = has_volume ? StrCat(volume, "@", name) : StrCat(name, "@");
   return names;
 }
 
@@ -301,6 +301,7 @@ std::vector<Suggestion> Complete(const CommandShape& program, const std::vector<
 
 std::vector<std::string> CompletionShells() {
   std::vector<std::string> shells;
+  shells.reserve(kScripts.size());
   for (const Script& script : kScripts) shells.emplace_back(script.shell);
   return shells;
 }

@@ -80,6 +80,7 @@ Status CheckNameAmongPeers(const std::string& name, const std::vector<PeerRecord
 
 std::vector<std::string> NodeSettings() {
   std::vector<std::string> settings;
+  settings.reserve(kNodeKeys.size());
   for (const NodeKey& key : kNodeKeys) settings.push_back(StrCat(key.name, "="));
   return settings;
 }
