@@ -140,15 +140,14 @@ LayerMerger::Users LayerMerger::UsersOf(const std::vector<const Layer*>& subtree
 
 Status LayerMerger::ChangeTree(const Layer* over,
                                const std::function<Status(const Users&)>& change) {
-  Gate& tree_gate = node_.tree_gate();
-  if (!tree_gate.Close(MonotonicNow() + Node::kTreePatience)) return Busy("requests are at work");
+  const Gate::Closure closed = node_.tree_gate().Close(MonotonicNow() + Node::kTreePatience);
+  if (!closed.holds()) return Busy("requests are at work");
   Status done = Busy("somebody reads it");
   if (!parts_.tree.Pinned(over) || Sabotaged(Sabotage::kMergeInUse)) {
     const auto subtree = parts_.tree.Subtree(over);
     done = change(UsersOf(subtree));
     if (done.ok()) ForgetImages(subtree);
   }
-  tree_gate.Open();
   return done;
 }
 

@@ -47,10 +47,10 @@ void Gate::OpenLocked() {
   opened_.NotifyAll();
 }
 
-bool Gate::Close(Nanoseconds deadline) {
+Gate::Closure Gate::Close(Nanoseconds deadline) {
   MutexLock lock(mu_);
   while (closed_.load()) {
-    if (!opened_.WaitUntil(mu_, deadline) && closed_.load()) return false;
+    if (!opened_.WaitUntil(mu_, deadline) && closed_.load()) return Closure();
   }
   closed_.store(true, std::memory_order_seq_cst);
   // Looking at one stripe after the other is enough: a stripe that was 0 after closed_ was set
@@ -59,11 +59,11 @@ bool Gate::Close(Nanoseconds deadline) {
     while (stripe.inside.load(std::memory_order_seq_cst) != 0) {
       if (!left_.WaitUntil(mu_, deadline) && stripe.inside.load() != 0) {
         OpenLocked();
-        return false;
+        return Closure();
       }
     }
   }
-  return true;
+  return Closure(this);
 }
 
 void Gate::Open() {

@@ -13,9 +13,9 @@ namespace volfs {
 // swaps the head, and opens the gate again.
 //
 // Invariants:
-//   G1  from the moment that Close returns true, and until Open, no Passage is inside;
-//   G2  everything done inside a Passage that left before Close returned true happens before that
-//       return.
+//   G1  while a Closure holds the gate, no Passage is inside;
+//   G2  everything done inside a Passage that left before a Close returned, whose Closure holds,
+//       happens before that return.
 //
 // Ordering: Enter raises a counter, then reads closed_. Close sets closed_, then reads the
 // counters. All four are seq_cst, hence in one total order: either the closer sees the raised
@@ -54,6 +54,27 @@ class Gate {
     Stripe* stripe_ = nullptr;
   };
 
+  // Keeps the gate closed until it is destroyed, or until Open. May end on another thread.
+  class [[nodiscard]] Closure {
+   public:
+    Closure() = default;  // closes nothing
+    Closure(Closure&& other) noexcept : gate_(std::exchange(other.gate_, nullptr)) {}
+    Closure& operator=(Closure&& other) noexcept {
+      std::swap(gate_, other.gate_);
+      return *this;
+    }
+    ~Closure() { Open(); }
+    void Open() {
+      if (gate_ != nullptr) std::exchange(gate_, nullptr)->Open();
+    }
+    [[nodiscard]] bool holds() const { return gate_ != nullptr; }
+
+   private:
+    friend class Gate;
+    explicit Closure(Gate* gate) : gate_(gate) {}
+    Gate* gate_ = nullptr;
+  };
+
   Gate() = default;
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
@@ -62,16 +83,14 @@ class Gate {
   // Waits while the gate is closed.
   Passage Enter() VOLFS_EXCLUDES(mu_);
 
-  // Makes Enter wait from now on. Returns true once all Passages that were inside have left; the
-  // gate then stays closed until Open. Returns false, with the gate open, if some are still inside
-  // at `deadline` (MonotonicNow's clock). A second Close first waits for the Open of the first one,
-  // up to its own deadline.
-  [[nodiscard]] bool Close(Nanoseconds deadline) VOLFS_EXCLUDES(mu_);
-
-  // Requires: Close has returned true.
-  void Open() VOLFS_EXCLUDES(mu_);
+  // Makes Enter wait from now on, and returns once all Passages that were inside have left. The
+  // Closure does not hold, and the gate is open, if some are still inside at `deadline`
+  // (MonotonicNow's clock). A second Close first waits for the end of the first Closure, up to its
+  // own deadline.
+  Closure Close(Nanoseconds deadline) VOLFS_EXCLUDES(mu_);
 
  private:
+  void Open() VOLFS_EXCLUDES(mu_);
   Passage EnterSlowly(Stripe* stripe) VOLFS_EXCLUDES(mu_);
   void WakeCloser() VOLFS_EXCLUDES(mu_);
   void OpenLocked() VOLFS_REQUIRES(mu_);

@@ -17,14 +17,7 @@ Status Volume::ReplaceHead(const NewHead& make, Room room) {
   RETURN_IF_ERROR(state_.CheckWritable());
   // Layers that an earlier snapshot froze are recorded with the head, so before the head goes.
   RETURN_IF_ERROR(commits_.CommitBatch(alone, {}));
-  RETURN_IF_ERROR(map_.CloseGate());
-  const Status done = ReplaceHeadClosed(alone, make, room);
-  map_.gate().Open();
-  return done;
-}
-
-Status Volume::ReplaceHeadClosed(const Committer::Exclusive& alone, const NewHead& make,
-                                 Room room) {
+  ASSIGN_OR_RETURN(const Gate::Closure closed, map_.CloseGate());
   if (state_.deleted()) return Error{Errc::kNotFound, StrCat(name(), ": it was deleted")};
   RETURN_IF_ERROR(native_.CheckNotActive("this change"));
   LayerRecord layer;
@@ -51,10 +44,8 @@ Status Volume::Shrink(uint64_t size_bytes, Cut what) {
   RETURN_IF_ERROR(Sync());  // with writers running, as for a snapshot
   const Committer::Exclusive alone = commits_.Take();
   RETURN_IF_ERROR(state_.CheckWritable());
-  RETURN_IF_ERROR(map_.CloseGate());
-  const Status done = ShrinkClosed(alone, size_bytes, what);
-  map_.gate().Open();
-  return done;
+  ASSIGN_OR_RETURN(const Gate::Closure closed, map_.CloseGate());
+  return ShrinkClosed(alone, size_bytes, what);
 }
 
 Result<bool> Volume::HoldsNothing(uint64_t offset_bytes) {

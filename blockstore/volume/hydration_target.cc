@@ -190,11 +190,10 @@ Status HydrationTarget::Flatten(const CatalogChange& extra) {
   commits_.SetCommitted(alone, std::move(next));
   // On disk it is flat from here on; in memory the old way of writing goes on, which is right for a
   // flat layer too, until the writes in flight have ended.
-  while (!map_.gate().Close(MonotonicNow() + LiveMap::kGatePatience)) {
-  }
+  Gate::Closure closed;
+  while (!closed.holds()) closed = map_.gate().Close(MonotonicNow() + LiveMap::kGatePatience);
   flat->BecomeFlat(layer_record);
   map_.Flatten();
-  map_.gate().Open();
   return OkStatus();
 }
 

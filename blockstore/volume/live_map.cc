@@ -179,8 +179,9 @@ void LiveMap::Cut(uint64_t size_bytes, const BlockRange& merged) {
 
 // --- another head ------------------------------------------------------------------------------
 
-Status LiveMap::CloseGate(Nanoseconds patience) {
-  if (gate_.Close(MonotonicNow() + patience)) return OkStatus();
+Result<Gate::Closure> LiveMap::CloseGate(Nanoseconds patience) {
+  Gate::Closure closed = gate_.Close(MonotonicNow() + patience);
+  if (closed.holds()) return closed;
   return Error{Errc::kBusy, StrCat(state_.name(),
                                    ": its writes in flight did not end within 1 s; try again, or "
                                    "look at the node's disk")};

@@ -104,9 +104,9 @@ class LiveMap {
   // Writes, and all other work that relies on the head, are inside. They take their Ref before.
   [[nodiscard]] Gate& gate() { return gate_; }
   static constexpr Nanoseconds kGatePatience = std::chrono::seconds(1);
-  // Waits until the writes in flight have ended, and keeps new ones out until gate().Open().
+  // Waits until the writes in flight have ended, and keeps new ones out while the Closure exists.
   // Returns kBusy, with the gate open, if they have not ended after `patience`.
-  Status CloseGate(Nanoseconds patience = kGatePatience);
+  Result<Gate::Closure> CloseGate(Nanoseconds patience = kGatePatience);
   // Makes `head`, an empty layer over the present head, the head. Returns a copy of the map.
   [[nodiscard]] ExtentMap PutOver(Layer* head) VOLFS_EXCLUDES(mu_);
   // Puts head, map and size in the place of the present ones.

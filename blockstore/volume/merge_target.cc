@@ -16,11 +16,11 @@ Status MergeTarget::SinkHead(LayerMerge& merge, const std::function<Result<bool>
       alone, {}));  // with writers running: the batch that they wait for is short then
   ASSIGN_OR_RETURN(const bool still_small, small());
   if (!still_small) return Error{Errc::kBusy, "it is written all the time"};
-  const bool closes = !Sabotaged(Sabotage::kMergeHeadWritten);
-  if (closes) RETURN_IF_ERROR(map_.CloseGate(Node::kTreePatience));
-  const Status done = SinkHeadClosed(alone, merge, small);
-  if (closes) map_.gate().Open();
-  return done;
+  Gate::Closure closed;
+  if (!Sabotaged(Sabotage::kMergeHeadWritten)) {
+    ASSIGN_OR_RETURN(closed, map_.CloseGate(Node::kTreePatience));
+  }
+  return SinkHeadClosed(alone, merge, small);
 }
 
 Status MergeTarget::SinkHeadClosed(const Committer::Exclusive& alone, LayerMerge& merge,

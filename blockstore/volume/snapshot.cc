@@ -16,10 +16,12 @@ Result<Volume::FrozenHead> Volume::FreezeHead(const Extra& extra, Nanoseconds pa
 
 Result<Volume::FrozenHead> Volume::PutLayerOver(const Committer::Exclusive& alone,
                                                 const Extra& extra, Nanoseconds patience) {
-  const bool drains = !Sabotaged(Sabotage::kSkipDrain);
-  if (drains) RETURN_IF_ERROR(map_.CloseGate(patience));
+  Gate::Closure closed;
+  if (!Sabotaged(Sabotage::kSkipDrain)) {
+    ASSIGN_OR_RETURN(closed, map_.CloseGate(patience));
+  }
   if (native_.active()) {
-    map_.gate().Open();
+    closed.Open();
     return CloneFile(alone, extra);
   }
   const uint64_t size = size_bytes();
@@ -36,7 +38,7 @@ Result<Volume::FrozenHead> Volume::PutLayerOver(const Committer::Exclusive& alon
                            old};
   state_.SetHead(fresh->id());
   commits_.AddFrozen(alone, old);
-  if (drains) map_.gate().Open();
+  closed.Open();
   RETURN_IF_ERROR(commits_.CommitBatch(alone, extra(*old), Room::kGrow));
   return instant;
 }

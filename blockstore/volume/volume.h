@@ -197,7 +197,6 @@ class Volume {
   Result<FrozenHead> PutLayerOver(const Committer::Exclusive& alone, const Extra& extra,
                                   Nanoseconds patience);
   Result<FrozenHead> CloneFile(const Committer::Exclusive& alone, const Extra& extra);
-  Status ReplaceHeadClosed(const Committer::Exclusive& alone, const NewHead& make, Room room);
   Status ShrinkClosed(const Committer::Exclusive& alone, uint64_t size_bytes, Cut what);
   // Returns whether all bytes from `offset_bytes` on are a hole. In the block of `offset_bytes`
   // written zeros count as a hole, as they cannot be told apart there.

@@ -24,8 +24,7 @@ TEST(GateTest, IsOpenAtFirst) {
     EXPECT_TRUE(one.inside());
     EXPECT_TRUE(two.inside());
   }
-  ASSERT_TRUE(gate.Close(In(milliseconds(0))));
-  gate.Open();
+  ASSERT_TRUE(gate.Close(In(milliseconds(0))).holds());
   EXPECT_TRUE(gate.Enter().inside());
 }
 
@@ -33,11 +32,10 @@ TEST(GateTest, IsOpenAtFirst) {
 TEST(GateTest, OpensAgainAtTheDeadline) {
   Gate gate;
   auto passage = gate.Enter();
-  EXPECT_FALSE(gate.Close(In(milliseconds(5))));
+  EXPECT_FALSE(gate.Close(In(milliseconds(5))).holds());
   EXPECT_TRUE(gate.Enter().inside());
   passage.Leave();
-  ASSERT_TRUE(gate.Close(In(kLong)));
-  gate.Open();
+  ASSERT_TRUE(gate.Close(In(kLong)).holds());
 }
 
 // A Passage may be moved, and ends once.
@@ -48,10 +46,23 @@ TEST(GateTest, MovesPassages) {
     auto inner = gate.Enter();
     outer = std::move(inner);
   }
-  EXPECT_FALSE(gate.Close(In(milliseconds(1))));
+  EXPECT_FALSE(gate.Close(In(milliseconds(1))).holds());
   outer = Gate::Passage();
-  ASSERT_TRUE(gate.Close(In(kLong)));
-  gate.Open();
+  ASSERT_TRUE(gate.Close(In(kLong)).holds());
+}
+
+// A Closure may be moved, and opens the gate once, at its end.
+TEST(GateTest, MovesClosures) {
+  Gate gate;
+  Gate::Closure outer;
+  {
+    Gate::Closure inner = gate.Close(In(kLong));
+    outer = std::move(inner);
+  }
+  ASSERT_TRUE(outer.holds());
+  EXPECT_FALSE(gate.Close(In(milliseconds(1))).holds());
+  outer = Gate::Closure();
+  EXPECT_TRUE(gate.Enter().inside());
 }
 
 // Close returns as soon as the last passage has ended.
@@ -64,16 +75,18 @@ TEST(GateTest, WaitsForThoseInside) {
     left = true;
     passage.Leave();
   });
-  ASSERT_TRUE(gate.Close(In(kLong)));
+  Gate::Closure closed = gate.Close(In(kLong));
+  ASSERT_TRUE(closed.holds());
   EXPECT_TRUE(left);
-  gate.Open();
+  closed.Open();
   leaver.Join();
 }
 
 // A thread that arrives while the gate is closed waits until it opens.
 TEST(GateTest, HoldsNewcomersBack) {
   Gate gate;
-  ASSERT_TRUE(gate.Close(In(kLong)));
+  Gate::Closure closed = gate.Close(In(kLong));
+  ASSERT_TRUE(closed.holds());
   std::atomic<bool> entered{false};
   Thread newcomer("newcomer", [&] {
     const auto passage = gate.Enter();
@@ -81,7 +94,7 @@ TEST(GateTest, HoldsNewcomersBack) {
   });
   SleepFor(milliseconds(10));
   EXPECT_FALSE(entered);
-  gate.Open();
+  closed.Open();
   newcomer.Join();
   EXPECT_TRUE(entered);
 }
@@ -89,14 +102,12 @@ TEST(GateTest, HoldsNewcomersBack) {
 // A second closer waits for the first one's Open, up to its own deadline.
 TEST(GateTest, ServesOneCloserAtATime) {
   Gate gate;
-  ASSERT_TRUE(gate.Close(In(kLong)));
-  EXPECT_FALSE(gate.Close(In(milliseconds(5))));
-  Thread second("second", [&] {
-    ASSERT_TRUE(gate.Close(In(kLong)));
-    gate.Open();
-  });
+  Gate::Closure closed = gate.Close(In(kLong));
+  ASSERT_TRUE(closed.holds());
+  EXPECT_FALSE(gate.Close(In(milliseconds(5))).holds());
+  Thread second("second", [&] { ASSERT_TRUE(gate.Close(In(kLong)).holds()); });
   SleepFor(milliseconds(5));
-  gate.Open();
+  closed.Open();
   second.Join();
 }
 
@@ -120,14 +131,15 @@ TEST(GateTest, ExcludesUnderLoad) {
     });
   }
   for (int i = 0; i < 300; ++i) {
-    ASSERT_TRUE(gate.Close(In(kLong)));
+    Gate::Closure closed = gate.Close(In(kLong));
+    ASSERT_TRUE(closed.holds());
     uint64_t before = 0;
     uint64_t after = 0;
     for (const Count& count : counts) before += count.value;
     YieldThread();
     for (const Count& count : counts) after += count.value;
     EXPECT_EQ(before, after);
-    gate.Open();
+    closed.Open();
   }
   stop = true;
   for (Thread& thread : threads) thread.Join();
