@@ -7,6 +7,7 @@
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
 #include "blockstore/base/zeros.h"
+#include "blockstore/layer/data_cursor.h"
 
 namespace volfs {
 
