@@ -184,8 +184,10 @@ Status Committer::SyncAttributes() {
   }
   // Reads the attributes again inside of the slot: another caller, whose change came later, may
   // have committed first, and must not be undone.
-  Status done = CommitRecord(
-      Take(), [this](VolumeRecord& record) { record.attributes = state_.attributes(); });
+  const Exclusive alone = Take();
+  VolumeRecord next = LastCommitted(alone);
+  next.attributes = state_.attributes();
+  Status done = CommitRecord(alone, std::move(next));
   if (!done.ok() || PendingWork() == 0) state_.NoteTrouble(done);
   return done;
 }
@@ -193,22 +195,22 @@ Status Committer::SyncAttributes() {
 Status Committer::Rename(const std::string& name) {
   const Exclusive alone = Take();
   if (!Sabotaged(Sabotage::kRenameUncommitted)) {
-    RETURN_IF_ERROR(CommitRecord(alone, [&](VolumeRecord& record) { record.name = name; }));
+    VolumeRecord next = LastCommitted(alone);
+    next.name = name;
+    RETURN_IF_ERROR(CommitRecord(alone, std::move(next)));
   }
   // Before the next batch takes the record, or it would commit the old name again.
   state_.SetName(name);
   return OkStatus();
 }
 
-Status Committer::CommitRecord(const Exclusive& alone,
-                               const std::function<void(VolumeRecord&)>& change) {
+VolumeRecord Committer::LastCommitted(const Exclusive& /*alone*/) const {
+  MutexLock lock(mu_);
+  return committed_;
+}
+
+Status Committer::CommitRecord(const Exclusive& alone, VolumeRecord next) {
   if (state_.deleted()) return Error{Errc::kNotFound, StrCat(state_.name(), ": it was deleted")};
-  VolumeRecord next;
-  {
-    MutexLock lock(mu_);
-    next = committed_;
-  }
-  change(next);
   RETURN_IF_ERROR(node_.catalog().Commit({PutVolume{next}}));
   SetCommitted(alone, std::move(next));
   return OkStatus();

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -117,9 +116,10 @@ class Committer {
   Status CommitTaken(Batch& batch, const CatalogChange& extra, Room room);
   static void Restore(Batch& batch);
   void Settle(Batch& batch) VOLFS_EXCLUDES(mu_);
-  // Applies `change` to the record as it was committed last, durably.
-  Status CommitRecord(const Exclusive& alone, const std::function<void(VolumeRecord&)>& change)
-      VOLFS_EXCLUDES(mu_);
+  // Returns the record as it was committed last.
+  [[nodiscard]] VolumeRecord LastCommitted(const Exclusive& alone) const VOLFS_EXCLUDES(mu_);
+  // Commits `next`, which was made from LastCommitted, and nothing else.
+  Status CommitRecord(const Exclusive& alone, VolumeRecord next) VOLFS_EXCLUDES(mu_);
   void AddToUnsynced();
 
   const VolumeContext context_;

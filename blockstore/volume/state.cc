@@ -33,11 +33,16 @@ VolumeRecord VolumeState::record() const {
   return record;
 }
 
-void VolumeState::ChangeAttributes(const std::function<void(Attributes&)>& change) {
+void VolumeState::ChangeAttributes(const AttributeChange& change) {
   MutexLock lock(mu_);
   Attributes& attributes = record_.attributes;
   attributes.mtime_ns = std::max(attributes.mtime_ns, mtime_ns_.load());
-  change(attributes);
+  attributes.mode = change.mode.value_or(attributes.mode);
+  attributes.uid = change.uid.value_or(attributes.uid);
+  attributes.gid = change.gid.value_or(attributes.gid);
+  attributes.atime_ns = change.atime_ns.value_or(attributes.atime_ns);
+  attributes.mtime_ns = change.mtime_ns.value_or(attributes.mtime_ns);
+  attributes.ctime_ns = change.ctime_ns.value_or(attributes.ctime_ns);
   mtime_ns_.store(attributes.mtime_ns);
 }
 

@@ -2,7 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
+#include <optional>
 #include <string>
 
 #include "blockstore/base/error.h"
@@ -14,6 +14,16 @@ namespace volfs {
 
 // Whether the copied bytes of a clone are read back and compared. kDone: all of them were.
 enum class Verification : uint8_t { kNone, kWanted, kDone };
+
+// The attributes of a volume that are to change (Attributes).
+struct AttributeChange {
+  std::optional<uint32_t> uid{};
+  std::optional<uint32_t> gid{};
+  std::optional<uint32_t> mode{};
+  std::optional<int64_t> atime_ns{};
+  std::optional<int64_t> mtime_ns{};
+  std::optional<int64_t> ctime_ns{};
+};
 
 // The record of one volume as it is now, and the reason why the volume can no longer be written or
 // read. The record may be newer than the catalog's, which Committer keeps. All parts of a volume
@@ -38,9 +48,8 @@ class VolumeState {
   [[nodiscard]] VolumeRecord record() const VOLFS_EXCLUDES(mu_);
   [[nodiscard]] Attributes attributes() const VOLFS_EXCLUDES(mu_);
 
-  // Changes the record in memory only, as all setters below do; Committer makes it durable. Calls
-  // `change` with mu_ held.
-  void ChangeAttributes(const std::function<void(Attributes&)>& change) VOLFS_EXCLUDES(mu_);
+  // Changes the record in memory only, as all setters below do; Committer makes it durable.
+  void ChangeAttributes(const AttributeChange& change) VOLFS_EXCLUDES(mu_);
   void SetName(const std::string& name) VOLFS_EXCLUDES(mu_);
   void SetHead(Id head) VOLFS_EXCLUDES(mu_);
   void SetSize(uint64_t size_bytes) VOLFS_EXCLUDES(mu_);

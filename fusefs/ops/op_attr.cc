@@ -24,16 +24,17 @@ void ReplyStat(fuse_req_t req, const Result<StatResult>& result) {
 }
 
 // Permission bits only: setuid, setgid and sticky mean nothing on an image.
-void ApplyAttributes(Attributes& attributes, const struct stat& wanted, int which) {
+AttributeChange AttributesOf(const struct stat& wanted, int which) {
   const int64_t now = WallNow().count();
-  if ((which & FUSE_SET_ATTR_MODE) != 0) attributes.mode = wanted.st_mode & 0777;
-  if ((which & FUSE_SET_ATTR_UID) != 0) attributes.uid = wanted.st_uid;
-  if ((which & FUSE_SET_ATTR_GID) != 0) attributes.gid = wanted.st_gid;
-  if ((which & FUSE_SET_ATTR_ATIME) != 0) attributes.atime_ns = NanosecondsOf(wanted.st_atim);
-  if ((which & FUSE_SET_ATTR_MTIME) != 0) attributes.mtime_ns = NanosecondsOf(wanted.st_mtim);
-  if ((which & FUSE_SET_ATTR_ATIME_NOW) != 0) attributes.atime_ns = now;
-  if ((which & FUSE_SET_ATTR_MTIME_NOW) != 0) attributes.mtime_ns = now;
-  attributes.ctime_ns = now;
+  AttributeChange change{.ctime_ns = now};
+  if ((which & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & 0777;
+  if ((which & FUSE_SET_ATTR_UID) != 0) change.uid = wanted.st_uid;
+  if ((which & FUSE_SET_ATTR_GID) != 0) change.gid = wanted.st_gid;
+  if ((which & FUSE_SET_ATTR_ATIME) != 0) change.atime_ns = NanosecondsOf(wanted.st_atim);
+  if ((which & FUSE_SET_ATTR_MTIME) != 0) change.mtime_ns = NanosecondsOf(wanted.st_mtim);
+  if ((which & FUSE_SET_ATTR_ATIME_NOW) != 0) change.atime_ns = now;
+  if ((which & FUSE_SET_ATTR_MTIME_NOW) != 0) change.mtime_ns = now;
+  return change;
 }
 
 Result<StatResult> ChangeVolume(Filesystem& fs, Volume& volume, const struct stat& wanted,
@@ -41,7 +42,7 @@ Result<StatResult> ChangeVolume(Filesystem& fs, Volume& volume, const struct sta
   const bool sizes = (which & FUSE_SET_ATTR_SIZE) != 0;
   if (sizes) RETURN_IF_ERROR(ChangeSize(fs, volume, static_cast<uint64_t>(wanted.st_size), how));
   if ((which & (kWhoAndHow | kTimes)) != 0) {
-    volume.state().ChangeAttributes([&](Attributes& a) { ApplyAttributes(a, wanted, which); });
+    volume.state().ChangeAttributes(AttributesOf(wanted, which));
     // A crash shall not undo the rights to a disk, nor a time that a user has set. Of truncate(2)
     // the kernel sends the time, too: that is saved now and then, as those of writes.
     if (!sizes || (which & kWhoAndHow) != 0) RETURN_IF_ERROR(volume.commits().SyncAttributes());

@@ -236,7 +236,7 @@ void BigStressTest::UseOtherVolumes() {
     if (made.ok()) {
       EXPECT_TRUE(made.value()->WriteAt(Pattern(50'001), 1000).ok());
       EXPECT_TRUE(made.value()->Sync().ok());
-      made.value()->state().ChangeAttributes([](Attributes& a) { a.mode = 0640; });
+      made.value()->state().ChangeAttributes({.mode = 0640});
       EXPECT_TRUE(made.value()->commits().SyncAttributes().ok());
     }
     EXPECT_MAY_HAPPEN(store().Resize(request.name, 200'000, Caller{}));

@@ -60,9 +60,7 @@ TEST(SharedRoomTest, TheOwnerMayWriteWhatHeMakes) {
 // A clone of a write-protected volume is writable.
 TEST(SharedRoomTest, ACloneOfAProtectedVolumeIsWritable) {
   StoreFixture fixture;
-  fixture.MakeVolume("golden", uint64_t{1} << 20, 4096)
-      ->state()
-      .ChangeAttributes([](Attributes& a) { a.mode = 0440; });
+  fixture.MakeVolume("golden", uint64_t{1} << 20, 4096)->state().ChangeAttributes({.mode = 0440});
   const CloneRequest request{.source = "golden", .name = "copy", .linked = true};
   ASSERT_TRUE(fixture.store().Clone(request, Caller{}).ok());
   EXPECT_EQ(fixture.store().Find("copy")->attributes().mode, 0640U);

@@ -100,7 +100,7 @@ TEST_F(RevertTest, NeedsASnapshotAndTheRightToWrite) {
   EXPECT_EQ(Revert("t").error().code, Errc::kNotFound);
   EXPECT_EQ(fixture_.store().Revert("dc", "s", Caller{}).error().code, Errc::kNotFound);
   EXPECT_EQ(Revert("s", Caller{1234, 1234, {}}).error().code, Errc::kDenied);
-  db->state().ChangeAttributes([](Attributes& attributes) { attributes.mode = 0444; });
+  db->state().ChangeAttributes({.mode = 0444});
   EXPECT_EQ(Revert("s").error().code, Errc::kProtected);
 }
 
