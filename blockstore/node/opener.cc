@@ -12,7 +12,7 @@
 #include "blockstore/base/sabotage.h"
 #include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_node.h"
-#include "blockstore/node/read_only_node.h"
+#include "blockstore/node/open_directory.h"
 
 namespace volfs {
 namespace {
@@ -249,7 +249,7 @@ Status InitNode(const std::string& path, NodeRecord record) {
   if (record.region.empty()) record.region = "default";
   if (record.types.empty()) record.types.push_back({.name = "standard"});
   ASSIGN_OR_RETURN(std::unique_ptr<NodeLock> lock, NodeLock::Take(path));
-  ASSIGN_OR_RETURN(std::unique_ptr<NodeDirectory> directory, OpenPosixNode(path));
+  ASSIGN_OR_RETURN(std::unique_ptr<NodeDirectory> directory, OpenNodeDirectory(path));
   return Node::Init(*directory, std::move(record));
 }
 

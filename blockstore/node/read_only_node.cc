@@ -4,7 +4,6 @@
 
 #include "blockstore/base/str_cat.h"
 #include "blockstore/catalog/overlay.h"
-#include "blockstore/io/posix_node.h"
 
 namespace volfs {
 namespace {
@@ -93,13 +92,6 @@ class ReadOnlyNode final : public NodeDirectory {
 
 std::unique_ptr<NodeDirectory> MakeReadOnly(std::unique_ptr<NodeDirectory> node) {
   return std::make_unique<ReadOnlyNode>(std::move(node));
-}
-
-Result<std::unique_ptr<NodeDirectory>> OpenNodeDirectory(const std::string& path,
-                                                         NodeAccess access) {
-  ASSIGN_OR_RETURN(std::unique_ptr<NodeDirectory> node, OpenPosixNode(path, access));
-  if (access == NodeAccess::kReadOnly) return MakeReadOnly(std::move(node));
-  return node;
 }
 
 }  // namespace volfs

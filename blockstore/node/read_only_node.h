@@ -1,9 +1,7 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
-#include "blockstore/base/error.h"
 #include "blockstore/io/node_directory.h"
 
 namespace volfs {
@@ -15,10 +13,5 @@ namespace volfs {
 // A sync has nothing to do and succeeds. The page cache stays as it is. Its NodeCalls are those of
 // `node`, which it owns.
 std::unique_ptr<NodeDirectory> MakeReadOnly(std::unique_ptr<NodeDirectory> node);
-
-// Opens the node directory `path` for `access`: as OpenPosixNode does, and with kReadOnly as a node
-// that is never changed.
-Result<std::unique_ptr<NodeDirectory>> OpenNodeDirectory(const std::string& path,
-                                                         NodeAccess access);
 
 }  // namespace volfs

@@ -4,8 +4,8 @@
 
 #include "blockstore/base/str_cat.h"
 #include "blockstore/io/node_lock.h"
+#include "blockstore/node/open_directory.h"
 #include "blockstore/node/opener.h"
-#include "blockstore/node/read_only_node.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
 #include "control/cli/process/supervisor.h"

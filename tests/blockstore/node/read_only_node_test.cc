@@ -13,6 +13,7 @@
 
 #include "blockstore/io/posix_node.h"
 #include "blockstore/node/node.h"
+#include "blockstore/node/open_directory.h"
 #include "blockstore/store/store.h"
 #include "tests/support/store_fixture.h"
 
