@@ -53,8 +53,8 @@ struct Finding {
     kForeignFile,   // a file in layers/ that is not ours; left alone
     // Space that cannot be reached.
     kGarbage,          // data where the layer's presence does not say "present"
-    kUnreachedLayer,   // a layer without a point and without a child that is needed
-    kUnreachedBlocks,  // blocks of a pointless layer that all its children hide
+    kUnreachedLayer,   // a layer without a reference and without a child that is needed
+    kUnreachedBlocks,  // blocks of an unreferenced layer that all its children hide
     // Clones and holds.
     kHoldMissing,      // a clone depends on a node that holds nothing for it
     kHoldMismatch,     // a hold for another layer or node than the clone's

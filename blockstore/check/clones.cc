@@ -191,8 +191,8 @@ void CheckPass::CheckDependence(const LayerView& layer) {
   const std::string where = on == nullptr ? ParentNodeOf(layer) : on->name();
   Damage(Finding::Kind::kCloneJob, member,
          StrCat("node ", member.name(), ": ", layer.name, " (",
-                layer.points.empty() ? "under others" : layer.points.front(), ") depends on node ",
-                where,
+                layer.references.empty() ? "under others" : layer.references.front(),
+                ") depends on node ", where,
                 ", but no copy job makes it whole; make it again, or restore it from a backup"));
 }
 

@@ -57,18 +57,18 @@ class CheckPass {
   struct LayerView {
     Member* member = nullptr;
     LayerRecord record;
-    std::string name;                  // "layers/0123456789abcd00"
-    LayerView* parent = nullptr;       // if it has one that is there
-    std::vector<LayerView*> children;  // of its own node, that are reached
-    bool foreign_child = false;        // a reached layer of another node reads it
-    std::vector<std::string> points;   // whose it is: "volume db"
-    std::vector<std::string> writers;  // those of `points` that are volumes
-    bool reached = false;              // it has a point, or a child that is reached
+    std::string name;                     // "layers/0123456789abcd00"
+    LayerView* parent = nullptr;          // if it has one that is there
+    std::vector<LayerView*> children;     // of its own node, that are reached
+    bool foreign_child = false;           // a reached layer of another node reads it
+    std::vector<std::string> references;  // by what: "volume db"
+    std::vector<std::string> writers;     // those of `references` that are volumes
+    bool reached = false;                 // it has a reference, or a child that is reached
     bool presence_known = false;
     BlockSet here;     // of a layer over another
     BlockSet covered;  // here or zero
     [[nodiscard]] bool flat() const { return record.parent == kNoId; }
-    [[nodiscard]] bool pointless() const { return points.empty() && !foreign_child; }
+    [[nodiscard]] bool unreferenced() const { return references.empty() && !foreign_child; }
     [[nodiscard]] uint64_t blocks() const {
       return BlocksFor(record.size_bytes, member->block_size());
     }

@@ -88,9 +88,9 @@ void CheckPass::CheckUnreachedLayers() {
   }
 }
 
-// A block of a layer without a point is needed only by children that do not cover it:
+// A block of a layer without a reference is needed only by children that do not cover it:
 //   hidden(L) = intersection over the children C of
-//               [here-or-zero(C)  united with  (C has a point ? nothing : hidden(C))]
+//               [present-or-zero(C)  united with  (C has a reference ? nothing : hidden(C))]
 Status CheckPass::CheckUnreachedBlocks() {
   if (cyclic_) return OkStatus();
   std::map<const LayerView*, size_t> left;  // children that have no `hidden` yet
@@ -100,14 +100,14 @@ Status CheckPass::CheckUnreachedBlocks() {
     left[&layer] = layer.children.size();
     if (layer.children.empty()) ready.push_back(&layer);
   }
-  std::map<const LayerView*, BlockSet> hidden;  // of pointless layers
+  std::map<const LayerView*, BlockSet> hidden;  // of unreferenced layers
   for (size_t i = 0; i < ready.size(); ++i) {
     LayerView& layer = *ready[i];
     if (layer.parent != nullptr && layer.parent->member == layer.member &&
         --left[layer.parent] == 0) {
       ready.push_back(layer.parent);
     }
-    if (!layer.pointless()) continue;
+    if (!layer.unreferenced()) continue;
     BlockSet all;
     all.Append({0, layer.blocks()});
     for (const LayerView* child : layer.children) {

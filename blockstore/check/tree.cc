@@ -36,27 +36,27 @@ void CheckPass::AddReferences() {
   for (Member& member : members_) {
     for (const VolumeRecord& volume : member.contents.volumes) {
       if (LayerView* const head = FindLayer(&member, volume.head)) {
-        head->points.push_back("volume " + volume.name);
+        head->references.push_back("volume " + volume.name);
         head->writers.push_back("volume " + volume.name);
       }
     }
     for (const SnapshotRecord& snapshot : member.contents.snapshots) {
       if (LayerView* const layer = FindLayer(&member, snapshot.layer)) {
-        layer->points.push_back("snapshot " + SnapshotName(member, snapshot));
+        layer->references.push_back("snapshot " + SnapshotName(member, snapshot));
       }
     }
     for (const HoldRecord& hold : member.contents.holds) {
       if (LayerView* const layer = FindLayer(&member, hold.layer)) {
-        layer->points.push_back("the hold for clone " + hold.clone_name);
+        layer->references.push_back("the hold for clone " + hold.clone_name);
       }
     }
   }
 }
 
-// From the points downwards.
+// From the references downwards.
 void CheckPass::MarkReached() {
   for (auto& [key, start] : layers_) {
-    if (start.points.empty()) continue;
+    if (start.references.empty()) continue;
     for (LayerView* layer = &start; layer != nullptr && !layer->reached; layer = layer->parent) {
       layer->reached = true;
     }

@@ -73,10 +73,10 @@ void CheckPass::CheckVolumes() {
   }
   for (const auto& [key, layer] : layers_) {
     if (layer.writers.empty()) continue;
-    if (layer.points.size() == 1 && layer.children.empty() && !layer.foreign_child) continue;
+    if (layer.references.size() == 1 && layer.children.empty() && !layer.foreign_child) continue;
     std::string others;
-    for (const std::string& point : layer.points) {
-      if (point != layer.writers.front()) others += (others.empty() ? "" : ", ") + point;
+    for (const std::string& reference : layer.references) {
+      if (reference != layer.writers.front()) others += (others.empty() ? "" : ", ") + reference;
     }
     for (const LayerView* child : layer.children) {
       others += (others.empty() ? "" : ", ") + child->name;

@@ -264,13 +264,13 @@ Result<uint64_t> Layer::AllocatedBytes() {
   return *allocated_bytes_;
 }
 
-Result<Layer::Lent> Layer::ExportDescriptor(OpenFiles::For what) {
+Result<Layer::Exported> Layer::ExportDescriptor(OpenFiles::For what) {
   const bool writes = what == OpenFiles::For::kWrite;
   ASSIGN_OR_RETURN(Use file, writes ? FileForWrite() : FileForRead());
   // The kernel would say that the file ends where bytes were cut off.
-  if (!file || !CheckNamed().ok()) return Lent{};
+  if (!file || !CheckNamed().ok()) return Exported{};
   Descriptor descriptor = file->Duplicate();
-  return Lent{std::move(descriptor), std::move(file)};
+  return Exported{std::move(descriptor), std::move(file)};
 }
 
 Result<NodeFile::State> Layer::TakeSizeFromFile() {

@@ -100,11 +100,11 @@ class Layer {
   // none if there is no file or it is damaged. A caller that lets the kernel write the file keeps
   // `use` for as long as the kernel may do so, because a closed file counts as synced
   // (open_files.h, F2).
-  struct Lent {
+  struct Exported {
     Descriptor file;
     OpenFiles::Use use;
   };
-  Result<Lent> ExportDescriptor(OpenFiles::For what) VOLFS_EXCLUDES(mu_);
+  Result<Exported> ExportDescriptor(OpenFiles::For what) VOLFS_EXCLUDES(mu_);
   // Requires: a flat layer. Takes the size of its file, which others may have made longer. If the
   // file is shorter the layer keeps its size, and the open that finds this reports an error.
   Result<NodeFile::State> TakeSizeFromFile() VOLFS_EXCLUDES(mu_);

@@ -83,7 +83,7 @@ Result<std::optional<uint64_t>> HydrationTarget::HydrateShared(const BlockRange&
 }
 
 Result<std::optional<uint64_t>> HydrationTarget::HydrateRuns(const BlockRange& range,
-                                                             const Bring& bring) {
+                                                             const CopyRun& copy) {
   ASSIGN_OR_RETURN(IoScope io, map_.Begin());
   RETURN_IF_ERROR(state_.CheckWritable());
   RETURN_IF_ERROR(node_.catalog().CheckReserve());  // before any lock: it may be made whole now
@@ -102,13 +102,13 @@ Result<std::optional<uint64_t>> HydrationTarget::HydrateRuns(const BlockRange& r
     if (here && !Sabotaged(Sabotage::kCopyOverNewer) && !Sabotaged(Sabotage::kAbsentAtCommit)) {
       continue;
     }
-    const Result<std::optional<BlockState>> brought = bring(run, found);
-    if (!brought.ok()) {
+    const Result<std::optional<BlockState>> copied = copy(run, found);
+    if (!copied.ok()) {
       (void)found.head->Punch({run.first * bs, run.count * bs});  // as in WriteFirst
-      return brought.error();
+      return copied.error();
     }
-    if (!brought.value()) return std::optional<uint64_t>();
-    const BlockState state = *brought.value();
+    if (!copied.value()) return std::optional<uint64_t>();
+    const BlockState state = *copied.value();
     if (here && state == BlockState::kPresent && Sabotaged(Sabotage::kAbsentAtCommit)) continue;
     map_.RecordWritten(run, found.head, state);
     if (state == BlockState::kPresent) wrote += run.count * bs;

@@ -72,12 +72,12 @@ class HydrationTarget {
   Result<bool> PunchGarbage(Id layer);
 
  private:
-  // Calls `bring` for each inherited run of `range`, with the lookup of the run, under the locks of
-  // a first write. Marks the run with the state that `bring` returns. If that is nullopt, ends at
+  // Calls `copy` for each inherited run of `range`, with the lookup of the run, under the locks of
+  // a first write. Marks the run with the state that `copy` returns. If that is nullopt, ends at
   // once and returns nullopt. Else returns how many bytes were written.
-  using Bring =
+  using CopyRun =
       std::function<Result<std::optional<BlockState>>(const BlockRange&, const LiveMap::Lookup&)>;
-  Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const Bring& bring);
+  Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const CopyRun& copy);
   Result<std::optional<BlockState>> HydrateRun(const BlockRange& run, const LiveMap::Lookup& found,
                                                std::span<const std::byte> bytes,
                                                std::span<std::byte> read_back);

@@ -13,13 +13,13 @@ Result<Descriptor> NativeServing::Begin() {
   ASSIGN_OR_RETURN(const IoScope io, map_.BeginWrite());
   Layer* const raw = map_.head();
   if (!raw->flat() || raw->failed()) return Descriptor();  // the daemon still reads it
-  ASSIGN_OR_RETURN(Layer::Lent lent, raw->ExportDescriptor(OpenFiles::For::kWrite));
-  if (!lent.file.ok()) return Descriptor();
+  ASSIGN_OR_RETURN(Layer::Exported exported, raw->ExportDescriptor(OpenFiles::For::kWrite));
+  if (!exported.file.ok()) return Descriptor();
   if (!active()) RETURN_IF_ERROR(TakeSizeFromFile(Time::kIgnored));
   active_.fetch_add(1);
   MutexLock lock(mu_);
-  lent_.push_back(std::move(lent.use));
-  return std::move(lent.file);
+  exported_.push_back(std::move(exported.use));
+  return std::move(exported.file);
 }
 
 void NativeServing::End() {
@@ -29,8 +29,8 @@ void NativeServing::End() {
   active_.fetch_sub(1);
   OpenFiles::Use ended;  // outlives the lock
   MutexLock lock(mu_);
-  ended = std::move(lent_.back());
-  lent_.pop_back();
+  ended = std::move(exported_.back());
+  exported_.pop_back();
 }
 
 void NativeServing::RefreshFromFile() {

@@ -76,7 +76,7 @@ class NativeServing {
   bool closed_by_mount_ = false;  // constant after the mount
 
   Mutex mu_;
-  std::vector<OpenFiles::Use> lent_ VOLFS_GUARDED_BY(mu_);  // one for each of active_
+  std::vector<OpenFiles::Use> exported_ VOLFS_GUARDED_BY(mu_);  // one for each of active_
 };
 
 }  // namespace volfs

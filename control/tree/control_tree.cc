@@ -128,7 +128,7 @@ class ControlTree::Impl {
   std::vector<Place> Children(const Place& directory);
   Result<std::unique_ptr<ControlFile>> Open(const Place& place, const Caller& caller);
   static bool Writable(const Place& place);
-  static bool Folder(const Place& place);
+  static bool IsDirectory(const Place& place);
 
  private:
   Node* FindNode(Id id);
@@ -213,7 +213,7 @@ Result<Place> ControlTree::Impl::FindInNode(const NodePlace& directory, std::str
 
 // ---- listing
 
-bool ControlTree::Impl::Folder(const Place& place) {
+bool ControlTree::Impl::IsDirectory(const Place& place) {
   if (const auto* fixed = std::get_if<const FixedEntry*>(&place)) {
     return (*fixed)->kind == FixedKind::kDirectory;
   }
@@ -357,7 +357,8 @@ Result<ControlEntry> ControlTree::Stat(uint64_t ino) {
 Result<std::vector<ControlEntry>> ControlTree::List(uint64_t ino) {
   return OrNoMemory([&]() -> Result<std::vector<ControlEntry>> {
     ASSIGN_OR_RETURN(const Place directory, impl_->Find(ino));
-    if (!Impl::Folder(directory)) return Error{Errc::kInvalid, "control: this is no directory"};
+    if (!Impl::IsDirectory(directory))
+      return Error{Errc::kInvalid, "control: this is no directory"};
     ControlView view(impl_->state());
     std::vector<ControlEntry> entries;
     for (const Place& place : impl_->Children(directory)) {
@@ -375,7 +376,7 @@ bool ControlTree::Owns(uint64_t ino) const {
 Result<std::unique_ptr<ControlFile>> ControlTree::Open(uint64_t ino, bool for_write,
                                                        const Caller& caller) {
   ASSIGN_OR_RETURN(const Place place, impl_->Find(ino));
-  if (Impl::Folder(place)) return Error{Errc::kInvalid, "control: this is a directory"};
+  if (Impl::IsDirectory(place)) return Error{Errc::kInvalid, "control: this is a directory"};
   if (for_write && !Impl::Writable(place)) {
     const Error error{Errc::kProtected,
                       "this control file is only read; control/help tells which take requests"};

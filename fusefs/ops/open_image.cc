@@ -105,13 +105,13 @@ Result<Opened> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info,
   ASSIGN_OR_RETURN(std::shared_ptr<OpenSnapshot> open, fs.store.OpenSnapshotImage(info.id));
   auto handle = std::make_unique<SnapshotHandle>(info, std::move(open));
   handle->node = handle->open->layer()->node();
-  // `open` keeps the layer, and folding and freeing off its file, for as long as the handle lives.
+  // `open` keeps the layer, and merging and freeing off its file, for as long as the handle lives.
   const BackingTable::Image image{handle->ino, handle->node,
                                   [raw = handle->open->image().RawLayer()]() -> Result<Descriptor> {
                                     if (raw == nullptr) return Descriptor();
-                                    ASSIGN_OR_RETURN(Layer::Lent lent,
+                                    ASSIGN_OR_RETURN(Layer::Exported exported,
                                                      raw->ExportDescriptor(OpenFiles::For::kRead));
-                                    return std::move(lent.file);
+                                    return std::move(exported.file);
                                   },
                                   [] {}};
   ASSIGN_OR_RETURN(const int backing, fs.backings.Add(image));
