@@ -37,7 +37,8 @@ class SyncSlot {
   using Batch = std::function<Status(const Exclusive&)>;
 
   // Runs `batch`, or waits for one that another caller runs and that starts after the call. Returns
-  // the result of that batch.
+  // the result of that batch. A closure and no guard, as the callers that wait must get a result: a
+  // guard could end without one.
   Status Run(const Batch& batch) VOLFS_EXCLUDES(mu_);
 
   // Waits for the batch that runs, then keeps others from running. Callers of Run meanwhile are

@@ -75,6 +75,7 @@ class HydrationTarget {
   // Calls `copy` for each inherited run of `range`, with the lookup of the run, under the locks of
   // a first write. Marks the run with the state that `copy` returns. If that is nullopt, ends at
   // once and returns nullopt. Else returns how many bytes were written.
+  // A closure, as the locks, the second look and the mark are the same however the bytes come.
   using CopyRun =
       std::function<Result<std::optional<BlockState>>(const BlockRange&, const LiveMap::Lookup&)>;
   Result<std::optional<uint64_t>> HydrateRuns(const BlockRange& range, const CopyRun& copy);

@@ -23,13 +23,13 @@ LiveMap::LiveMap(const VolumeContext& context, VolumeState& state, const OpenSta
 
 // Takes the Ref first: from then on no thread evicts the map, whether found or loaded.
 Result<MapRefCount::Ref> LiveMap::Acquire() {
-  MapRefCount::Ref use = uses_.Enter();
-  if (!uses_.loaded()) RETURN_IF_ERROR(Load());
+  MapRefCount::Ref use = ref_count_.Enter();
+  if (!ref_count_.loaded()) RETURN_IF_ERROR(Load());
   return use;
 }
 
 Result<IoScope> LiveMap::Begin() {
-  IoScope io(uses_.Enter(), gate_, context_.epoch);
+  IoScope io(ref_count_.Enter(), gate_, context_.epoch);
   if (!loaded()) RETURN_IF_ERROR(Load());
   return io;
 }
@@ -66,18 +66,18 @@ Status LiveMap::Load() {
 void LiveMap::Set(ExtentMap map) {
   WriterLock lock(mu_);
   map_ = std::move(map);
-  uses_.Loaded();
+  ref_count_.SetLoaded();
 }
 
 bool LiveMap::Evict(uint64_t look, bool used, bool may_go, Nanoseconds idle) {
   ExtentMap gone;  // outlives the locks, as freeing a large map takes long
   MutexLock loading(load_mu_);
-  used = used || MapRefCount::InUse(look);
+  used = used || MapRefCount::AnyRef(look);
   const Nanoseconds now = MonotonicNow();
   if (used || look != last_look_) idle_since_ = now;
   last_look_ = look;
   if (used || now - idle_since_ < idle || !may_go) return false;
-  if (!uses_.TakeAway(look)) return false;
+  if (!ref_count_.TryEvict(look)) return false;
   WriterLock lock(mu_);
   std::swap(map_, gone);
   return true;

@@ -59,14 +59,14 @@ class LiveMap {
   // As Begin, followed by EnterWrite.
   Result<IoScope> BeginWrite() VOLFS_EXCLUDES(mu_, load_mu_);
   // Keeps a loaded map in memory, but loads none.
-  [[nodiscard]] MapRefCount::Ref Enter() { return uses_.Enter(); }
-  [[nodiscard]] bool loaded() const { return uses_.loaded(); }
+  [[nodiscard]] MapRefCount::Ref Enter() { return ref_count_.Enter(); }
+  [[nodiscard]] bool loaded() const { return ref_count_.loaded(); }
   void Set(ExtentMap map) VOLFS_EXCLUDES(mu_);  // for a new volume
   // To evict a map, a caller takes a Look, then finds out whether the map may go, then calls Evict
   // with that look. Evict frees the map and returns true if `may_go` and the map was not used since
   // the look, nor at any call of Evict in the last `idle`. `used` says that the volume is in use in
   // another way.
-  [[nodiscard]] uint64_t Look() const { return uses_.Look(); }
+  [[nodiscard]] uint64_t Look() const { return ref_count_.Look(); }
   bool Evict(uint64_t look, bool used, bool may_go, Nanoseconds idle) VOLFS_EXCLUDES(mu_, load_mu_);
 
   // --- looking: inside the epoch, with a Ref ---------------------------------------------------
@@ -131,7 +131,7 @@ class LiveMap {
   uint64_t last_look_ VOLFS_GUARDED_BY(load_mu_) = 0;
   Nanoseconds idle_since_ VOLFS_GUARDED_BY(load_mu_){0};
 
-  alignas(64) MapRefCount uses_;  // on the cache line of the lock that most users take next
+  alignas(64) MapRefCount ref_count_;  // on the cache line of the lock that most users take next
   mutable SharedMutex mu_;
   ExtentMap map_ VOLFS_GUARDED_BY(mu_);
   Layer* head_ VOLFS_GUARDED_BY(mu_);
