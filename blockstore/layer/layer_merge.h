@@ -34,7 +34,7 @@ namespace volfs {
 // (Epoch).
 //
 // Requires: from Find() to the last punch no volume writes the two layers and nothing is reclaimed
-// on their node (Reclaimer::Alone). Thread-safety: none.
+// on their node (Reclaimer::Exclusive). Thread-safety: none.
 class LayerMerge {
  public:
   enum class Direction { kDown, kUp };

@@ -24,7 +24,7 @@ namespace volfs {
 // Invariant: a layer has at least as many references as pins.
 //
 // Thread-safety: all methods from any thread. Locks: mu_, a leaf. A layer that the caller names is
-// kept by the caller's reference, or by Reclaimer::Alone.
+// kept by the caller's reference, or by a Reclaimer::Exclusive.
 // Cost: O(1), or as many layers as lie over the one that is named.
 class LayerTree {
  public:
@@ -71,8 +71,8 @@ class LayerTree {
   [[nodiscard]] bool IsPair(const Layer* under, const Layer* over) const VOLFS_EXCLUDES(mu_);
   // Grows with every change of the tree that can make a pair, or let one be merged.
   [[nodiscard]] uint64_t version() const VOLFS_EXCLUDES(mu_);
-  // Inside Reclaimer::Alone, of a pair whose layers are one now: `stays` has the references, the
-  // children and the parent of both.
+  // Makes one of a pair whose layers are one now: `stays` has the references, the children and the
+  // parent of both. Requires: the caller has the Reclaimer::Exclusive of their node.
   void Merge(Layer* under, Layer* over, Layer* stays) VOLFS_EXCLUDES(mu_);
 
  private:

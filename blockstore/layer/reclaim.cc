@@ -52,18 +52,12 @@ Status Reclaimer::RemovePin(Layer* layer) {
   return Reclaim(id);
 }
 
-Status Reclaimer::Alone(const Node& node, const std::function<Status()>& work) {
-  MutexLock serial(reclaim_mu_.at(&node));
-  return work();
-}
-
-Status Reclaimer::AloneWith(Id id, const std::function<Status(Layer*)>& work) {
+Reclaimer::Taken Reclaimer::TakeLayer(Id id) {
   const Node* const node = layers_.NodeOf(id);
-  if (node == nullptr || !node->trusted()) return OkStatus();
-  return Alone(*node, [&] {
-    Layer* const layer = layers_.Find(id);
-    return layer == nullptr ? OkStatus() : work(layer);
-  });
+  if (node == nullptr || !node->trusted()) return {};
+  Taken taken{Take(*node)};
+  taken.layer = layers_.Find(id);
+  return taken;
 }
 
 // --- reclaiming ----------------------------------------------------------------------------------
@@ -97,16 +91,16 @@ Status Reclaimer::RemoveReference(Layer* layer) {
 }
 
 Status Reclaimer::Reclaim(Id id) {
-  return AloneWith(id, [&](Layer* layer) -> Status {
-    Plan plan;
-    plan.node = layer->node();
-    RETURN_IF_ERROR(MakePlan(layer, plan));
-    return Execute(plan);
-  });
+  const Taken taken = TakeLayer(id);
+  if (taken.layer == nullptr) return OkStatus();
+  Plan plan;
+  plan.node = taken.layer->node();
+  RETURN_IF_ERROR(MakePlan(taken.alone, taken.layer, plan));
+  return Execute(taken.alone, plan);
 }
 
 // Plans from `layer` down to the first that has a reference.
-Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
+Status Reclaimer::MakePlan(const Exclusive& alone, Layer* layer, Plan& plan) {
   while (layer != nullptr && layer->node() == plan.node) {
     const LayerTree::Place place = tree_.PlaceOf(layer);
     if (place.references > (Sabotaged(Sabotage::kIgnoreReferences) ? 1 : 0)) return OkStatus();
@@ -118,7 +112,7 @@ Status Reclaimer::MakePlan(Layer* layer, Plan& plan) {
       plan.dead.push_back(layer);
       plan.change.emplace_back(DeleteLayer{layer->id()});
     } else {
-      RETURN_IF_ERROR(PlanHidden(layer, plan));
+      RETURN_IF_ERROR(PlanHidden(alone, layer, plan));
     }
     const Id parent = layer->record().parent;
     layer = parent == kNoId ? nullptr : layers_.Find(parent);
@@ -201,7 +195,7 @@ Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step
 
 // Executes the plan whenever it has kSliceRuns runs, as a layer of terabytes may have many
 // millions.
-Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
+Status Reclaimer::PlanHidden(const Exclusive& alone, Layer* layer, Plan& plan) {
   const std::vector<Step> order = StepsOver(layer, plan);
   std::vector<BlockRange> chunks;
   RETURN_IF_ERROR(
@@ -216,7 +210,7 @@ Status Reclaimer::PlanHidden(Layer* layer, Plan& plan) {
       });
       if (freed.blocks.size() < kSliceRuns) continue;
       plan.Add(std::exchange(freed, {layer, {}}));
-      RETURN_IF_ERROR(Execute(plan));
+      RETURN_IF_ERROR(Execute(alone, plan));
     }
   }
   plan.Add(std::move(freed));
@@ -235,15 +229,15 @@ void Reclaimer::Plan::Add(Freed more) {
 }
 
 Status Reclaimer::ForgetCache(Id id) {
-  return AloneWith(id, [](Layer* layer) { return layer->ForgetCache(); });
+  const Taken taken = TakeLayer(id);
+  return taken.layer == nullptr ? OkStatus() : taken.layer->ForgetCache();
 }
 
 Status Reclaimer::PunchGarbage(Id id) {
-  return AloneWith(id, [&](Layer* layer) -> Status {
-    if (layer->flat()) return OkStatus();
-    NotePunched(id);
-    return PunchGarbageAlone(layer);
-  });
+  const Taken taken = TakeLayer(id);
+  if (taken.layer == nullptr || taken.layer->flat()) return OkStatus();
+  NotePunched(id);
+  return PunchGarbage(taken.alone, taken.layer);
 }
 
 void Reclaimer::NotePunched(Id layer) {
@@ -251,7 +245,7 @@ void Reclaimer::NotePunched(Id layer) {
   punched_.insert(layer);
 }
 
-Status Reclaimer::PunchGarbageAlone(Layer* layer) {
+Status Reclaimer::PunchGarbage(const Exclusive& /*alone*/, Layer* layer) {
   // Reads all rows first: after one that is damaged, no gap would be certain.
   RETURN_IF_ERROR(ForEachOwn(layer, block_size_, [](const BlockRange&) {}));
   // The gaps between the layer's own blocks, and the one after the last.
@@ -285,13 +279,14 @@ Status Reclaimer::SyncPunched() {
     punched.swap(punched_);
   }
   for (const Id id : punched) {
-    RETURN_IF_ERROR(AloneWith(id, [](Layer* layer) { return layer->SyncFile(); }));
+    const Taken taken = TakeLayer(id);
+    if (taken.layer != nullptr) RETURN_IF_ERROR(taken.layer->SyncFile());
   }
   return OkStatus();
 }
 
 // Carries the plan out and leaves it empty.
-Status Reclaimer::Execute(Plan& all) {
+Status Reclaimer::Execute(const Exclusive& alone, Plan& all) {
   Plan plan = std::move(all);
   all = {};
   all.node = plan.node;
@@ -306,11 +301,11 @@ Status Reclaimer::Execute(Plan& all) {
       RETURN_IF_ERROR(f.layer->Punch({run.first * block_size_, run.count * block_size_}));
     }
   }
-  for (Layer* const layer : plan.dead) Discard(layer);
+  for (Layer* const layer : plan.dead) Discard(alone, layer);
   return OkStatus();
 }
 
-void Reclaimer::Discard(Layer* layer) {
+void Reclaimer::Discard(const Exclusive& /*alone*/, Layer* layer) {
   const Id parent = layer->record().parent;
   if (const Status removed = layer->RemoveFile(); !removed.ok()) {
     LogWarning(StrCat("the next mount will remove a file that is no longer used: ",

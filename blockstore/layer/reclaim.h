@@ -1,10 +1,10 @@
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "blockstore/base/error.h"
@@ -35,6 +35,23 @@ namespace volfs {
 // leaf).
 class Reclaimer {
  public:
+  // Keeps a node to its owner until it is destroyed: nothing else is reclaimed there. Functions
+  // that rely on that take one.
+  class [[nodiscard]] Exclusive {
+   public:
+    Exclusive() = default;  // of no node
+    Exclusive(Exclusive&& other) noexcept : mu_(std::exchange(other.mu_, nullptr)) {}
+    Exclusive& operator=(Exclusive&&) = delete;
+    ~Exclusive() VOLFS_TSA(no_thread_safety_analysis) {
+      if (mu_ != nullptr) mu_->Unlock();
+    }
+
+   private:
+    friend class Reclaimer;
+    explicit Exclusive(Mutex& mu) VOLFS_TSA(no_thread_safety_analysis) : mu_(&mu) { mu.Lock(); }
+    Mutex* mu_ = nullptr;
+  };
+
   Reclaimer(LayerTable& layers, LayerTree& tree, const std::vector<std::unique_ptr<Node>>& nodes,
             uint32_t block_size);
 
@@ -42,13 +59,13 @@ class Reclaimer {
   Status RemoveReference(Layer* layer);
   Status RemovePin(Layer* layer);  // and its reference
 
-  // Runs `work` while nothing is reclaimed on the node.
-  Status Alone(const Node& node, const std::function<Status()>& work);
-  // Removes the file of a layer and all records of it in memory. Requires: inside Alone; the layer
-  // cannot be found any more, and its last reader has left.
-  void Discard(Layer* layer);
-  // As PunchGarbage. Requires: inside Alone.
-  Status PunchGarbageAlone(Layer* layer);
+  // Waits for the reclaim that is at work on the node, and keeps others from beginning.
+  Exclusive Take(const Node& node) { return Exclusive(reclaim_mu_.at(&node)); }
+  // Removes the file of a layer and all records of it in memory. Requires: the layer cannot be
+  // found any more, and its last reader has left.
+  void Discard(const Exclusive& alone, Layer* layer) VOLFS_EXCLUDES(punched_mu_);
+  // As the other PunchGarbage.
+  Status PunchGarbage(const Exclusive& alone, Layer* layer);
   // Notes that SyncPunched has to sync the layer.
   void NotePunched(Id layer) VOLFS_EXCLUDES(punched_mu_);
 
@@ -80,15 +97,17 @@ class Reclaimer {
   struct Step;
   struct Plan;
 
-  // Runs `work` alone on the layer's node. Does nothing if the layer is gone, or its node is not
-  // mounted or not trusted.
-  Status AloneWith(Id layer, const std::function<Status(Layer*)>& work);
-  // Requires for all of these: inside Alone.
-  Status MakePlan(Layer* layer, Plan& plan);
-  Status PlanHidden(Layer* layer, Plan& plan);
+  // A layer, and its node to its owner alone.
+  struct Taken {
+    Exclusive alone;
+    Layer* layer = nullptr;  // null: it is gone, or its node is not mounted or not trusted
+  };
+  Taken TakeLayer(Id id);
+  Status MakePlan(const Exclusive& alone, Layer* layer, Plan& plan);
+  Status PlanHidden(const Exclusive& alone, Layer* layer, Plan& plan);
   std::vector<Step> StepsOver(Layer* layer, const Plan& plan) const;
   Result<PresenceChunk> HiddenIn(uint64_t chunk, const std::vector<Step>& order) const;
-  Status Execute(Plan& plan);
+  Status Execute(const Exclusive& alone, Plan& plan);
 
   LayerTable& layers_;
   LayerTree& tree_;

@@ -138,22 +138,21 @@ LayerMerger::Users LayerMerger::UsersOf(const std::vector<const Layer*>& subtree
   return users;
 }
 
-Status LayerMerger::ChangeTree(const Layer* over,
-                               const std::function<Status(const Users&)>& change) {
-  const Gate::Closure closed = node_.tree_gate().Close(MonotonicNow() + Node::kTreePatience);
-  if (!closed.holds()) return Busy("requests are at work");
-  Status done = Busy("somebody reads it");
-  if (!parts_.tree.Pinned(over) || Sabotaged(Sabotage::kMergeInUse)) {
-    const auto subtree = parts_.tree.Subtree(over);
-    done = change(UsersOf(subtree));
-    if (done.ok()) ForgetImages(subtree);
+Result<LayerMerger::ClosedTree> LayerMerger::CloseTree(const Layer* over) {
+  ClosedTree tree;
+  tree.closed = node_.tree_gate().Close(MonotonicNow() + Node::kTreePatience);
+  if (!tree.closed.holds()) return Busy("requests are at work");
+  if (parts_.tree.Pinned(over) && !Sabotaged(Sabotage::kMergeInUse)) {
+    return Busy("a snapshot of it is open, or is being copied");
   }
-  return done;
+  tree.subtree = parts_.tree.Subtree(over);
+  tree.users = UsersOf(tree.subtree);
+  return tree;
 }
 
-void LayerMerger::ForgetImages(const std::vector<const Layer*>& of) {
+void LayerMerger::ForgetImages(const ClosedTree& tree) {
   std::unordered_set<Id> ids;
-  for (const Layer* const layer : of) ids.insert(layer->id());
+  for (const Layer* const layer : tree.subtree) ids.insert(layer->id());
   MutexLock lock(parts_.tables.mu);
   parts_.tables.snapshots.ForgetImages(ids);
 }
@@ -164,16 +163,11 @@ std::vector<SnapshotRecord> LayerMerger::SnapshotsOn(Id layer) const {
 }
 
 Result<LayerMerger::Users> LayerMerger::FindUsers(const Pair& pair) {
-  Users users;
-  const Status found = parts_.reclaimer.Alone(node_, [&]() -> Status {
-    ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-    return ChangeTree(layers.over, [&](const Users& now) {
-      users = now;
-      return OkStatus();
-    });
-  });
-  if (!found.ok()) return found.error();
-  return users;
+  const Reclaimer::Exclusive alone = parts_.reclaimer.Take(node_);
+  ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
+  ASSIGN_OR_RETURN(ClosedTree tree, CloseTree(layers.over));
+  ForgetImages(tree);
+  return std::move(tree.users);
 }
 
 Status LayerMerger::MergePair(const Pair& pair) {
@@ -190,11 +184,9 @@ Status LayerMerger::MergePair(const Pair& pair) {
 // --- two frozen layers ---------------------------------------------------------------------------
 
 Status LayerMerger::MergeFrozen(const Pair& pair) {
-  std::unique_ptr<LayerMerge> merge;
-  bool gives_way = true;
+  Progress progress;
   Throttle& throttle = parts_.hydrator.throttle();
-  Id childless = kNoId;
-  for (bool merged = false; !merged;) {
+  while (!progress.merged) {
     const auto stop = [&] { return stopping_.load(); };
     // Paid before it is copied, as an unmount would forget the debt (throttle.h).
     const uint64_t max_bytes = SliceBytes();
@@ -205,35 +197,41 @@ Status LayerMerger::MergeFrozen(const Pair& pair) {
       continue;
     }
     const Nanoseconds began = MonotonicNow();
-    uint64_t moved_bytes = 0;
-    const Status done = parts_.reclaimer.Alone(node_, [&]() -> Status {
-      ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-      if (merge == nullptr) {
-        ASSIGN_OR_RETURN(const uint64_t under_bytes, layers.under->AllocatedBytes());
-        ASSIGN_OR_RETURN(const uint64_t over_bytes, layers.over->AllocatedBytes());
-        const bool up = layers.under->flat() && under_bytes < over_bytes;
-        gives_way = !behind_ || (up ? under_bytes : over_bytes) > kSoonDoneBytes;
-        merge = std::make_unique<LayerMerge>(
-            layers.under, layers.over,
-            up ? LayerMerge::Direction::kUp : LayerMerge::Direction::kDown, parts_.block_size);
-        RETURN_IF_ERROR(merge->Find());
-      }
-      // Waits for requests that began when the places to be written were still in use.
-      node_.epoch().Synchronize();
-      if (merge->found_any()) return MergeSlice(*merge, max_bytes, &moved_bytes);
-      merged = true;
-      Layer* const stays = merge->from() == layers.over ? layers.under : layers.over;
-      RETURN_IF_ERROR(stays == layers.under ? MergeDown(*merge) : MergeUp(*merge));
-      if (parts_.tree.Children(stays).empty()) childless = stays->id();
-      return OkStatus();
-    });
-    node_.foreground().EndStep(gives_way ? MonotonicNow() - began : Nanoseconds{0});
-    throttle.GiveBack(max_bytes - std::min(moved_bytes, max_bytes));
+    const Status done = MergeStep(pair, max_bytes, progress);
+    node_.foreground().EndStep(progress.gives_way ? MonotonicNow() - began : Nanoseconds{0});
+    throttle.GiveBack(max_bytes - std::min(progress.copied_bytes, max_bytes));
     RETURN_IF_ERROR(done);
   }
   // A deletion may have taken the last reference of `over` meanwhile. Its reclaim then looks for a
   // layer that is gone, and knows nothing of the one that has its blocks now.
-  return childless == kNoId ? OkStatus() : parts_.reclaimer.Reclaim(childless);
+  return progress.childless == kNoId ? OkStatus() : parts_.reclaimer.Reclaim(progress.childless);
+}
+
+Status LayerMerger::MergeStep(const Pair& pair, uint64_t max_bytes, Progress& progress) {
+  progress.copied_bytes = 0;
+  const Reclaimer::Exclusive alone = parts_.reclaimer.Take(node_);
+  ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
+  if (progress.merge == nullptr) RETURN_IF_ERROR(BeginMerge(layers, progress));
+  LayerMerge& merge = *progress.merge;
+  // Waits for requests that began when the places to be written were still in use.
+  node_.epoch().Synchronize();
+  if (merge.found_any()) return MergeSlice(merge, max_bytes, &progress.copied_bytes);
+  progress.merged = true;
+  Layer* const stays = merge.from() == layers.over ? layers.under : layers.over;
+  RETURN_IF_ERROR(stays == layers.under ? MergeDown(alone, merge) : MergeUp(alone, merge));
+  if (parts_.tree.Children(stays).empty()) progress.childless = stays->id();
+  return OkStatus();
+}
+
+Status LayerMerger::BeginMerge(const Layers& layers, Progress& progress) {
+  ASSIGN_OR_RETURN(const uint64_t under_bytes, layers.under->AllocatedBytes());
+  ASSIGN_OR_RETURN(const uint64_t over_bytes, layers.over->AllocatedBytes());
+  const bool up = layers.under->flat() && under_bytes < over_bytes;
+  progress.gives_way = !behind_ || (up ? under_bytes : over_bytes) > kSoonDoneBytes;
+  progress.merge = std::make_unique<LayerMerge>(
+      layers.under, layers.over, up ? LayerMerge::Direction::kUp : LayerMerge::Direction::kDown,
+      parts_.block_size);
+  return progress.merge->Find();
 }
 
 // Returns, in whole blocks, as much as the limit of all copying grants in a second, so that there
@@ -245,122 +243,141 @@ uint64_t LayerMerger::SliceBytes() const {
   return std::max(bytes / parts_.block_size, uint64_t{1}) * parts_.block_size;
 }
 
-Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* moved_bytes) {
+Status LayerMerger::MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* copied_bytes) {
   const Status copied = merge.Copy(max_bytes);
   if (!copied.ok()) merge.Abandon();
   RETURN_IF_ERROR(copied);
-  const LayerMerge::Slice& slice = merge.slice();
-  *moved_bytes = slice.bytes;
-  const Status done = ChangeTree(merge.over(), [&](const Users& users) -> Status {
-    RETURN_IF_ERROR(merge.over()->node()->catalog().Commit(merge.Change()));
-    merge.Settle();
-    for (const auto& volume : users.volumes) {
-      if (Sabotaged(Sabotage::kMergeOldMaps)) break;
-      for (const PresenceRun& run : slice.moved) {
-        volume->merging().Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
-      }
-    }
-    return OkStatus();
-  });
+  *copied_bytes = merge.slice().bytes;
+  const Status done = CommitSlice(merge);
   if (!done.ok() && RefusedCleanly(done.error())) merge.Abandon();
   RETURN_IF_ERROR(done);
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
   parts_.reclaimer.NotePunched(merge.from()->id());
   const uint64_t bs = parts_.block_size;
-  for (const PresenceRun& run : slice.moved) {
+  for (const PresenceRun& run : merge.slice().moved) {
     RETURN_IF_ERROR(merge.from()->Punch({run.first * bs, run.count * bs}));
   }
   return OkStatus();
 }
 
+Status LayerMerger::CommitSlice(LayerMerge& merge) {
+  ASSIGN_OR_RETURN(const ClosedTree tree, CloseTree(merge.over()));
+  RETURN_IF_ERROR(merge.over()->node()->catalog().Commit(merge.Change()));
+  merge.Settle();
+  for (const auto& volume : tree.users.volumes) {
+    if (Sabotaged(Sabotage::kMergeOldMaps)) break;
+    for (const PresenceRun& run : merge.slice().moved) {
+      volume->merging().Redirect({run.first, run.count}, merge.from()->ref(), merge.RefOf(run));
+    }
+  }
+  ForgetImages(tree);
+  return OkStatus();
+}
+
+namespace {
+
+// Returns those of `volumes` that have one of `children` as their head.
+LayerMerger::Volumes VolumesOf(const std::vector<Layer*>& children,
+                               const LayerMerger::Volumes& volumes) {
+  LayerMerger::Volumes heads;
+  for (const auto& volume : volumes) {
+    if (std::find(children.begin(), children.end(), volume->head()) != children.end()) {
+      heads.push_back(volume);
+    }
+  }
+  return heads;
+}
+
+}  // namespace
+
 // `over` has no blocks left: its children, snapshots and volume name `under` from now on.
-Status LayerMerger::MergeDown(LayerMerge& merge) {
+Status LayerMerger::MergeDown(const Reclaimer::Exclusive& alone, LayerMerge& merge) {
+  RETURN_IF_ERROR(merge.Copy(0));
+  const std::vector<Layer*> children = parts_.tree.Children(merge.over());
+  const Volumes heads = VolumesOf(children, parts_.tables.Volumes());
+  {
+    // A running batch would commit their records as they were.
+    std::vector<Committer::Exclusive> no_batches;
+    for (const auto& volume : heads) no_batches.push_back(volume->merging().StopBatches());
+    RETURN_IF_ERROR(CommitDown(merge, children, heads));
+  }
+  Remove(alone, merge.over());
+  return OkStatus();
+}
+
+Status LayerMerger::CommitDown(LayerMerge& merge, const std::vector<Layer*>& children,
+                               const Volumes& heads) {
   Layer* const under = merge.under();
   Layer* const over = merge.over();
-  RETURN_IF_ERROR(merge.Copy(0));
-  const std::vector<Layer*> children = parts_.tree.Children(over);
-  const auto heads_of = [&](const Volumes& volumes) {
-    Volumes heads;
-    for (const auto& volume : volumes) {
-      if (std::find(children.begin(), children.end(), volume->head()) != children.end()) {
-        heads.push_back(volume);
-      }
-    }
-    return heads;
-  };
-  // A running batch would commit their records as they were.
-  const Volumes heads = heads_of(parts_.tables.Volumes());
-  std::vector<Committer::Exclusive> no_batches;
-  for (const auto& volume : heads) no_batches.push_back(volume->merging().StopBatches());
-  const Status done = ChangeTree(over, [&](const Users& users) -> Status {
-    const Error busy = Busy("the tree has changed");
-    if (heads_of(users.volumes) != heads || parts_.tree.Children(over) != children) {
-      return busy;
-    }
-    CatalogChange change = merge.Change();
-    std::vector<std::pair<Layer*, LayerRecord>> relinked;
-    for (Layer* const child : children) {
-      LayerRecord record = child->committed();
-      const bool head = std::any_of(heads.begin(), heads.end(),
-                                    [&](const auto& volume) { return volume->head() == child; });
-      if (record.id == kNoId || (!head && child->RecordDirty())) return busy;
-      record.parent = under->id();
-      change.emplace_back(PutLayer{record});
-      relinked.emplace_back(child, record);
-    }
-    std::vector<SnapshotRecord> snapshots = SnapshotsOn(over->id());
-    for (SnapshotRecord& record : snapshots) record.layer = under->id();
+  ASSIGN_OR_RETURN(const ClosedTree tree, CloseTree(over));
+  const Error busy = Busy("the tree has changed");
+  if (VolumesOf(children, tree.users.volumes) != heads || parts_.tree.Children(over) != children) {
+    return busy;
+  }
+  CatalogChange change = merge.Change();
+  std::vector<std::pair<Layer*, LayerRecord>> relinked;
+  for (Layer* const child : children) {
+    LayerRecord record = child->committed();
+    const bool head = std::any_of(heads.begin(), heads.end(),
+                                  [&](const auto& volume) { return volume->head() == child; });
+    if (record.id == kNoId || (!head && child->RecordDirty())) return busy;
+    record.parent = under->id();
+    change.emplace_back(PutLayer{record});
+    relinked.emplace_back(child, record);
+  }
+  std::vector<SnapshotRecord> snapshots = SnapshotsOn(over->id());
+  for (SnapshotRecord& record : snapshots) record.layer = under->id();
+  for (const SnapshotRecord& record : snapshots) {
+    if (!Sabotaged(Sabotage::kMergeKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
+  }
+  change.emplace_back(DeleteLayer{over->id()});
+  RETURN_IF_ERROR(over->node()->catalog().Commit(change));
+  merge.Settle();
+  for (const auto& [child, record] : relinked) child->Relink(record);
+  {
+    MutexLock lock(parts_.tables.mu);
     for (const SnapshotRecord& record : snapshots) {
-      if (!Sabotaged(Sabotage::kMergeKeepsSnapshot)) change.emplace_back(PutSnapshot{record});
+      parts_.tables.snapshots.SetLayer(record.id, under->id());
     }
-    change.emplace_back(DeleteLayer{over->id()});
-    RETURN_IF_ERROR(over->node()->catalog().Commit(change));
-    merge.Settle();
-    for (const auto& [child, record] : relinked) child->Relink(record);
-    {
-      MutexLock lock(parts_.tables.mu);
-      for (const SnapshotRecord& record : snapshots) {
-        parts_.tables.snapshots.SetLayer(record.id, under->id());
-      }
-    }
-    parts_.tree.Merge(under, over, under);
-    return OkStatus();
-  });
-  no_batches.clear();
-  RETURN_IF_ERROR(done);
-  Remove(over);
+  }
+  parts_.tree.Merge(under, over, under);
+  ForgetImages(tree);
   return OkStatus();
 }
 
 // `over` hides all of `under`, so it becomes flat.
-Status LayerMerger::MergeUp(LayerMerge& merge) {
-  Layer* const under = merge.under();
+Status LayerMerger::MergeUp(const Reclaimer::Exclusive& alone, LayerMerge& merge) {
   Layer* const over = merge.over();
   RETURN_IF_ERROR(over->CreateFile());
   parts_.reclaimer.NotePunched(over->id());
-  RETURN_IF_ERROR(parts_.reclaimer.PunchGarbageAlone(over));
+  RETURN_IF_ERROR(parts_.reclaimer.PunchGarbage(alone, over));
   RETURN_IF_ERROR(over->SyncFile());
-  const Status done = ChangeTree(over, [&](const Users& users) -> Status {
-    LayerRecord flat = over->record();
-    flat.parent = kNoId;
-    flat.parent_bytes = 0;
-    RETURN_IF_ERROR(over->node()->catalog().Commit(
-        {PutLayer{flat}, ClearPresence{over->id()}, DeleteLayer{under->id()}}));
-    over->BecomeFlat(flat);
-    for (const auto& volume : users.volumes) {
-      volume->merging().Redirect({0, UINT64_MAX}, under->ref(), over->ref());
-    }
-    parts_.tree.Merge(under, over, over);
-    return OkStatus();
-  });
-  RETURN_IF_ERROR(done);
-  Remove(under);
+  RETURN_IF_ERROR(CommitUp(merge));
+  Remove(alone, merge.under());
   return OkStatus();
 }
 
-void LayerMerger::Remove(Layer* gone) {
+Status LayerMerger::CommitUp(LayerMerge& merge) {
+  Layer* const under = merge.under();
+  Layer* const over = merge.over();
+  ASSIGN_OR_RETURN(const ClosedTree tree, CloseTree(over));
+  LayerRecord flat = over->record();
+  flat.parent = kNoId;
+  flat.parent_bytes = 0;
+  RETURN_IF_ERROR(over->node()->catalog().Commit(
+      {PutLayer{flat}, ClearPresence{over->id()}, DeleteLayer{under->id()}}));
+  over->BecomeFlat(flat);
+  for (const auto& volume : tree.users.volumes) {
+    volume->merging().Redirect({0, UINT64_MAX}, under->ref(), over->ref());
+  }
+  parts_.tree.Merge(under, over, over);
+  ForgetImages(tree);
+  return OkStatus();
+}
+
+void LayerMerger::Remove(const Reclaimer::Exclusive& alone, Layer* gone) {
   if (!Sabotaged(Sabotage::kFreeUnderReaders)) node_.epoch().Synchronize();
-  parts_.reclaimer.Discard(gone);
+  parts_.reclaimer.Discard(alone, gone);
 }
 
 // --- a head --------------------------------------------------------------------------------------
@@ -372,7 +389,7 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
   ASSIGN_OR_RETURN(const bool small, IsSmall(pair.over, volume.commits().PendingWork()));
   if (small) {
-    RETURN_IF_ERROR(SinkHead(pair, volume));
+    RETURN_IF_ERROR(MergeSmallHead(pair, volume));
     patience_.erase(volume.id());
     return OkStatus();
   }
@@ -381,7 +398,7 @@ Status LayerMerger::MergeHead(const Pair& pair, Volume& volume) {
   if (now < patience.not_before) return Busy("it is written all the time");
   patience.not_before = now + patience.next;
   patience.next = std::min(patience.next * 2, kMaxPatience);
-  return FreezeHead(pair, volume);
+  return FreezeLargeHead(pair, volume);
 }
 
 // Returns whether the blocks of a head, with `pending_blocks` that wait for a commit, are few
@@ -407,42 +424,45 @@ Result<bool> LayerMerger::IsSmall(Id head, uint64_t pending_blocks) {
   return bytes <= small_bytes;
 }
 
-Status LayerMerger::SinkHead(const Pair& pair, Volume& volume) {
-  RETURN_IF_ERROR(volume.Sync());  // as in FreezeHead
-  return parts_.reclaimer.Alone(node_, [&]() -> Status {
-    ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-    LayerMerge merge(layers.under, layers.over, LayerMerge::Direction::kDown, parts_.block_size);
-    node_.epoch().Synchronize();
-    const Status done = ChangeTree(layers.over, [&](const Users& users) -> Status {
-      if (users.head.get() != &volume) return Busy("it has another head");
-      RETURN_IF_ERROR(
-          volume.merging().SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
-      parts_.tree.Merge(layers.under, layers.over, layers.under);
-      return OkStatus();
-    });
-    RETURN_IF_ERROR(done);
-    Remove(layers.over);
-    return OkStatus();
-  });
+Status LayerMerger::MergeSmallHead(const Pair& pair, Volume& volume) {
+  RETURN_IF_ERROR(volume.Sync());  // as in FreezeLargeHead
+  const Reclaimer::Exclusive alone = parts_.reclaimer.Take(node_);
+  ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
+  LayerMerge merge(layers.under, layers.over, LayerMerge::Direction::kDown, parts_.block_size);
+  node_.epoch().Synchronize();
+  {
+    ASSIGN_OR_RETURN(const ClosedTree tree, CloseTree(layers.over));
+    if (tree.users.head.get() != &volume) return Busy("it has another head");
+    RETURN_IF_ERROR(
+        volume.merging().SinkHead(merge, [&] { return IsSmall(layers.over->id(), 0); }));
+    parts_.tree.Merge(layers.under, layers.over, layers.under);
+    ForgetImages(tree);
+  }
+  Remove(alone, layers.over);
+  return OkStatus();
 }
 
 // Freezes the head, so that its blocks can be moved: the next look finds two frozen layers.
-Status LayerMerger::FreezeHead(const Pair& pair, Volume& volume) {
+Status LayerMerger::FreezeLargeHead(const Pair& pair, Volume& volume) {
   RETURN_IF_ERROR(volume.Sync());  // before writers have to wait for it
   Layer* frozen = nullptr;
-  const Status done = parts_.reclaimer.Alone(node_, [&]() -> Status {
-    ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
-    return ChangeTree(layers.over, [&](const Users& users) -> Status {
-      if (users.head.get() != &volume) return Busy("it has another head");
-      const auto image =
-          volume.FreezeHead([](const Layer&) { return CatalogChange{}; }, Node::kTreePatience);
-      AdoptHead(parts_, volume, layers.over);
-      if (volume.head() != layers.over) frozen = layers.over;
-      return image.ok() ? OkStatus() : image.error();
-    });
-  });
+  const Status done = FreezeAlone(pair, volume, &frozen);
   if (frozen != nullptr) parts_.tree.DropReference(frozen);
   return done;
+}
+
+Status LayerMerger::FreezeAlone(const Pair& pair, Volume& volume, Layer** frozen) {
+  const Reclaimer::Exclusive alone = parts_.reclaimer.Take(node_);
+  ASSIGN_OR_RETURN(const Layers layers, CheckPair(pair));
+  ASSIGN_OR_RETURN(const ClosedTree tree, CloseTree(layers.over));
+  if (tree.users.head.get() != &volume) return Busy("it has another head");
+  const auto image =
+      volume.FreezeHead([](const Layer&) { return CatalogChange{}; }, Node::kTreePatience);
+  AdoptHead(parts_, volume, layers.over);
+  if (volume.head() != layers.over) *frozen = layers.over;
+  if (!image.ok()) return image.error();
+  ForgetImages(tree);
+  return OkStatus();
 }
 
 }  // namespace volfs

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -41,12 +40,41 @@ class LayerMerger {
   LayerMerger(const LayerMerger&) = delete;
   LayerMerger& operator=(const LayerMerger&) = delete;
 
+  using Volumes = std::vector<std::shared_ptr<Volume>>;
+
  private:
   using Pair = LayerTree::Pair;
-  using Volumes = std::vector<std::shared_ptr<Volume>>;
   struct Patience {  // with a busy pair, or a volume that is always written
     Nanoseconds not_before{0};
     Nanoseconds next;
+  };
+
+  // Of two frozen layers, from slice to slice.
+  struct Progress {
+    std::unique_ptr<LayerMerge> merge;
+    bool gives_way = true;
+    uint64_t copied_bytes = 0;  // by the last step
+    bool merged = false;
+    Id childless = kNoId;  // the layer that stays, if it has no children
+  };
+  // The layers of a pair that can be merged. Valid while the caller has the node's
+  // Reclaimer::Exclusive.
+  struct Layers {
+    Layer* under;
+    Layer* over;
+  };
+  // The volumes whose maps may name `over`, and the one that has it as its head (null: none). No
+  // snapshot of them is being made.
+  struct Users {
+    Volumes volumes;
+    std::shared_ptr<Volume> head;
+  };
+  // The node's tree while no request works in it, and while neither `over` nor a layer over it is
+  // pinned.
+  struct ClosedTree {
+    Gate::Closure closed;
+    Users users;
+    std::vector<const Layer*> subtree;  // of `over`
   };
 
   void Work();
@@ -55,38 +83,37 @@ class LayerMerger {
   Status MergePair(const Pair& pair);
   Status MergeFrozen(const Pair& pair);
   [[nodiscard]] uint64_t SliceBytes() const;
-  Status MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* moved_bytes);
-  Status MergeDown(LayerMerge& merge);
-  Status MergeUp(LayerMerge& merge);
+  // Moves the next slice or, when all is moved, removes the emptied layer.
+  Status MergeStep(const Pair& pair, uint64_t max_bytes, Progress& progress);
+  Status BeginMerge(const Layers& layers, Progress& progress);
+  Status MergeSlice(LayerMerge& merge, uint64_t max_bytes, uint64_t* copied_bytes);
+  Status CommitSlice(LayerMerge& merge);
+  Status MergeDown(const Reclaimer::Exclusive& alone, LayerMerge& merge);
+  Status CommitDown(LayerMerge& merge, const std::vector<Layer*>& children, const Volumes& heads);
+  Status MergeUp(const Reclaimer::Exclusive& alone, LayerMerge& merge);
+  Status CommitUp(LayerMerge& merge);
   Status MergeHead(const Pair& pair, Volume& volume);
   Result<bool> IsSmall(Id head, uint64_t pending_blocks);
-  Status SinkHead(const Pair& pair, Volume& volume);
-  Status FreezeHead(const Pair& pair, Volume& volume);
+  // Moves what a head has into the layer under it, while its writers wait.
+  Status MergeSmallHead(const Pair& pair, Volume& volume);
+  // Puts a new head over a head that has much, so that its contents can be moved at leisure.
+  Status FreezeLargeHead(const Pair& pair, Volume& volume);
+  // `frozen` is set if that was done, whatever the result.
+  Status FreezeAlone(const Pair& pair, Volume& volume, Layer** frozen);
 
-  // The layers of a pair that can be merged. Used inside Reclaimer::Alone.
-  struct Layers {
-    Layer* under;
-    Layer* over;
-  };
   // Returns whether a later try is likely to go well.
   static bool Passes(Errc code);
   Result<Layers> CheckPair(const Pair& pair);
-  // The volumes whose maps may name `over`, and the one that has it as its head (null: none). No
-  // snapshot of them is being made.
-  struct Users {
-    Volumes volumes;
-    std::shared_ptr<Volume> head;
-  };
   Users UsersOf(const std::vector<const Layer*>& subtree);
   Result<Users> FindUsers(const Pair& pair);
-  // Runs `change` with the tree gate closed and no pin on `over` or a layer over it.
-  Status ChangeTree(const Layer* over, const std::function<Status(const Users&)>& change);
-  // Makes the next open of the snapshots of these layers load its map again. Used inside
-  // ChangeTree.
-  void ForgetImages(const std::vector<const Layer*>& of);
+  // Returns kBusy if requests are at work in the tree, or a pin is in the way.
+  Result<ClosedTree> CloseTree(const Layer* over);
+  // Makes the next open of a snapshot in the subtree load its map again. Called while it
+  // is closed, after each change of it.
+  void ForgetImages(const ClosedTree& tree);
   [[nodiscard]] std::vector<SnapshotRecord> SnapshotsOn(Id layer) const;
   // Removes a layer that no reader can find any more.
-  void Remove(Layer* gone);
+  void Remove(const Reclaimer::Exclusive& alone, Layer* gone);
 
   StoreParts& parts_;
   Node& node_;
