@@ -115,4 +115,13 @@ std::vector<std::string> CheckFindings(Store& store) {
   return texts;
 }
 
+std::vector<std::string> LastingFindings(Store& store) {
+  const Nanoseconds deadline = MonotonicNow() + std::chrono::seconds(20);
+  while (true) {
+    std::vector<std::string> findings = CheckFindings(store);
+    if (findings.empty() || MonotonicNow() >= deadline) return findings;
+    SleepFor(std::chrono::milliseconds(50));
+  }
+}
+
 }  // namespace volfs

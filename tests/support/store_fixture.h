@@ -44,8 +44,12 @@ class StoreFixture {
 // Returns all bytes of the volume. The test fails if it cannot be read.
 std::vector<std::byte> ReadBack(Volume& volume);
 
-// Returns the findings of `volfs check` in the open, idle store, one text each.
+// Returns the findings of `volfs check` in the open store, one text each. A merge that is at work
+// in the background is a finding, too.
 std::vector<std::string> CheckFindings(Store& store);
+
+// Returns those that are still there after 20 s; none as soon as there are none.
+std::vector<std::string> LastingFindings(Store& store);
 
 // Returns bytes with no long run of zeros, different for each block.
 std::vector<std::byte> Pattern(size_t bytes);

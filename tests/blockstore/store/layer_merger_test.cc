@@ -104,7 +104,7 @@ class LayerMergerTest : public testing::Test {
   }
 
   void ExpectClean() {
-    for (const std::string& finding : CheckFindings(fixture_.store())) ADD_FAILURE() << finding;
+    for (const std::string& finding : LastingFindings(fixture_.store())) ADD_FAILURE() << finding;
   }
 
   StoreFixture fixture_;

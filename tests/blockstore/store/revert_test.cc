@@ -19,7 +19,7 @@ class RevertTest : public ::testing::Test {
   void Snapshot(const std::string& name) {
     ASSERT_TRUE(fixture_.store().TakeSnapshot("db", name, Caller{}).ok());
   }
-  void ExpectNoFindings() { EXPECT_THAT(CheckFindings(fixture_.store()), testing::IsEmpty()); }
+  void ExpectNoFindings() { EXPECT_THAT(LastingFindings(fixture_.store()), testing::IsEmpty()); }
 
   StoreFixture fixture_;
 };

@@ -37,7 +37,7 @@ class ShareTest : public ::testing::Test {
     }
     return bytes;
   }
-  void ExpectNoFindings() { EXPECT_THAT(CheckFindings(fixture_.store()), testing::IsEmpty()); }
+  void ExpectNoFindings() { EXPECT_THAT(LastingFindings(fixture_.store()), testing::IsEmpty()); }
 
   StoreFixture fixture_;
   std::shared_ptr<Volume> source_;

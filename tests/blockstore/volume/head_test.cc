@@ -24,7 +24,7 @@ Bytes CutAndGrown(Bytes bytes, uint64_t small, uint64_t large) {
 
 class ShrinkTest : public ::testing::Test {
  protected:
-  void ExpectNoFindings() { EXPECT_THAT(CheckFindings(fixture_.store()), testing::IsEmpty()); }
+  void ExpectNoFindings() { EXPECT_THAT(LastingFindings(fixture_.store()), testing::IsEmpty()); }
 
   StoreFixture fixture_{kMayShrink};
 };
