@@ -74,6 +74,7 @@ void Volume::LookForDamageUnder(std::unordered_set<Id>& seen) {
   const Result<std::vector<Layer*>> chain = LayerChain(context_.layers, head());
   if (!chain.ok()) return;
   for (Layer* const layer : chain.value()) {
+    if (layer->node() != &node_) continue;  // of another node, which may hang, and not this thread
     if (seen.insert(layer->id()).second) layer->LookForDamage();
   }
 }
@@ -84,7 +85,8 @@ std::string Volume::DamageUnder() {
   const Result<std::vector<Layer*>> chain = LayerChain(context_.layers, head());
   if (!chain.ok()) return "";
   for (const Layer* const layer : chain.value()) {
-    if (layer->damage().any()) return layer->damage().text();
+    // A clone that is copied tells by itself what it could not read of its source's node.
+    if (layer->node() == &node_ && layer->damage().any()) return layer->damage().text();
   }
   return "";
 }
