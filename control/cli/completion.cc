@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 
+#include "blockstore/base/safe_text.h"
 #include "blockstore/base/str_cat.h"
 #include "control/cli/client.h"
 #include "control/cli/host/mountinfo.h"
@@ -55,6 +56,22 @@ std::vector<std::string> Mountpoints() {
   if (!mounts.ok()) return paths;
   for (const MountEntry& mount : VolfsMounts(mounts.value())) paths.push_back(mount.mountpoint);
   return paths;
+}
+
+std::vector<std::string> ReadNames(WordKind kind, const std::string& typed,
+                                   const std::string& mount) {
+  if (kind == WordKind::kMount) return Mountpoints();
+  const Result<Client> client = Targets(mount).Mount();
+  if (!client.ok()) return {};
+  if (kind == WordKind::kNode) return Listed(client.value().PathOf("control/nodes"));
+  if (kind == WordKind::kType) return TypesOn(client.value());
+  if (kind == WordKind::kSnapshot) return SnapshotsFor(client.value(), typed);
+  std::vector<std::string> names = Listed(client.value().PathOf("volumes"));
+  if (kind == WordKind::kImage) {
+    const std::vector<std::string> snapshots = SnapshotsFor(client.value(), typed);
+    names.insert(names.end(), snapshots.begin(), snapshots.end());
+  }
+  return names;
 }
 
 // ---- the command line so far
@@ -207,6 +224,7 @@ _volfs() {
   local line=${COMP_LINE:0:COMP_POINT} word current before
   local -a words
   read -ra words <<<"$line"
+  ((${#words[@]})) || return 0
   [[ $line == *[[:space:]] ]] && words+=('')
   current=${words[-1]}
   before=${current%"${current##*["$COMP_WORDBREAKS"]}"}
@@ -221,7 +239,9 @@ _volfs() {
       *)
         word=${word%%$'\t'*}
         [[ $word == *[=@] ]] && compopt -o nospace
-        COMPREPLY+=("${word#"$before"}")
+        word=${word#"$before"}
+        [[ $word == *[^[:alnum:]_.,:@=/+%-]* ]] && printf -v word %q "$word"
+        COMPREPLY+=("$word")
         ;;
     esac
   done < <("${words[0]}" __complete "${words[@]:1}" 2>/dev/null)
@@ -251,6 +271,7 @@ _volfs() {
   done < <("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
   (( $#said )) && _describe volfs said
   (( $#open )) && compadd -S '' -- "${open[@]}"
+  (( $#said + $#open ))
 }
 if [ "$funcstack[1]" = _volfs ]; then
   _volfs "$@"
@@ -265,17 +286,9 @@ constexpr std::array<Script, 2> kScripts = {{{"bash", kBash}, {"zsh", kZsh}}};
 
 std::vector<std::string> ReadNamesOnMount(WordKind kind, const std::string& typed,
                                           const std::string& mount) {
-  if (kind == WordKind::kMount) return Mountpoints();
-  const Result<Client> client = Targets(mount).Mount();
-  if (!client.ok()) return {};
-  if (kind == WordKind::kNode) return Listed(client.value().PathOf("control/nodes"));
-  if (kind == WordKind::kType) return TypesOn(client.value());
-  if (kind == WordKind::kSnapshot) return SnapshotsFor(client.value(), typed);
-  std::vector<std::string> names = Listed(client.value().PathOf("volumes"));
-  if (kind == WordKind::kImage) {
-    const std::vector<std::string> snapshots = SnapshotsFor(client.value(), typed);
-    names.insert(names.end(), snapshots.begin(), snapshots.end());
-  }
+  std::vector<std::string> names = ReadNames(kind, typed, mount);
+  // Any user may mount, and on a directory of any name.
+  std::erase_if(names, [](const std::string& name) { return SafeText(name) != name; });
   return names;
 }
 

@@ -404,6 +404,8 @@ int RunAndReport(const Plan& plan, StartReport& report) {
 }  // namespace
 
 int Mount(const MountArguments& arguments) {
+  // Another service that runs `volfs mount` has left its own; a daemon in the background is not it.
+  if (!arguments.foreground) ServiceManager::Disregard();
   // One in the foreground has no watcher (supervisor.h), so it looks with a limit first.
   if (arguments.foreground && !cli::AnswerWithin(std::chrono::seconds(cli::kPatienceSeconds), [&] {
         (void)Probe(arguments);

@@ -43,6 +43,8 @@ bool ServiceManager::Asked() {
   return name != nullptr && *name != '\0';
 }
 
+void ServiceManager::Disregard() { ::unsetenv(kVariable); }
+
 ServiceManager::ServiceManager() : since_(MonotonicNow()) {
   if (!Asked()) return;
   socket_ = ConnectTo(std::getenv(kVariable), kSendLimitSeconds);

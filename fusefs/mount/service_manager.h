@@ -31,6 +31,9 @@ class ServiceManager {
   // Returns whether a service manager started this process, and wants to be told.
   static bool Asked();
 
+  // Forgets it. Requires: no other thread runs.
+  static void Disregard();
+
   [[nodiscard]] bool present() const { return socket_.ok(); }
 
   // Each shows `text`, one line, as the state of the service.

@@ -20,7 +20,7 @@ class InstallTest : public MountTest {
   void SetUp() override {
     MountTest::SetUp();
     if (VOLFS_INSTALLABLE == 0) GTEST_SKIP() << "a sanitized command is not installed";
-    MustRun("DESTDIR=" + Installed() + " " VOLFS_CMAKE " --install " VOLFS_BUILD_DIR);
+    MustRun("DESTDIR='" + Installed() + "'" + " " VOLFS_CMAKE " --install " VOLFS_BUILD_DIR);
   }
 
   [[nodiscard]] std::string Installed() const { return directory() + "/installed"; }
@@ -34,9 +34,11 @@ class InstallTest : public MountTest {
     std::ofstream(script) << "set -euo pipefail\n"
                           << "mount -t overlay -o lowerdir=" << Prefix() << ":/usr none /usr\n"
                           << "mount -t tmpfs none " VOLFS_BUILD_DIR "\n"
-                          << "T=" << directory() << "\ncd $T\n"
+                          << "T='" << directory() << "'\ncd \"$T\"\n"
                           << lines;
-    return RunProgram({"unshare", "--mount", "--propagation", "private", "bash", script},
+    // Daemons of a script that fails end with it.
+    return RunProgram({"unshare", "--mount", "--propagation", "private", "--pid", "--fork",
+                       "--kill-child", "--mount-proc", "bash", script},
                       {.timeout_ms = 180'000});
   }
 };
@@ -89,7 +91,16 @@ tab "volfs restore db.img@"
 tab "volfs umount $T/mn"
 tab "volfs create x 1G --type "
 tab "volfs check /us"
+tab $'\n'
 cd ..
+mkdir -m 700 c d
+mkdir 'blank $(touch hacked)' $'line\n:files'
+volfs mount c 'blank $(touch hacked)'
+volfs mount d $'line\n:files'
+tab "volfs umount $T/bl"
+tab "volfs umount $T/li"
+volfs umount 'blank $(touch hacked)'
+volfs umount $'line\n:files'
 volfs umount mnt
 )sh");
   EXPECT_EQ(result.exit_code, 0) << result.output;
@@ -102,6 +113,10 @@ volfs umount mnt
   EXPECT_THAT(result.output, HasSubstr("/mn> " + Mnt() + "\n"));
   EXPECT_THAT(result.output, HasSubstr("--type > standard\n"));
   EXPECT_THAT(result.output, HasSubstr("<volfs check /us> /usr\n"));
+  EXPECT_THAT(result.output, HasSubstr("/bl> " + directory() +
+                                       R"(/blank\ \$\(touch\ hacked\))"
+                                       "\n"));
+  EXPECT_THAT(result.output, HasSubstr("/li> \n"));
 }
 
 // Where there is no zsh, nothing can be said of its script.
@@ -130,16 +145,18 @@ for i in $(seq 10 35); do snapshot hour-2020-01-01T${i}Z; done
 for i in $(seq 1 7); do snapshot day-2020-01-0$i; done
 snapshot monday
 snapshot hour-mine
+snapshot day-1-of-migration
 /usr/libexec/volfs/snapshot $T/mnt/volumes/db.img
 /usr/libexec/volfs/snapshot $T/mnt/volumes/db.img
 ls mnt/snapshots/db.img >all
-echo hours $(grep -c '^hour-2' all) days $(grep -c ^day- all) all $(wc -l <all)
+echo hours $(grep -c '^hour-2' all) days $(grep -c ^day-20 all) all $(wc -l <all)
 head -n 3 all
-! /usr/libexec/volfs/snapshot db.img
+if /usr/libexec/volfs/snapshot db.img; then exit 1; fi
 volfs umount mnt
 )sh");
   EXPECT_EQ(result.exit_code, 0) << result.output;
-  EXPECT_THAT(result.output, HasSubstr("hours 24 days 7 all 33\nday-2020-01-02\n"));
+  EXPECT_THAT(result.output,
+              HasSubstr("hours 24 days 7 all 34\nday-1-of-migration\nday-2020-01-02\n"));
 }
 
 // systemd itself says whether it understands the units.

@@ -1,12 +1,15 @@
 #include "control/cli/commands/command.h"
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "blockstore/base/str_cat.h"
 #include "control/cli/commands/command_line.h"
 #include "control/cli/completion.h"
 #include "control/cli/mount_helper.h"
+#include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
 #include "control/cli/process/supervisor.h"
@@ -30,11 +33,18 @@ namespace {
 
 using namespace cli;
 
-// The shell shows the suggestions. An error would be in the way of the line that is being typed.
+// The shell shows the suggestions. An error would be in the way of the line that is being typed,
+// and so would be a daemon or a node that does not answer.
 int SuggestWords(const CommandShape& program, const std::vector<std::string>& words) {
-  for (const Suggestion& suggestion : Complete(program, words)) {
-    Print(StrCat(suggestion.text, suggestion.says.empty() ? "" : "\t", suggestion.says, "\n"));
-  }
+  constexpr auto kLimit = std::chrono::seconds(1);
+  const std::optional<std::string> text = AnswerWithin(kLimit, [&] {
+    std::string lines;
+    for (const Suggestion& suggestion : Complete(program, words)) {
+      lines += StrCat(suggestion.text, suggestion.says.empty() ? "" : "\t", suggestion.says, "\n");
+    }
+    return lines;
+  });
+  if (text) Print(*text);
   return FlushOutput().ok() ? kExitOk : kExitFailed;
 }
 
