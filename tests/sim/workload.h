@@ -108,7 +108,7 @@ class Workload {
   // Records the answer to a request for something new.
   void Answered(const Result<std::string>& reply, Existence& existence, const std::string& what,
                 bool excused);
-  // Reads all of a new clone, which decides what its snapshot point was.
+  // Reads all of a new clone, and takes its bytes for those of its snapshot point from then on.
   void DecideClone(VolumeModel& clone);
   void Note(const std::string& what);
 

@@ -1,5 +1,6 @@
-// Goal: the ids of a directory's mounts show a peer, who knows another copy of the node, how the
-// two relate: this one went on, was left behind, or went another way.
+// Goal: a node directory keeps the ids of its mounts. A peer that was mounted with another copy of
+// the node sees by them how the copies relate: this one went on, was left behind, or went another
+// way.
 #include "blockstore/node/lineage.h"
 
 #include <gmock/gmock.h>
