@@ -80,8 +80,8 @@ class CommandBuilder {
   [[nodiscard]] CommandShape ShapeOf(const CLI::App& app) const {
     CommandShape shape{app.get_name(), app.get_description(), {}, {}, {}};
     for (const CLI::Option* option : app.get_options()) {
-      if (option->get_positional()) shape.words.push_back(WordOf(option));
-      if (!option->get_positional()) shape.options.push_back(OptionOf(option));
+      option->get_positional() ? shape.words.push_back(WordOf(option))
+                               : shape.options.push_back(OptionOf(option));
     }
     for (const CLI::App* below : app.get_subcommands([](const CLI::App*) { return true; })) {
       shape.below.push_back(ShapeOf(*below));
