@@ -16,10 +16,9 @@ Store::Store(std::vector<std::unique_ptr<Node>> nodes, const StoreOptions& optio
   for (const auto& node : parts_.nodes) {
     const bool tidies = node == parts_.nodes.front() && !options.read_only;
     maintainers_.push_back(std::make_unique<Maintainer>(
-        *node, Maintainer::Context{parts_.events, tidies ? &parts_.garbage : nullptr,
-                                   [this] { return Volumes(); },
-                                   [this](Volume& volume) { return Info(volume).status; },
-                                   options.map_idle, parts_.nodes}));
+        *node, Maintainer::Context{
+                   parts_.events, tidies ? &parts_.garbage : nullptr, [this] { return Volumes(); },
+                   [this](Volume& volume) { return Info(volume).status; }, options.map_idle}));
   }
 }
 

@@ -68,25 +68,25 @@ void Volume::CheckHeadFile() {
   if (!named.ok()) (void)state_.Fail(named.error(), Errc::kIo);
 }
 
+std::vector<Layer*> Volume::LayersOnItsNode() {
+  if (state_.deleted()) return {};
+  Result<std::vector<Layer*>> chain = LayerChain(context_.layers, head());
+  if (!chain.ok()) return {};
+  std::erase_if(chain.value(), [this](const Layer* layer) { return layer->node() != &node_; });
+  return std::move(chain.value());
+}
+
 void Volume::LookForDamageUnder(std::unordered_set<Id>& seen) {
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (state_.deleted()) return;
-  const Result<std::vector<Layer*>> chain = LayerChain(context_.layers, head());
-  if (!chain.ok()) return;
-  for (Layer* const layer : chain.value()) {
-    if (layer->node() != &node_) continue;  // of another node, which may hang, and not this thread
+  for (Layer* const layer : LayersOnItsNode()) {
     if (seen.insert(layer->id()).second) layer->LookForDamage();
   }
 }
 
 std::string Volume::DamageUnder() {
   const Epoch::Reader reader = context_.epoch.Enter();
-  if (state_.deleted()) return "";
-  const Result<std::vector<Layer*>> chain = LayerChain(context_.layers, head());
-  if (!chain.ok()) return "";
-  for (const Layer* const layer : chain.value()) {
-    // A clone that is copied tells by itself what it could not read of its source's node.
-    if (layer->node() == &node_ && layer->damage().any()) return layer->damage().text();
+  for (const Layer* const layer : LayersOnItsNode()) {
+    if (layer->damage().any()) return layer->damage().text();
   }
   return "";
 }

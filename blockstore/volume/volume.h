@@ -92,10 +92,12 @@ class Volume {
   // Looks whether the head's file, if it is open, still has its name and its size. If not, makes
   // the volume read-only, as what is written to the file is lost. Cost: one stat(2).
   void CheckHeadFile();
-  // Calls Layer::LookForDamage of each layer of its chain that is not in `seen` yet, and adds it.
+  // Calls Layer::LookForDamage of each layer of its chain that is on its node and not in `seen`
+  // yet, and adds it. A look at a layer on another node could hang with that node. The copy job of
+  // a clone reports unreadable layers of its source.
   void LookForDamageUnder(std::unordered_set<Id>& seen);
-  // Returns the damage of the first damaged layer of its chain, or nothing. Cost: as a walk of the
-  // chain.
+  // Returns the damage of the first damaged layer of its chain on its node, or nothing. Cost: as a
+  // walk of the chain.
   std::string DamageUnder();
 
   // --- bytes ---------------------------------------------------------------------------------
@@ -177,6 +179,8 @@ class Volume {
 
  private:
   [[nodiscard]] bool MapIsRecorded() const;
+  // Returns none if the volume is deleted. Requires: inside the epoch.
+  std::vector<Layer*> LayersOnItsNode();
   // Returns `error`, of a read of `layer`. Damage of the layer is the volume's trouble at once.
   Error ReadFailed(const Error& error, const Layer& layer);
   // Makes a first write of up to all of `data`, which starts in a block that was not in the head.

@@ -79,8 +79,7 @@ void Maintainer::MaintainOnce(uint64_t tick) {
 void Maintainer::LookForDamage(Volume& volume, std::unordered_set<Id>* seen) {
   if (node_.catalog().fenced() || volume.state().refused()) return;  // these errors say more
   const bool checks = node_.directory().ChecksNames();
-  const bool any = std::any_of(context_.nodes.begin(), context_.nodes.end(),
-                               [](const auto& each) { return each->damaged_layers() != 0; });
+  const bool any = node_.damaged_layers() != 0;
   if (checks) volume.CheckHeadFile();
   if (seen != nullptr && (checks || any)) volume.LookForDamageUnder(*seen);
   volume.state().NoteDamage(any ? volume.DamageUnder() : "");

@@ -32,7 +32,6 @@ class Maintainer {
     std::function<std::vector<std::shared_ptr<Volume>>()> volumes;  // of all nodes
     std::function<std::string(Volume&)> status;                     // as in VolumeInfo
     Nanoseconds map_idle;
-    const std::vector<std::unique_ptr<Node>>& nodes;  // all of the store
   };
   Maintainer(Node& node, Context context);
   ~Maintainer();  // Stop
