@@ -1,6 +1,5 @@
 #include "blockstore/store/background/maintainer.h"
 
-#include <algorithm>
 #include <unordered_set>
 #include <utility>
 
