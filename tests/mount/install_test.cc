@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "tests/mount/mount_fixture.h"
+#include "tests/mount/own_namespace.h"
 
 namespace volfs {
 namespace {
@@ -30,16 +30,13 @@ class InstallTest : public MountTest {
   // of its own, in which the installed files lie over those of this system, and the build folder is
   // empty. $T is the test's folder.
   CommandResult RunInstalled(const std::string& lines) const {
-    const std::string script = directory() + "/script";
-    std::ofstream(script) << "set -euo pipefail\n"
-                          << "mount -t overlay -o lowerdir=" << Prefix() << ":/usr none /usr\n"
-                          << "mount -t tmpfs none " VOLFS_BUILD_DIR "\n"
-                          << "T='" << directory() << "'\ncd \"$T\"\n"
-                          << lines;
+    const std::string script =
+        "set -euo pipefail\nmount -t overlay -o lowerdir=" + Prefix() +
+        ":/usr none /usr\nmount -t tmpfs none " VOLFS_BUILD_DIR "\nT=$PWD\n" + lines;
     // Daemons of a script that fails end with it.
-    return RunProgram({"unshare", "--mount", "--propagation", "private", "--pid", "--fork",
-                       "--kill-child", "--mount-proc", "bash", script},
-                      {.timeout_ms = 180'000});
+    return RunProgram(
+        InOwnNamespace(directory(), script, {"--pid", "--fork", "--kill-child", "--mount-proc"}),
+        {.timeout_ms = 180'000});
   }
 };
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "tests/mount/mount_fixture.h"
+#include "tests/mount/own_namespace.h"
 
 namespace volfs {
 namespace {
@@ -36,8 +37,7 @@ class MountRightsTest : public MountTest {
 
 // A user without the rights of root mounts for himself, and one line says so and names the remedy.
 // The test runs in its own mount namespace, where every user may open /dev/fuse, as on most
-// machines, and enter the test's directory. A mount that other tests unmount meanwhile must not
-// stay mounted in it.
+// machines, and enter the test's directory.
 TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   if (RunShell("grep -q '^user_allow_other' /etc/fuse.conf").ok()) {
     GTEST_SKIP() << "/etc/fuse.conf lets users ask for allow_other";
@@ -45,18 +45,15 @@ TEST_F(MountRightsTest, AUserMountsForHimselfAndIsToldSo) {
   // Puts the binary where this user can reach it.
   MustRun("cd " + directory() + " && chmod 755 . && cp " + Binary() +
           " volfs && chown 65534 a mnt && mknod fuse c 10 229 && chmod 666 fuse");
-  const CommandResult result = RunShell("cd " + directory() +
-                                        R"sh( && exec unshare --mount sh -c '
-      awk -v own="$PWD" "/ - (fuse\\.|[^ ]+ \\/dev\\/loop)/ && index(own, \$5) != 1 { print \$5 }" \
-        /proc/self/mountinfo | tac | xargs -r umount -l
-      mount --bind fuse /dev/fuse
-      mount --bind . /mnt && cd /mnt
-      user="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$PWD"
-      $user ./volfs mount a mnt || exit 1
-      ls mnt/control 2> /dev/null && echo "root may look"
-      $user cat mnt/control/config
-      $user ./volfs umount mnt'
-      )sh");
+  const CommandResult result = RunProgram(InOwnNamespace(directory(), R"sh(
+mount --bind fuse /dev/fuse
+mount --bind . /mnt && cd /mnt
+user="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$PWD"
+$user ./volfs mount a mnt || exit 1
+ls mnt/control 2> /dev/null && echo "root may look"
+$user cat mnt/control/config
+$user ./volfs umount mnt
+)sh"));
   ASSERT_TRUE(result.ok()) << result.output;
   EXPECT_THAT(result.output, HasSubstr("only you can use this mount; to open it to others, put "
                                        "`user_allow_other` into /etc/fuse.conf"));

@@ -25,6 +25,9 @@ class WayBackTest : public MountTest {
  protected:
   void TearDown() override {
     (void)RunShell("umount " + Fs());
+    // Those of a mount that is gone are not below the test's folder any more.
+    (void)RunShell("losetup -n -O NAME,BACK-FILE | grep -F " + image_ +
+                   " | cut -d ' ' -f 1 | xargs -r losetup --detach");
     MountTest::TearDown();
   }
   [[nodiscard]] std::string Fs() const { return directory() + "/fs"; }
@@ -43,9 +46,11 @@ class WayBackTest : public MountTest {
   }
   static constexpr int kRounds = 20;
   // A device disappears when its last user has closed it. udev may be that user for a moment.
-  static std::string DetachedSays(const std::string& device) {
+  // Another process may have taken the number since, for a file of its own.
+  [[nodiscard]] std::string DetachedSays(const std::string& device) const {
     for (int i = 0; i < 500; ++i) {
-      if (!RunShell("losetup " + device).ok()) return "free";
+      const CommandResult over = RunShell("losetup -n -O BACK-FILE " + device);
+      if (!over.ok() || over.output.find(image_) == std::string::npos) return "free";
       SleepMs(10);
     }
     return "attached";
