@@ -164,6 +164,12 @@ class LackTest : public MountTest {
     }
   }
 
+  // So many requests need more threads than the daemon keeps.
+  void AskForManyThingsAtOnce() {
+    (void)RunShell("cd " + Quoted(Path("control")) + "; for i in $(seq 60); do (echo burst$i 1M " +
+                   ">create; echo burst$i >delete) 2>/dev/null & done; wait");
+  }
+
   // Nothing fails any more: all data is there and each operation works.
   void ExpectAllIsWell() {
     for (auto& [name, model] : models_) {
@@ -215,6 +221,7 @@ class LackTest : public MountTest {
                                       << " calls fail after " << before);
       plan_->failed = 0;
       Fail(kind, before, failing);
+      if (kind == FaultKind::kThread) AskForManyThingsAtOnce();
       Load(round);
       FailNothing();
       failed += plan_->failed;
