@@ -73,6 +73,7 @@ class ReadOnlyNode final : public NodeDirectory {
     return node_->AllocatedBytes(name);
   }
   Status CheckPresent() override { return node_->CheckPresent(); }
+  [[nodiscard]] bool ChecksNames() const override { return node_->ChecksNames(); }
   uint64_t Pulse() override { return node_->Pulse(); }
   std::string catalog_path() const override { return overlay_.path(); }
   const char* sqlite_vfs() const override { return catalog::Overlay::kVfsName; }

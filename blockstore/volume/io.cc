@@ -49,7 +49,8 @@ Result<size_t> Volume::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) {
 }
 
 Error Volume::ReadFailed(const Error& error, const Layer& layer) {
-  if (layer.damage().any()) state_.NoteDamage(layer.damage().text());
+  // A layer of another node is the trouble of the clone's copy, and may not be reached for now.
+  if (layer.node() == &node_ && layer.damage().any()) state_.NoteDamage(layer.damage().text());
   return error;
 }
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <unordered_set>
 
 #include "blockstore/io/posix_node.h"
 #include "blockstore/node/node.h"
@@ -116,6 +117,20 @@ TEST_F(ReadOnlyNodeTest, RefusesEveryChange) {
     EXPECT_EQ(store.Volumes().size(), 1U);
   }
   EXPECT_EQ(FilesOf(copies_.path()), before);
+}
+
+TEST_F(ReadOnlyNodeTest, NoticesALayerFileThatIsMovedAway) {
+  (void)fixture_.MakeVolume("v", kMiB, 4096);
+  fixture_.Close();
+  CopyNodes();
+  const auto store = OpenCopies(NodeAccess::kReadOnly);
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  const auto volume = store.value()->Find("v");
+  (void)ReadBack(*volume);  // which opens the file
+  fs::rename(fs::directory_iterator(copies_ / "a/layers")->path(), copies_ / "elsewhere");
+  std::unordered_set<Id> seen;
+  volume->LookForDamageUnder(seen);
+  EXPECT_THAT(volume->DamageUnder(), testing::HasSubstr("moved away"));
 }
 
 TEST_F(ReadOnlyNodeTest, RefusesAtTheNodeItself) {
