@@ -26,6 +26,8 @@ class FrozenImage {
 
   [[nodiscard]] uint64_t size_bytes() const { return size_bytes_; }
   [[nodiscard]] const ExtentMap& map() const { return map_; }
+  [[nodiscard]] const LayerTable& layers() const { return layers_; }
+  [[nodiscard]] uint32_t block_size() const { return block_size_; }
 
   // Reads bytes at `offset_bytes`. Bytes past size_bytes() read as zeros.
   Status ReadAt(std::span<std::byte> out, uint64_t offset_bytes) const;

@@ -100,8 +100,7 @@ VolumeInfo Store::Info(Volume& volume) {
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
   const Epoch::Reader reader = volume.node().epoch().Enter();
-  const ExtentMap map = volume.map().Copy();
-  const uint64_t size = volume.size_bytes();
+  const auto [map, size] = volume.map().Copy();
   std::vector<MapRange> ranges;
   for (uint64_t block = 0; block * parts_.block_size < size && block < map.size();) {
     const Extent extent = map.Find(block);

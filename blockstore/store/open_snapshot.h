@@ -18,6 +18,7 @@ class OpenSnapshot {
   OpenSnapshot(const OpenSnapshot&) = delete;
   OpenSnapshot& operator=(const OpenSnapshot&) = delete;
   [[nodiscard]] const FrozenImage& image() const { return *image_; }
+  [[nodiscard]] const std::shared_ptr<const FrozenImage>& shared_image() const { return image_; }
   [[nodiscard]] Layer* layer() const { return layer_; }
 
  private:

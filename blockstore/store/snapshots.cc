@@ -40,6 +40,17 @@ std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
   return infos;
 }
 
+Id Store::SnapshotId(const std::string& volume, const std::string& snapshot) {
+  MutexLock lock(parts_.tables.mu);
+  const SnapshotEntry* const found = parts_.tables.FindSnapshot(volume, snapshot);
+  return found == nullptr ? kNoId : found->record.id;
+}
+
+std::vector<Id> Store::SnapshotIds() {
+  MutexLock lock(parts_.tables.mu);
+  return parts_.tables.snapshots.Ids();
+}
+
 std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
   Epoch::Reader reader;
   SnapshotInfo info;

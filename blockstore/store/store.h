@@ -15,6 +15,7 @@
 #include "blockstore/store/caller.h"
 #include "blockstore/store/info.h"
 #include "blockstore/store/layer_merger.h"
+#include "blockstore/store/open_diff.h"
 #include "blockstore/store/open_snapshot.h"
 #include "blockstore/store/options.h"
 #include "blockstore/store/parts.h"
@@ -68,7 +69,22 @@ class Store {
   [[nodiscard]] std::vector<SnapshotDirectory> SnapshotDirectories();
   [[nodiscard]] std::vector<SnapshotInfo> Snapshots(Id volume);
   [[nodiscard]] std::optional<SnapshotInfo> FindSnapshot(Id id);
+  // Returns kNoId if there is none.
+  [[nodiscard]] Id SnapshotId(const std::string& volume, const std::string& snapshot);
+  [[nodiscard]] std::vector<Id> SnapshotIds();  // of all volumes, ascending
   Result<std::shared_ptr<OpenSnapshot>> OpenSnapshotImage(Id id);
+
+  // --- comparing (diffs.cc) --------------------------------------------------------------------
+  // Opens the difference between two snapshots, by their ids. Returns the errors of
+  // OpenSnapshotImage.
+  Result<std::shared_ptr<OpenDiff>> OpenDiffOf(Id before, Id after);
+  // Opens the difference between a snapshot and the volume as it is now, uncommitted writes
+  // included. With kRangesOnly it takes a copy of the volume's map, and its bytes cannot be read.
+  // With kReadable it makes a snapshot point (PinSnapshotPoint), with the errors of that.
+  enum class Bytes : uint8_t { kRangesOnly, kReadable };
+  Result<std::shared_ptr<OpenDiff>> OpenDiffWithNow(Id before,
+                                                    const std::shared_ptr<Volume>& volume,
+                                                    Bytes bytes);
 
   // --- requests --------------------------------------------------------------------------------
   // Failures come in the order of contract.md section 6.

@@ -101,9 +101,12 @@ LiveMap::Lookup LiveMap::Find(uint64_t block) const {
   return {map_.Find(block), head_};
 }
 
-ExtentMap LiveMap::Copy() const {
+// The size first: while another thread grows the volume, the map may be longer already, but never
+// shorter (V4).
+LiveMap::Sized LiveMap::Copy() const {
   ReaderLock lock(mu_);
-  return map_;
+  const uint64_t size_bytes = this->size_bytes();
+  return {map_, size_bytes};
 }
 
 bool LiveMap::AnyInherited(const BlockRange& range) const {

@@ -76,7 +76,11 @@ class LiveMap {
   // Returns the whole extent that holds `block`, and the head of that moment. Past the end of the
   // map there is a hole.
   [[nodiscard]] Lookup Find(uint64_t block) const VOLFS_EXCLUDES(mu_);
-  [[nodiscard]] ExtentMap Copy() const VOLFS_EXCLUDES(mu_);  // O(1)
+  struct Sized {
+    ExtentMap map;
+    uint64_t size_bytes;
+  };
+  [[nodiscard]] Sized Copy() const VOLFS_EXCLUDES(mu_);  // of one moment; O(1)
   // Returns whether a block of `range` is still in a layer under the head.
   [[nodiscard]] bool AnyInherited(const BlockRange& range) const VOLFS_EXCLUDES(mu_);
 

@@ -65,7 +65,7 @@ class Fragmented {
   void Settle() { (void)Value(volume().Sync(), "a sync"); }
   uint64_t ExtentsNow() {
     const MapRefCount::Ref use = Value(volume().map().Acquire(), "the map");
-    return volume().map().Copy().extent_count();
+    return volume().map().Copy().map.extent_count();
   }
 
   // Counts transactions of nodes a and b. They are the request's own only while nothing else

@@ -59,6 +59,13 @@ std::vector<Id> SnapshotTable::VolumesWithSnapshots() const {
   return volumes;
 }
 
+std::vector<Id> SnapshotTable::Ids() const {
+  std::vector<Id> ids;
+  ids.reserve(by_id_.size());
+  for (const auto& [id, entry] : by_id_) ids.push_back(id);
+  return ids;
+}
+
 std::vector<SnapshotRecord> SnapshotTable::OnLayer(Id layer) const {
   std::vector<SnapshotRecord> records;
   for (const auto& [id, entry] : by_id_) {

@@ -41,6 +41,7 @@ class SnapshotTable {
   [[nodiscard]] size_t CountOf(Id volume) const;
   [[nodiscard]] std::map<std::string, Id> NamesOf(Id volume) const;
   [[nodiscard]] std::vector<Id> VolumesWithSnapshots() const;
+  [[nodiscard]] std::vector<Id> Ids() const;  // ascending
 
   // --- for the merger, while the node's tree gate is closed --------------------------------------
   [[nodiscard]] std::vector<SnapshotRecord> OnLayer(Id layer) const;
