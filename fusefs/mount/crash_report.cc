@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "blockstore/base/log.h"
+#include "fusefs/mount/commit.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define VOLFS_SANITIZED 1
@@ -62,7 +63,8 @@ void SetReason(const char* format, const Arguments&... arguments) {
     pthread_getname_np(pthread_self(), thread.data(), thread.size());
     const char* const name = sigabbrev_np(number);
     LogRaw("critical", {kDies, name == nullptr ? "?" : name, " in thread ", thread.data(),
-                        has_reason ? ": " : "", reason.data(), "; the stack:"});
+                        has_reason ? ": " : "", reason.data(), "; commit ",
+                        Commit().empty() ? "unknown" : Commit(), "; the stack:"});
     std::array<void*, kMaxFrames> frames{};
     backtrace_symbols_fd(frames.data(), backtrace(frames.data(), kMaxFrames), RawLogFd());
   }

@@ -28,6 +28,7 @@
 #include "control/cli/process/output.h"
 #include "control/cli/process/supervisor.h"
 #include "control/tree/control_tree.h"
+#include "fusefs/mount/commit.h"
 #include "fusefs/mount/config_file.h"
 #include "fusefs/mount/daemon.h"
 #include "fusefs/mount/final_stop.h"
@@ -219,6 +220,7 @@ ControlConfig ConfigOf(const Plan& plan, const Nodes& nodes) {
                     {"version", VOLFS_VERSION},
                     {"mountpoint", plan.mountpoint.path},
                     {"nodes", NamesOf(nodes, ":", &Node::path)}};
+  if (!Commit().empty()) config.options.emplace_back("commit", Commit());
   for (const auto& option : plan.options.given) {
     if (option.first != "allow_other") config.options.push_back(option);
   }

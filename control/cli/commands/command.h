@@ -18,6 +18,7 @@ using CommandRunner = std::function<int(const std::function<int()>&)>;
 struct CommandLineParts {
   MountFunction mount;
   std::vector<std::string> mount_options = {};  // "ro", "copy_rate="; for completion
+  std::string version = VOLFS_VERSION;
   CommandRunner run = [](const auto& command) { return command(); };
 };
 

@@ -207,7 +207,7 @@ class CommandBuilder {
     Option(command, "--node", line_.create.node, "NODE", "The node that it shall live on",
            WordKind::kNode);
     CLI::Option* io = Option(command, "--io", line_.create.io, "native|daemon",
-                             "The kernel or the daemon serves it; see volfs(8)");
+                             "The kernel or the daemon serves it; see volfs-create(1)");
     Chooses(io, WordKind::kChoice, {"native", "daemon"});
     TakesJson(command);
     TakesMount(command);
@@ -418,11 +418,11 @@ class CommandBuilder {
 
 namespace {
 
-void Describe(CLI::App& app) {
+void Describe(CLI::App& app, const std::string& version) {
   app.description("Block volumes as files, cloned while they are in use.");
   app.name("volfs");
   app.set_help_flag("-h,--help", "Print this help and exit");
-  app.set_version_flag("--version", "volfs " VOLFS_VERSION, "Print the version and exit");
+  app.set_version_flag("--version", "volfs " + version, "Print the version and exit");
   app.require_subcommand(1);
 }
 
@@ -451,7 +451,7 @@ std::string HelpBelow(const CLI::App& app, const std::string& parent) {
 
 struct CommandLine::Impl {
   explicit Impl(const CommandLineParts& parts) : builder(app, variables, parts) {
-    Describe(app);
+    Describe(app, parts.version);
     builder.AddAll();
   }
 
