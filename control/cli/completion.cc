@@ -219,7 +219,7 @@ struct Script {
 // A shell cuts its words at more characters than blanks ("@" and "=" among them), so the line is
 // cut here, and the shell is given the part of each suggestion behind the last such character.
 constexpr std::string_view kBash =
-    R"(# bash completion for volfs(8), printed by `volfs completion bash`
+    R"(# bash completion for volfs(1), printed by `volfs completion bash`
 _volfs() {
   local line=${COMP_LINE:0:COMP_POINT} word current before
   local -a words
@@ -250,7 +250,7 @@ complete -F _volfs volfs
 )";
 
 constexpr std::string_view kZsh = R"(#compdef volfs
-# zsh completion for volfs(8), printed by `volfs completion zsh`
+# zsh completion for volfs(1), printed by `volfs completion zsh`
 _volfs() {
   local line word
   local -a said open

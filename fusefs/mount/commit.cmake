@@ -1,5 +1,5 @@
-# cmake -DSOURCE=TOP -DMADE=FILE -P commit.cmake: writes commit.cc, if its text would change. `git
-# archive` has put the commit into commit.txt; a work tree asks git, but none of a folder above it.
+# cmake -DSOURCE=TOP -DMADE=FILE -P commit.cmake: writes FILE if its text would change. `git archive`
+# has put the commit into commit.txt; a work tree asks git, but no repository in a folder above it.
 file(READ "${CMAKE_CURRENT_LIST_DIR}/commit.txt" commit)
 string(STRIP "${commit}" commit)
 if(NOT commit MATCHES "^[0-9a-f]+$")

@@ -13,6 +13,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::MatchesRegex;
 using testing::Not;
 
 class InstallTest : public MountTest {
@@ -46,6 +47,20 @@ TEST_F(InstallTest, HasNoPathOfTheMachineThatBuiltIt) {
   EXPECT_EQ(strings, "");
   EXPECT_THAT(MustRun("readelf -d " + Prefix() + "/bin/volfs"),
               AllOf(HasSubstr("NEEDED"), Not(HasSubstr("RUNPATH")), Not(HasSubstr("RPATH"))));
+}
+
+TEST_F(InstallTest, HasManualPagesUnderTheNameOfEachCommand) {
+  const std::string pages =
+      "man1/volfs.1 man1/volfs-clone.1 man1/volfs-cancel.1 man5/volfs-control.5 man5/volfs-store.5 "
+      "man5/volfs.toml.5 man8/mount.volfs.8 man8/mount.fuse.volfs.8";
+  EXPECT_EQ(
+      MustRun("cd " + Prefix() + "/share/man && cat " + pages + " | grep -ci '^.sh examples'"),
+      "8\n");
+}
+
+TEST_F(InstallTest, TellsItsVersionAndCommit) {
+  EXPECT_THAT(MustRun(Binary() + " --version"),
+              MatchesRegex("volfs [0-9.]+( .commit [0-9a-f]+(-dirty)?.)?\n"));
 }
 
 TEST_F(InstallTest, MountsByBothTypesOfFstab) {

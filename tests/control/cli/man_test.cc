@@ -1,8 +1,9 @@
-// Goal: the manual page, the table of docs/operating.md and --help have the same commands and
+// Goal: the manual pages, the table of docs/operating.md and --help have the same commands and
 // options.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -20,7 +21,7 @@ namespace {
 using Options = std::set<std::string>;                    // "-J", "--json"
 using OptionsByCommand = std::map<std::string, Options>;  // "node init"
 
-constexpr const char* kCommon = "";  // OPTIONS of the page, the program's own --help
+constexpr const char* kCommon = "";  // OPTIONS of volfs.1, the program's own --help
 
 void AddMatches(const std::string& line, const std::regex& pattern, Options& options) {
   for (std::sregex_iterator match(line.begin(), line.end(), pattern), end; match != end; ++match) {
@@ -47,12 +48,10 @@ OptionsByCommand OfHelp() {
   return all;
 }
 
-OptionsByCommand OfPage() {
-  std::ifstream file(VOLFS_SOURCE_DIR "/control/man/volfs.8");
-  EXPECT_TRUE(file) << "control/man/volfs.8 cannot be read";
+void AddPage(const std::filesystem::path& page, OptionsByCommand& all) {
+  std::ifstream file(page);
   const std::regex command("\\.It Cm ([a-z]+( init| set| forget| ls)?)\\b.*");
   const std::regex option("Fl (-?[A-Za-z]+)");
-  OptionsByCommand all;
   std::string at;
   std::string section;
   std::smatch match;
@@ -62,9 +61,18 @@ OptionsByCommand OfPage() {
     if (section != "OPTIONS" && section != "COMMANDS") continue;
     if (std::regex_match(line, match, command)) {
       at = match.str(1);
+      EXPECT_FALSE(all.contains(at)) << page << ": another page has " << at;
       all[at];
     }
     if (line.starts_with(".It Fl")) AddMatches(line, option, all[at]);
+  }
+}
+
+// Of control/man/volfs.1 and volfs-*.1 together.
+OptionsByCommand OfPages() {
+  OptionsByCommand all;
+  for (const auto& entry : std::filesystem::directory_iterator(VOLFS_SOURCE_DIR "/control/man")) {
+    if (entry.path().extension() == ".1") AddPage(entry.path(), all);
   }
   return all;
 }
@@ -75,15 +83,15 @@ Options Names(const OptionsByCommand& all) {
   return names;
 }
 
-TEST(ManTest, ThePageHasTheCommandsOfHelp) {
+TEST(ManTest, ThePagesHaveTheCommandsOfHelp) {
   Options help = Names(OfHelp());
   help.erase("node");  // "node" alone is no command, only "node init" and the like
-  EXPECT_EQ(Names(OfPage()), help);
+  EXPECT_EQ(Names(OfPages()), help);
   EXPECT_GT(help.size(), 18U);
 }
 
-TEST(ManTest, ThePageHasEachOptionOfHelp) {
-  const OptionsByCommand page = OfPage();
+TEST(ManTest, ThePagesHaveEachOptionOfHelp) {
+  const OptionsByCommand page = OfPages();
   for (const auto& [command, options] : OfHelp()) {
     for (const std::string& option : options) {
       const auto item = page.find(command);
@@ -92,21 +100,21 @@ TEST(ManTest, ThePageHasEachOptionOfHelp) {
       const bool known = page.at(kCommon).contains(option) ||
                          (item != page.end() && item->second.contains(option)) ||
                          (command == "restore" && clone->second.contains(option));
-      EXPECT_TRUE(known) << "volfs " << command << " " << option << " is not in the manual page";
+      EXPECT_TRUE(known) << "volfs " << command << " " << option << " is in no manual page";
     }
   }
 }
 
-TEST(ManTest, ThePageHasNoOptionThatHelpHasNot) {
+TEST(ManTest, ThePagesHaveNoOptionThatHelpHasNot) {
   const OptionsByCommand help = OfHelp();
   Options all;
   for (const auto& [command, options] : help) all.insert(options.begin(), options.end());
-  for (const auto& [command, options] : OfPage()) {
+  for (const auto& [command, options] : OfPages()) {
     for (const std::string& option : options) {
       const bool known = command == kCommon
                              ? all.contains(option)
                              : help.contains(command) && help.at(command).contains(option);
-      EXPECT_TRUE(known) << command << " " << option << " is in the manual page only";
+      EXPECT_TRUE(known) << command << " " << option << " is in a manual page only";
     }
   }
 }
