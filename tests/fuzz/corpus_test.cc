@@ -39,6 +39,7 @@ TEST(CorpusTest, Request) { Replay("request", fuzz::request, 10); }
 TEST(CorpusTest, Text) { Replay("text", fuzz::text, 10); }
 TEST(CorpusTest, Control) { Replay("control", fuzz::control, 10); }
 TEST(CorpusTest, Store) { Replay("store", fuzz::store, 10); }
+TEST(CorpusTest, Stream) { Replay("stream", fuzz::stream, 10); }
 TEST(CorpusTest, Sequence) { Replay("sequence", fuzz::sequence, 10); }
 
 // Reads VOLFS_FUZZ_SEED or VOLFS_FUZZ_INPUTS, for other inputs or more.
@@ -60,6 +61,7 @@ void RunRandom(void (*target)(fuzz::Input), uint64_t inputs, size_t max_bytes) {
 }
 
 TEST(RandomTest, ChangedStores) { RunRandom(fuzz::store, 200, 60); }
+TEST(RandomTest, Streams) { RunRandom(fuzz::stream, 2'000, 400); }
 TEST(RandomTest, Sequences) { RunRandom(fuzz::sequence, 60, 300); }
 
 }  // namespace

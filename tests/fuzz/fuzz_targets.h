@@ -18,6 +18,7 @@ void request(Input input);   // bytes written to request files
 void text(Input input);      // names and sizes
 void control(Input input);   // files below control/: looked up, listed, opened, read, written
 void store(Input input);     // a store whose rows, pages and files were changed is mounted
+void stream(Input input);    // bytes that are read as a stream of `volfs send`
 void sequence(Input input);  // operations on a store, compared with their required results
 
 // Aborts and names the requirement that did not hold. (assert() is empty in builds with NDEBUG.)
