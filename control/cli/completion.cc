@@ -319,11 +319,9 @@ std::vector<std::string> CompletionShells() {
   return shells;
 }
 
-Status PrintCompletion(const std::string& shell) {
+Result<std::string> CompletionScript(const std::string& shell) {
   for (const Script& script : kScripts) {
-    if (script.shell != shell) continue;
-    Print(script.text);
-    return OkStatus();
+    if (script.shell == shell) return std::string(script.text);
   }
   std::string message = "there is a completion for";
   for (const Script& script : kScripts) message += StrCat(" ", script.shell);

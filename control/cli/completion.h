@@ -79,7 +79,7 @@ inline constexpr std::string_view kCompleteWord = "__complete";
 // The shells that have a script.
 std::vector<std::string> CompletionShells();
 
-// Prints the script of a shell. kInvalid names the shells that there are.
-Status PrintCompletion(const std::string& shell);
+// Returns the script of a shell. kInvalid names the shells that there are.
+Result<std::string> CompletionScript(const std::string& shell);
 
 }  // namespace volfs::cli

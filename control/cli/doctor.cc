@@ -21,6 +21,7 @@
 #include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
+#include "control/cli/process/supervisor.h"
 #include "control/text/size.h"
 
 namespace volfs::cli {
@@ -343,8 +344,7 @@ std::vector<Finding> ExamineMounts(const std::vector<std::string>& mountpoints) 
     AddSaid(answer.said, findings);
     if (!answer.whole) {
       findings.push_back({Level::kProblem, mountpoints[i], "its daemon does not answer",
-                          "see its log for a node that hangs; kill -9 of the daemon, then mount "
-                          "again"});
+                          std::string(kSilentDaemonRemedy)});
       continue;
     }
     for (const std::string& node : SaidNodes(answer.said)) {

@@ -12,6 +12,7 @@ struct MountArguments {
   bool foreground = false;
   std::vector<std::string> options;  // of all -o, one option each: "allow_shrink", "copy_rate=10M"
   std::string config_file;           // empty: none
+  bool json = false;                 // --json
   bool through_helper = false;       // started by mount(8), fstab or systemd: a new node needs -o
                                      // init
 };

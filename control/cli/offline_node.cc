@@ -42,4 +42,14 @@ Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path, NodeAcce
   return Node::Open(std::move(directory), std::move(lock));
 }
 
+JsonObject NodeObject(const NodeRecord& record, const std::string& path) {
+  std::string types;
+  for (const VolumeType& type : record.types) types += (types.empty() ? "" : " ") + type.name;
+  return {{"name", record.name},
+          {"uuid", record.uuid},
+          {"path", path},
+          {"region", record.region},
+          {"types", types}};
+}
+
 }  // namespace volfs::cli

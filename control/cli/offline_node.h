@@ -6,6 +6,7 @@
 #include "blockstore/base/error.h"
 #include "blockstore/io/node_directory.h"
 #include "blockstore/node/node.h"
+#include "control/text/json.h"
 
 namespace volfs::cli {
 
@@ -21,5 +22,8 @@ Result<std::string> NodeDirectoryOf(const std::string& given);
 // Requires: the directory is not open in this process, because its locks are the process's.
 Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path,
                                           NodeAccess access = NodeAccess::kReadWrite);
+
+// Returns what a command has made of a node, for programs.
+JsonObject NodeObject(const NodeRecord& record, const std::string& path);
 
 }  // namespace volfs::cli

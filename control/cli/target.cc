@@ -1,6 +1,7 @@
 #include "control/cli/target.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <vector>
 
@@ -49,6 +50,11 @@ Result<std::string> TheOnlyMount(const std::vector<MountEntry>& mounts) {
 }
 
 }  // namespace
+
+std::string DefaultMount() {
+  const char* mount = std::getenv("VOLFS_MOUNT");
+  return mount == nullptr ? "" : mount;
+}
 
 std::optional<std::string> ImageName(std::string_view relative) {
   const std::vector<std::string> parts = SplitAt(relative, '/');
@@ -115,8 +121,7 @@ Result<Client> Targets::Mount() {
   Result<Client> client = FindClient();
   // The calls that follow ask this mount.
   if (client.ok()) {
-    Touching::Note(StrCat("the daemon of ", client.value().mountpoint()),
-                   "`volfs doctor` says more");
+    Touching::Note(StrCat("the daemon of ", client.value().mountpoint()), kSilentDaemonRemedy);
   }
   return client;
 }
@@ -131,6 +136,10 @@ Result<Client> Targets::FindClient() {
     return Client(mountpoint);
   }
   if (!mountpoint_.empty()) return Client(mountpoint_);
+  if (const std::string set = DefaultMount(); !set.empty()) {
+    ASSIGN_OR_RETURN(const std::string mountpoint, MountOption(mounts, set));
+    return Client(mountpoint);
+  }
   if (const auto here = VolfsMountOf(mounts, AbsolutePath("."))) return Client(here->mountpoint);
   ASSIGN_OR_RETURN(const std::string only, TheOnlyMount(mounts));
   return Client(only);

@@ -17,9 +17,12 @@ std::optional<std::string> ImageName(std::string_view relative);
 // Returns `path` made absolute by the working directory, without "." and "..". Looks at no file.
 std::string AbsolutePath(const std::string& path);
 
+// Returns the mountpoint in the environment variable VOLFS_MOUNT, "" if that is not set.
+std::string DefaultMount();
+
 // Finds the mount that a command means, and the names of its arguments there. The mount is that of
-// --mount, else of an argument that is a path, else of the working directory, else the only one
-// there is. Ask for the names first, then for the mount.
+// --mount, else of an argument that is a path, else of VOLFS_MOUNT, else of the working directory,
+// else the only one there is. Ask for the names first, then for the mount.
 class Targets {
  public:
   explicit Targets(std::string mount_option) : mount_option_(std::move(mount_option)) {}

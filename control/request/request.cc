@@ -407,14 +407,15 @@ std::string HelpText() {
   for (const KeySpec& key : kKeys) {
     text += StrCat("  ", key.name, '=', key.shown, "\n    ", key.says, ".\n");
   }
-  text +=
-      StrCat("\nSRC is VOLUME or VOLUME@SNAP. SIZE is a number of bytes, or one with K M G T P\n",
-             "(powers of 1024) or KB MB GB TB PB (powers of 1000). Names have letters, digits,\n",
-             "\".\", \"_\" and \"-\", begin with a letter or digit, and have at most ",
-             kMaxNameBytes, " bytes; a\nrequest has at most ", kMaxRequestBytes, ".\n\n",
-             "The contents of a copy have the UUIDs of its source. Beside its source an XFS is\n"
-             "mounted with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by\n"
-             "vgimportclone, before they are used.\n");
+  text += StrCat(
+      "\nSRC is VOLUME or VOLUME@SNAP. SIZE is a number of bytes, or one with K M G T P\n",
+      "or KiB MiB GiB TiB PiB (powers of 1024) or KB MB GB TB PB (powers of 1000); k m g t\n",
+      "may be small. Names have letters, digits,\n",
+      "\".\", \"_\" and \"-\", begin with a letter or digit, and have at most ", kMaxNameBytes,
+      " bytes; a\nrequest has at most ", kMaxRequestBytes, ".\n\n",
+      "The contents of a copy have the UUIDs of its source. Beside its source an XFS is\n"
+      "mounted with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by\n"
+      "vgimportclone, before they are used.\n");
   return text;
 }
 

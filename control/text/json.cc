@@ -21,6 +21,9 @@ struct ToJson {
     return static_cast<double>(number.count) / 100;
   }
   ordered_json operator()(const std::string& text) const { return text; }
+  ordered_json operator()(const JsonText& text) const {
+    return ordered_json::parse(text.json, nullptr, /*allow_exceptions=*/false);
+  }
 };
 
 struct ToPlainText {
@@ -31,6 +34,7 @@ struct ToPlainText {
     return StrCat(number.count / 100, fraction < 10 ? ".0" : ".", fraction);
   }
   std::string operator()(const std::string& text) const { return text; }
+  std::string operator()(const JsonText& text) const { return text.json; }
 };
 
 // The library escapes C0 only, and a terminal may show this text. Unsafe characters stand only
@@ -81,6 +85,11 @@ std::string WithoutQuotes(std::string_view dumped) {
 }
 
 }  // namespace
+
+JsonText JsonStrings(const std::vector<std::string>& texts) {
+  const AllocationScope scope(Allocations::kWait);  // as in Dump
+  return {Dump(ordered_json(texts))};
+}
 
 std::string JsonLine(const JsonObject& object) { return Dump(object) + '\n'; }
 

@@ -15,7 +15,10 @@ namespace volfs {
 struct Hundredths {  // 3750 is 37.50
   uint64_t count = 0;
 };
-using JsonValue = std::variant<std::nullptr_t, uint64_t, Hundredths, std::string>;
+struct JsonText {  // JSON already: an array, say
+  std::string json;
+};
+using JsonValue = std::variant<std::nullptr_t, uint64_t, Hundredths, std::string, JsonText>;
 
 struct JsonMember {
   std::string_view name;
@@ -23,13 +26,17 @@ struct JsonMember {
 };
 using JsonObject = std::vector<JsonMember>;  // members keep their order
 
+// Returns ["a","b"].
+JsonText JsonStrings(const std::vector<std::string>& texts);
+
 // Returns one line, with its LF. Bytes of strings that are not UTF-8 become U+FFFD.
 std::string JsonLine(const JsonObject& object);
 
 // Returns an array with one object per line, and an LF.
 std::string JsonArray(const std::vector<JsonObject>& objects);
 
-// Returns the value as a file of its own shows it, without an LF: "37.50", "" for null.
+// Returns the value as a file of its own shows it, without an LF: "37.50", "" for null; a JsonText
+// as it stands.
 std::string PlainText(const JsonValue& value);
 
 // Names and values as text, in their order.

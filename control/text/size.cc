@@ -1,6 +1,5 @@
 #include "control/text/size.h"
 
-#include <array>
 #include <optional>
 
 #include "blockstore/base/str_cat.h"
@@ -9,30 +8,27 @@
 namespace volfs {
 namespace {
 
-struct Suffix {
-  std::string_view text;
-  uint64_t factor;
-};
+constexpr std::string_view kBinaryLetters = "KMGTPE";
 
-constexpr std::array<Suffix, 11> kSuffixes = {{
-    {"", 1},
-    {"K", uint64_t{1} << 10},
-    {"M", uint64_t{1} << 20},
-    {"G", uint64_t{1} << 30},
-    {"T", uint64_t{1} << 40},
-    {"P", uint64_t{1} << 50},
-    {"KB", 1'000},
-    {"MB", 1'000'000},
-    {"GB", 1'000'000'000},
-    {"TB", 1'000'000'000'000},
-    {"PB", 1'000'000'000'000'000},
-}};
+// The power of the letter: 1 of K, 6 of E. Small letters are those that truncate(1) reads.
+std::optional<int> PowerOf(char letter) {
+  constexpr std::string_view kSmall = "kmgt";
+  const size_t small = kSmall.find(letter);
+  const size_t power = small != kSmall.npos ? small : kBinaryLetters.find(letter);
+  if (power == kBinaryLetters.npos) return std::nullopt;
+  return static_cast<int>(power) + 1;
+}
 
+// Of "", "K", "KiB" (powers of 1024) and "KB" (of 1000).
 std::optional<uint64_t> FactorOf(std::string_view suffix) {
-  for (const Suffix& known : kSuffixes) {
-    if (known.text == suffix) return known.factor;
-  }
-  return std::nullopt;
+  if (suffix.empty()) return 1;
+  const std::optional<int> power = PowerOf(suffix[0]);
+  suffix.remove_prefix(1);
+  const bool decimal = suffix == "B";
+  if (!power || (!decimal && !suffix.empty() && suffix != "iB")) return std::nullopt;
+  uint64_t factor = 1;
+  for (int i = 0; i < *power; ++i) factor *= decimal ? 1000 : 1024;
+  return factor;
 }
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -51,7 +47,8 @@ std::optional<uint64_t> MulAdd(uint64_t a, uint64_t b, uint64_t c) {
 Error Malformed(std::string_view text) {
   return Error{Errc::kInvalid, StrCat("size \"", Printable(text),
                                       "\": write digits, and after them nothing (bytes), one of "
-                                      "K M G T P (powers of 1024) or of KB MB GB TB PB (of 1000)")};
+                                      "K M G T P or KiB MiB GiB TiB PiB (powers of 1024), or of "
+                                      "KB MB GB TB PB (of 1000)")};
 }
 
 Error TooLarge(std::string_view text) {
@@ -78,7 +75,7 @@ Result<uint64_t> ParseSize(std::string_view text) {
 }
 
 std::string FormatSize(uint64_t size_bytes) {
-  constexpr std::string_view kUnits = "KMGTP";
+  constexpr std::string_view kUnits = kBinaryLetters.substr(0, 5);
   size_t power = 0;
   while (power < kUnits.size() && (size_bytes >> (10 * power)) >= 1024) ++power;
   if (power == 0) return StrCat(size_bytes);

@@ -12,9 +12,10 @@ namespace volfs {
 // kMaxVolumeBytes, and its type's greatest size.
 inline constexpr uint64_t kMaxParsedSize = (uint64_t{1} << 63) - 1;
 
-// Reads a size as users write it: digits, then nothing (bytes), K M G T P (powers of 1024) or KB MB
-// GB TB PB (powers of 1000). Decimal digits only: no sign, no blank, no 0x, no exponent, no
-// fraction. Returns kInvalid, with a sentence, for anything else and for more than kMaxParsedSize.
+// Reads a size as truncate(1) does: digits, then nothing (bytes), a letter K M G T P E (powers of
+// 1024), the letter and "iB" (the same), or the letter and "B" (powers of 1000). The letters k m g
+// t may be small. Decimal digits only: no sign, no blank, no 0x, no exponent, no fraction. Returns
+// kInvalid, with a sentence, for anything else and for more than kMaxParsedSize.
 Result<uint64_t> ParseSize(std::string_view text);
 
 // Returns a size for people, in powers of 1024: "512", "10G", "1.5G". Only an exact size has no

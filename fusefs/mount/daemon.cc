@@ -19,7 +19,7 @@
 #include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
 #include "blockstore/base/str_cat.h"
-#include "control/cli/process/output.h"
+#include "control/cli/process/failure.h"
 #include "control/cli/process/supervisor.h"
 #include "fusefs/mount/crash_report.h"
 
@@ -73,13 +73,13 @@ int RunChild(int pipe_fd, const std::string& log_file,
 int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
-    cli::PrintNote(StrCat("volfs mount: pipe: ", std::strerror(errno)));
+    cli::PrintError("volfs mount", cli::SystemFailure("pipe"));
     return 1;
   }
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child < 0) {
-    cli::PrintNote(StrCat("volfs mount: fork: ", std::strerror(errno)));
+    cli::PrintError("volfs mount", cli::SystemFailure("fork"));
     return 1;
   }
   if (child == 0) {

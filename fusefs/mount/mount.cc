@@ -27,6 +27,7 @@
 #include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
 #include "control/cli/process/supervisor.h"
+#include "control/text/json.h"
 #include "control/tree/control_tree.h"
 #include "fusefs/mount/commit.h"
 #include "fusefs/mount/config_file.h"
@@ -54,6 +55,7 @@ struct Plan {
   MountOptions options;
   bool may_init = true;
   bool allow_other = false;
+  bool json = false;              // print what is printed as JSON
   std::vector<std::string> gone;  // paths of this machine's list of nodes where nothing is any more
 };
 
@@ -144,6 +146,7 @@ Result<Plan> MakePlan(const MountArguments& arguments) {
                  "mount option allow_other: put `user_allow_other` into /etc/fuse.conf first"};
   }
   plan.allow_other = possible;
+  plan.json = arguments.json;
   if (plan.mountpoint.state == MountpointState::kLiveVolfs) return WhoServes(plan);
   return plan;
 }
@@ -249,6 +252,16 @@ Status TakeDeadMountAway(const Plan& plan, StartReport& report) {
 std::string ReadyText(const std::string& nodes, const std::string& mountpoint, size_t volumes) {
   return StrCat("mounted ", nodes, " on ", mountpoint, " (", volumes,
                 volumes == 1 ? " volume)" : " volumes)");
+}
+
+// The same for programs, without an LF.
+std::string ReadyJson(Store& store, const std::string& mountpoint, size_t volumes) {
+  std::vector<std::string> names;
+  for (const auto& node : store.nodes()) names.push_back(node->name());
+  std::string line = JsonLine(
+      {{"mountpoint", mountpoint}, {"nodes", JsonStrings(names)}, {"volumes", uint64_t{volumes}}});
+  line.pop_back();
+  return line;
 }
 
 // As many threads as all limiters together may hold, and as many as one for requests about no node:
@@ -372,8 +385,10 @@ Status Run(const Plan& plan, ServiceManager& service, StartReport& report) {
           "only you can use this mount; to open it to others, put `user_allow_other` into "
           "/etc/fuse.conf");
     }
-    const std::string text = ReadyText(names, plan.mountpoint.path, store->Volumes().size());
-    report.Ready(text);
+    const size_t volumes = store->Volumes().size();
+    const std::string text = ReadyText(names, plan.mountpoint.path, volumes);
+    report.Ready(text, plan.json ? ReadyJson(*store, plan.mountpoint.path, volumes)
+                                 : StrCat("volfs: ", text));
     service.Ready(text);
   };
   FinalStop final_stop(*store, fs.watchdog);
@@ -397,10 +412,9 @@ int RunAndReport(const Plan& plan, StartReport& report) {
     LogInfo(StrCat("unmounted ", plan.mountpoint.path));
     return 0;
   }
-  const int exit_code = ExitCodeOf(status.error().code);
   service.Status(status.error().message);
-  report.Fail(exit_code, status.error().message);
-  return exit_code;
+  report.Fail(status.error());
+  return ExitCodeOf(status.error().code);
 }
 
 }  // namespace
@@ -413,13 +427,15 @@ int Mount(const MountArguments& arguments) {
         (void)Probe(arguments);
         return std::string();
       })) {
-    cli::PrintNote(StrCat("volfs mount: a node directory or the mountpoint does not answer (",
-                          cli::kPatienceSeconds, " s)"));
-    return kExitNodeNotThere;
+    const Error error{Errc::kNodeDown,
+                      StrCat("a node directory or the mountpoint does not answer (",
+                             cli::kPatienceSeconds, " s)")};
+    cli::PrintError("volfs mount", error);
+    return ExitCodeOf(error.code);
   }
   Result<Plan> plan = MakePlan(arguments);
   if (!plan.ok()) {
-    cli::PrintNote(StrCat("volfs mount: ", plan.error().message));
+    cli::PrintError("volfs mount", Error{plan.error().code, plan.error().message});
     return ExitCodeOf(plan.error().code);
   }
   plan.value().gone = LookAtKnownNodes(plan.value());

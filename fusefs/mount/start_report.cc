@@ -8,6 +8,7 @@
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/str_cat.h"
+#include "control/cli/process/failure.h"
 #include "control/cli/process/output.h"
 
 namespace volfs {
@@ -15,15 +16,18 @@ namespace {
 
 void PrintWarning(const std::string& text) { cli::PrintNote(StrCat("volfs: warning: ", text)); }
 
-void PrintFailure(const std::string& text) { cli::PrintNote(StrCat("volfs mount: ", text)); }
+// The name of an errno is not printed for people: the sentence says enough.
+void PrintFailure(Errc code, const std::string& text) {
+  cli::PrintError("volfs mount", Error{code, text});
+}
 
-void PrintReady(const std::string& text) {
-  cli::Print(StrCat("volfs: ", text, "\n"));
+void PrintReady(const std::string& line) {
+  cli::Print(line + "\n");
   (void)cli::FlushOutput();
 }
 
-// A message is a line: 'W', 'R' or 'F', and its text; of 'F': the exit code, a blank, the text.
-// Returns the exit code if it was the last one, else -1.
+// A message is a line: 'W', 'R' or 'F', and its text; of 'F': the Errc as a number, a blank, the
+// text. Returns the exit code if it was the last one, else -1.
 int Print(const std::string& line) {
   const std::string text = line.substr(1);
   if (line[0] == 'W') {
@@ -35,8 +39,9 @@ int Print(const std::string& line) {
     return 0;
   }
   const size_t blank = text.find(' ');
-  PrintFailure(text.substr(blank + 1));
-  return std::atoi(text.c_str());
+  const auto code = static_cast<Errc>(std::atoi(text.c_str()));
+  PrintFailure(code, text.substr(blank + 1));
+  return ExitCodeOf(code);
 }
 
 }  // namespace
@@ -48,17 +53,17 @@ void StartReport::Warn(const std::string& text) {
   Send(StrCat("W", text));
 }
 
-void StartReport::Ready(const std::string& text) {
+void StartReport::Ready(const std::string& text, const std::string& printed) {
   LogInfo(text);
-  if (foreground_) PrintReady(text);
-  Send(StrCat("R", text));
+  if (foreground_) PrintReady(printed);
+  Send(StrCat("R", printed));
   Close();
 }
 
-void StartReport::Fail(int exit_code, const std::string& text) {
-  if (foreground_) return PrintFailure(text);
-  LogError(text);
-  Send(StrCat("F", exit_code, " ", text));
+void StartReport::Fail(const Error& error) {
+  if (foreground_) return PrintFailure(error.code, error.message);
+  LogError(error.message);
+  Send(StrCat("F", static_cast<int>(error.code), " ", error.message));
   Close();
 }
 
@@ -77,7 +82,7 @@ int StartReport::Await(int pipe_fd) {
       if (code >= 0) return code;
     }
   }
-  PrintFailure("the daemon died while it started; its log may say why");
+  PrintFailure(Errc::kIo, "the daemon died while it started; its log may say why");
   return 1;
 }
 

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "blockstore/base/error.h"
+
 namespace volfs {
 
 // How a starting daemon tells the command that started it how it went. In the foreground the two
@@ -16,9 +18,10 @@ class StartReport {
   StartReport& operator=(const StartReport&) = delete;
 
   void Warn(const std::string& text);
-  // Each ends the command. Later reports go to the log only.
-  void Ready(const std::string& text);
-  void Fail(int exit_code, const std::string& text);
+  // Each ends the command. Later reports go to the log only. `printed` is the line, without its LF,
+  // that the command prints for `text`.
+  void Ready(const std::string& text, const std::string& printed);
+  void Fail(const Error& error);
 
   // The command's side: prints what comes and returns the exit code.
   static int Await(int pipe_fd);

@@ -386,6 +386,80 @@ TEST_F(CommandTest, ShowsForPeopleAndPrograms) {
   EXPECT_EQ(shown.output.find('\x1b'), std::string::npos) << "colour is for terminals";
 }
 
+// With --json each verb prints an object with what it has made or changed, and a failure is one on
+// stderr with the same exit code (contract.md 3).
+TEST_F(CommandTest, WhatEveryVerbDidIsJson) {
+  const auto tells = [&](const CommandResult& result, const std::string& test) {
+    EXPECT_EQ(result.exit_code, kOk) << result.output;
+    const CommandResult python = RunProgram(
+        {"python3", "-c", "import json, sys\nv = json.load(sys.stdin)\nassert " + test + ", v"},
+        {.input = result.output});
+    EXPECT_EQ(python.exit_code, 0) << result.output << python.output;
+  };
+  const auto here = [&](const std::string& words) { return VolfsHere(words + " --json"); };
+  MustRun("mkdir " + directory() + "/c");
+  tells(Volfs("node init -J " + directory() + "/c --types ssd"),
+        "v['name'] == 'c' and v['types'] == 'ssd' and len(v['uuid']) == 36");
+  tells(Volfs("--json node set " + directory() + "/c region=x"), "v['region'] == 'x'");
+  const CommandResult mounted =
+      Volfs("mount --json " + NodePath("a") + " " + NodePath("b") + " " + Mnt());
+  tells(mounted, "v['nodes'] == ['a', 'b'] and v['volumes'] == 0");
+  FindDaemon();
+  tells(here("create v 1M"), "v['volume'] == 'v'");
+  tells(here("snapshot v s"), "v['snapshot'] == 'v@s'");
+  tells(here("revert v@s"), "v['volume'] == 'v' and v['snapshot'] == 'v@s'");
+  tells(here("resize v 2MiB"), "v['size'] == 2097152 and v['devices'] == []");
+  tells(here("mv v w"), "v == {'volume': 'w', 'from': 'v'}");
+  tells(here("mv w@s t"), "v == {'snapshot': 'w@t', 'from': 'w@s'}");
+  MustRun("head -c 1M /dev/urandom | dd conv=notrunc status=none of=" + Volume("w"));
+  SetCopyRate("0");
+  tells(here("clone w x"), "v['volume'] == 'x' and v['status'] == 'creating'");
+  tells(here("cancel x"), "v['volume'] == 'x'");
+  tells(here("attach w"), "v['image'] == 'w' and v['device'].startswith('/dev/loop')");
+  tells(here("detach w"), "v['image'].endswith('/w') and v['device'].startswith('/dev/loop')");
+  tells(here("rm w@t"), "v == {'snapshot': 'w@t'}");
+  tells(Volfs("completion zsh -J"), "v['shell'] == 'zsh' and 'compdef' in v['script']");
+  tells(Volfs("umount --json " + Mnt()), "v['mountpoint'].endswith('/mnt')");
+  ExpectNoDaemon();
+}
+
+TEST_F(CommandTest, AFailureIsJsonToo) {
+  Mount({"a"});
+  MustRun("truncate -s 1M " + Volume("v"));
+  const auto failure = [&](const std::string& words) {
+    const CommandResult result = RunShell(Binary() + " " + words + " 2>&1 >/dev/null");
+    return std::to_string(result.exit_code) + " " + result.output;
+  };
+  const std::string here = " --json --mount " + Mnt();
+  EXPECT_THAT(failure("status nosuch" + here),
+              ContainsRegex("^3 \\{\"error\":\"ENOENT\",\"message\":\"nosuch: no such volume\","
+                            "\"remedy\":\"`volfs ls` shows[^\"]*\"\\}\n$"));
+  EXPECT_THAT(failure("create v 1M" + here), ContainsRegex("^4 \\{\"error\":\"EEXIST\""));
+  EXPECT_THAT(failure("create w" + here), ContainsRegex("^2 \\{\"error\":\"EINVAL\".*SIZE"));
+  EXPECT_THAT(failure("rm -J nosuch other --mount " + Mnt()),
+              ContainsRegex("^3 \\{\"error\":\"ENOENT\"[^\n]*nosuch[^\n]*\n\\{[^\n]*other"));
+  EXPECT_THAT(failure("mount --json " + NodePath("a") + " " + Mnt()),
+              ContainsRegex("^8 \\{\"error\":\"EBUSY\""));
+  const CommandResult busy = Volfs("umount --json " + Mnt(), {.directory = Path("volumes")});
+  EXPECT_EQ(busy.exit_code, kBusy);
+  EXPECT_THAT(busy.output,
+              AllOf(HasSubstr("\"remedy\":\"end this first\""), HasSubstr("\"details\":[\"")));
+}
+
+// VOLFS_MOUNT is what --mount would say; --mount itself and a path win (contract.md 3).
+TEST_F(CommandTest, TheMountMayStandInTheEnvironment) {
+  Mount({"a"});
+  MustRun("truncate -s 1M " + Volume("v"));
+  const auto run = [&](const std::string& mount, const std::string& words) {
+    return RunShell("VOLFS_MOUNT=" + mount + " " + Binary() + " " + words);
+  };
+  EXPECT_EQ(run(Mnt(), "ls").output, "v\n");
+  EXPECT_EQ(run(directory(), "ls").exit_code, kNotFound);
+  EXPECT_EQ(run(directory(), "ls --mount " + Mnt()).output, "v\n");
+  EXPECT_THAT(run(directory(), "status " + Volume("v")).output, HasSubstr("available"));
+  EXPECT_THAT(run(Mnt(), "doctor").output, HasSubstr(Mnt()));
+}
+
 // map shows each range with its layer and node, events prints later events, and status --watch runs
 // until it is interrupted (contract.md 3).
 TEST_F(CommandTest, Watches) {

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -22,7 +24,21 @@ using testing::HasSubstr;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kSilent = 7;
+constexpr int kStoreLocked = 8;
 constexpr int kFsckFailed = 8;
+
+std::vector<std::string> LinesOf(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+// The verbs that a command's help names.
+std::vector<std::string> VerbsOf(const std::string& command) {
+  return LinesOf(
+      MustRun(command + " --help | sed -n '/^Subcommands:/,$ s/^  \\([a-z]*\\) .*/\\1/p'"));
+}
 
 class SilentNodeTest : public MountTest {
  protected:
@@ -216,6 +232,78 @@ TEST_F(SilentNodeTest, CommandsNameADaemonThatIsSilent) {
   ExpectSilence(commands);
   const CommandResult doctor = VolfsHere("doctor");
   EXPECT_THAT(doctor.output, AllOf(HasSubstr(Mnt()), HasSubstr("does not answer")));
+}
+
+// Every verb that `volfs --help` names ends in time, also those that ask other things first (7
+// where only the daemon can answer). An error is JSON with --json. A process that waits for events
+// learns of a daemon that falls silent later.
+TEST_F(SilentNodeTest, EveryVerbEndsWhereTheDaemonIsSilent) {
+  Mount();
+  MustRun("truncate -s 1M " + Volume("v") + " && mkdir " + directory() + "/fresh");
+  MustAsk("snapshot", "v s");
+  const std::string uuid = LinesOf(ReadText(Path("control/nodes/a/uuid"))).front();
+  const std::string device = AttachLoop(Volume("v"));
+  BackgroundProgram events({Binary(), "events", "--mount", Mnt()});
+  SleepMs(300);
+  StopDaemon();
+  const std::string here = " --mount " + Mnt();
+  struct Verb {
+    std::string words;
+    int exit_code = kSilent;
+  };
+  const std::map<std::string, Verb> verbs = {
+      {"mount", {NodePath("a") + " " + Mnt()}},
+      {"umount", {Mnt()}},
+      {"create", {"w 1M" + here}},
+      {"clone", {"v" + here}},
+      {"snapshot", {"v t" + here}},
+      {"restore", {"v@s w" + here}},
+      {"revert", {"v@s" + here}},
+      {"rm", {"v@s" + here}},
+      {"resize", {"v 2M" + here}},
+      {"mv", {"v w" + here}},
+      {"cancel", {"v" + here}},
+      {"ls", {here}},
+      {"status", {here}},
+      {"map", {"v" + here}},
+      {"events", {here}},
+      {"attach", {"v" + here}},
+      {"detach", {"v" + here}},
+      {"node ls", {here}},
+      {"node init", {directory() + "/fresh", 0}},
+      {"node set", {NodePath("a") + " region=x", kStoreLocked}},
+      {"node forget",
+       {"--registry " + directory() + "/none " + uuid + " " + NodePath("a"), kStoreLocked}},
+      {"check", {NodePath("a"), kFsckFailed}},
+      {"doctor", {here, 1}},
+      {"completion", {"bash", 0}},
+  };
+  std::vector<std::string> names;
+  for (const std::string& name : VerbsOf(Binary())) {
+    if (name != "node") names.push_back(name);
+  }
+  for (const std::string& name : VerbsOf(Binary() + " node")) {
+    names.push_back("node " + name);
+  }
+  std::vector<std::unique_ptr<BackgroundProgram>> running;
+  for (const std::string& name : names) {
+    ASSERT_TRUE(verbs.contains(name)) << name << ": is not tried here";
+    running.push_back(std::make_unique<BackgroundProgram>(std::vector<std::string>{
+        "sh", "-c", Binary() + " " + name + " --json " + verbs.at(name).words}));
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    SCOPED_TRACE(names[i]);
+    const CommandResult result = running[i]->Finish(kAtOnceMs);
+    EXPECT_EQ(result.exit_code, verbs.at(names[i]).exit_code) << result.output;
+    if (result.exit_code != kSilent) continue;
+    EXPECT_THAT(result.output, AllOf(HasSubstr("{\"error\":\"EHOSTDOWN\",\"message\":\""),
+                                     HasSubstr("does not answer"), HasSubstr("\"remedy\":\"")));
+  }
+  const CommandResult waited = events.Finish(kAtOnceMs);
+  EXPECT_EQ(waited.exit_code, kSilent);
+  EXPECT_THAT(waited.output, HasSubstr("see its log for a node that hangs")) << "as doctor says it";
+  ::kill(pid(), SIGCONT);
+  DetachLoop(device);
 }
 
 // The daemon answers requests that do not need the node.

@@ -199,8 +199,12 @@ Status Detach(const Common& common, const std::string& name) {
     const std::optional<MountEntry> mount = VolfsMountOf(mounts, device.backing_file);
     const Touching touching(device.path());
     const Waiting waiting(mount ? mount->mountpoint : "");  // for the mount's unwritten data
-    Status cleared = ClearLoop(device);
-    if (cleared.ok() || cleared.error().code != Errc::kBusy) return cleared;
+    const Status cleared = ClearLoop(device);
+    if (cleared.ok()) {
+      PrintDone(common, {{"device", device.path()}, {"image", device.backing_file}});
+      return OkStatus();
+    }
+    if (cleared.error().code != Errc::kBusy) return cleared;
     return Failure(EBUSY, StrCat(device.path(),
                                  ": is in use by a process that cannot be seen from "
                                  "here (another mount namespace, a container?)"));

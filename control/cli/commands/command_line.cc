@@ -53,6 +53,7 @@ class CommandBuilder {
 
   void AddAll() {
     TakesMount(&app_);  // before the command is as good as behind it
+    TakesJson(&app_);
     AddMount();
     AddUnmount();
     AddCreate();
@@ -101,6 +102,7 @@ class CommandBuilder {
   CLI::App* Add(const std::string& name, const std::string& says) { return Add(app_, name, says); }
 
   void Does(CLI::App* command, const std::string& name, Function function) {
+    TakesJson(command);
     command->callback([&line = line_, name = "volfs " + name, function = std::move(function)] {
       line.name = name;
       line.run = [name, function] { return Report(name, function()); };
@@ -109,11 +111,11 @@ class CommandBuilder {
 
   void TakesMount(CLI::App* command) {
     Option(command, "--mount", line_.common.mount, "MNT",
-           "The mount, if no path and no working directory tells it", WordKind::kMount);
+           "The mount, if no path tells it; default: VOLFS_MOUNT", WordKind::kMount);
   }
 
   void TakesJson(CLI::App* command) {
-    command->add_flag("-J,--json", line_.common.json, "Print JSON");
+    command->add_flag("-J,--json", line_.common.json, "Print JSON; a failure as JSON, too");
   }
 
   [[nodiscard]] WordShape WordOf(const CLI::Option* option) const {
@@ -168,6 +170,7 @@ class CommandBuilder {
             parts_.mount_options);
     Option(command, "--config", line_.mount.config_file, "FILE",
            "A TOML file: nodes, types of new nodes, limits, options", WordKind::kFile);
+    TakesJson(command);
     command->callback([this] {
       line_.name = "volfs mount";
       line_.run = [this] { return Mount(); };
@@ -188,6 +191,7 @@ class CommandBuilder {
       if (!answer.ok()) return Report(line_.name, answer);
     }
     line_.mount.nodes = SplitNodeDirectories(paths);
+    line_.mount.json = line_.common.json;
     return parts_.mount(line_.mount);
   }
 
@@ -196,20 +200,20 @@ class CommandBuilder {
     Word(command, "MNT", line_.first, "The mountpoint", WordKind::kMount);
     command->add_flag("--force", line_.flag,
                       "Unmount even if acknowledged data cannot be made durable");
-    Does(command, "umount", [this] { return Unmount(line_.first, line_.flag); });
+    Does(command, "umount", [this] { return Unmount(line_.common, line_.first, line_.flag); });
   }
 
   void AddCreate() {
     CLI::App* command = Add("create", "Make an empty volume");
     Word(command, "NAME", line_.create.name, "The new volume's name");
-    Word(command, "SIZE", line_.create.size, "Bytes, or with K M G T P (1024) or KB MB ... (1000)");
+    Word(command, "SIZE", line_.create.size,
+         "Bytes, or with K M G T P or KiB ... (1024) or KB MB ... (1000)");
     Option(command, "--type", line_.create.type, "TYPE", "Its volume type", WordKind::kType);
     Option(command, "--node", line_.create.node, "NODE", "The node that it shall live on",
            WordKind::kNode);
     CLI::Option* io = Option(command, "--io", line_.create.io, "native|daemon",
                              "The kernel or the daemon serves it; see volfs-create(1)");
     Chooses(io, WordKind::kChoice, {"native", "daemon"});
-    TakesJson(command);
     TakesMount(command);
     Does(command, "create", [this] { return Create(line_.common, line_.create); });
   }
@@ -227,7 +231,6 @@ class CommandBuilder {
                       "Read each copied range back from the disk, and compare");
     command->add_flag("--wait", options.wait,
                       "Wait until it is whole, with a progress bar on a terminal");
-    TakesJson(command);
     TakesMount(command);
   }
 
@@ -247,7 +250,6 @@ class CommandBuilder {
     CLI::App* command = Add("snapshot", "Keep a read-only image of this instant");
     Word(command, "SRC", line_.first, "The volume", WordKind::kVolume);
     Word(command, "NAME", line_.second, "The snapshot's name");
-    TakesJson(command);
     TakesMount(command);
     Does(command, "snapshot", [this] { return Snapshot(line_.common, line_.first, line_.second); });
   }
@@ -302,7 +304,6 @@ class CommandBuilder {
   void AddList() {
     CLI::App* command = Add("ls", "List the volumes");
     command->add_flag("-l", line_.flag, "With status, size, node, type, progress and source");
-    TakesJson(command);
     TakesMount(command);
     Does(command, "ls", [this] { return List(line_.common, line_.flag); });
   }
@@ -311,7 +312,6 @@ class CommandBuilder {
     CLI::App* command = Add("status", "Show the state of all volumes, or all about one");
     MaybeWord(command, "NAME", line_.status.name, "The volume", WordKind::kVolume);
     command->add_flag("--watch", line_.status.watch, "Again and again, until interrupted");
-    TakesJson(command);
     TakesMount(command);
     Does(command, "status", [this] { return ShowStatus(line_.common, line_.status); });
   }
@@ -319,14 +319,12 @@ class CommandBuilder {
   void AddMap() {
     CLI::App* command = Add("map", "Show which ranges are in which layer on which node");
     Word(command, "NAME", line_.first, "The volume", WordKind::kVolume);
-    TakesJson(command);
     TakesMount(command);
     Does(command, "map", [this] { return ShowMap(line_.common, line_.first); });
   }
 
   void AddEvents() {
     CLI::App* command = Add("events", "Print events from now on, a line each");
-    TakesJson(command);
     TakesMount(command);
     Does(command, "events", [this] { return ShowEvents(line_.common); });
   }
@@ -335,7 +333,6 @@ class CommandBuilder {
     CLI::App* command = Add("attach", "Make a loop device of an image, with its partitions");
     Word(command, "NAME", line_.first, "The volume, or VOLUME@SNAP with --ro", WordKind::kImage);
     command->add_flag("--ro", line_.flag, "Read-only");
-    TakesJson(command);
     TakesMount(command);
     Does(command, "attach", [this] { return Attach(line_.common, line_.first, line_.flag); });
   }
@@ -351,7 +348,6 @@ class CommandBuilder {
     CLI::App* node = Add("node", "Make, change and show nodes");
     node->require_subcommand(1);
     CLI::App* list = Add(*node, "ls", "List the nodes of the mount");
-    TakesJson(list);
     TakesMount(list);
     Does(list, "node ls", [this] { return ListNodes(line_.common); });
 
@@ -362,7 +358,7 @@ class CommandBuilder {
     Option(init, "--region", line_.node.region, "R", "Its region, if not \"default\"");
     Option(init, "--types", line_.node.types, "NAME[:LEAST-GREATEST],...",
            "The volume types that it offers, if not \"standard\"");
-    Does(init, "node init", [this] { return InitNodeDirectory(line_.node); });
+    Does(init, "node init", [this] { return InitNodeDirectory(line_.common, line_.node); });
 
     CLI::App* set = Add(*node, "set", "Change a node that is not mounted");
     Word(set, "DIR", line_.node_set.directory, "The node's directory", WordKind::kDirectory);
@@ -371,7 +367,7 @@ class CommandBuilder {
         MaybeWord(set, "SETTING", line_.node_set.assignments,
                   "KEY=VALUE: name=N, region=R, types=NAME[:LEAST-GREATEST],...");
     Chooses(settings, WordKind::kChoice, NodeSettings());
-    Does(set, "node set", [this] { return SetNode(line_.node_set); });
+    Does(set, "node set", [this] { return SetNode(line_.common, line_.node_set); });
 
     CLI::App* forget = Add(*node, "forget", "Forget a node that is lost for good");
     Word(forget, "UUID", line_.node_forget.uuid, "The lost node's UUID");
@@ -380,7 +376,7 @@ class CommandBuilder {
               WordKind::kDirectory);
     Option(forget, "--registry", line_.node_forget.registry, "FILE",
            "The list of nodes, if not this machine's", WordKind::kFile);
-    Does(forget, "node forget", [this] { return ForgetLostNode(line_.node_forget); });
+    Does(forget, "node forget", [this] { return ForgetLostNode(line_.common, line_.node_forget); });
   }
 
   void AddCheck() {
@@ -398,7 +394,6 @@ class CommandBuilder {
 
   void AddDoctor() {
     CLI::App* command = Add("doctor", "Look for common faults, with a remedy for each");
-    TakesJson(command);
     TakesMount(command);
     Does(command, "doctor", [this] { return Doctor(line_.common); });
   }
@@ -407,7 +402,7 @@ class CommandBuilder {
     CLI::App* command = Add("completion", "Print the completion of commands for a shell");
     CLI::Option* shell = Word(command, "SHELL", line_.first, "bash or zsh");
     Chooses(shell, WordKind::kChoice, CompletionShells());
-    Does(command, "completion", [this] { return PrintCompletion(line_.first); });
+    Does(command, "completion", [this] { return Completion(line_.common, line_.first); });
   }
 
   CLI::App& app_;
@@ -465,8 +460,10 @@ CommandLine::CommandLine(const CommandLineParts& parts) : impl_(std::make_unique
 CommandLine::~CommandLine() = default;
 
 std::optional<int> CommandLine::Parse(int argc, char** argv) {
+  if (AsksForJson(argc, argv)) SetErrorForm(ErrorForm::kJson);
   try {
     impl_->app.parse(argc, argv);
+    if (impl_->variables.common.json) SetErrorForm(ErrorForm::kJson);
     return std::nullopt;
   } catch (const CLI::Success& help) {
     impl_->app.exit(help);

@@ -4,16 +4,30 @@
 #include <vector>
 
 #include "blockstore/base/error.h"
+#include "control/cli/client.h"
+#include "control/text/json.h"
 
 namespace volfs::cli {
 
 // The commands, behind their options. Each prints its results on stdout and returns the reason of
-// its failure, which the caller prints.
+// its failure, which the caller prints. With --json the result is JSON: of a command that shows
+// something what it shows, of any other an object with what it made or changed.
 
 struct Common {
   std::string mount;  // --mount; if empty, the command finds the mount itself
   bool json = false;
 };
+
+// Prints what a command has done as a line of JSON. Does nothing without --json: people are told
+// nothing of what went well.
+void PrintDone(const Common& common, const JsonObject& done);
+
+// Returns whether -J or --json is among the words. Of a command line that cannot be parsed nothing
+// more is known.
+bool AsksForJson(int argc, char** argv);
+
+// Returns the words of a reply as members, a size as a number.
+JsonObject ReplyObject(const Reply& reply);
 
 // ---- requests (commands/request.cc)
 
@@ -69,7 +83,8 @@ Status Detach(const Common& common, const std::string& name);  // or /dev/loopN
 // Returns kBusy if the mount is in use, kIo if written data cannot be made durable, and kNodeDown
 // if a node or the daemon does not answer. After the last two the mount stays, unless `force` is
 // set.
-Status Unmount(const std::string& mountpoint, bool force);  // commands/umount.cc
+Status Unmount(const Common& common, const std::string& mountpoint,
+               bool force);  // commands/umount.cc
 
 Status ListNodes(const Common& common);  // commands/node.cc
 struct NodeInitOptions {
@@ -78,19 +93,20 @@ struct NodeInitOptions {
   std::string region;
   std::string types;  // NAME[:LEAST-GREATEST],...
 };
-Status InitNodeDirectory(const NodeInitOptions& options);
+Status InitNodeDirectory(const Common& common, const NodeInitOptions& options);
 struct NodeSetOptions {
   std::string directory;
   std::vector<std::string> assignments;  // name=N, region=R, types=LIST
 };
-Status SetNode(const NodeSetOptions& options);  // commands/node_set.cc
-std::vector<std::string> NodeSettings();        // "name=", ...: the keys of assignments
+Status SetNode(const Common& common, const NodeSetOptions& options);  // commands/node_set.cc
+std::vector<std::string> NodeSettings();  // "name=", ...: the keys of assignments
 struct NodeForgetOptions {
   std::string uuid;
   std::vector<std::string> directories;  // of nodes besides those of this machine's list
   std::string registry;                  // file of this machine's list; empty: the usual one
 };
-Status ForgetLostNode(const NodeForgetOptions& options);  // commands/node_forget.cc
+// commands/node_forget.cc
+Status ForgetLostNode(const Common& common, const NodeForgetOptions& options);
 
 // Checks a store offline (commands/check.cc). Prints its errors itself and returns the exit code,
 // which is that of fsck(8) (failure.h).
@@ -99,6 +115,8 @@ struct CheckStoreOptions {
   bool repair = false;
 };
 int CheckStore(const Common& common, const CheckStoreOptions& options);
+
+Status Completion(const Common& common, const std::string& shell);  // commands/completion.cc
 
 Status Doctor(const Common& common);  // commands/doctor.cc; kIo if there is a problem
 

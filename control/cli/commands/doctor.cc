@@ -54,9 +54,9 @@ Drawn FindingsText(const std::vector<Finding>& findings) {
   return {text};
 }
 
-// The mount that --mount names, else all of them.
+// The mount that --mount or VOLFS_MOUNT names, else all of them.
 Result<std::vector<std::string>> MountsToExamine(const Common& common) {
-  if (!common.mount.empty()) {
+  if (!common.mount.empty() || !DefaultMount().empty()) {
     Targets targets(common.mount);
     ASSIGN_OR_RETURN(const Client client, targets.Mount());
     return std::vector<std::string>{client.mountpoint()};

@@ -11,6 +11,7 @@
 #include "control/cli/host/loop.h"
 #include "control/cli/host/mountinfo.h"
 #include "control/cli/host/state_directory.h"
+#include "control/cli/offline_node.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/output.h"
@@ -153,7 +154,7 @@ Status ListNodes(const Common& common) {
   return OkStatus();
 }
 
-Status InitNodeDirectory(const NodeInitOptions& options) {
+Status InitNodeDirectory(const Common& common, const NodeInitOptions& options) {
   NodeRecord record;
   record.name = options.name;
   record.region = options.region;
@@ -173,7 +174,11 @@ Status InitNodeDirectory(const NodeInitOptions& options) {
   RETURN_IF_ERROR(CheckNotOnVolfs(options.directory, real.string()));
   RETURN_IF_ERROR(CheckFresh(options.directory, real.string()));
   const Waiting waiting(Waiting::For::kSync);
-  return InitNode(real.string(), std::move(record));
+  RETURN_IF_ERROR(InitNode(real.string(), std::move(record)));
+  if (!common.json) return OkStatus();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, OpenOffline(real.string()));
+  PrintDone(common, NodeObject(node->record(), real.string()));
+  return OkStatus();
 }
 
 }  // namespace volfs::cli

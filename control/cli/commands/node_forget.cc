@@ -24,8 +24,9 @@ namespace {
 // something is changed.
 class Forgetting {
  public:
-  explicit Forgetting(const NodeForgetOptions& options)
-      : options_(options),
+  Forgetting(const Common& common, const NodeForgetOptions& options)
+      : common_(common),
+        options_(options),
         registry_(options.registry.empty() ? NodeRegistryFile() : options.registry) {}
 
   Status Run() {
@@ -165,6 +166,13 @@ class Forgetting {
   }
 
   void Tell(const std::string& node, const NodeTraces& traces) const {
+    if (common_.json) {
+      return PrintDone(common_, {{"node", node},
+                                 {"forgot", options_.uuid},
+                                 {"name", traces.name},
+                                 {"released", JsonStrings(traces.held)},
+                                 {"in_error", JsonStrings(traces.needing)}});
+    }
     std::string text = StrCat("node ", node, ": forgot node ",
                               traces.name.empty() ? options_.uuid : traces.name, "\n");
     if (!traces.held.empty()) {
@@ -177,6 +185,7 @@ class Forgetting {
     Print(text);
   }
 
+  const Common& common_;
   const NodeForgetOptions& options_;
   const std::string registry_;
   bool in_registry_ = false;
@@ -186,6 +195,8 @@ class Forgetting {
 
 }  // namespace
 
-Status ForgetLostNode(const NodeForgetOptions& options) { return Forgetting(options).Run(); }
+Status ForgetLostNode(const Common& common, const NodeForgetOptions& options) {
+  return Forgetting(common, options).Run();
+}
 
 }  // namespace volfs::cli

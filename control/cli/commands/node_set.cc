@@ -85,7 +85,7 @@ std::vector<std::string> NodeSettings() {
   return settings;
 }
 
-Status SetNode(const NodeSetOptions& options) {
+Status SetNode(const Common& common, const NodeSetOptions& options) {
   if (options.assignments.empty()) {
     return UsageFailure("name each change as KEY=VALUE; the keys are name, region, types");
   }
@@ -99,7 +99,9 @@ Status SetNode(const NodeSetOptions& options) {
     RETURN_IF_ERROR(CheckNameAmongPeers(record.name, node->contents().peers));
   }
   const Waiting waiting(Waiting::For::kSync);
-  return node->catalog().Commit({PutNode{record}});
+  RETURN_IF_ERROR(node->catalog().Commit({PutNode{record}}));
+  PrintDone(common, NodeObject(record, path));
+  return OkStatus();
 }
 
 }  // namespace volfs::cli

@@ -47,16 +47,6 @@ Result<std::string> Keys(const std::string& size, const std::string& type,
   return keys;
 }
 
-JsonObject ReplyObject(const Reply& reply) {
-  JsonObject object;
-  for (const auto& [key, value] : reply.fields) {
-    const std::optional<uint64_t> number = ParseNumber(value);
-    const bool is_number = key == "size" && number;  // a volume's name may look like one
-    object.push_back({key, is_number ? JsonValue(*number) : JsonValue(value)});
-  }
-  return object;
-}
-
 // Reports a new volume or snapshot: its name, and the further words of the reply.
 void PrintMade(const Common& common, const Reply& reply) {
   if (common.json) {
@@ -208,7 +198,8 @@ Status RemoveOne(const Common& common, const std::string& argument) {
   Targets targets(common.mount);
   ASSIGN_OR_RETURN(const std::string name, targets.Image(argument));
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  RETURN_IF_ERROR(client.Ask("delete", name));
+  ASSIGN_OR_RETURN(const Reply reply, client.Ask("delete", name));
+  PrintDone(common, ReplyObject(reply));
   return OkStatus();
 }
 
@@ -260,7 +251,10 @@ Status Revert(const Common& common, const std::string& snapshot) {
     return UsageFailure(StrCat(source, ": name the snapshot to go back to, VOLUME@SNAP"));
   }
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  RETURN_IF_ERROR(client.Ask("revert", source));
+  ASSIGN_OR_RETURN(const Reply reply, client.Ask("revert", source));
+  JsonObject done = ReplyObject(reply);
+  done.push_back({"snapshot", source});
+  PrintDone(common, done);
   return OkStatus();
 }
 
@@ -271,15 +265,6 @@ Status Snapshot(const Common& common, const std::string& source, const std::stri
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
   ASSIGN_OR_RETURN(const Reply reply, client.Ask("snapshot", StrCat(volume, " ", name)));
   PrintMade(common, reply);
-  return OkStatus();
-}
-
-Status Resize(const Common& common, const std::string& name, const std::string& size) {
-  Targets targets(common.mount);
-  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(name));
-  ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize(size));
-  ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  RETURN_IF_ERROR(client.Ask("resize", StrCat(volume, " ", bytes)));
   return OkStatus();
 }
 
@@ -299,6 +284,7 @@ Status Move(const Common& common, const std::string& from, const std::string& to
   // Never overwrites an existing volume. A plain rename would succeed there if both are the same
   // name.
   if (::renameat2(AT_FDCWD, old_path.c_str(), AT_FDCWD, new_path.c_str(), RENAME_NOREPLACE) == 0) {
+    PrintDone(common, {{IsSnapshot(target) ? "snapshot" : "volume", target}, {"from", source}});
     return OkStatus();
   }
   const int os_errno = errno;
@@ -314,7 +300,8 @@ Status Cancel(const Common& common, const std::string& name) {
   Targets targets(common.mount);
   ASSIGN_OR_RETURN(const std::string volume, targets.Volume(name));
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  RETURN_IF_ERROR(client.Ask("cancel", volume));
+  ASSIGN_OR_RETURN(const Reply reply, client.Ask("cancel", volume));
+  PrintDone(common, ReplyObject(reply));
   return OkStatus();
 }
 

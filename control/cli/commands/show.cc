@@ -233,7 +233,7 @@ Status ShowEvents(const Common& common) {
   if (!fd.ok()) return SystemFailure(path);
   std::string pending;  // the beginning of a line
   std::array<char, 65536> buffer;
-  const Waiting waiting(Waiting::For::kEver);
+  const Waiting waiting(client.mountpoint(), Waiting::On::kEvents);
   for (;;) {
     const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;

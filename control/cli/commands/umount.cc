@@ -250,16 +250,14 @@ Status TakeDeadAway(const MountEntry& mount, const std::vector<MountEntry>& moun
   return OkStatus();
 }
 
-}  // namespace
-
-Status Unmount(const std::string& mountpoint, bool force) {
+Status UnmountVolfs(const std::string& mountpoint, bool force) {
   ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
   Touching::Note(StrCat("the way to ", mountpoint));
   ASSIGN_OR_RETURN(const MountEntry mount, MountAt(mounts, mountpoint));
   if (::chdir("/") != 0) return SystemFailure("/");  // our own working directory is no user of it
   const Touching touching(StrCat("the daemon of ", mount.mountpoint),
-                          "`volfs doctor` says more; kill -9 of the daemon, then `volfs umount`, "
-                          "gives up changes that it has not committed");
+                          "see its log for a node that hangs; kill -9 of the daemon, then `volfs "
+                          "umount`, gives up changes that it has not committed");
   const Daemon daemon = FindDaemon(mount.mountpoint);
   if (daemon.dead) return TakeDeadAway(mount, mounts);
   RETURN_IF_ERROR(CheckUnused(mount, mounts, daemon.pid));
@@ -270,6 +268,15 @@ Status Unmount(const std::string& mountpoint, bool force) {
   return IsMountedElsewhere(mount, mounts)
              ? OkStatus()
              : AwaitEnd(mount, daemon, force ? unsaved.silent ? 1000 : 5000 : kEver);
+}
+
+}  // namespace
+
+Status Unmount(const Common& common, const std::string& mountpoint, bool force) {
+  const std::string path = AbsolutePath(mountpoint);  // the working directory changes
+  RETURN_IF_ERROR(UnmountVolfs(mountpoint, force));
+  PrintDone(common, {{"mountpoint", path}});
+  return OkStatus();
 }
 
 }  // namespace volfs::cli

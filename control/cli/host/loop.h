@@ -59,6 +59,9 @@ struct LoopOptions {
 };
 Result<LoopDevice> ConfigureLoop(int image_fd, const LoopOptions& options);
 
+// Makes the device as large as its image is now. Partitions and filesystems on it stay as they are.
+Status ResizeLoop(const LoopDevice& device, const std::string& image);
+
 // Detaches the device; returns when it is free. Returns kBusy if a process has it open; as far as
 // can be seen, nothing has changed then.
 Status ClearLoop(const LoopDevice& device);

@@ -117,6 +117,16 @@ Result<LoopDevice> ConfigureLoop(int image_fd, const LoopOptions& options) {
   return Failure(EBUSY, "every free loop device was taken by another process first; try again");
 }
 
+Status ResizeLoop(const LoopDevice& device, const std::string& image) {
+  struct statx info {};  // the kernel takes the size that it knows, so it is told first
+  (void)::statx(AT_FDCWD, image.c_str(), AT_STATX_FORCE_SYNC, STATX_SIZE, &info);
+  const Descriptor loop = OpenLoop(device.path(), device.number, O_RDONLY | O_NONBLOCK);
+  if (!loop.ok() || ::ioctl(loop.get(), LOOP_SET_CAPACITY, 0) != 0) {
+    return SystemFailure(device.path());
+  }
+  return OkStatus();
+}
+
 Status ClearLoop(const LoopDevice& device) {
   constexpr int kPatienceMs = 5000;
   constexpr int kStepMs = 20;

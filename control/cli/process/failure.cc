@@ -1,11 +1,15 @@
 #include "control/cli/process/failure.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "blockstore/base/str_cat.h"
+#include "control/cli/process/files.h"
 #include "control/cli/process/output.h"
+#include "control/text/json.h"
 
 namespace volfs::cli {
 
@@ -30,8 +34,28 @@ std::string ErrorText(const Error& error) {
                 error.message.substr(first_line));
 }
 
+std::string ErrorJson(const Error& error) {
+  const char* name = error.os_errno == 0 ? nullptr : strerrorname_np(error.os_errno);
+  std::vector<std::string> lines = SplitAt(error.message, kNoteBreak[0]);
+  constexpr std::string_view kRemedy = "; ";
+  const std::string sentence = lines.front();
+  const size_t end = std::min(sentence.find(kRemedy), sentence.size());
+  std::string remedy = sentence.substr(std::min(end + kRemedy.size(), sentence.size()));
+  lines.erase(lines.begin());
+  if (remedy.empty() && !lines.empty() && lines.front().starts_with("see: ")) {
+    remedy = lines.front();
+    lines.erase(lines.begin());
+  }
+  JsonObject object = {{"error", std::string(name != nullptr ? name : ErrnoName(error.code))},
+                       {"message", sentence.substr(0, end)},
+                       {"remedy", remedy}};
+  if (!lines.empty()) object.push_back({"details", JsonStrings(lines)});
+  return JsonLine(object);
+}
+
 void PrintError(std::string_view command, const Error& error) {
   if (error.message.empty()) return;
+  if (CurrentErrorForm() == ErrorForm::kJson) return PrintErrorLine(ErrorJson(error));
   PrintNote(StrCat(command, ": ", ErrorText(error)));
 }
 

@@ -33,7 +33,13 @@ Error SilentFailure(Errc code);
 // of a message list details.
 std::string ErrorText(const Error& error);
 
-// "volfs COMMAND: ..." on stderr; nothing for a SilentFailure.
+// What programs read, a line with its LF: {"error":"EBUSY","message":"mnt: is in use",
+// "remedy":"end this first","details":["loop0: ..."]}. A sentence has its remedy behind its first
+// "; ". Lines that follow are the details; a line "see: ..." is a remedy.
+std::string ErrorJson(const Error& error);
+
+// Prints "volfs COMMAND: ...", or ErrorJson where the form of errors is JSON, on stderr; nothing
+// for a SilentFailure.
 void PrintError(std::string_view command, const Error& error);
 
 }  // namespace volfs::cli

@@ -13,6 +13,7 @@
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
 #include "control/cli/process/supervisor.h"
+#include "control/text/json.h"
 
 namespace volfs::cli {
 namespace {
@@ -34,7 +35,13 @@ constexpr std::array<Colour, 9> kColours = {{
     {"problem", "31"},
 }};
 
+ErrorForm error_form = ErrorForm::kText;
+
 }  // namespace
+
+void SetErrorForm(ErrorForm form) { error_form = form; }
+
+ErrorForm CurrentErrorForm() { return error_form; }
 
 bool IsTerminal(int fd) {
   const char* term = std::getenv("TERM");
@@ -119,7 +126,14 @@ std::string AsNoteLines(std::string_view lines) {
   return out;
 }
 
+void PrintErrorLine(std::string_view json) { std::fwrite(json.data(), 1, json.size(), stderr); }
+
 void PrintNote(std::string_view text) {
+  if (error_form == ErrorForm::kJson) {
+    std::string note(text);
+    std::replace(note.begin(), note.end(), kNoteBreak[0], '\n');
+    return PrintErrorLine(JsonLine({{"note", std::move(note)}}));
+  }
   std::string out;
   for (;;) {
     const size_t end = std::min(text.find(kNoteBreak), text.size());

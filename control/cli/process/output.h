@@ -56,6 +56,13 @@ void Print(const Drawn& drawn);
 // Returns whether all output has arrived (a full disk, a closed pipe).
 Status FlushOutput();
 
+// The form of all that is printed on stderr: text for people, or, of a command that is given
+// --json, one JSON object per line. Text unless it is set. A process that is forked later has the
+// same form.
+enum class ErrorForm { kText, kJson };
+void SetErrorForm(ErrorForm form);
+ErrorForm CurrentErrorForm();
+
 // Separates the lines of a note. No path, name or label can hold this byte, so a line feed in a
 // note came with a foreign text.
 inline constexpr std::string_view kNoteBreak{"\0", 1};
@@ -64,8 +71,11 @@ inline constexpr std::string_view kNoteBreak{"\0", 1};
 std::string AsNoteLines(std::string_view lines);
 
 // Prints `text` and a line feed on stderr, each line but the first with two blanks before it.
-// Foreign text is escaped, line feeds too.
+// Foreign text is escaped, line feeds too. As JSON it is {"note":"TEXT"}.
 void PrintNote(std::string_view text);
+
+// Prints a line of JSON, with its LF, on stderr.
+void PrintErrorLine(std::string_view json);
 
 // Draws `line`, one line, over the current line of the terminal that is stderr.
 void Redraw(std::string_view line);

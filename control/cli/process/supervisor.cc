@@ -34,6 +34,7 @@ constexpr int kTickMs = 100;
 constexpr int kPatienceTicks = kPatienceSeconds * 1000 / kTickMs;
 constexpr int kSyncFactor = 4;
 constexpr int kForever = 0;
+constexpr std::string_view kDaemonOf = "the daemon of ";
 constexpr int kAskTicks = 30;  // then the daemon is asked how it is, for two seconds at most
 
 // The memory that worker and watcher share. The watcher reads the texts only while the worker
@@ -47,6 +48,7 @@ struct Page {
   std::array<char, 1024> what;
   std::array<char, 512> remedy;
   std::array<char, 4096> mountpoint;  // not empty: its daemon may take its time
+  volatile bool events;               // news from that daemon, which may stay out for ever
 };
 
 Page* page = nullptr;  // null: there is no watcher
@@ -157,12 +159,13 @@ std::string SlowNode(std::string_view line) {
                 seconds, " s");
 }
 
-// Returns the trouble of a mount, of its daemon or of a node; empty if there is none. The metrics
-// of many volumes may take their time.
-std::string TroubleOf(const std::string& mountpoint) {
-  Question question([&mountpoint](const Question::Say& say) {
+// Returns the trouble of a mount, of its daemon or, unless `events` are waited for, of a node;
+// empty if there is none. The metrics of many volumes may take their time.
+std::string TroubleOf(const std::string& mountpoint, bool events) {
+  Question question([&mountpoint, events](const Question::Say& say) {
     const std::string nodes = mountpoint + "/control/nodes";
     const auto names = ListDirectory(nodes);
+    if (events) return say("\n");  // it answers, or the next read tells what is wrong with it
     if (!names.ok()) return;
     for (const std::string& name : names.value()) {
       const auto state = ReadValue(StrCat(nodes, "/", name, "/state"));
@@ -178,7 +181,7 @@ std::string TroubleOf(const std::string& mountpoint) {
   });
   constexpr auto kLimit = std::chrono::milliseconds(1500);
   const auto answer = question.Await(Question::Clock::now() + kLimit);
-  if (answer.said.empty()) return StrCat("the daemon of ", mountpoint, " does not answer");
+  if (answer.said.empty()) return StrCat(kDaemonOf, mountpoint, " does not answer");
   return answer.said.substr(answer.said.starts_with('\n') ? 1 : 0);
 }
 
@@ -226,7 +229,7 @@ class Watcher {
     const int stalled = standstill_.Look(page->worker);
     if (stalled == 0) return "";
     if (page->mountpoint[0] != '\0') {
-      return stalled % kAskTicks == 0 ? TroubleOf(page->mountpoint.data()) : "";
+      return stalled % kAskTicks == 0 ? TroubleOf(page->mountpoint.data(), page->events) : "";
     }
     const int limit = page->limit_ticks;
     if (limit == kForever || stalled < limit) return "";
@@ -236,14 +239,16 @@ class Watcher {
 
   int GiveUp(const std::string& trouble) {
     for (Relay* const relay : relays_) relay->CopyRest();
-    std::string text =
-        StrCat(page->name.data(), ": ", trouble, " (", standstill_.looks() * kTickMs / 1000, " s)");
+    std::string text = StrCat(trouble, " (", standstill_.looks() * kTickMs / 1000, " s)");
     if (page->mountpoint[0] != '\0') {
-      text += "; the request may still be carried out when it does: see `volfs status`";
+      if (trouble.starts_with(kDaemonOf)) text += StrCat("; ", kSilentDaemonRemedy);
+      if (!page->events) {
+        text += "; the request may still be carried out when it does: see `volfs status`";
+      }
     } else if (page->remedy[0] != '\0') {
       text += StrCat("; ", page->remedy.data());
     }
-    PrintNote(text);
+    PrintError(page->name.data(), Error{Errc::kNodeDown, text});
     ::kill(page->worker, SIGKILL);
     ::kill(worker_, SIGKILL);
     return page->hung_code;
@@ -345,21 +350,28 @@ void Touching::Note(std::string_view what, std::string_view remedy) {
   Store(page->remedy, remedy);
 }
 
-Waiting::Waiting(For what) : limit_before_(page == nullptr ? kForever : page->limit_ticks) {
+Waiting::Waiting(For what)
+    : limit_before_(page == nullptr ? kForever : page->limit_ticks),
+      mountpoint_before_(page == nullptr ? "" : page->mountpoint.data()),
+      events_before_(page != nullptr && page->events) {
   if (page == nullptr) return;
   page->limit_ticks = what == For::kEver ? kForever : kSyncFactor * kPatienceTicks;
 }
 
-Waiting::Waiting(const std::string& mountpoint)
+Waiting::Waiting(const std::string& mountpoint, On what)
     : limit_before_(page == nullptr ? kForever : page->limit_ticks),
-      mountpoint_before_(page == nullptr ? "" : page->mountpoint.data()) {
-  if (page != nullptr) Store(page->mountpoint, mountpoint);
+      mountpoint_before_(page == nullptr ? "" : page->mountpoint.data()),
+      events_before_(page != nullptr && page->events) {
+  if (page == nullptr) return;
+  Store(page->mountpoint, mountpoint);
+  page->events = what == On::kEvents;
 }
 
 Waiting::~Waiting() {
   if (page == nullptr) return;
   page->limit_ticks = limit_before_;
   Store(page->mountpoint, mountpoint_before_);
+  page->events = events_before_;
 }
 
 }  // namespace volfs::cli

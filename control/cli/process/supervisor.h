@@ -24,6 +24,10 @@ namespace volfs::cli {
 // Cost: a fork, and ten looks per second at two files in /proc.
 inline constexpr int kPatienceSeconds = 4;  // including the message: less than 5
 
+// How a user can help where the daemon of a mount does not answer.
+inline constexpr std::string_view kSilentDaemonRemedy =
+    "see its log for a node that hangs; kill -9 of the daemon, then mount again";
+
 // Runs `command` under the watcher and returns the result for main().
 int Supervise(const std::function<int()>& command);
 
@@ -61,8 +65,9 @@ class Waiting {
   enum class For { kSync, kEver };
   explicit Waiting(For what);
   // Waits for the daemon of `mountpoint` to finish a request, as long as the daemon and all its
-  // nodes answer.
-  explicit Waiting(const std::string& mountpoint);
+  // nodes answer. kEvents waits for news from the daemon, as long as the daemon answers.
+  enum class On { kRequest, kEvents };
+  explicit Waiting(const std::string& mountpoint, On what = On::kRequest);
   ~Waiting();
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
@@ -70,6 +75,7 @@ class Waiting {
  private:
   const int limit_before_;
   const std::string mountpoint_before_;
+  const bool events_before_;
 };
 
 }  // namespace volfs::cli

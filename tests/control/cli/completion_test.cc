@@ -89,11 +89,10 @@ TEST(CompletionTest, OffersChoices) {
 }
 
 TEST(CompletionTest, HasAScriptForTheShellsThatItNames) {
-  EXPECT_FALSE(PrintCompletion("csh").ok());
-  testing::internal::CaptureStdout();
-  EXPECT_TRUE(PrintCompletion("bash").ok());
-  std::fflush(stdout);
-  EXPECT_THAT(testing::internal::GetCapturedStdout(), testing::HasSubstr("complete -F"));
+  EXPECT_FALSE(CompletionScript("csh").ok());
+  const Result<std::string> script = CompletionScript("bash");
+  ASSERT_TRUE(script.ok());
+  EXPECT_THAT(script.value(), testing::HasSubstr("complete -F"));
 }
 
 }  // namespace

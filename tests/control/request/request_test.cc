@@ -174,11 +174,12 @@ TEST(RequestTest, CarriageReturnsGetAHint) {
 
 TEST(RequestTest, SizesAreThoseOfTruncate) {
   for (const std::string_view size : {"-1", "9223372036854775808", "18446744073709551616", "1e9",
-                                      "0x10", "+5", "5KB5", "1.5G", "5k"}) {
+                                      "0x10", "+5", "5KB5", "1.5G", "5kb"}) {
     ExpectInvalid(kCreate, std::string("db ") + std::string(size));
     ExpectInvalid(kClone, std::string("db copy size=") + std::string(size));
   }
-  for (const std::string_view size : {"0", "2147483648", "9223372036854775807", "5KB"}) {
+  for (const std::string_view size :
+       {"0", "2147483648", "9223372036854775807", "5KB", "10g", "10GiB", "10KiB"}) {
     EXPECT_TRUE(ParseRequest(kCreate, std::string("db ") + std::string(size)).ok()) << size;
   }
 }

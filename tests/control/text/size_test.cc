@@ -47,6 +47,22 @@ TEST(SizeTest, SuffixesArePowersOf1024OrOf1000) {
   ExpectSize("0P", 0);
 }
 
+// truncate(1) and qemu-img(1) read these, too.
+TEST(SizeTest, SmallLettersAndBinaryUnitsAreReadAsByTruncate) {
+  ExpectSize("10g", uint64_t{10} << 30);
+  ExpectSize("10GiB", uint64_t{10} << 30);
+  ExpectSize("10KiB", 10'240);
+  ExpectSize("3k", 3 * 1024);
+  ExpectSize("3m", 3 * 1024 * 1024);
+  ExpectSize("2t", uint64_t{2} << 40);
+  ExpectSize("2TiB", uint64_t{2} << 40);
+  ExpectSize("5giB", uint64_t{5} << 30);
+  ExpectSize("5kB", 5'000);
+  ExpectSize("7E", uint64_t{7} << 60);
+  ExpectSize("1EiB", uint64_t{1} << 60);
+  ExpectSize("9EB", 9'000'000'000'000'000'000);
+}
+
 TEST(SizeTest, RefusesMoreThanASignedNumberHolds) {
   for (const std::string_view text :
        {"9223372036854775808", "18446744073709551615", "18446744073709551616", "8192P", "9224PB",
@@ -57,9 +73,10 @@ TEST(SizeTest, RefusesMoreThanASignedNumberHolds) {
 
 TEST(SizeTest, RefusesWhatIsMalformed) {
   for (const std::string_view text :
-       {"",    "-1",    "+5",   " 5",  "5 ",   "0x10", "1e9",     "1.5G", "5KB5",
-        "5K5", "K",     "KB",   "5B",  "5KiB", "5k",   "5kb",     "5E",   "5Z",
-        "5KK", "5,000", "five", "5\n", "--5",  "5-",   "\xd9\xa5"}) {
+       {"",     "-1",    "+5",   " 5",  "5 ",    "0x10",  "1e9",     "1.5G", "5KB5",
+        "5K5",  "K",     "KB",   "5B",  "5Ki",   "5p",    "5kb",     "5e",   "5Z",
+        "5gib", "5GIB",  "iB",   "5iB", "5KiBB", "5GiB ", "8E",      "10EB", "5kk",
+        "5KK",  "5,000", "five", "5\n", "--5",   "5-",    "\xd9\xa5"}) {
     ExpectInvalid(text);
   }
   ExpectInvalid(std::string_view("5\0", 2));

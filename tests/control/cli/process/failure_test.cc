@@ -18,6 +18,21 @@ TEST(FailureTest, TheErrnoStandsAtTheEndOfTheFirstLine) {
   EXPECT_EQ(ErrorText(UsageFailure("give a name")), "give a name");
 }
 
+// contract 3, --json
+TEST(FailureTest, AsJsonTheRemedyStandsByItself) {
+  EXPECT_EQ(ErrorJson(Failure(EBUSY, "mnt: is in use; end this first")),
+            "{\"error\":\"EBUSY\",\"message\":\"mnt: is in use\",\"remedy\":\"end this first\"}\n");
+  EXPECT_EQ(ErrorJson(Error{Errc::kNotFound, "db: no such volume"}),
+            "{\"error\":\"ENOENT\",\"message\":\"db: no such volume\",\"remedy\":\"\"}\n");
+  EXPECT_EQ(ErrorJson(Failure(EBUSY, StrCat("it is in use; end \"this\"; first", kNoteBreak,
+                                            "loop0", kNoteBreak, "1 a"))),
+            "{\"error\":\"EBUSY\",\"message\":\"it is in use\",\"remedy\":\"end \\\"this\\\"; "
+            "first\",\"details\":[\"loop0\",\"1 a\"]}\n");
+  EXPECT_EQ(ErrorJson(UsageFailure(StrCat("NAME is required", kNoteBreak, "see: volfs rm --help"))),
+            "{\"error\":\"EINVAL\",\"message\":\"NAME is required\",\"remedy\":\"see: volfs rm "
+            "--help\"}\n");
+}
+
 TEST(FailureTest, TheSentenceOfARefusalIsTakenFromTheReply) {
   const Error error =
       ParseRefusal("error EBUSY db: a clone of it is still being copied", EBUSY, "clone db");
