@@ -4,7 +4,7 @@
 #include <map>
 
 #include "blockstore/base/str_cat.h"
-#include "control/cli/commands/commands.h"
+#include "control/cli/commands/command_variables.h"
 #include "control/cli/completion.h"
 #include "control/cli/mount_helper.h"
 #include "control/cli/process/failure.h"
@@ -22,28 +22,6 @@ constexpr const char* kSameUuids =
     "before they are used. The command prints the remedy for the contents that it finds.";
 
 }  // namespace
-
-// The variables that the options are read into, and the action to run then. CLI11 keeps pointers
-// into it.
-struct CommandVariables {
-  Common common;
-  MountArguments mount;
-  std::vector<std::string> mount_paths;  // NODE_DIR... MOUNTPOINT
-  std::string first;                     // the words of commands that take one or two
-  std::string second;
-  std::vector<std::string> names;
-  CreateOptions create;
-  CloneOptions clone;
-  StatusOptions status;
-  NodeInitOptions node;
-  NodeSetOptions node_set;
-  NodeForgetOptions node_forget;
-  CheckStoreOptions check;
-  bool flag = false;  // ls -l, attach --ro
-
-  std::string name = "volfs";  // of the command, for messages
-  std::function<int()> run;
-};
 
 // Builds the commands. Each Add declares the options and the action of one command.
 class CommandBuilder {
@@ -234,13 +212,19 @@ class CommandBuilder {
     TakesMount(command);
   }
 
+  void TakesFreezing(CLI::App* command, FreezeOptions& freeze) {
+    command->add_flag("--freeze", freeze.filesystems,
+                      "Freeze the filesystem that is mounted from SRC meanwhile; needs root");
+    Option(command, "--agent", freeze.agent, "SOCKET",
+           "Have a QEMU guest agent freeze its guest instead, whose disk SRC is", WordKind::kFile);
+  }
+
   void AddClone() {
     CLI::App* command =
         Add("clone", "Copy a volume as it is at this instant, also while it is in use");
     Word(command, "SRC", line_.clone.source, "A volume, or VOLUME@SNAP", WordKind::kImage);
     MaybeWord(command, "NAME", line_.clone.name, "The new volume's name, if not SRC-clone");
-    command->add_flag("--freeze", line_.clone.freeze,
-                      "Freeze the filesystem that is mounted from SRC meanwhile; needs root");
+    TakesFreezing(command, line_.clone.freeze);
     TakesCloneOptions(command);
     command->footer(kSameUuids);
     Does(command, "clone", [this] { return Clone(line_.common, line_.clone); });
@@ -248,10 +232,11 @@ class CommandBuilder {
 
   void AddSnapshot() {
     CLI::App* command = Add("snapshot", "Keep a read-only image of this instant");
-    Word(command, "SRC", line_.first, "The volume", WordKind::kVolume);
-    Word(command, "NAME", line_.second, "The snapshot's name");
+    Word(command, "SRC", line_.snapshot.source, "The volume", WordKind::kVolume);
+    Word(command, "NAME", line_.snapshot.name, "The snapshot's name");
+    TakesFreezing(command, line_.snapshot.freeze);
     TakesMount(command);
-    Does(command, "snapshot", [this] { return Snapshot(line_.common, line_.first, line_.second); });
+    Does(command, "snapshot", [this] { return Snapshot(line_.common, line_.snapshot); });
   }
 
   void AddRestore() {

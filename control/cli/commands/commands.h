@@ -5,6 +5,7 @@
 
 #include "blockstore/base/error.h"
 #include "control/cli/client.h"
+#include "control/cli/frozen_request.h"
 #include "control/text/json.h"
 
 namespace volfs::cli {
@@ -48,14 +49,19 @@ struct CloneOptions {  // of `clone` and `restore`; an empty value was not given
   std::string node;
   bool linked = false;
   bool verify = false;
-  bool freeze = false;  // of `clone` only
+  FreezeOptions freeze;  // of `clone` only
   bool wait = false;
 };
 Status Clone(const Common& common, const CloneOptions& options);
 Status Restore(const Common& common, const CloneOptions& options);
 
 Status Revert(const Common& common, const std::string& snapshot);
-Status Snapshot(const Common& common, const std::string& source, const std::string& name);
+struct SnapshotOptions {
+  std::string source;
+  std::string name;
+  FreezeOptions freeze;
+};
+Status Snapshot(const Common& common, const SnapshotOptions& options);
 Status Resize(const Common& common, const std::string& name, const std::string& size);
 Status Move(const Common& common, const std::string& from, const std::string& to);
 Status Cancel(const Common& common, const std::string& name);

@@ -11,9 +11,8 @@
 #include "control/cli/client.h"
 #include "control/cli/clone_wait.h"
 #include "control/cli/commands/commands.h"
-#include "control/cli/freeze.h"
+#include "control/cli/frozen_request.h"
 #include "control/cli/host/image_contents.h"
-#include "control/cli/host/mountinfo.h"
 #include "control/cli/process/bounded.h"
 #include "control/cli/process/failure.h"
 #include "control/cli/process/files.h"
@@ -109,34 +108,6 @@ void PrintCopied(const Common& common, const Client& client, const Reply& reply)
       volume, "` tells):", AsNoteLines(advice)));
 }
 
-// Freezes the filesystem in the source while the copy is requested. Prints its warnings before
-// that: they may be on their way into a file on that filesystem.
-Result<std::optional<Freeze>> FreezeSource(const Client& client, const std::string& source) {
-  ASSIGN_OR_RETURN(const std::vector<MountEntry> mounts, ReadMountInfo());
-  const std::vector<FilesystemMounts> filesystems = FilesystemsOf(client, source, mounts);
-  if (filesystems.empty()) {
-    PrintNote(StrCat("volfs clone: ", source,
-                     ": no filesystem is mounted from it here, so none is frozen"));
-    return std::optional<Freeze>();
-  }
-  ASSIGN_OR_RETURN(Freeze freeze, Freeze::Begin(filesystems, client.ImagePath(source)));
-  return std::optional<Freeze>(std::move(freeze));
-}
-
-// Asks, with the filesystem frozen if that is wanted. `unclean`: why the instant may be none of a
-// frozen filesystem.
-Result<Reply> AskFrozen(const Client& client, const CloneOptions& options,
-                        const std::string& source, const std::string& file, const std::string& line,
-                        Status& unclean) {
-  if (!options.freeze) return client.Ask(file, line);
-  const Waiting waiting(client.mountpoint());  // for the filesystem to write out its data
-  ASSIGN_OR_RETURN(std::optional<Freeze> freeze, FreezeSource(client, source));
-  Result<Reply> reply = client.Ask(file, line);
-  if (freeze) unclean = freeze->End();
-  if (!reply.ok() && !unclean.ok()) PrintError("volfs clone", unclean.error());
-  return reply;
-}
-
 // The common part of `clone` and `restore`: writes `words` and the options' keys to `file`.
 Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& options,
                 const std::string& file, const std::string& words) {
@@ -148,18 +119,12 @@ Status MakeFrom(const Common& common, Targets& targets, const CloneOptions& opti
   const Result<uint64_t> source_size = client.ImageSize(source);  // a refusal tells what is wrong
 
   Status unclean = OkStatus();
-  ASSIGN_OR_RETURN(const Reply reply,
-                   AskFrozen(client, options, source, file, words + keys, unclean));
+  ASSIGN_OR_RETURN(const Reply reply, AskFrozen(client, {source, "volfs clone", options.freeze},
+                                                file, words + keys, unclean));
   PrintCopied(common, client, reply);
   RETURN_IF_ERROR(FlushOutput());
   const std::string volume = reply.Get("volume");
-  if (!unclean.ok()) {
-    return Error{unclean.error().code,
-                 StrCat(volume,
-                        ": was made, but its filesystem may not be clean, as if the power had "
-                        "gone: ",
-                        unclean.error().message)};
-  }
+  if (!unclean.ok()) return UncleanCopy(volume, unclean.error());
   const std::optional<uint64_t> size = ParseNumber(reply.Get("size"));
   if (options.wait) RETURN_IF_ERROR(WaitForClone(client, volume));
   const bool larger = source_size.ok() && size && *size > source_size.value();
@@ -223,7 +188,7 @@ Status Create(const Common& common, const CreateOptions& options) {
 Status Clone(const Common& common, const CloneOptions& options) {
   Targets targets(common.mount);
   ASSIGN_OR_RETURN(std::string words, targets.Image(options.source));
-  if (options.freeze && IsSnapshot(words)) {
+  if (options.freeze.wanted() && IsSnapshot(words)) {
     return UsageFailure(StrCat(words, ": a snapshot does not change; there is nothing to freeze"));
   }
   if (!options.name.empty()) {
@@ -258,13 +223,18 @@ Status Revert(const Common& common, const std::string& snapshot) {
   return OkStatus();
 }
 
-Status Snapshot(const Common& common, const std::string& source, const std::string& name) {
+Status Snapshot(const Common& common, const SnapshotOptions& options) {
   Targets targets(common.mount);
-  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(source));
-  RETURN_IF_ERROR(CheckName(name, "snapshot"));
+  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(options.source));
+  RETURN_IF_ERROR(CheckName(options.name, "snapshot"));
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  ASSIGN_OR_RETURN(const Reply reply, client.Ask("snapshot", StrCat(volume, " ", name)));
+  Status unclean = OkStatus();
+  ASSIGN_OR_RETURN(const Reply reply,
+                   AskFrozen(client, {volume, "volfs snapshot", options.freeze}, "snapshot",
+                             StrCat(volume, " ", options.name), unclean));
   PrintMade(common, reply);
+  RETURN_IF_ERROR(FlushOutput());
+  if (!unclean.ok()) return UncleanCopy(reply.Get("snapshot"), unclean.error());
   return OkStatus();
 }
 
