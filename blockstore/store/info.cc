@@ -1,8 +1,10 @@
 #include "blockstore/store/info.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include "blockstore/base/str_cat.h"
 #include "blockstore/store/request_checks.h"
 #include "blockstore/store/store.h"
 
@@ -17,6 +19,40 @@ uint64_t ExclusiveBytes(StoreParts& parts, Volume& volume) {
   if (volume.node().directory().calls()->slow()) return 0;
   const Result<uint64_t> bytes = parts.reclaimer.ExclusiveBytes(volume.head());
   return bytes.ok() ? bytes.value() : 0;
+}
+
+Result<std::vector<MapRange>> RangesOf(StoreParts& parts, Volume& volume) {
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
+  const Epoch::Reader reader = volume.node().epoch().Enter();
+  const auto [map, size] = volume.map().Copy();
+  std::vector<MapRange> ranges;
+  for (uint64_t block = 0; block * parts.block_size < size && block < map.size();) {
+    const Extent extent = map.Find(block);
+    const uint64_t from = extent.first * parts.block_size;
+    MapRange range{{from, std::min(extent.end() * parts.block_size, size) - from}, true, "", ""};
+    if (extent.layer != LayerRef::kHole) {
+      Layer* const layer = parts.layers.Get(extent.layer);
+      range.zero = false;
+      range.node = layer->NodeName();
+      range.layer_id = layer->id();
+      range.layer = layer->FileName();
+    }
+    ranges.push_back(std::move(range));
+    block = extent.end();
+  }
+  return ranges;
+}
+
+// Returns the newest snapshot whose upper layer this is, "" if there is none. The volume is named,
+// too: a linked clone has layers of its source.
+std::string SnapshotOn(StoreParts& parts, Id layer) {
+  MutexLock lock(parts.tables.mu);
+  const std::vector<SnapshotRecord> records = parts.tables.snapshots.OnLayer(layer);
+  if (records.empty()) return "";
+  const SnapshotRecord& newest = *std::max_element(
+      records.begin(), records.end(),
+      [](const SnapshotRecord& a, const SnapshotRecord& b) { return a.created_ns < b.created_ns; });
+  return StrCat(parts.tables.names.NameOf(newest.volume), "@", newest.name);
 }
 
 void FillCloneInfo(StoreParts& parts, VolumeInfo& info) {
@@ -98,22 +134,13 @@ VolumeInfo Store::Info(Volume& volume) {
 }
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
-  const Epoch::Reader reader = volume.node().epoch().Enter();
-  const auto [map, size] = volume.map().Copy();
-  std::vector<MapRange> ranges;
-  for (uint64_t block = 0; block * parts_.block_size < size && block < map.size();) {
-    const Extent extent = map.Find(block);
-    const uint64_t from = extent.first * parts_.block_size;
-    MapRange range{{from, std::min(extent.end() * parts_.block_size, size) - from}, true, "", ""};
-    if (extent.layer != LayerRef::kHole) {
-      Layer* const layer = parts_.layers.Get(extent.layer);
-      range.zero = false;
-      range.node = layer->NodeName();
-      range.layer = layer->FileName();
-    }
-    ranges.push_back(std::move(range));
-    block = extent.end();
+  ASSIGN_OR_RETURN(std::vector<MapRange> ranges, RangesOf(parts_, volume));
+  std::map<Id, std::string> snapshots;  // of each layer
+  for (MapRange& range : ranges) {
+    if (range.zero) continue;
+    const auto [known, is_new] = snapshots.try_emplace(range.layer_id);
+    if (is_new) known->second = SnapshotOn(parts_, range.layer_id);
+    range.snapshot = known->second;
   }
   return ranges;
 }

@@ -77,6 +77,8 @@ struct MapRange {
   bool zero = false;  // in no layer: reads as zeros
   std::string node;   // of the layer; named also if it is not mounted
   std::string layer;  // its file, "layers/0123456789abcd00"
+  Id layer_id = kNoId;
+  std::string snapshot = {};  // "db@monday": the newest that the layer is the upper one of, if any
 };
 
 }  // namespace volfs

@@ -10,7 +10,9 @@ std::string MapText(Store& store, Volume& volume) {
   std::string text;
   for (const MapRange& range : ranges.value()) {
     text += StrCat(range.bytes.offset_bytes, " ", range.bytes.length_bytes, " ");
-    text += range.zero ? "zero - -\n" : StrCat("data ", range.node, " ", range.layer, "\n");
+    text += range.zero ? "zero - - -\n"
+                       : StrCat("data ", range.node, " ", range.layer, " ",
+                                range.snapshot.empty() ? "-" : range.snapshot, "\n");
   }
   return text;
 }

@@ -76,7 +76,7 @@ struct StatusOptions {
   bool watch = false;
 };
 Status ShowStatus(const Common& common, const StatusOptions& options);
-Status ShowMap(const Common& common, const std::string& name);
+Status ShowMap(const Common& common, const std::string& name);  // commands/map.cc
 Status ShowEvents(const Common& common);
 
 // ---- loop devices (commands/attach.cc)

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <functional>
+#include <map>
 
 #include "blockstore/base/str_cat.h"
 #include "blockstore/io/posix_descriptor.h"
@@ -60,9 +61,24 @@ Result<Drawn> DetailsTable(const Client& client) {
   return Table(rows, kStatus, SurfaceOf(STDOUT_FILENO));
 }
 
+// The busier a volume, the smaller its number.
+int RestOf(std::string_view status) {
+  constexpr std::array<std::string_view, 4> kBusyFirst = {"creating", "deleting", "error",
+                                                          "in-use"};
+  return static_cast<int>(std::find(kBusyFirst.begin(), kBusyFirst.end(), status) -
+                          kBusyFirst.begin());
+}
+
+enum class Order { kByName, kBusyFirst };
+
 // The same, and how the copying goes.
-Result<Drawn> StatusTable(const Client& client) {
+Result<Drawn> StatusTable(const Client& client, Order order = Order::kByName) {
   ASSIGN_OR_RETURN(std::vector<Row> rows, ReadStatusRows(client));
+  if (order == Order::kBusyFirst) {
+    std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
+      return RestOf(a[kStatus]) < RestOf(b[kStatus]);
+    });
+  }
   for (Row& row : rows) {
     const bool copying = row[kStatus] == "creating" || row[kStatus] == "error";
     const Result<Progress> progress =
@@ -80,6 +96,12 @@ Result<Drawn> StatusTable(const Client& client) {
   if (!copying) header.resize(kColumns);
   rows.insert(rows.begin(), std::move(header));
   return Table(rows, kStatus, SurfaceOf(STDOUT_FILENO));
+}
+
+// Returns the first text of a JSON object, {"name":"db",...}. A volume's name needs no escape.
+std::string FirstText(std::string_view object) {
+  const std::vector<std::string> parts = SplitAt(object, '"');
+  return parts.size() > 3 ? parts[3] : "";
 }
 
 // Whether a field says nothing of a volume that is whole.
@@ -115,15 +137,15 @@ Result<Drawn> StatusText(const Client& client, const Common& common, const std::
   return WithLineFeed(text);
 }
 
-// Shows what `text` gives again and again: on a terminal in one place, else whenever it changes.
-// Ends with an error, or with the signal that ends the program.
+// Shows what `text` gives again and again: on a terminal in one place, as far as it fits, else
+// whenever it changes. Ends with an error, or with the signal that ends the program.
 Status Watch(const std::function<Result<Drawn>()>& text) {
   const bool terminal = IsTerminal(STDOUT_FILENO);
   Drawn shown;
   for (;;) {
     ASSIGN_OR_RETURN(const Drawn now, text());
     if (terminal) {
-      Print(Drawn{"\x1b[H\x1b[2J" + now.text});
+      Print(OnScreen(now, SizeOfTerminal(STDOUT_FILENO)));
     } else if (now != shown) {
       Print(now);
     }
@@ -133,33 +155,40 @@ Status Watch(const std::function<Result<Drawn>()>& text) {
   }
 }
 
-// The columns of a volume's map.
-enum MapColumn : size_t { kOffset, kLength, kState, kMapNode, kLayer, kMapColumns };
-
-Drawn MapTable(std::string_view text) {
-  std::vector<Row> rows = {{"OFFSET", "LENGTH", "STATE", "NODE", "LAYER"}};
-  for (const std::string_view line : SplitLines(text)) {
-    const std::vector<std::string_view> words = SplitWords(line);
-    rows.emplace_back(words.begin(), words.end());
+// Returns the objects of status.json, or of one volume's info.json, by the names of their volumes.
+// A volume that is gone meanwhile is none of them.
+Result<std::map<std::string, std::string>> ReadObjects(const Client& client,
+                                                       const std::string& volume) {
+  const std::string file =
+      volume.empty() ? "status.json" : StrCat("volumes/", volume, "/info.json");
+  const Result<std::string> text = client.ReadControl(file);
+  std::map<std::string, std::string> objects;
+  if (!text.ok() && text.error().os_errno == ENOENT) return objects;
+  if (!text.ok()) return text.error();
+  for (std::string_view line : SplitLines(text.value())) {
+    if (line.ends_with(',')) line.remove_suffix(1);
+    if (!line.starts_with('{')) continue;
+    objects[volume.empty() ? FirstText(line) : volume] = line;
   }
-  return Table(rows, kNoColumn, SurfaceOf(STDOUT_FILENO));
+  return objects;
 }
 
-std::string MapJson(std::string_view text) {
-  std::vector<JsonObject> ranges;
-  for (const std::string_view line : SplitLines(text)) {
-    const std::vector<std::string_view> words = SplitWords(line);
-    if (words.size() < kMapColumns) continue;
-    const auto name = [&words](MapColumn column) -> JsonValue {
-      return words[column] == "-" ? JsonValue(nullptr) : JsonValue(std::string(words[column]));
-    };
-    ranges.push_back({{"offset_bytes", ParseNumber(words[kOffset]).value_or(0)},
-                      {"length_bytes", ParseNumber(words[kLength]).value_or(0)},
-                      {"state", std::string(words[kState])},
-                      {"node", name(kMapNode)},
-                      {"layer", name(kLayer)}});
+// Prints a line for each volume that is new or has changed, and one with the status "deleted" for
+// each that is gone.
+Status WatchJson(const Client& client, const std::string& volume) {
+  std::map<std::string, std::string> shown;
+  for (;;) {
+    ASSIGN_OR_RETURN(const auto now, ReadObjects(client, volume));
+    for (const auto& [name, object] : now) {
+      if (shown[name] != object) Print(object + "\n");
+    }
+    for (const auto& [name, object] : shown) {
+      if (!now.contains(name)) Print(JsonLine({{"name", name}, {"status", "deleted"}}));
+    }
+    shown = now;
+    RETURN_IF_ERROR(FlushOutput());
+    ::poll(nullptr, 0, kWatchMs);
   }
-  return JsonArray(ranges);
 }
 
 // "TIME EVENT VOLUME, STATUS" of a line of watch/events; the line itself if it is not understood.
@@ -208,20 +237,15 @@ Status ShowStatus(const Common& common, const StatusOptions& options) {
     ASSIGN_OR_RETURN(volume, targets.Volume(options.name));
   }
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  const auto text = [&] { return StatusText(client, common, volume); };
-  if (options.watch) return Watch(text);
-  ASSIGN_OR_RETURN(const Drawn now, text());
+  if (options.watch && !volume.empty()) RETURN_IF_ERROR(client.CheckVolume(volume));
+  if (options.watch && common.json) return WatchJson(client, volume);
+  if (options.watch) {
+    return Watch([&] {
+      return volume.empty() ? StatusTable(client, Order::kBusyFirst) : VolumeText(client, volume);
+    });
+  }
+  ASSIGN_OR_RETURN(const Drawn now, StatusText(client, common, volume));
   Print(now);
-  return OkStatus();
-}
-
-Status ShowMap(const Common& common, const std::string& name) {
-  Targets targets(common.mount);
-  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(name));
-  ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  RETURN_IF_ERROR(client.CheckVolume(volume));
-  ASSIGN_OR_RETURN(const std::string text, client.ReadControl(StrCat("volumes/", volume, "/map")));
-  Print(common.json ? Drawn{MapJson(text)} : MapTable(text));
   return OkStatus();
 }
 

@@ -54,12 +54,16 @@ Surface SurfaceOf(int fd) {
   return {.terminal = ::isatty(fd) == 1, .colour = wants_colour && IsTerminal(fd)};
 }
 
-size_t TerminalWidth(int fd) {
-  constexpr size_t kUsual = 80;
+TerminalSize SizeOfTerminal(int fd) {
   winsize size{};
-  if (::ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsual;
-  return size.ws_col;
+  if (::ioctl(fd, TIOCGWINSZ, &size) != 0) return {};
+  TerminalSize known;
+  if (size.ws_col != 0) known.columns = size.ws_col;
+  if (size.ws_row != 0) known.lines = size.ws_row;
+  return known;
 }
+
+size_t TerminalWidth(int fd) { return SizeOfTerminal(fd).columns; }
 
 std::string Shown(std::string_view text, const Surface& surface) {
   return surface.terminal ? SafeText(text) : std::string(text);
@@ -94,6 +98,44 @@ Drawn Table(const std::vector<Row>& rows, size_t painted, const Surface& surface
     out += '\n';
   }
   return {out};
+}
+
+namespace {
+
+// Returns the first `columns` characters of a line that Table drew: escapes of colour take no
+// column, and neither do the later bytes of a character.
+std::string FirstColumns(std::string_view line, size_t columns) {
+  std::string out;
+  bool coloured = false;
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\x1b') {
+      const size_t end = std::min(line.find('m', i), line.size() - 1);
+      out += line.substr(i, end + 1 - i);
+      coloured = true;
+      i = end;
+      continue;
+    }
+    const bool begins = (static_cast<unsigned char>(line[i]) & 0xc0) != 0x80;
+    if (begins && columns == 0) return out + (coloured ? "\x1b[0m" : "");
+    if (begins) --columns;
+    out += line[i];
+  }
+  return out;
+}
+
+}  // namespace
+
+Drawn OnScreen(const Drawn& drawn, const TerminalSize& size) {
+  const std::vector<std::string_view> lines = SplitLines(drawn.text);
+  const bool fits = lines.size() < size.lines;  // the cursor stands on the line below
+  const size_t shown = fits ? lines.size() : std::max<size_t>(size.lines, 3) - 2;
+  std::string out = "\x1b[H";
+  for (size_t i = 0; i < shown; ++i) out += FirstColumns(lines[i], size.columns) + "\x1b[K\n";
+  if (!fits) {
+    out +=
+        FirstColumns(StrCat("... and ", lines.size() - shown, " more"), size.columns) + "\x1b[K\n";
+  }
+  return {out + "\x1b[J"};
 }
 
 Drawn ShownLines(std::string_view text, const Surface& surface) {

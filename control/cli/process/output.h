@@ -27,6 +27,13 @@ Surface SurfaceOf(int fd);
 bool IsTerminal(int fd);
 size_t TerminalWidth(int fd);  // 80 if it is unknown
 
+// 80 times 24 if it is unknown.
+struct TerminalSize {
+  size_t columns = 80;
+  size_t lines = 24;
+};
+TerminalSize SizeOfTerminal(int fd);
+
 // Returns foreign text as one line or a part of one.
 std::string Shown(std::string_view text, const Surface& surface);
 
@@ -48,6 +55,10 @@ Drawn ShownLines(std::string_view text, const Surface& surface);
 using Row = std::vector<std::string>;
 inline constexpr size_t kNoColumn = SIZE_MAX;
 Drawn Table(const std::vector<Row>& rows, size_t painted, const Surface& surface);
+
+// Returns the text over the whole screen, from its upper left corner on: no line is longer than the
+// screen is wide. If there are more lines than it has, the last one says how many are missing.
+Drawn OnScreen(const Drawn& drawn, const TerminalSize& size);
 
 // Each prints on stdout and keeps the line feeds of its text.
 void Print(std::string_view text);

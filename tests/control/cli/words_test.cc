@@ -120,6 +120,23 @@ TEST(TableTest, ColourDoesNotChangeTheWidths) {
 }
 
 // Foreign bytes are escaped on a terminal. A program that reads a pipe gets them unchanged.
+TEST(TableTest, AScreenShowsWhatFits) {
+  const Drawn drawn{"NAME  STATUS\na     \x1b[32mavailable\x1b[0m\nb     x\n"};
+  EXPECT_EQ(
+      OnScreen(drawn, {80, 24}).text,
+      "\x1b[HNAME  STATUS\x1b[K\na     \x1b[32mavailable\x1b[0m\x1b[K\nb     x\x1b[K\n\x1b[J");
+  EXPECT_EQ(OnScreen(drawn, {8, 24}).text,
+            "\x1b[HNAME  ST\x1b[K\na     \x1b[32mav\x1b[0m\x1b[K\nb     x\x1b[K\n\x1b[J");
+  EXPECT_EQ(OnScreen(drawn, {80, 3}).text,
+            "\x1b[HNAME  STATUS\x1b[K\n... and 2 more\x1b[K\n\x1b[J");
+  EXPECT_EQ(OnScreen({"a\xc3\xa4"
+                      "bc\n"},
+                     {3, 9})
+                .text,
+            "\x1b[Ha\xc3\xa4"
+            "b\x1b[K\n\x1b[J");
+}
+
 TEST(TableTest, CellsOfOthersAreEscapedAndAreAsWideAsTheyLook) {
   const std::vector<Row> rows = {{"P", "S"}, {"a\x1b[2J\nb", "ok\x1b"}};
   EXPECT_EQ(Table(rows, 1, {.terminal = true, .colour = true}).text,
