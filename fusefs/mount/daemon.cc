@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <optional>
 
 #include "blockstore/base/log.h"
 #include "blockstore/base/memory.h"
@@ -70,17 +71,18 @@ int RunChild(int pipe_fd, const std::string& log_file,
 
 }  // namespace
 
-int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport&)>& body) {
+int RunAsDaemon(const std::string& log_file, int (*exit_code)(Errc),
+                const std::function<int(StartReport&)>& body) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     cli::PrintError("volfs mount", cli::SystemFailure("pipe"));
-    return 1;
+    return exit_code(Errc::kNoFiles);
   }
   std::fflush(nullptr);
   const pid_t child = ::fork();
   if (child < 0) {
     cli::PrintError("volfs mount", cli::SystemFailure("fork"));
-    return 1;
+    return exit_code(Errc::kNoMemory);
   }
   if (child == 0) {
     ::close(ends[0]);
@@ -88,9 +90,9 @@ int RunAsDaemon(const std::string& log_file, const std::function<int(StartReport
   }
   ::close(ends[1]);
   cli::SetSupervisedProcess(child);  // it alone touches the nodes
-  const int exit_code = StartReport::Await(ends[0]);
+  const std::optional<Errc> failed = StartReport::Await(ends[0]);
   ::close(ends[0]);
-  return exit_code;
+  return failed ? exit_code(*failed) : kExitOk;
 }
 
 namespace {

@@ -36,6 +36,7 @@
 #include "fusefs/mount/log_place.h"
 #include "fusefs/mount/mountpoint.h"
 #include "fusefs/mount/options.h"
+#include "fusefs/mount/remount.h"
 #include "fusefs/mount/service_manager.h"
 #include "fusefs/mount/session.h"
 #include "fusefs/mount/start_report.h"
@@ -313,10 +314,22 @@ Status ServeUntilStopped(const std::string& mountpoint, Filesystem& fs, Session&
   return session.Serve();
 }
 
+// Returns the nodes as the command line of mount(8) names them. Where that is longer than the
+// kernel takes, or where other users shall not see names, it is "volfs".
+std::string SourceOf(const Plan& plan) {
+  constexpr size_t kMaxBytes = 2000;  // of a page, with the kernel's and libfuse's escapes
+  std::string source;
+  for (const std::string& path : plan.node_paths) {
+    source += StrCat(source.empty() ? "" : ":", path);
+  }
+  return plan.options.is_private || source.size() > kMaxBytes ? "volfs" : source;
+}
+
 Status ServeMount(const Plan& plan, Filesystem& fs, ServiceManager& service,
                   FinalStop& final_stop) {
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
                    Session::Mount(fs, {.mountpoint = plan.mountpoint.path,
+                                       .source = SourceOf(plan),
                                        .allow_other = plan.allow_other,
                                        .read_only = plan.options.read_only,
                                        .synchronous = plan.options.synchronous,
@@ -420,6 +433,15 @@ int RunAndReport(const Plan& plan, StartReport& report) {
 }  // namespace
 
 int Mount(const MountArguments& arguments) {
+  const auto exit_code = arguments.through_helper
+                             ? cli::MountHelperExitCode
+                             : +[](Errc code) -> int { return ExitCodeOf(code); };
+  if (AsksForRemount(arguments.options)) {
+    const Status remounted = Remount(arguments);
+    if (remounted.ok()) return kExitOk;
+    cli::PrintError("volfs mount", remounted.error());
+    return exit_code(remounted.error().code);
+  }
   // Another service that runs `volfs mount` has left its own; a daemon in the background is not it.
   if (!arguments.foreground) ServiceManager::Disregard();
   // One in the foreground has no watcher (supervisor.h), so it looks with a limit first.
@@ -436,7 +458,7 @@ int Mount(const MountArguments& arguments) {
   Result<Plan> plan = MakePlan(arguments);
   if (!plan.ok()) {
     cli::PrintError("volfs mount", Error{plan.error().code, plan.error().message});
-    return ExitCodeOf(plan.error().code);
+    return exit_code(plan.error().code);
   }
   plan.value().gone = LookAtKnownNodes(plan.value());
   ::umask(077);  // logs and the list of nodes have paths that are nobody else's to read
@@ -447,7 +469,7 @@ int Mount(const MountArguments& arguments) {
   }
   const std::string log_file = LogFileFor(plan.value().mountpoint.path);
   if (!log_file.empty()) RemoveOldLogs(log_file, MountpointsOfVolfs());
-  return RunAsDaemon(log_file,
+  return RunAsDaemon(log_file, exit_code,
                      [&](StartReport& report) { return RunAndReport(plan.value(), report); });
 }
 

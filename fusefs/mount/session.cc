@@ -179,8 +179,19 @@ fuse_lowlevel_ops Operations() {
 
 // --- mounting ------------------------------------------------------------------------------------
 
+// libfuse cuts options at commas, and takes a backslash for the escape of one.
+std::string Escaped(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == ',' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 std::string MountOptionText(const SessionOptions& options) {
-  std::string text = "default_permissions,fsname=volfs,subtype=volfs,nosuid,nodev";
+  std::string text =
+      StrCat("default_permissions,fsname=", Escaped(options.source), ",subtype=volfs,nosuid,nodev");
   if (options.allow_other) text += ",allow_other";
   if (options.read_only) text += ",ro";
   if (options.synchronous) text += ",sync";

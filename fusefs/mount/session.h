@@ -13,7 +13,8 @@ struct fuse_session;
 namespace volfs {
 
 struct SessionOptions {
-  std::string mountpoint;  // absolute
+  std::string mountpoint;        // absolute
+  std::string source = "volfs";  // as findmnt(8) and df(1) show it
   bool allow_other = false;
   bool read_only = false;
   bool synchronous = false;

@@ -27,21 +27,22 @@ void PrintReady(const std::string& line) {
 }
 
 // A message is a line: 'W', 'R' or 'F', and its text; of 'F': the Errc as a number, a blank, the
-// text. Returns the exit code if it was the last one, else -1.
-int Print(const std::string& line) {
+// text. Returns false if others follow; `failed` is for an 'F'.
+bool PrintLast(const std::string& line, std::optional<Errc>& failed) {
   const std::string text = line.substr(1);
   if (line[0] == 'W') {
     PrintWarning(text);
-    return -1;
+    return false;
   }
   if (line[0] == 'R') {
     PrintReady(text);
-    return 0;
+    return true;
   }
   const size_t blank = text.find(' ');
   const auto code = static_cast<Errc>(std::atoi(text.c_str()));
   PrintFailure(code, text.substr(blank + 1));
-  return ExitCodeOf(code);
+  failed = code;
+  return true;
 }
 
 }  // namespace
@@ -67,7 +68,8 @@ void StartReport::Fail(const Error& error) {
   Close();
 }
 
-int StartReport::Await(int pipe_fd) {
+std::optional<Errc> StartReport::Await(int pipe_fd) {
+  std::optional<Errc> failed;
   std::string pending;
   char buffer[1024];
   while (true) {
@@ -78,12 +80,11 @@ int StartReport::Await(int pipe_fd) {
     for (size_t end = pending.find('\n'); end != std::string::npos; end = pending.find('\n')) {
       const std::string line = pending.substr(0, end);
       pending.erase(0, end + 1);
-      const int code = line.empty() ? -1 : Print(line);
-      if (code >= 0) return code;
+      if (!line.empty() && PrintLast(line, failed)) return failed;
     }
   }
   PrintFailure(Errc::kIo, "the daemon died while it started; its log may say why");
-  return 1;
+  return Errc::kIo;
 }
 
 void StartReport::Send(const std::string& message) {

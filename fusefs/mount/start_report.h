@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "blockstore/base/error.h"
@@ -23,8 +24,8 @@ class StartReport {
   void Ready(const std::string& text, const std::string& printed);
   void Fail(const Error& error);
 
-  // The command's side: prints what comes and returns the exit code.
-  static int Await(int pipe_fd);
+  // The command's side: prints what comes. Returns nothing if the mount is ready, else why not.
+  static std::optional<Errc> Await(int pipe_fd);
 
  private:
   void Send(const std::string& message);

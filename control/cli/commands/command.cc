@@ -68,10 +68,13 @@ int RunCommand(int argc, char** argv, const CommandLineParts& parts) {
   const std::string name = argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "";
   if (!IsMountHelperName(name)) return RunVolfs(argc, argv, parts);
   return parts.run([&] {
-    SetSupervised(kMountHelperName, kExitNodeNotThere);
+    SetSupervised(kMountHelperName, MountHelperExitCode(Errc::kNodeDown));
     const std::vector<std::string> words(argv + 1, argv + argc);
     const Result<MountHelperCall> call = ParseMountHelper(words);
-    if (!call.ok()) return Report(name, call.error());
+    if (!call.ok()) {
+      PrintError(name, call.error());
+      return MountHelperExitCode(call.error().code);
+    }
     return call.value().fake ? static_cast<int>(kExitOk) : parts.mount(call.value().arguments);
   });
 }

@@ -13,6 +13,24 @@
 
 namespace volfs::cli {
 
+int MountHelperExitCode(Errc code) {
+  switch (code) {
+    case Errc::kInvalid:
+    case Errc::kTooBig:
+    case Errc::kNameTooLong:
+    case Errc::kDenied:
+    case Errc::kProtected:
+      return 1;
+    case Errc::kNoMemory:
+    case Errc::kNoFiles:
+      return 2;
+    case Errc::kInterrupted:
+      return 8;
+    default:
+      return 32;
+  }
+}
+
 Error Failure(int os_errno, std::string message) {
   return Error{ErrcOfErrno(os_errno), std::move(message), os_errno};
 }

@@ -16,6 +16,10 @@ enum FsckCode : int {
   kFsckUsage = 16,
 };
 
+// Returns the exit code that mount(8) documents for its helpers: 1 usage or permissions, 2 a lack
+// of memory or files, 8 an interrupt, 32 any other failure.
+int MountHelperExitCode(Errc code);
+
 // An Error for a failed system call (or a refused request). The message is a sentence without the
 // errno's name: PrintError adds that.
 Error Failure(int os_errno, std::string message);
