@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "blockstore/layer/image_diff.h"
 #include "blockstore/map/extent_map.h"
 
 #if __has_include(<absl/container/btree_map.h>)
@@ -131,6 +132,26 @@ void CopyThenAssignOne(benchmark::State& state) {
   }
 }
 BENCHMARK(CopyThenAssignOne);
+
+// Two images of a million extents each, of which none is the same.
+void DiffOfAMillionExtents(benchmark::State& state) {
+  const LayerTable layers(8);
+  const auto image = [&](LayerRef layer) {
+    ExtentMap map(2 * kIsolated);
+    for (uint64_t i = 0; i < kIsolated; ++i) map.Assign({2 * i, 1}, layer);
+    return FrozenImage(layers, std::move(map), 2 * kIsolated * kDefaultBlockSize,
+                       kDefaultBlockSize);
+  };
+  const FrozenImage before = image(kLayer);
+  const FrozenImage after = image(static_cast<LayerRef>(2));
+  for (auto _ : state) {
+    uint64_t ranges = 0;
+    for (ImageDiff diff(before, after, ImageDiff::Holes::kIgnored); diff.Next(); ++ranges) {
+    }
+    if (ranges != kIsolated) state.SkipWithError("ranges are missing");
+  }
+}
+BENCHMARK(DiffOfAMillionExtents)->Unit(benchmark::kMillisecond);
 
 void Free(benchmark::State& state) {
   for (auto _ : state) {

@@ -1,7 +1,7 @@
-// Measures a snapshot request and a clone request for volumes of several sizes, in milliseconds and
-// catalog commits. The volume lies over a snapshot and every second block of it was written since,
-// so that n blocks are n extents. Dirty data is synced before the clock starts, and copying is
-// paused. scripts/bench prints the medians as a table.
+// Measures a snapshot request, a clone request and a diff with the snapshot below for volumes of
+// several sizes, in milliseconds and catalog commits. The volume lies over a snapshot and every
+// second block of it was written since, so that n blocks are n extents. Dirty data is synced before
+// the clock starts, and copying is paused. scripts/bench prints the medians as a table.
 #include <benchmark/benchmark.h>
 #include <sys/statfs.h>
 
@@ -49,7 +49,7 @@ class Fragmented {
  public:
   explicit Fragmented(uint64_t extents) : extents_(extents) {
     (void)fixture_.MakeVolume(kVolume, extents * kBlock);
-    (void)Value(store().TakeSnapshot(kVolume, "base", Caller{}), "the first snapshot");
+    base_ = Value(store().TakeSnapshot(kVolume, "base", Caller{}), "the first snapshot").id;
     const std::vector<std::byte> block = Pattern(kBlock);
     for (uint64_t at = 0; at < extents; at += 2) {
       (void)Value(volume().WriteAt(block, at * kBlock), "a write");
@@ -60,6 +60,7 @@ class Fragmented {
   }
 
   [[nodiscard]] uint64_t extents() const { return extents_; }
+  [[nodiscard]] Id base() const { return base_; }
   Store& store() { return fixture_.store(); }
   Volume& volume() { return *store().Find(kVolume); }
   void Settle() { (void)Value(volume().Sync(), "a sync"); }
@@ -105,6 +106,7 @@ class Fragmented {
   }
 
   const uint64_t extents_;
+  Id base_ = kNoId;
   StoreFixture fixture_;
   std::map<Step, Commits> commits_;
 };
@@ -135,6 +137,17 @@ void DropClone(Fragmented& f) {
   (void)Value(f.store().Cancel("copy", Caller{}), "cancelling the clone");
 }
 
+void Diff(Fragmented& f) {
+  const auto diff =
+      Value(f.store().OpenDiffWithNow(f.base(), f.store().Find(kVolume), Store::Bytes::kRangesOnly),
+            "a diff");
+  uint64_t ranges = 0;
+  for (ImageDiff walk = diff->Ranges(); walk.Next(); ++ranges) {
+  }
+  if (ranges < f.extents() / 2) std::abort();
+}
+void Nothing(Fragmented& /*f*/) {}
+
 void Measure(benchmark::State& state, Fragmented::Step request, Fragmented::Step undo) {
   Fragmented& f = Volumes(static_cast<uint64_t>(state.range(0)));
   const std::vector<std::byte> block = Pattern(kBlock);
@@ -158,6 +171,7 @@ void Measure(benchmark::State& state, Fragmented::Step request, Fragmented::Step
 
 void PointSnapshot(benchmark::State& state) { Measure(state, Snapshot, DropSnapshot); }
 void PointClone(benchmark::State& state) { Measure(state, Clone, DropClone); }
+void PointDiff(benchmark::State& state) { Measure(state, Diff, Nothing); }
 
 // Ordered by size, so that each fragmented volume is made once.
 const bool registered = [] {
@@ -173,6 +187,7 @@ const bool registered = [] {
     };
     add("PointSnapshot", PointSnapshot);
     add("PointClone", PointClone);
+    add("PointDiff", PointDiff);
   }
   return true;
 }();
