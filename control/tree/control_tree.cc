@@ -9,6 +9,7 @@
 #include "control/text/name.h"
 #include "control/tree/control_file.h"
 #include "control/tree/control_view.h"
+#include "control/tree/diff_place.h"
 #include "control/tree/fields.h"
 #include "control/tree/fixed_entry.h"
 #include "control/tree/map.h"
@@ -32,10 +33,15 @@ struct NodePlace {
   Node* node;
   uint64_t facet;
 };
-using Place = std::variant<const FixedEntry*, VolumePlace, NodePlace>;
+using Place = std::variant<const FixedEntry*, VolumePlace, NodePlace, DiffPlace>;
 
 Error NotFound(std::string_view what) {
   return Error{Errc::kNotFound, StrCat("control: there is no ", what)};
+}
+
+Result<Place> PlaceOf(Result<DiffPlace> diff) {
+  if (!diff.ok()) return diff.error();
+  return Place(std::move(diff.value()));
 }
 
 bool KnowsVolumeFacet(uint64_t facet) {
@@ -89,6 +95,10 @@ struct Describe {
   ControlView& view;
 
   ControlEntry operator()(const FixedEntry* entry) const { return DescribeFixed(*entry, view); }
+  ControlEntry operator()(const DiffPlace& place) const {
+    const ControlState& state = view.state();
+    return DescribeDiff(place, state.store, state.config, state.started_ns);
+  }
   template <typename PlaceT>
   ControlEntry operator()(const PlaceT& place) const {
     const ControlConfig& config = view.state().config;
@@ -125,6 +135,7 @@ class ControlTree::Impl {
 
   Result<Place> Find(uint64_t ino);
   Result<Place> FindIn(uint64_t parent, std::string_view name);
+  Result<std::shared_ptr<OpenDiff>> OpenDiffImage(uint64_t ino);
   std::vector<Place> Children(const Place& directory);
   Result<std::unique_ptr<ControlFile>> Open(const Place& place, const Caller& caller);
   static bool Writable(const Place& place);
@@ -164,6 +175,7 @@ Node* ControlTree::Impl::FindNode(std::string_view name) {
 
 Result<Place> ControlTree::Impl::Find(uint64_t ino) {
   if (const FixedEntry* entry = FindFixed(ino)) return Place(entry);
+  if (IsDiffIno(ino)) return PlaceOf(FindDiff(state_.store, ino));
   const Id id = inode::IdOf(ino);
   const uint64_t facet = inode::FacetOf(ino);
   if (id == kNoId) return NotFound("such file");
@@ -179,6 +191,9 @@ Result<Place> ControlTree::Impl::FindIn(uint64_t parent, std::string_view name) 
   ASSIGN_OR_RETURN(const Place directory, Find(parent));
   if (const auto* volume = std::get_if<VolumePlace>(&directory)) return FindInVolume(*volume, name);
   if (const auto* node = std::get_if<NodePlace>(&directory)) return FindInNode(*node, name);
+  if (const auto* diff = std::get_if<DiffPlace>(&directory)) {
+    return PlaceOf(FindInDiff(state_.store, *diff, name));
+  }
   return FindInFixed(parent, name);
 }
 
@@ -186,6 +201,8 @@ Result<Place> ControlTree::Impl::FindInFixed(uint64_t parent, std::string_view n
   if (const FixedEntry* entry = FindFixed(parent, name)) return Place(entry);
   if (parent == inode::kControlNodes) {
     if (Node* node = FindNode(name)) return Place(NodePlace{node, inode::kControlDirectory});
+  } else if (parent == inode::kControlDiff) {
+    return PlaceOf(FindDiffVolume(state_.store, name));
   } else if (parent == inode::kControlVolumes || parent == inode::kWatchVolumes) {
     const bool watch = parent == inode::kWatchVolumes;
     if (std::shared_ptr<Volume> volume = state_.store.Find(std::string(name))) {
@@ -220,12 +237,14 @@ bool ControlTree::Impl::IsDirectory(const Place& place) {
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
     return volume->facet == inode::kControlDirectory;
   }
+  if (const auto* diff = std::get_if<DiffPlace>(&place)) return diff->directory();
   return std::get<NodePlace>(place).facet == inode::kControlDirectory;
 }
 
 std::vector<Place> ControlTree::Impl::Children(const Place& directory) {
   if (const auto* volume = std::get_if<VolumePlace>(&directory)) return ChildrenOfVolume(*volume);
   if (const auto* node = std::get_if<NodePlace>(&directory)) return ChildrenOfNode(*node);
+  if (std::holds_alternative<DiffPlace>(directory)) return {};  // they are looked up by name
   return ChildrenOfFixed(*std::get<const FixedEntry*>(directory));
 }
 
@@ -286,6 +305,11 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place,
                      state_.texts.Hold(user, InoOf(*node), TextOf(*node, view)));
     return OpenTextFile(std::move(text));
   }
+  if (const auto* diff = std::get_if<DiffPlace>(&place)) {
+    if (IsDiffImageIno(diff->ino())) return Error{Errc::kInvalid, "control: this is an image"};
+    ASSIGN_OR_RETURN(std::shared_ptr<OpenDiff> open, state_.diff_slots.Open(state_.store, *diff));
+    return OpenDiffText(std::move(open), diff->kind);
+  }
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
     if (volume->facet == kVolumeWatch) return OpenVolumeWatch(state_, volume->volume->id());
     ASSIGN_OR_RETURN(HeldTexts::Text text,
@@ -293,6 +317,11 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place,
     return OpenVolumeFile(*volume, std::move(text));
   }
   return OpenFixed(*std::get<const FixedEntry*>(place), caller);
+}
+
+Result<std::shared_ptr<OpenDiff>> ControlTree::Impl::OpenDiffImage(uint64_t ino) {
+  ASSIGN_OR_RETURN(const DiffPlace place, FindDiff(state_.store, ino));
+  return state_.diff_slots.Open(state_.store, place);
 }
 
 Result<std::unique_ptr<ControlFile>> ControlTree::Impl::OpenVolumeFile(const VolumePlace& place,
@@ -384,6 +413,10 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Open(uint64_t ino, bool for_wr
     return error;
   }
   return OrNoMemory([&] { return impl_->Open(place, caller); });
+}
+
+Result<std::shared_ptr<OpenDiff>> ControlTree::OpenDiffImage(uint64_t ino) {
+  return OrNoMemory([&] { return impl_->OpenDiffImage(ino); });
 }
 
 void ControlTree::RecordRefusal(const Caller& caller, std::string_view operation,

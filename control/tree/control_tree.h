@@ -59,7 +59,8 @@ struct ControlEntry {
   uint32_t mode = 0;  // permission bits
   uint32_t uid = 0;
   uint32_t gid = 0;
-  uint64_t size_bytes = 0;  // of the text that a reader gets now
+  uint64_t size_bytes = 0;       // of the text that a reader gets now, or of the image
+  uint64_t allocated_bytes = 0;  // of an image: at most so many are data
   int64_t mtime_ns = 0;
 };
 
@@ -80,6 +81,9 @@ class ControlFile {
 
   // Returns whether Read would return something now, for poll(2).
   virtual bool Readable() = 0;
+
+  // Returns the node that Read may wait for, null if it waits for none.
+  [[nodiscard]] virtual const Node* node() const { return nullptr; }
 };
 
 // The files under control/, without FUSE: list, look up, open.
@@ -103,6 +107,10 @@ class ControlTree {
 
   // Returns kNoMemory also if the caller holds too much open (held_texts.h).
   Result<std::unique_ptr<ControlFile>> Open(uint64_t ino, bool for_write, const Caller& caller);
+
+  // Opens a file for which IsDiffImageIno (diff_place.h) is true: a sparse image. Returns kNoMemory
+  // also if too many diffs are open.
+  Result<std::shared_ptr<OpenDiff>> OpenDiffImage(uint64_t ino);
 
   // Returns the bounded texts. Directory listings are held in them, too.
   [[nodiscard]] HeldTexts& texts();

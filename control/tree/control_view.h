@@ -8,6 +8,7 @@
 #include "blockstore/store/store.h"
 #include "control/request/last_error.h"
 #include "control/tree/control_tree.h"
+#include "control/tree/diff_place.h"
 #include "control/tree/events.h"
 #include "control/tree/held_texts.h"
 #include "control/tree/limits.h"
@@ -59,6 +60,7 @@ struct ControlState {
   Limits limits;
   HeldTexts texts;
   RenderSlots render_slots;
+  DiffSlots diff_slots;
   // Shared with the store's listener, which may be called until the store is gone.
   const std::shared_ptr<EventFeed> feed = std::make_shared<EventFeed>();
 };

@@ -6,6 +6,7 @@
 #include "blockstore/base/str_cat.h"
 #include "control/request/request.h"
 #include "control/text/name.h"
+#include "control/tree/diff_place.h"
 #include "control/tree/status.h"
 
 namespace volfs {
@@ -51,6 +52,14 @@ std::string WatchHelp(ControlView&) {
          "              `deleted` if it is gone by then\n";
 }
 
+std::string DiffHelp(ControlView&) {
+  return "What has changed in volume V since its snapshot A: up to its snapshot B, or up to now\n"
+         "(A.. without B). The files open by name, but are not listed.\n"
+         "V/A..B              a sparse image as large as B: its data is what has changed\n"
+         "V/ranges/A..B       a line for each changed range: OFFSET LENGTH data|zero, in bytes\n"
+         "V/ranges.json/A..B  the same as JSON\n";
+}
+
 using enum FixedKind;
 constexpr uint64_t kLimitsDirectory = 48;
 constexpr uint64_t kWatchDirectory = 80;
@@ -81,6 +90,8 @@ constexpr std::array kEntries = {
     FixedEntry{81, kWatchDirectory, "events", kEvents, nullptr, Listing::kUnlisted},
     FixedEntry{inode::kWatchVolumes, kWatchDirectory, "volumes", kDirectory},
     FixedEntry{83, kWatchDirectory, "help", kText, WatchHelp},
+    FixedEntry{inode::kControlDiff, inode::kControl, "diff", kDirectory},
+    FixedEntry{97, inode::kControlDiff, "help", kText, DiffHelp},
 };
 
 // Its length is nobody's to know; readers that look at the size first must not see an empty file.

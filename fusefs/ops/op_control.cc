@@ -7,6 +7,7 @@
 #include <string>
 
 #include "blockstore/base/log.h"
+#include "control/tree/diff_place.h"
 #include "fusefs/ops/open_image.h"
 #include "fusefs/ops/operations.h"
 #include "fusefs/ops/serve.h"
@@ -23,8 +24,7 @@ const std::shared_ptr<ControlFile>& FileOf(const fuse_file_info& fi) {
 }
 
 // False, and the request is still open, if there is nothing to read yet.
-bool AnswerRead(fuse_req_t req, ControlFile& file, size_t size, uint64_t offset_bytes) {
-  const Result<std::optional<std::string>> text = file.Read(size, offset_bytes);
+bool ReplyText(fuse_req_t req, const Result<std::optional<std::string>>& text) {
   if (!text.ok()) {
     ReplyError(req, text.error());
     return true;
@@ -32,6 +32,10 @@ bool AnswerRead(fuse_req_t req, ControlFile& file, size_t size, uint64_t offset_
   if (!text.value().has_value()) return false;
   fuse_reply_buf(req, text.value()->data(), text.value()->size());
   return true;
+}
+
+bool AnswerRead(fuse_req_t req, ControlFile& file, size_t size, uint64_t offset_bytes) {
+  return ReplyText(req, file.Read(size, offset_bytes));
 }
 
 // Called with a lock of the request held: must not answer it, only have it answered.
@@ -64,7 +68,27 @@ Result<Opened> OpenControlFile(Filesystem& fs, uint64_t ino, fuse_file_info fi,
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
   fi.parallel_direct_writes = 1;  // a request that waits shall not hold up another's
 #endif
-  return AddHandle(fs, std::make_unique<ControlHandle>(ino, std::move(file)), fi);
+  const Node* const node = file->node();
+  auto handle = std::make_unique<ControlHandle>(ino, std::move(file));
+  handle->node = node;
+  handle->limiter = fs.LimiterOf(node);
+  return AddHandle(fs, std::move(handle), fi);
+}
+
+// In a pool: it may load two maps, and freeze a volume.
+void OpenBelowDiff(fuse_req_t req, fuse_ino_t ino, const fuse_file_info& fi) {
+  Filesystem& fs = FilesystemOf(req);
+  if (fs.closing) return ReplyClosing(req);
+  Serve(
+      req, InPool{fs.requests, {.what = "open below control/diff"}},
+      [=, &fs, caller = CallerOf(req)] {
+        return IsDiffImageIno(ino) ? OpenDiffFile(fs, ino, fi)
+                                   : OpenControlFile(fs, ino, fi, caller);
+      },
+      [req](Result<Opened> opened) {
+        if (!opened.ok()) return ReplyRefusal(req, "open control/diff", opened.error());
+        ReplyOpen(req, std::move(opened.value()));
+      });
 }
 
 constexpr uint32_t kManyPolls = 1024;  // eight requests of io_uring
@@ -90,6 +114,7 @@ bool EndsPolling(Filesystem& fs, const Handle& handle) {
 }  // namespace
 
 void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  if (IsDiffIno(ino)) return OpenBelowDiff(req, ino, *fi);
   Filesystem& fs = FilesystemOf(req);
   fs.backings.Look();
   const Caller caller = CallerOf(req);
@@ -105,6 +130,11 @@ void OpenControl(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
 void ReadControl(fuse_req_t req, size_t size, off_t offset, const fuse_file_info& fi) {
   const std::shared_ptr<ControlFile>& file = FileOf(fi);
   const auto offset_bytes = static_cast<uint64_t>(offset);
+  if (const Handle& handle = HandleOf(&fi); handle.node != nullptr) {
+    return Serve(
+        req, OnNode{handle, "read"}, [=] { return file->Read(size, offset_bytes); },
+        [req](const auto& text) { ReplyText(req, text); });
+  }
   if (AnswerRead(req, *file, size, offset_bytes)) return;
   if ((fi.flags & O_NONBLOCK) != 0) {
     fuse_reply_err(req, EAGAIN);

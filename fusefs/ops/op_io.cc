@@ -79,7 +79,9 @@ Result<Bytes> ReadVolume(Volume& volume, size_t size, uint64_t offset_bytes) {
   return Bytes(buffer.first(read));
 }
 
-Result<Bytes> ReadImage(const FrozenImage& image, size_t size, uint64_t offset_bytes) {
+// `image`: a FrozenImage or an OpenDiff.
+template <typename Image>
+Result<Bytes> ReadImage(const Image& image, size_t size, uint64_t offset_bytes) {
   const uint64_t left = image.size_bytes() - std::min(offset_bytes, image.size_bytes());
   const size_t wanted = left < size ? size_t{left} : size;
   const std::span<std::byte> buffer = BufferOfThread(wanted);
@@ -139,6 +141,10 @@ Result<uint64_t> SeekInSnapshot(const FrozenImage& image, uint64_t offset_bytes,
 Result<uint64_t> Seek(Handle& handle, uint64_t offset_bytes, int whence) {
   if (handle.kind == Handle::Kind::kSnapshot) {
     return SeekInSnapshot(ImageOf(handle), offset_bytes, whence);
+  }
+  if (handle.kind == Handle::Kind::kDiff) {
+    const OpenDiff& diff = *static_cast<DiffHandle&>(handle).open;
+    return whence == SEEK_DATA ? diff.SeekData(offset_bytes) : diff.SeekHole(offset_bytes);
   }
   Volume& volume = *static_cast<VolumeHandle&>(handle).volume;
   return whence == SEEK_DATA ? volume.SeekData(offset_bytes) : volume.SeekHole(offset_bytes);
@@ -224,6 +230,14 @@ void Read(fuse_req_t req, fuse_ino_t /*ino*/, size_t size, off_t offset, fuse_fi
             ReplyRead(req, read, [&] {
               return StrCat("read snapshots/", snapshot.info.volume, "/", snapshot.info.name);
             });
+          });
+    }
+    case Handle::Kind::kDiff: {
+      const OpenDiff& diff = *static_cast<const DiffHandle&>(handle).open;
+      return Serve(
+          req, OnNode{handle, "read"}, [=, &diff] { return ReadImage(diff, size, offset_bytes); },
+          [req](const auto& read) {
+            ReplyRead(req, read, [] { return std::string("read control/diff"); });
           });
     }
     case Handle::Kind::kControl:
@@ -326,7 +340,8 @@ void Fallocate(fuse_req_t req, fuse_ino_t /*ino*/, int mode, off_t offset, off_t
 // The kernel does the other kinds itself.
 void Lseek(fuse_req_t req, fuse_ino_t /*ino*/, off_t offset, int whence, fuse_file_info* fi) {
   Handle& handle = HandleOf(fi);
-  const bool image = handle.kind == Handle::Kind::kVolume || handle.kind == Handle::Kind::kSnapshot;
+  const bool image =
+      handle.kind != Handle::Kind::kControl && handle.kind != Handle::Kind::kDirectory;
   if (!image || (whence != SEEK_DATA && whence != SEEK_HOLE)) {
     fuse_reply_err(req, EINVAL);
     return;

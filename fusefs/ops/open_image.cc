@@ -118,6 +118,19 @@ Result<Opened> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info,
   return AddImage(fs, std::move(handle), fi, true, backing);
 }
 
+// Each open of "A.." may show another moment, so the kernel keeps no pages.
+Result<Opened> OpenDiffFile(Filesystem& fs, uint64_t ino, const fuse_file_info& fi) {
+  if (ForWrite(fi)) return Error{Errc::kReadOnly, "what has changed cannot be written"};
+  ASSIGN_OR_RETURN(ControlEntry entry, fs.control.Stat(ino));
+  ASSIGN_OR_RETURN(std::shared_ptr<OpenDiff> open, fs.control.OpenDiffImage(ino));
+  entry.size_bytes = open->size_bytes();
+  auto handle = std::make_unique<DiffHandle>(std::move(entry), std::move(open));
+  handle->node = handle->open->node();
+  Opened opened = AddImage(fs, std::move(handle), fi, false, BackingTable::kNone);
+  opened.fi.direct_io = 1;
+  return opened;
+}
+
 Status ChangeSize(Filesystem& fs, Volume& volume, uint64_t size_bytes, const SizeChange& how) {
   volume.native().RefreshFromFile();
   // The size may be there already and not be durable: Conclude is for that, too.

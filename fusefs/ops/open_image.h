@@ -37,6 +37,8 @@ bool ReplyOpen(fuse_req_t req, Opened opened);
 Result<Opened> OpenVolume(Filesystem& fs, std::shared_ptr<Volume> volume, const fuse_file_info& fi,
                           bool creates = false);
 Result<Opened> OpenSnapshotFile(Filesystem& fs, const SnapshotInfo& info, const fuse_file_info& fi);
+// Opens a sparse image below control/diff.
+Result<Opened> OpenDiffFile(Filesystem& fs, uint64_t ino, const fuse_file_info& fi);
 
 // Says whether an open asks for writing.
 bool ForWrite(const fuse_file_info& fi);

@@ -136,8 +136,11 @@ Result<StatResult> StatInode(Filesystem& fs, uint64_t ino) {
     case InodeKind::kFixed:
       return StatDirectory(fs, ino, kFixedLifetime);
     case InodeKind::kControl: {
-      ASSIGN_OR_RETURN(const ControlEntry entry, fs.control.Stat(ino));
-      return StatControl(entry);
+      const Result<ControlEntry> entry = fs.control.Stat(ino);
+      if (entry.ok()) return StatControl(entry.value());
+      // A snapshot that an open file compares may be deleted.
+      if (const auto open = fs.handles.FindDiff(ino)) return StatControl(*open);
+      return entry.error();
     }
     case InodeKind::kImage:
       return StatImage(fs, ino);
@@ -211,7 +214,7 @@ StatResult StatControl(const ControlEntry& entry) {
   st.st_nlink = entry.directory ? 2 : 1;
   st.st_uid = entry.uid;
   st.st_gid = entry.gid;
-  SetSize(st, entry.size_bytes, 0);
+  SetSize(st, entry.size_bytes, entry.allocated_bytes);
   st.st_atim = st.st_mtim = st.st_ctim = TimeOf(entry.mtime_ns);
   return result;
 }

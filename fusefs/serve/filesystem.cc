@@ -68,7 +68,11 @@ void Filesystem::Close(Handle* handle) {
 }
 
 void Filesystem::CloseImage(std::unique_ptr<Handle> handle) {
-  if (handle->kind != Handle::Kind::kVolume && handle->kind != Handle::Kind::kSnapshot) return;
+  if (handle->kind != Handle::Kind::kVolume && handle->kind != Handle::Kind::kSnapshot) {
+    // What keeps a deleted snapshot may free its space when it goes. shared_ptr: as below.
+    if (handle->node != nullptr) names.Submit([gone = std::shared_ptr(std::move(handle))] {});
+    return;
+  }
   const uint64_t ino = handle->ino;
   // The handle keeps the image in use. shared_ptr: std::function wants to be copied.
   backings.Remove(ino, [this, closed = std::shared_ptr<Handle>(std::move(handle))] {

@@ -8,7 +8,9 @@ namespace volfs {
 namespace {
 
 bool IsImage(const Handle& handle) {
-  return handle.kind == Handle::Kind::kVolume || handle.kind == Handle::Kind::kSnapshot;
+  using Kind = Handle::Kind;
+  return handle.kind == Kind::kVolume || handle.kind == Kind::kSnapshot ||
+         handle.kind == Kind::kDiff;
 }
 
 }  // namespace
@@ -58,6 +60,15 @@ std::optional<SnapshotInfo> HandleTable::FindSnapshot(Id id) {
   const auto it = images_.find(id);
   if (it == images_.end() || it->second->kind != Handle::Kind::kSnapshot) return std::nullopt;
   return static_cast<SnapshotHandle*>(it->second)->info;
+}
+
+std::optional<ControlEntry> HandleTable::FindDiff(uint64_t ino) {
+  MutexLock lock(mu_);
+  const auto it = images_.find(inode::IdOf(ino));
+  if (it == images_.end() || it->second->ino != ino || it->second->kind != Handle::Kind::kDiff) {
+    return std::nullopt;
+  }
+  return static_cast<DiffHandle*>(it->second)->entry;
 }
 
 }  // namespace volfs

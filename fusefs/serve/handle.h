@@ -19,7 +19,7 @@ namespace volfs {
 // One open file or directory; fuse_file_info::fh is its address. The kernel sends no request for a
 // handle after its release, and none before the open was answered.
 struct Handle {
-  enum class Kind : uint8_t { kVolume, kSnapshot, kControl, kDirectory };
+  enum class Kind : uint8_t { kVolume, kSnapshot, kDiff, kControl, kDirectory };
   Handle(Kind kind_of, uint64_t inode_number) : kind(kind_of), ino(inode_number) {}
   virtual ~Handle() = default;
   Handle(const Handle&) = delete;
@@ -29,7 +29,7 @@ struct Handle {
   const uint64_t ino;
 
   // Of an image: its node, and the node that a clone still copies from (null: none); their
-  // limiters.
+  // limiters. Of a control file: the node that its reads may wait for.
   const Node* node = nullptr;
   const Node* source = nullptr;
   NodeLimiter* limiter = nullptr;
@@ -81,6 +81,17 @@ struct SnapshotHandle : Handle {
   const std::shared_ptr<OpenSnapshot> open;  // keeps the snapshot's layers
 };
 
+// A sparse image below control/diff.
+struct DiffHandle : Handle {
+  DiffHandle(ControlEntry described, std::shared_ptr<OpenDiff> open_diff)
+      : Handle(Kind::kDiff, described.ino),
+        entry(std::move(described)),
+        open(std::move(open_diff)) {}
+
+  const ControlEntry entry;              // as it was when this was opened
+  const std::shared_ptr<OpenDiff> open;  // keeps the layers of both images
+};
+
 struct ControlHandle : Handle {
   ControlHandle(uint64_t inode_number, std::unique_ptr<ControlFile> control_file)
       : Handle(Kind::kControl, inode_number), file(std::move(control_file)) {}
@@ -120,6 +131,7 @@ class HandleTable {
   // Return null if no such image is open.
   [[nodiscard]] std::shared_ptr<Volume> FindVolume(Id id) VOLFS_EXCLUDES(mu_);
   [[nodiscard]] std::optional<SnapshotInfo> FindSnapshot(Id id) VOLFS_EXCLUDES(mu_);
+  [[nodiscard]] std::optional<ControlEntry> FindDiff(uint64_t ino) VOLFS_EXCLUDES(mu_);
 
  private:
   Mutex mu_;

@@ -31,11 +31,16 @@ StoreTemplate& Template() {
 }
 
 std::string AnyName(Decisions& in) {
-  static constexpr const char* kNames[] = {
-      "help",   "clone",   "snapshot", "restore",    "revert",    "create", "resize",  "delete",
-      "cancel", "resume",  "status",   "volumes",    "nodes",     "limits", "watch",   "events",
-      "config", "metrics", "types",    "last_error", "copy_rate", "db",     "web.img", "half",
-      "map",    "size",    "io",       "state",      "progress",  "a",      "b",       "copy_jobs"};
+  static constexpr const char* kNames[] = {"help",          "clone",   "snapshot",    "restore",
+                                           "revert",        "create",  "resize",      "delete",
+                                           "cancel",        "resume",  "status",      "volumes",
+                                           "nodes",         "limits",  "watch",       "events",
+                                           "config",        "metrics", "types",       "last_error",
+                                           "copy_rate",     "db",      "web.img",     "half",
+                                           "map",           "size",    "io",          "state",
+                                           "progress",      "a",       "b",           "copy_jobs",
+                                           "diff",          "ranges",  "ranges.json", "monday..",
+                                           "monday..monday"};
   const size_t which = in.Below(std::size(kNames) + 4);
   return which < std::size(kNames) ? kNames[which] : in.Text(140);
 }

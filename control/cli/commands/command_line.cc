@@ -46,6 +46,7 @@ class CommandBuilder {
     AddList();
     AddStatus();
     AddMap();
+    AddDiff();
     AddEvents();
     AddAttach();
     AddDetach();
@@ -306,6 +307,15 @@ class CommandBuilder {
     Word(command, "NAME", line_.first, "The volume", WordKind::kVolume);
     TakesMount(command);
     Does(command, "map", [this] { return ShowMap(line_.common, line_.first); });
+  }
+
+  void AddDiff() {
+    CLI::App* command = Add("diff", "Show which ranges have changed since a snapshot");
+    Word(command, "V@A", line_.first, "The snapshot", WordKind::kSnapshot);
+    MaybeWord(command, "V@B", line_.second, "A later one, if not the volume as it is now",
+              WordKind::kSnapshot);
+    TakesMount(command);
+    Does(command, "diff", [this] { return ShowDiff(line_.common, line_.first, line_.second); });
   }
 
   void AddEvents() {

@@ -78,6 +78,10 @@ struct StatusOptions {
 Status ShowStatus(const Common& common, const StatusOptions& options);
 Status ShowMap(const Common& common, const std::string& name);  // commands/map.cc
 Status ShowEvents(const Common& common);
+// Prints the ranges that have changed from the snapshot `before` to `after`, a snapshot of the same
+// volume, or to the volume as it is now (empty).
+Status ShowDiff(const Common& common, const std::string& before,
+                const std::string& after);  // commands/diff.cc
 
 // ---- loop devices (commands/attach.cc)
 
