@@ -195,7 +195,6 @@ enum class Room : uint8_t {
 //
 // Thread-safety: all methods from any thread. Locks: one Mutex for the connection, one for the
 // queue; leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
-// queue; leaves of the lock order. Cost: a commit is one write and one sync of the WAL.
 class Catalog {
  public:
   // Makes the database of a new node. kExists if there is a complete one.

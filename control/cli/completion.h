@@ -41,7 +41,7 @@ struct OptionShape {
   std::optional<WordShape> word;  // that follows it; nothing for a flag
 };
 
-// The commands as a tree, without what parses them.
+// The commands as a tree, without their parser.
 struct CommandShape {
   std::string name;
   std::string says;

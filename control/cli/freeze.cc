@@ -44,7 +44,7 @@ Error ReadFailed(std::string_view word) {
   return Error{code, std::string(word), os_errno};
 }
 
-// The child. It may touch what is frozen only through the Freezable.
+// The child. It may touch the frozen filesystem only through the Freezable.
 class Keeper {
  public:
   Keeper(Freezable& what, const Descriptor& words, const Descriptor& lifeline)

@@ -17,7 +17,7 @@
 namespace volfs::cli {
 namespace {
 
-// Returns what the options want to be frozen; null if there is nothing.
+// Returns the Freezable that the options ask for; null if they ask for none.
 Result<std::unique_ptr<Freezable>> FindFreezable(const Client& client,
                                                  const FreezableSource& source) {
   if (!source.freeze.agent.empty()) {

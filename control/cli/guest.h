@@ -9,11 +9,11 @@ namespace volfs::cli {
 
 // The filesystems of a guest, frozen by its QEMU guest agent (guest-fsfreeze-freeze).
 //
-// Whatever the agent did with a request that it did not answer, it is told to thaw. An agent that
+// After a request that it did not answer the agent is told to thaw. An agent that
 // says one thing and does another can make the copy no worse than one without freezing.
 class Guest : public Freezable {
  public:
-  // The limits of what the agent is asked. Its own of a frozen Windows is 10 s.
+  // The limits of the requests to the agent. Its own of a frozen Windows is 10 s.
   struct Limits {
     std::chrono::milliseconds connect{2000};
     std::chrono::milliseconds freeze{6000};

@@ -20,8 +20,8 @@ class GuestAgent {
 
   explicit GuestAgent(std::string socket) : socket_(std::move(socket)) {}
 
-  // Connects, and has the agent forget what it was asked before (guest-sync-delimited). What was
-  // connected before is closed. Returns kNodeDown if the agent does not answer.
+  // Connects, and has the agent forget earlier requests (guest-sync-delimited). An earlier
+  // connection is closed. Returns kNodeDown if the agent does not answer.
   Status Connect(Clock::time_point deadline);
 
   // Sends a command without arguments and returns its answer: "3", "frozen". Returns kIo, with the

@@ -23,7 +23,7 @@ Result<std::string> NodeDirectoryOf(const std::string& given);
 Result<std::unique_ptr<Node>> OpenOffline(const std::string& real_path,
                                           NodeAccess access = NodeAccess::kReadWrite);
 
-// Returns what a command has made of a node, for programs.
+// Returns the node after a command has changed it, for programs.
 JsonObject NodeObject(const NodeRecord& record, const std::string& path);
 
 }  // namespace volfs::cli

@@ -15,11 +15,11 @@ namespace volfs::stream {
 
 inline constexpr uint32_t kVersion = 1;
 
-// The greatest number of image bytes in one record. A reader needs memory for two of them, whatever
-// a stream says.
+// The greatest number of image bytes in one record. A reader needs memory for two of them, for any
+// stream.
 inline constexpr size_t kMaxRecordBytes = size_t{1} << 20;
 
-// What a stream says before its first record.
+// The part of a stream before its first record.
 struct Header {
   std::string volume;       // its name at the sender's
   std::string snapshot;     // its name there, which it gets at the receiver's too
@@ -44,7 +44,7 @@ struct Record {
   [[nodiscard]] uint64_t end() const { return offset_bytes + length_bytes; }
 };
 
-// What a stream says behind its last record.
+// The part of a stream behind its last record.
 struct Totals {
   uint64_t records = 0;
   uint64_t data_bytes = 0;  // of the image, before compression
@@ -78,7 +78,7 @@ Bytes EncodeHeader(const Header& header);
 // Returns the number of bytes that follow `fixed`, which has kFixedHeaderBytes: names and checksum.
 // Refuses a stream of another kind or version.
 Result<size_t> HeaderRestBytes(std::span<const std::byte> fixed);
-// Decodes what EncodeHeader returns. Requires: HeaderRestBytes has taken its beginning.
+// Decodes the result of EncodeHeader. Requires: HeaderRestBytes has taken its beginning.
 Result<Header> DecodeHeader(std::span<const std::byte> bytes);
 // Returns an error if a value is outside of its limits, or values contradict each other.
 Status CheckHeader(const Header& header);

@@ -8,7 +8,7 @@
 namespace volfs {
 namespace {
 
-// The text of a diff, piece by piece: what was read of it is forgotten.
+// The text of a diff, piece by piece: a piece that was read is forgotten.
 class DiffText : public ControlFile {
  public:
   DiffText(std::shared_ptr<OpenDiff> diff, bool json) : diff_(std::move(diff)), json_(json) {

@@ -20,7 +20,7 @@ struct Common {
 };
 
 // Prints what a command has done as a line of JSON. Does nothing without --json: people are told
-// nothing of what went well.
+// nothing of a success.
 void PrintDone(const Common& common, const JsonObject& done);
 
 // Returns whether -J or --json is among the words. Of a command line that cannot be parsed nothing

@@ -13,7 +13,7 @@ using MountpointOf = std::function<std::string(const std::string& device)>;
 
 // Returns the commands that make the contents of `device` as large as the device, in their order:
 // a partition table first, then its last partition that is known, then what is in that. Empty if
-// nothing is known of the contents. DIR, NAME and N stand for what the user must choose. Pure.
+// nothing is known of the contents. The user must choose DIR, NAME and N. Pure.
 std::vector<std::string> GrowthCommands(const std::vector<Contents>& contents,
                                         const std::string& device,
                                         const MountpointOf& mountpoint_of);

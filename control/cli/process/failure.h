@@ -33,11 +33,12 @@ Error UsageFailure(std::string message);
 // Something failed and was printed already: only the exit code is left to be told.
 Error SilentFailure(Errc code);
 
-// What people read: "MESSAGE (EBUSY)". The name stands at the end of the first line; further lines
+// The text for people: "MESSAGE (EBUSY)". The name stands at the end of the first line; further
+// lines
 // of a message list details.
 std::string ErrorText(const Error& error);
 
-// What programs read, a line with its LF: {"error":"EBUSY","message":"mnt: is in use",
+// The text for programs, a line with its LF: {"error":"EBUSY","message":"mnt: is in use",
 // "remedy":"end this first","details":["loop0: ..."]}. A sentence has its remedy behind its first
 // "; ". Lines that follow are the details; a line "see: ..." is a remedy.
 std::string ErrorJson(const Error& error);
