@@ -71,6 +71,14 @@ class VOLFS_TSA(capability("mutex")) Mutex {
     if (Runtime* r = internal::simulated_runtime) return r->Unlock(this);
     mu_.unlock();
   }
+  // Returns false if the lock is taken. In a simulated world it waits instead.
+  bool TryLock() VOLFS_TSA(try_acquire_capability(true)) {
+    if (Runtime* r = internal::simulated_runtime) {
+      r->Lock(this);
+      return true;
+    }
+    return mu_.try_lock();
+  }
 
  private:
   friend class Condition;

@@ -38,6 +38,10 @@ struct Reclaimer::Plan {
   std::vector<Layer*> dead;
   std::vector<Freed> freed;
   CatalogChange change;
+
+  // A trial counts what would be freed if this layer had one reference less, and changes nothing.
+  const Layer* trial_of = nullptr;
+  uint64_t trial_bytes = 0;
 };
 
 Reclaimer::Reclaimer(LayerTable& layers, LayerTree& tree,
@@ -99,11 +103,40 @@ Status Reclaimer::Reclaim(Id id) {
   return Execute(taken.alone, plan);
 }
 
+Result<uint64_t> Reclaimer::BytesFreedWithout(Id id) {
+  const Node* const node = layers_.NodeOf(id);
+  if (node == nullptr || !node->trusted()) return uint64_t{0};
+  const Exclusive alone(reclaim_mu_.at(node), std::try_to_lock);
+  if (alone.mu_ == nullptr) return Error{Errc::kBusy, "the node is being reclaimed or merged"};
+  Layer* const layer = layers_.Find(id);
+  if (layer == nullptr) return uint64_t{0};
+  Plan plan;
+  plan.node = layer->node();
+  plan.trial_of = layer;
+  RETURN_IF_ERROR(MakePlan(alone, layer, plan));
+  return plan.trial_bytes;
+}
+
+namespace {
+
+// Returns the references that a layer has or, of a trial's layer, that it would have. The pins of
+// a snapshot's layer are readers' that leave; a deletion of it waits for the holds.
+int References(const LayerTree::Place& place, bool is_trial) {
+  return is_trial ? place.references - place.pins - 1 : place.references;
+}
+
+}  // namespace
+
+int Reclaimer::ReferencesFor(const Plan& plan, const Layer* layer) const {
+  return References(tree_.PlaceOf(layer), layer == plan.trial_of);
+}
+
 // Plans from `layer` down to the first that has a reference.
 Status Reclaimer::MakePlan(const Exclusive& alone, Layer* layer, Plan& plan) {
   while (layer != nullptr && layer->node() == plan.node) {
     const LayerTree::Place place = tree_.PlaceOf(layer);
-    if (place.references > (Sabotaged(Sabotage::kIgnoreReferences) ? 1 : 0)) return OkStatus();
+    const int spare = Sabotaged(Sabotage::kIgnoreReferences) ? 1 : 0;
+    if (References(place, layer == plan.trial_of) > spare) return OkStatus();
     const bool childless =
         std::all_of(place.children.begin(), place.children.end(), [&](Layer* child) {
           return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
@@ -111,6 +144,12 @@ Status Reclaimer::MakePlan(const Exclusive& alone, Layer* layer, Plan& plan) {
     if (childless) {
       plan.dead.push_back(layer);
       plan.change.emplace_back(DeleteLayer{layer->id()});
+      if (plan.trial_of != nullptr) {
+        ASSIGN_OR_RETURN(const uint64_t bytes, layer->AllocatedBytes());
+        plan.trial_bytes += bytes;
+      }
+    } else if (plan.trial_of != nullptr) {
+      RETURN_IF_ERROR(CountHidden(layer, plan));
     } else {
       RETURN_IF_ERROR(PlanHidden(alone, layer, plan));
     }
@@ -161,7 +200,7 @@ std::vector<Reclaimer::Step> Reclaimer::StepsOver(Layer* layer, const Plan& plan
       return std::find(plan.dead.begin(), plan.dead.end(), child) != plan.dead.end();
     });
     for (Layer* child : children) {
-      if (tree_.PlaceOf(child).references == 0) open.push_back(child);
+      if (ReferencesFor(plan, child) == 0) open.push_back(child);
     }
     order.push_back({next, std::move(children)});
   }
@@ -193,28 +232,73 @@ Result<PresenceChunk> Reclaimer::HiddenIn(uint64_t chunk, const std::vector<Step
   return std::move(hidden[order.back().layer]);
 }
 
-// Executes the plan whenever it has kSliceRuns runs, as a layer of terabytes may have many
-// millions.
-Status Reclaimer::PlanHidden(const Exclusive& alone, Layer* layer, Plan& plan) {
+// Visits the chunks in which the layer has data, with their hidden blocks.
+Status Reclaimer::ForEachHidden(
+    Layer* layer, const Plan& plan,
+    const std::function<Status(uint64_t, const PresenceChunk&)>& visit) const {
   const std::vector<Step> order = StepsOver(layer, plan);
   std::vector<BlockRange> chunks;
   RETURN_IF_ERROR(
       ForEachOwn(layer, block_size_, [&](const BlockRange& run) { AddWholeChunks(run, chunks); }));
-  Plan::Freed freed{layer, {}};
   for (const BlockRange& range : chunks) {
     const uint64_t end = range.end() / PresenceChunk::kChunkBlocks;
     for (uint64_t chunk = range.first / PresenceChunk::kChunkBlocks; chunk < end; ++chunk) {
       ASSIGN_OR_RETURN(const PresenceChunk hidden, HiddenIn(chunk, order));
-      hidden.ForEachRun(chunk * PresenceChunk::kChunkBlocks, [&](const PresenceRun& run) {
-        AppendRun({run.first, run.count}, freed.blocks);
-      });
-      if (freed.blocks.size() < kSliceRuns) continue;
-      plan.Add(std::exchange(freed, {layer, {}}));
-      RETURN_IF_ERROR(Execute(alone, plan));
+      RETURN_IF_ERROR(visit(chunk, hidden));
     }
   }
+  return OkStatus();
+}
+
+// Executes the plan whenever it has kSliceRuns runs, as a layer of terabytes may have many
+// millions.
+Status Reclaimer::PlanHidden(const Exclusive& alone, Layer* layer, Plan& plan) {
+  Plan::Freed freed{layer, {}};
+  const auto add = [&](uint64_t chunk, const PresenceChunk& hidden) -> Status {
+    hidden.ForEachRun(chunk * PresenceChunk::kChunkBlocks, [&](const PresenceRun& run) {
+      AppendRun({run.first, run.count}, freed.blocks);
+    });
+    if (freed.blocks.size() < kSliceRuns) return OkStatus();
+    plan.Add(std::exchange(freed, {layer, {}}));
+    return Execute(alone, plan);
+  };
+  RETURN_IF_ERROR(ForEachHidden(layer, plan, add));
   plan.Add(std::move(freed));
   return OkStatus();
+}
+
+Status Reclaimer::CountHidden(Layer* layer, Plan& plan) const {
+  return ForEachHidden(layer, plan, [&](uint64_t chunk, const PresenceChunk& hidden) -> Status {
+    ASSIGN_OR_RETURN(PresenceChunk freed, OwnIn(chunk, layer));
+    freed.IntersectCovered(hidden);
+    freed.ForEachRun(0,
+                     [&](const PresenceRun& run) { plan.trial_bytes += run.count * block_size_; });
+    return OkStatus();
+  });
+}
+
+// Returns which blocks of one chunk have bytes in the layer's file: those not absent in the result.
+Result<PresenceChunk> Reclaimer::OwnIn(uint64_t chunk, Layer* layer) const {
+  const uint64_t base = chunk * PresenceChunk::kChunkBlocks;
+  const uint64_t end = base + PresenceChunk::kChunkBlocks;
+  PresenceChunk own;
+  if (!layer->flat()) {
+    ASSIGN_OR_RETURN(const PresenceChunk states,
+                     layer->node()->catalog().LoadChunk(layer->id(), chunk));
+    states.ForEachRun(0, [&](const PresenceRun& run) {
+      if (run.state == BlockState::kPresent) own.Set({run.first, run.count}, run.state);
+    });
+    return own;
+  }
+  for (uint64_t at = base; at < end;) {
+    ASSIGN_OR_RETURN(const std::optional<ByteRange> data, layer->NextData(at * block_size_));
+    if (!data || data->offset_bytes >= end * block_size_) break;
+    const uint64_t first = data->offset_bytes / block_size_;
+    const uint64_t last = std::min(BlocksFor(data->end(), block_size_), end);
+    own.Set({first - base, last - first}, BlockState::kPresent);
+    at = last;
+  }
+  return own;
 }
 
 void Reclaimer::Plan::Add(Freed more) {

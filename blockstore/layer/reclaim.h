@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -49,6 +51,8 @@ class Reclaimer {
    private:
     friend class Reclaimer;
     explicit Exclusive(Mutex& mu) VOLFS_TSA(no_thread_safety_analysis) : mu_(&mu) { mu.Lock(); }
+    Exclusive(Mutex& mu, std::try_to_lock_t) VOLFS_TSA(no_thread_safety_analysis)
+        : mu_(mu.TryLock() ? &mu : nullptr) {}
     Mutex* mu_ = nullptr;
   };
 
@@ -73,6 +77,14 @@ class Reclaimer {
   // file, and those of the layers under it that have no reference and no other layer over them.
   // Requires: the caller keeps the layer alive (Epoch).
   Result<uint64_t> ExclusiveBytes(Layer* top) const;
+  // Returns the bytes that Reclaim would free now if the layer had one reference less, and no pin:
+  // its file if nothing lies over it, else the blocks of it, and of the layers without references
+  // under it, that no reader could reach any more. A file that shares its blocks with another one
+  // counts in full. Returns 0 if the layer is gone, and kBusy, without waiting, while the node is
+  // reclaimed or merged.
+  // Cost: a look-up in the catalog for each chunk of 4096 blocks in which the layer has data, and
+  // for each of its children. It holds up reclaiming and merging on the node, and no writer.
+  Result<uint64_t> BytesFreedWithout(Id layer);
   // Frees the unreachable blocks of the layer and of the layers without references under it. Does
   // nothing if the layer has a reference or is gone. It takes an id, as another call may have
   // removed the layer while this one waited for its turn.
@@ -105,6 +117,12 @@ class Reclaimer {
   Taken TakeLayer(Id id);
   Status MakePlan(const Exclusive& alone, Layer* layer, Plan& plan);
   Status PlanHidden(const Exclusive& alone, Layer* layer, Plan& plan);
+  Status CountHidden(Layer* layer, Plan& plan) const;
+  Status ForEachHidden(Layer* layer, const Plan& plan,
+                       const std::function<Status(uint64_t, const PresenceChunk&)>& visit) const;
+  Result<PresenceChunk> OwnIn(uint64_t chunk, Layer* layer) const;
+  // Returns the references that a plan reckons with.
+  int ReferencesFor(const Plan& plan, const Layer* layer) const;
   std::vector<Step> StepsOver(Layer* layer, const Plan& plan) const;
   Result<PresenceChunk> HiddenIn(uint64_t chunk, const std::vector<Step>& order) const;
   Status Execute(const Exclusive& alone, Plan& plan);

@@ -21,10 +21,7 @@ uint64_t ExclusiveBytes(StoreParts& parts, Volume& volume) {
   return bytes.ok() ? bytes.value() : 0;
 }
 
-Result<std::vector<MapRange>> RangesOf(StoreParts& parts, Volume& volume) {
-  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
-  const Epoch::Reader reader = volume.node().epoch().Enter();
-  const auto [map, size] = volume.map().Copy();
+std::vector<MapRange> RangesOf(const StoreParts& parts, const ExtentMap& map, uint64_t size) {
   std::vector<MapRange> ranges;
   for (uint64_t block = 0; block * parts.block_size < size && block < map.size();) {
     const Extent extent = map.Find(block);
@@ -43,6 +40,13 @@ Result<std::vector<MapRange>> RangesOf(StoreParts& parts, Volume& volume) {
   return ranges;
 }
 
+Result<std::vector<MapRange>> RangesOf(const StoreParts& parts, Volume& volume) {
+  ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
+  const Epoch::Reader reader = volume.node().epoch().Enter();
+  const auto [map, size] = volume.map().Copy();
+  return RangesOf(parts, map, size);
+}
+
 // Returns the newest snapshot whose upper layer this is, "" if there is none. The volume is named,
 // too: a linked clone has layers of its source.
 std::string SnapshotOn(StoreParts& parts, Id layer) {
@@ -53,6 +57,16 @@ std::string SnapshotOn(StoreParts& parts, Id layer) {
       records.begin(), records.end(),
       [](const SnapshotRecord& a, const SnapshotRecord& b) { return a.created_ns < b.created_ns; });
   return StrCat(parts.tables.names.NameOf(newest.volume), "@", newest.name);
+}
+
+void NameSnapshots(StoreParts& parts, std::vector<MapRange>& ranges) {
+  std::map<Id, std::string> snapshots;  // of each layer
+  for (MapRange& range : ranges) {
+    if (range.zero) continue;
+    const auto [known, is_new] = snapshots.try_emplace(range.layer_id);
+    if (is_new) known->second = SnapshotOn(parts, range.layer_id);
+    range.snapshot = known->second;
+  }
 }
 
 void FillCloneInfo(StoreParts& parts, VolumeInfo& info) {
@@ -135,13 +149,15 @@ VolumeInfo Store::Info(Volume& volume) {
 
 Result<std::vector<MapRange>> Store::Map(Volume& volume) {
   ASSIGN_OR_RETURN(std::vector<MapRange> ranges, RangesOf(parts_, volume));
-  std::map<Id, std::string> snapshots;  // of each layer
-  for (MapRange& range : ranges) {
-    if (range.zero) continue;
-    const auto [known, is_new] = snapshots.try_emplace(range.layer_id);
-    if (is_new) known->second = SnapshotOn(parts_, range.layer_id);
-    range.snapshot = known->second;
-  }
+  NameSnapshots(parts_, ranges);
+  return ranges;
+}
+
+Result<std::vector<MapRange>> Store::MapOfSnapshot(Id id) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<OpenSnapshot> open, OpenSnapshotImage(id));
+  const FrozenImage& image = open->image();
+  std::vector<MapRange> ranges = RangesOf(parts_, image.map(), image.size_bytes());
+  NameSnapshots(parts_, ranges);
   return ranges;
 }
 

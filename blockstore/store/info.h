@@ -42,7 +42,9 @@ struct SnapshotInfo {
   std::string name;
   uint64_t size_bytes = 0;
   Attributes attributes;
+  int64_t created_ns = 0;
   uint64_t allocated_bytes = 0;  // an upper bound
+  uint64_t exclusive_bytes = 0;  // freed by deleting it alone; of Store::Measure*
 };
 
 // One mounted node, at one moment.

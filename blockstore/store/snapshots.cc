@@ -68,6 +68,7 @@ std::optional<SnapshotInfo> Store::FindSnapshot(Id id) {
     info.volume_id = r.volume;
     info.name = r.name;
     info.size_bytes = r.size_bytes;
+    info.created_ns = r.created_ns;
     info.attributes = r.attributes;
     layer = parts_.layers.Find(r.layer);
   }

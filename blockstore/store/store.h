@@ -73,6 +73,15 @@ class Store {
   [[nodiscard]] Id SnapshotId(const std::string& volume, const std::string& snapshot);
   [[nodiscard]] std::vector<Id> SnapshotIds();  // of all volumes, ascending
   Result<std::shared_ptr<OpenSnapshot>> OpenSnapshotImage(Id id);
+  // Returns the extents of the snapshot's map, as Map does.
+  Result<std::vector<MapRange>> MapOfSnapshot(Id id);
+  // Return snapshots with their exclusive_bytes: one, or all by their volume's name and their age.
+  // The bytes are counted when they are asked for (Reclaimer::BytesFreedWithout), and then told
+  // again for ten times as long as that took, so that readers cost at most a tenth of a processor
+  // per snapshot. While the node does not let itself be counted the last count is told, 0 if there
+  // is none.
+  [[nodiscard]] std::optional<SnapshotInfo> MeasureSnapshot(Id id);
+  [[nodiscard]] std::vector<SnapshotInfo> MeasureSnapshots();
 
   // --- comparing (diffs.cc) --------------------------------------------------------------------
   // Opens the difference between two snapshots, by their ids. Returns the errors of

@@ -120,12 +120,27 @@ Result<std::string> Client::Field(std::string_view volume, std::string_view fiel
   return text.substr(0, text.find('\n'));
 }
 
-Result<Fields> Client::Info(std::string_view volume) const {
-  RETURN_IF_ERROR(CheckVolume(volume));
-  ASSIGN_OR_RETURN(const std::string text, ReadControl(StrCat("volumes/", volume, "/info.json")));
+Result<Fields> Client::Info(std::string_view name) const {
+  ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(name));
+  ASSIGN_OR_RETURN(const std::string text, ReadControl(StrCat(directory, "/info.json")));
   Fields fields = ParseFlatJson(text);
   if (!fields.empty()) return fields;
-  return Error{Errc::kIo, StrCat(volume, ": its info.json cannot be understood: ", text)};
+  return Error{Errc::kIo, StrCat(name, ": its info.json cannot be understood: ", text)};
+}
+
+Result<std::string> Client::ControlDirectory(std::string_view name) const {
+  const size_t at = name.find('@');
+  if (at == name.npos) {
+    RETURN_IF_ERROR(CheckVolume(name));
+    return StrCat("volumes/", name);
+  }
+  const std::string_view volume = name.substr(0, at);
+  const std::string directory = StrCat("snapshots/", volume, "/", name.substr(at + 1));
+  const Result<std::string> id = ReadControl(directory + "/id");
+  if (id.ok()) return directory;
+  if (id.error().os_errno != ENOENT) return id.error();
+  return Failure(ENOENT, StrCat(name, ": no such snapshot; `volfs ls -s ", volume,
+                                "` shows those of ", volume));
 }
 
 Status Client::CheckVolume(std::string_view volume) const {

@@ -50,12 +50,16 @@ class Client {
   // Reads one value of a volume: control/volumes/NAME/FIELD without its LF.
   [[nodiscard]] Result<std::string> Field(std::string_view volume, std::string_view field) const;
 
-  // Reads all about a volume, as of one moment: control/volumes/NAME/info.json. A field without a
-  // value is "null".
-  [[nodiscard]] Result<Fields> Info(std::string_view volume) const;
+  // Reads all about a volume or snapshot, as of one moment: its info.json. A field without a value
+  // is "null".
+  [[nodiscard]] Result<Fields> Info(std::string_view name) const;
 
   // Returns kNotFound, with a sentence, if there is no volume of that name.
   [[nodiscard]] Status CheckVolume(std::string_view volume) const;
+
+  // Returns the directory of a volume or snapshot below control/: "volumes/db",
+  // "snapshots/db/monday". kNotFound, with a sentence, if there is no such image.
+  [[nodiscard]] Result<std::string> ControlDirectory(std::string_view name) const;
 
   // Returns the size of a volume's or snapshot's image, in bytes.
   [[nodiscard]] Result<uint64_t> ImageSize(std::string_view name) const;

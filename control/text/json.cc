@@ -91,6 +91,12 @@ JsonText JsonStrings(const std::vector<std::string>& texts) {
   return {Dump(ordered_json(texts))};
 }
 
+JsonText JsonObjects(const std::vector<JsonObject>& objects) {
+  std::string text;
+  for (const JsonObject& object : objects) text += (text.empty() ? "" : ",") + Dump(object);
+  return {StrCat("[", text, "]")};
+}
+
 std::string JsonLine(const JsonObject& object) { return Dump(object) + '\n'; }
 
 std::string JsonArray(const std::vector<JsonObject>& objects) {

@@ -29,6 +29,8 @@ using JsonObject = std::vector<JsonMember>;  // members keep their order
 // Returns ["a","b"].
 JsonText JsonStrings(const std::vector<std::string>& texts);
 
+JsonText JsonObjects(const std::vector<JsonObject>& objects);  // as one line
+
 // Returns one line, with its LF. Bytes of strings that are not UTF-8 become U+FFFD.
 std::string JsonLine(const JsonObject& object);
 

@@ -12,28 +12,10 @@
 #include "control/tree/diff_place.h"
 #include "control/tree/fields.h"
 #include "control/tree/fixed_entry.h"
-#include "control/tree/map.h"
+#include "control/tree/place.h"
 
 namespace volfs {
 namespace {
-
-// Facets beside those of the fields (fields.h).
-constexpr uint64_t kInfoJson = 0x80;     // control/volumes/NAME/info.json
-constexpr uint64_t kMap = 0x81;          // control/volumes/NAME/map
-constexpr uint64_t kVolumeWatch = 0xff;  // control/watch/volumes/NAME
-constexpr std::string_view kInfoJsonName = "info.json";
-constexpr std::string_view kMapName = "map";
-
-// The file that an inode number stands for. This tree knows the facets of a volume or node.
-struct VolumePlace {
-  std::shared_ptr<Volume> volume;
-  uint64_t facet;
-};
-struct NodePlace {
-  Node* node;
-  uint64_t facet;
-};
-using Place = std::variant<const FixedEntry*, VolumePlace, NodePlace, DiffPlace>;
 
 Error NotFound(std::string_view what) {
   return Error{Errc::kNotFound, StrCat("control: there is no ", what)};
@@ -43,52 +25,6 @@ Result<Place> PlaceOf(Result<DiffPlace> diff) {
   if (!diff.ok()) return diff.error();
   return Place(std::move(diff.value()));
 }
-
-bool KnowsVolumeFacet(uint64_t facet) {
-  return facet == inode::kControlDirectory || facet == kInfoJson || facet == kMap ||
-         facet == kVolumeWatch || FindField(VolumeFields(), facet) != nullptr;
-}
-
-bool KnowsNodeFacet(uint64_t facet) {
-  return facet == inode::kControlDirectory || FindField(NodeFields(), facet) != nullptr;
-}
-
-std::string NameOf(const VolumePlace& place) {
-  if (place.facet == kInfoJson) return std::string(kInfoJsonName);
-  if (place.facet == kMap) return std::string(kMapName);
-  const VolumeField* field = FindField(VolumeFields(), place.facet);
-  return field == nullptr ? place.volume->name() : std::string(field->name);
-}
-
-std::string NameOf(const NodePlace& place) {
-  const NodeField* field = FindField(NodeFields(), place.facet);
-  return field == nullptr ? place.node->name() : std::string(field->name);
-}
-
-// Returns the text that a reader would get now; "" of directories.
-std::string TextOf(const VolumePlace& place, ControlView& view) {
-  if (place.facet == inode::kControlDirectory) return "";
-  if (place.facet == kMap) return MapText(view.state().store, *place.volume);
-  const VolumeInfo& info = view.Info(*place.volume);
-  if (place.facet == kInfoJson) return InfoJson(info);
-  if (place.facet == kVolumeWatch) return info.status + '\n';
-  return FieldText(*FindField(VolumeFields(), place.facet), info);
-}
-
-std::string TextOf(const NodePlace& place, ControlView& view) {
-  if (place.facet == inode::kControlDirectory) return "";
-  return FieldText(*FindField(NodeFields(), place.facet), view.Info(*place.node));
-}
-
-bool IsWritable(const VolumePlace& place) {
-  const VolumeField* field = FindField(VolumeFields(), place.facet);
-  return field != nullptr && field->writable;
-}
-
-bool IsWritable(const NodePlace& /*place*/) { return false; }
-
-uint64_t InoOf(const VolumePlace& place) { return place.volume->id() | place.facet; }
-uint64_t InoOf(const NodePlace& place) { return place.node->id() | place.facet; }
 
 // As stat and a listing show it.
 struct Describe {
@@ -102,7 +38,7 @@ struct Describe {
   template <typename PlaceT>
   ControlEntry operator()(const PlaceT& place) const {
     const ControlConfig& config = view.state().config;
-    const bool directory = place.facet == inode::kControlDirectory;
+    const bool directory = IsDirectoryFacet(place.facet);
     ControlEntry entry;
     entry.ino = InoOf(place);
     entry.name = NameOf(place);
@@ -144,11 +80,18 @@ class ControlTree::Impl {
  private:
   Node* FindNode(Id id);
   Node* FindNode(std::string_view name);
+  // Find the directory of a volume's snapshots; nothing if there is none.
+  std::optional<Place> FindSnapshots(Id volume);
+  std::optional<Place> FindSnapshots(std::string_view volume);
   Result<Place> FindInFixed(uint64_t parent, std::string_view name);
   static Result<Place> FindInVolume(const VolumePlace& directory, std::string_view name);
+  Result<Place> FindSnapshotIn(const SnapshotsPlace& directory, std::string_view name);
+  static Result<Place> FindInSnapshot(const SnapshotPlace& directory, std::string_view name);
   static Result<Place> FindInNode(const NodePlace& directory, std::string_view name);
   std::vector<Place> ChildrenOfFixed(const FixedEntry& directory);
   static std::vector<Place> ChildrenOfVolume(const VolumePlace& directory);
+  std::vector<Place> SnapshotsIn(const SnapshotsPlace& directory);
+  static std::vector<Place> ChildrenOfSnapshot(const SnapshotPlace& directory);
   static std::vector<Place> ChildrenOfNode(const NodePlace& directory);
   Result<std::unique_ptr<ControlFile>> OpenVolumeFile(const VolumePlace& place,
                                                       HeldTexts::Text text);
@@ -173,6 +116,20 @@ Node* ControlTree::Impl::FindNode(std::string_view name) {
   return nullptr;
 }
 
+std::optional<Place> ControlTree::Impl::FindSnapshots(Id volume) {
+  for (SnapshotDirectory& directory : state_.store.SnapshotDirectories()) {
+    if (directory.volume == volume) return Place(SnapshotsPlace{std::move(directory)});
+  }
+  return std::nullopt;
+}
+
+std::optional<Place> ControlTree::Impl::FindSnapshots(std::string_view volume) {
+  for (SnapshotDirectory& directory : state_.store.SnapshotDirectories()) {
+    if (directory.name == volume) return Place(SnapshotsPlace{std::move(directory)});
+  }
+  return std::nullopt;
+}
+
 Result<Place> ControlTree::Impl::Find(uint64_t ino) {
   if (const FixedEntry* entry = FindFixed(ino)) return Place(entry);
   if (IsDiffIno(ino)) return PlaceOf(FindDiff(state_.store, ino));
@@ -182,6 +139,13 @@ Result<Place> ControlTree::Impl::Find(uint64_t ino) {
   if (Node* node = FindNode(id); node != nullptr && KnowsNodeFacet(facet)) {
     return Place(NodePlace{node, facet});
   }
+  if (facet == kSnapshotsOf) {
+    if (std::optional<Place> directory = FindSnapshots(id)) return *std::move(directory);
+  }
+  if (std::optional<SnapshotInfo> snapshot = state_.store.FindSnapshot(id);
+      snapshot && KnowsSnapshotFacet(facet)) {
+    return Place(SnapshotPlace{*std::move(snapshot), facet});
+  }
   std::shared_ptr<Volume> volume = state_.store.Find(id);
   if (volume == nullptr || !KnowsVolumeFacet(facet)) return NotFound("such volume any more");
   return Place(VolumePlace{std::move(volume), facet});
@@ -190,6 +154,12 @@ Result<Place> ControlTree::Impl::Find(uint64_t ino) {
 Result<Place> ControlTree::Impl::FindIn(uint64_t parent, std::string_view name) {
   ASSIGN_OR_RETURN(const Place directory, Find(parent));
   if (const auto* volume = std::get_if<VolumePlace>(&directory)) return FindInVolume(*volume, name);
+  if (const auto* snapshots = std::get_if<SnapshotsPlace>(&directory)) {
+    return FindSnapshotIn(*snapshots, name);
+  }
+  if (const auto* snapshot = std::get_if<SnapshotPlace>(&directory)) {
+    return FindInSnapshot(*snapshot, name);
+  }
   if (const auto* node = std::get_if<NodePlace>(&directory)) return FindInNode(*node, name);
   if (const auto* diff = std::get_if<DiffPlace>(&directory)) {
     return PlaceOf(FindInDiff(state_.store, *diff, name));
@@ -203,6 +173,8 @@ Result<Place> ControlTree::Impl::FindInFixed(uint64_t parent, std::string_view n
     if (Node* node = FindNode(name)) return Place(NodePlace{node, inode::kControlDirectory});
   } else if (parent == inode::kControlDiff) {
     return PlaceOf(FindDiffVolume(state_.store, name));
+  } else if (parent == inode::kControlSnapshots) {
+    if (std::optional<Place> directory = FindSnapshots(name)) return *std::move(directory);
   } else if (parent == inode::kControlVolumes || parent == inode::kWatchVolumes) {
     const bool watch = parent == inode::kWatchVolumes;
     if (std::shared_ptr<Volume> volume = state_.store.Find(std::string(name))) {
@@ -221,6 +193,24 @@ Result<Place> ControlTree::Impl::FindInVolume(const VolumePlace& directory, std:
   return Place(VolumePlace{directory.volume, field->facet});
 }
 
+Result<Place> ControlTree::Impl::FindSnapshotIn(const SnapshotsPlace& directory,
+                                                std::string_view name) {
+  const Id id = state_.store.SnapshotId(directory.directory.name, std::string(name));
+  std::optional<SnapshotInfo> snapshot = state_.store.FindSnapshot(id);
+  if (!snapshot) return NotFound(Printable(name));
+  return Place(SnapshotPlace{*std::move(snapshot), inode::kControlDirectory});
+}
+
+Result<Place> ControlTree::Impl::FindInSnapshot(const SnapshotPlace& directory,
+                                                std::string_view name) {
+  if (directory.facet != inode::kControlDirectory) return NotFound(Printable(name));
+  if (name == kInfoJsonName) return Place(SnapshotPlace{directory.snapshot, kInfoJson});
+  if (name == kMapName) return Place(SnapshotPlace{directory.snapshot, kMap});
+  const SnapshotField* field = FindField(SnapshotFields(), name);
+  if (field == nullptr) return NotFound(Printable(name));
+  return Place(SnapshotPlace{directory.snapshot, field->facet});
+}
+
 Result<Place> ControlTree::Impl::FindInNode(const NodePlace& directory, std::string_view name) {
   const NodeField* field =
       directory.facet == inode::kControlDirectory ? FindField(NodeFields(), name) : nullptr;
@@ -234,15 +224,19 @@ bool ControlTree::Impl::IsDirectory(const Place& place) {
   if (const auto* fixed = std::get_if<const FixedEntry*>(&place)) {
     return (*fixed)->kind == FixedKind::kDirectory;
   }
-  if (const auto* volume = std::get_if<VolumePlace>(&place)) {
-    return volume->facet == inode::kControlDirectory;
-  }
   if (const auto* diff = std::get_if<DiffPlace>(&place)) return diff->directory();
-  return std::get<NodePlace>(place).facet == inode::kControlDirectory;
+  return std::visit(
+      [](const auto& of) {
+        if constexpr (requires { of.facet; }) return IsDirectoryFacet(of.facet);
+        return false;
+      },
+      place);
 }
 
 std::vector<Place> ControlTree::Impl::Children(const Place& directory) {
   if (const auto* volume = std::get_if<VolumePlace>(&directory)) return ChildrenOfVolume(*volume);
+  if (const auto* of = std::get_if<SnapshotsPlace>(&directory)) return SnapshotsIn(*of);
+  if (const auto* of = std::get_if<SnapshotPlace>(&directory)) return ChildrenOfSnapshot(*of);
   if (const auto* node = std::get_if<NodePlace>(&directory)) return ChildrenOfNode(*node);
   if (std::holds_alternative<DiffPlace>(directory)) return {};  // they are looked up by name
   return ChildrenOfFixed(*std::get<const FixedEntry*>(directory));
@@ -259,6 +253,10 @@ std::vector<Place> ControlTree::Impl::ChildrenOfFixed(const FixedEntry& director
     for (const std::unique_ptr<Node>& node : state_.store.nodes()) {
       places.emplace_back(NodePlace{node.get(), inode::kControlDirectory});
     }
+  } else if (directory.ino == inode::kControlSnapshots) {
+    for (SnapshotDirectory& of : state_.store.SnapshotDirectories()) {
+      places.emplace_back(SnapshotsPlace{std::move(of)});
+    }
   } else if (directory.ino == inode::kControlVolumes) {
     for (std::shared_ptr<Volume>& volume : state_.store.Volumes()) {
       places.emplace_back(VolumePlace{std::move(volume), inode::kControlDirectory});
@@ -274,6 +272,26 @@ std::vector<Place> ControlTree::Impl::ChildrenOfVolume(const VolumePlace& direct
   }
   places.emplace_back(VolumePlace{directory.volume, kInfoJson});
   places.emplace_back(VolumePlace{directory.volume, kMap});
+  return places;
+}
+
+std::vector<Place> ControlTree::Impl::SnapshotsIn(const SnapshotsPlace& directory) {
+  std::vector<SnapshotInfo> snapshots = state_.store.Snapshots(directory.directory.volume);
+  std::ranges::stable_sort(snapshots, {}, &SnapshotInfo::created_ns);
+  std::vector<Place> places;
+  for (SnapshotInfo& snapshot : snapshots) {
+    places.emplace_back(SnapshotPlace{std::move(snapshot), inode::kControlDirectory});
+  }
+  return places;
+}
+
+std::vector<Place> ControlTree::Impl::ChildrenOfSnapshot(const SnapshotPlace& directory) {
+  std::vector<Place> places;
+  for (const SnapshotField& field : SnapshotFields()) {
+    places.emplace_back(SnapshotPlace{directory.snapshot, field.facet});
+  }
+  places.emplace_back(SnapshotPlace{directory.snapshot, kInfoJson});
+  places.emplace_back(SnapshotPlace{directory.snapshot, kMap});
   return places;
 }
 
@@ -309,6 +327,11 @@ Result<std::unique_ptr<ControlFile>> ControlTree::Impl::Open(const Place& place,
     if (IsDiffImageIno(diff->ino())) return Error{Errc::kInvalid, "control: this is an image"};
     ASSIGN_OR_RETURN(std::shared_ptr<OpenDiff> open, state_.diff_slots.Open(state_.store, *diff));
     return OpenDiffText(std::move(open), diff->kind);
+  }
+  if (const auto* snapshot = std::get_if<SnapshotPlace>(&place)) {
+    ASSIGN_OR_RETURN(HeldTexts::Text text,
+                     state_.texts.Hold(user, InoOf(*snapshot), TextOf(*snapshot, view)));
+    return OpenTextFile(std::move(text));
   }
   if (const auto* volume = std::get_if<VolumePlace>(&place)) {
     if (volume->facet == kVolumeWatch) return OpenVolumeWatch(state_, volume->volume->id());

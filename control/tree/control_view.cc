@@ -53,6 +53,11 @@ const std::vector<VolumeInfo>& ControlView::Volumes() {
   return *volumes_;
 }
 
+const std::vector<SnapshotInfo>& ControlView::Snapshots() {
+  if (!snapshots_) snapshots_ = state_.store.MeasureSnapshots();
+  return *snapshots_;
+}
+
 const std::vector<NodeInfo>& ControlView::Nodes() {
   if (!nodes_) nodes_ = state_.store.Nodes();
   return *nodes_;
@@ -61,6 +66,13 @@ const std::vector<NodeInfo>& ControlView::Nodes() {
 const VolumeInfo& ControlView::Info(Volume& volume) {
   if (!volume_ || volume_->id != volume.id()) volume_ = state_.store.Info(volume);
   return *volume_;
+}
+
+const SnapshotInfo& ControlView::Info(const SnapshotInfo& snapshot) {
+  if (!snapshot_ || snapshot_->id != snapshot.id) {
+    snapshot_ = state_.store.MeasureSnapshot(snapshot.id).value_or(snapshot);
+  }
+  return *snapshot_;
 }
 
 const NodeInfo& ControlView::Info(const Node& node) {

@@ -79,17 +79,23 @@ class ControlView {
   [[nodiscard]] ControlState& state() const { return state_; }
   // Returns the user whose refusals last_error may show; nothing means every user's.
   [[nodiscard]] std::optional<uint32_t> only_uid() const;
-  const std::vector<VolumeInfo>& Volumes();  // by name
+  const std::vector<VolumeInfo>& Volumes();      // by name
+  const std::vector<SnapshotInfo>& Snapshots();  // measured; by their volume's name
   const std::vector<NodeInfo>& Nodes();
   const VolumeInfo& Info(Volume& volume);
+  // Returns it measured; if it is gone by now, as `snapshot` says.
+  const SnapshotInfo& Info(const SnapshotInfo& snapshot);
   const NodeInfo& Info(const Node& node);
 
  private:
   ControlState& state_;
   const Caller* const viewer_;
   std::optional<std::vector<VolumeInfo>> volumes_;
+  std::optional<std::vector<SnapshotInfo>> snapshots_;
   std::optional<std::vector<NodeInfo>> nodes_;
-  std::optional<VolumeInfo> volume_;  // the one that was fetched last
+  // The ones that were fetched last.
+  std::optional<VolumeInfo> volume_;
+  std::optional<SnapshotInfo> snapshot_;
   NodeInfo no_node_;
 };
 

@@ -87,6 +87,18 @@ constexpr std::array kVolumeFields = {
                 [](const V& v) -> JsonValue { return UtcSeconds(v.created_ns); }},
 };
 
+using S = SnapshotInfo;
+constexpr std::array kSnapshotFields = {
+    SnapshotField{kFile + 0, "id", [](const S& s) -> JsonValue { return IdText(s.id); }},
+    SnapshotField{kFile + 1, "created",
+                  [](const S& s) -> JsonValue { return UtcSeconds(s.created_ns); }},
+    SnapshotField{kFile + 2, "size_bytes", [](const S& s) -> JsonValue { return s.size_bytes; }},
+    SnapshotField{kFile + 3, "exclusive_bytes",
+                  [](const S& s) -> JsonValue { return s.exclusive_bytes; }},
+    SnapshotField{kFile + 4, "shared_bytes",
+                  [](const S& s) -> JsonValue { return s.allocated_bytes - s.exclusive_bytes; }},
+};
+
 using N = NodeInfo;
 constexpr std::array kNodeFields = {
     NodeField{kFile + 0, "uuid", [](const N& n) { return TextOrNull(n.uuid); }},
@@ -102,12 +114,33 @@ constexpr std::array kNodeFields = {
 }  // namespace
 
 std::span<const VolumeField> VolumeFields() { return kVolumeFields; }
+std::span<const SnapshotField> SnapshotFields() { return kSnapshotFields; }
 std::span<const NodeField> NodeFields() { return kNodeFields; }
 
 std::string InfoJson(const VolumeInfo& info) {
   JsonObject object{{"name", info.name}};
   for (const VolumeField& field : kVolumeFields) object.push_back({field.name, field.value(info)});
   return JsonLine(object);
+}
+
+std::string InfoJson(const SnapshotInfo& info) {
+  JsonObject object{{"name", info.name}, {"volume", info.volume}};
+  for (const SnapshotField& field : kSnapshotFields) {
+    object.push_back({field.name, field.value(info)});
+  }
+  return JsonLine(object);
+}
+
+JsonText SnapshotsJson(std::span<const SnapshotInfo> snapshots) {
+  std::vector<JsonObject> objects;
+  for (const SnapshotInfo& snapshot : snapshots) {
+    JsonObject object{{"name", snapshot.name}};
+    for (const SnapshotField& field : kSnapshotFields) {
+      object.push_back({field.name, field.value(snapshot)});
+    }
+    objects.push_back(std::move(object));
+  }
+  return JsonObjects(objects);
 }
 
 Hundredths HydratedPercent(const CloneProgress& progress) {

@@ -10,9 +10,9 @@
 
 namespace volfs {
 
-// The files of control/volumes/NAME/ and control/nodes/NODE/. Each directory has one table, and a
-// new file is one line of it. Each file holds one value and an LF. The same values are the columns
-// of control/status and the members of info.json.
+// The files of control/volumes/NAME/, control/snapshots/V/S/ and control/nodes/NODE/. Each
+// directory has one table, and a new file is one line of it. Each file holds one value and an LF.
+// The same values are the columns of control/status and the members of info.json.
 //
 // A facet is the low byte of the file's inode number (control_tree.h). It never changes and is
 // never used for another file.
@@ -25,9 +25,11 @@ struct Field {
   bool writable = false;          // by the owner of control/
 };
 using VolumeField = Field<VolumeInfo>;
+using SnapshotField = Field<SnapshotInfo>;
 using NodeField = Field<NodeInfo>;
 
 std::span<const VolumeField> VolumeFields();
+std::span<const SnapshotField> SnapshotFields();
 std::span<const NodeField> NodeFields();
 
 // Each returns null if there is no such field.
@@ -56,6 +58,10 @@ std::string FieldText(const Field<Info>& field, const Info& info) {
 
 // Returns the text of info.json: the name and all fields as one object.
 std::string InfoJson(const VolumeInfo& info);
+std::string InfoJson(const SnapshotInfo& info);  // and its volume's name
+
+// Returns the member `snapshots` of a volume in status.json: the name and all fields of each.
+JsonText SnapshotsJson(std::span<const SnapshotInfo> snapshots);
 
 // Returns how far a clone is, rounded down, and 100.00 only if it is whole.
 Hundredths HydratedPercent(const CloneProgress& progress);

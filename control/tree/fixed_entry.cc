@@ -14,13 +14,16 @@ namespace {
 
 std::string Help(ControlView&) { return HelpText(); }
 std::string StatusLines(ControlView& view) { return StatusText(view.Volumes()); }
-std::string StatusObjects(ControlView& view) { return StatusJson(view.Volumes()); }
+std::string StatusObjects(ControlView& view) {
+  return StatusJson(view.Volumes(), view.Snapshots());
+}
 std::string Refusals(ControlView& view) { return view.state().last_error.Text(view.only_uid()); }
 std::string Types(ControlView& view) { return TypesText(view.Nodes()); }
 
 std::string Metrics(ControlView& view) {
   const ControlState& state = view.state();
   return MetricsText({.volumes = view.Volumes(),
+                      .snapshots = view.Snapshots(),
                       .nodes = view.Nodes(),
                       .counters = state.counters,
                       .events = state.feed->ring().added(),
@@ -86,6 +89,7 @@ constexpr std::array kEntries = {
     FixedEntry{50, kLimitsDirectory, "copy_jobs", kCopyJobs, CopyJobs},
     FixedEntry{inode::kControlNodes, inode::kControl, "nodes", kDirectory},
     FixedEntry{inode::kControlVolumes, inode::kControl, "volumes", kDirectory},
+    FixedEntry{inode::kControlSnapshots, inode::kControl, "snapshots", kDirectory},
     FixedEntry{kWatchDirectory, inode::kControl, "watch", kDirectory},
     FixedEntry{81, kWatchDirectory, "events", kEvents, nullptr, Listing::kUnlisted},
     FixedEntry{inode::kWatchVolumes, kWatchDirectory, "volumes", kDirectory},

@@ -17,6 +17,7 @@ namespace volfs {
 namespace inode {
 inline constexpr uint64_t kControlNodes = 64;
 inline constexpr uint64_t kControlVolumes = 65;
+inline constexpr uint64_t kControlSnapshots = 66;
 inline constexpr uint64_t kWatchVolumes = 82;
 }  // namespace inode
 

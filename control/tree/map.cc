@@ -3,9 +3,9 @@
 #include "blockstore/base/str_cat.h"
 
 namespace volfs {
+namespace {
 
-std::string MapText(Store& store, Volume& volume) {
-  const Result<std::vector<MapRange>> ranges = store.Map(volume);
+std::string RangesText(const Result<std::vector<MapRange>>& ranges) {
   if (!ranges.ok()) return StrCat("# ", ranges.error().message, "\n");
   std::string text;
   for (const MapRange& range : ranges.value()) {
@@ -15,6 +15,14 @@ std::string MapText(Store& store, Volume& volume) {
                                 range.snapshot.empty() ? "-" : range.snapshot, "\n");
   }
   return text;
+}
+
+}  // namespace
+
+std::string MapText(Store& store, Volume& volume) { return RangesText(store.Map(volume)); }
+
+std::string MapText(Store& store, const SnapshotInfo& snapshot) {
+  return RangesText(store.MapOfSnapshot(snapshot.id));
 }
 
 }  // namespace volfs

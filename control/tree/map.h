@@ -12,5 +12,8 @@ namespace volfs {
 // the upper one of, `VOLUME@SNAP`, or `-`. Holes of a flat layer's file count as data here. If the
 // map cannot be read, the text is one line that begins with `#` and says why.
 std::string MapText(Store& store, Volume& volume);
+// Returns the text of control/snapshots/V/S/map. Loads the map from the catalog unless a reader has
+// the snapshot open.
+std::string MapText(Store& store, const SnapshotInfo& snapshot);
 
 }  // namespace volfs

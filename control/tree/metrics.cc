@@ -87,6 +87,16 @@ constexpr std::array kCloneGauges = {
              [](const V& v) { return std::to_string(v.progress.rate_bytes); }},
 };
 
+using S = SnapshotInfo;
+constexpr std::array kSnapshotGauges = {
+    Gauge<S>{"volfs_snapshot_size_bytes", "Size of the snapshot.",
+             [](const S& s) { return std::to_string(s.size_bytes); }},
+    Gauge<S>{"volfs_snapshot_exclusive_bytes", "Bytes that deleting it alone would free.",
+             [](const S& s) { return std::to_string(s.exclusive_bytes); }},
+    Gauge<S>{"volfs_snapshot_created_timestamp_seconds", "When it was taken, since 1970.",
+             [](const S& s) { return std::to_string(s.created_ns / 1'000'000'000); }},
+};
+
 using N = NodeInfo;
 constexpr std::array kNodeGauges = {
     Gauge<N>{"volfs_node_size_bytes", "Size of the node's filesystem.",
@@ -129,6 +139,20 @@ void WriteVolumeCounts(Writer& out, const MetricsInput& input) {
   for (const V& v : input.volumes) ++by_status[v.status];
   out.Begin("volfs_volumes", "gauge", "Volumes by status.");
   for (const auto& [status, count] : by_status) out.Sample({{"status", status}}, count);
+}
+
+void WriteSnapshots(Writer& out, const MetricsInput& input) {
+  std::map<std::string_view, uint64_t> counts;
+  for (const V& v : input.volumes) counts[v.name] = 0;
+  for (const S& s : input.snapshots) ++counts[s.volume];
+  out.Begin("volfs_volume_snapshots", "gauge", "Snapshots of the volume, also if it is deleted.");
+  for (const auto& [volume, count] : counts) out.Sample({{"volume", volume}}, count);
+  for (const Gauge<S>& gauge : kSnapshotGauges) {
+    out.Begin(gauge.name, "gauge", gauge.help);
+    for (const S& s : input.snapshots) {
+      out.Sample({{"volume", s.volume}, {"snapshot", s.name}}, gauge.value(s));
+    }
+  }
 }
 
 void WriteNodes(Writer& out, const MetricsInput& input) {
@@ -204,6 +228,7 @@ std::string MetricsText(const MetricsInput& input) {
   WriteCounters(out, input);
   WriteVolumeCounts(out, input);
   WriteVolumes(out, input);
+  WriteSnapshots(out, input);
   WriteNodes(out, input);
   return out.Take();
 }

@@ -28,6 +28,7 @@ class ControlCounters {
 
 struct MetricsInput {
   const std::vector<VolumeInfo>& volumes;
+  const std::vector<SnapshotInfo>& snapshots;  // by their volume's name
   const std::vector<NodeInfo>& nodes;
   const ControlCounters& counters;
   uint64_t events = 0;

@@ -1,8 +1,10 @@
 #include "control/tree/status.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <map>
+#include <span>
 #include <string_view>
 #include <tuple>
 
@@ -42,13 +44,26 @@ std::string StatusText(const std::vector<VolumeInfo>& volumes) {
   return text;
 }
 
-std::string StatusJson(const std::vector<VolumeInfo>& volumes) {
+namespace {
+
+// Returns those of one volume: `snapshots` are sorted by their volume's name.
+std::span<const SnapshotInfo> SnapshotsOf(const std::string& volume,
+                                          const std::vector<SnapshotInfo>& snapshots) {
+  const auto found = std::ranges::equal_range(snapshots, volume, {}, &SnapshotInfo::volume);
+  return {found.begin(), found.end()};
+}
+
+}  // namespace
+
+std::string StatusJson(const std::vector<VolumeInfo>& volumes,
+                       const std::vector<SnapshotInfo>& snapshots) {
   const auto fields = ColumnFields();
   std::vector<JsonObject> objects;
   objects.reserve(volumes.size());
   for (const VolumeInfo& volume : volumes) {
     JsonObject object{{"name", volume.name}};
     for (const VolumeField* field : fields) object.push_back({field->name, field->value(volume)});
+    object.push_back({"snapshots", SnapshotsJson(SnapshotsOf(volume.name, snapshots))});
     objects.push_back(std::move(object));
   }
   return JsonArray(objects);

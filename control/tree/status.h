@@ -14,8 +14,10 @@ namespace volfs {
 // only.
 std::string StatusText(const std::vector<VolumeInfo>& volumes);
 
-// Returns control/status.json: the same as an array of objects, with null for an empty value.
-std::string StatusJson(const std::vector<VolumeInfo>& volumes);
+// Returns control/status.json: the same as an array of objects, with null for an empty value, and
+// each volume's snapshots, newest last. Requires: `snapshots` are sorted by their volume's name.
+std::string StatusJson(const std::vector<VolumeInfo>& volumes,
+                       const std::vector<SnapshotInfo>& snapshots);
 
 // Returns control/types: NAME NODE[,NODE...] LEAST GREATEST, one line per type, by name. Nodes that
 // offer one type with different sizes have a line for each pair of sizes.

@@ -94,6 +94,8 @@ void AddTree(ControlTree& tree, uint64_t directory, const std::string& path, Pat
     std::string name = entry.name;
     if (path == "volumes/") name = "NAME";
     if (path == "nodes/") name = "NODE";
+    if (path == "snapshots/") name = "V";
+    if (path == "snapshots/V/") name = "S";
     if (entry.directory) {
       AddTree(tree, entry.ino, path + name + "/", paths);
     } else {
@@ -105,6 +107,7 @@ void AddTree(ControlTree& tree, uint64_t directory, const std::string& path, Pat
 Paths OfTheTree() {
   StoreFixture fixture;
   fixture.MakeVolume("db", 4096);
+  EXPECT_TRUE(fixture.store().TakeSnapshot("db", "s", Caller{}).ok());
   ControlTree tree(fixture.store(), {});
   Paths paths = {"watch/volumes/NAME"};
   AddTree(tree, inode::kControl, "", paths);
@@ -141,8 +144,10 @@ Paths OfTheDocument() {
   Paths paths;
   AddNames(Between(protocol, "The effects:", "Without NAME"), first_cell, "", paths);
   AddNames(Between(protocol, "\n## 7. ", "\n**status**"), first_cell, "", paths);
-  AddNames(Between(protocol, "\n**volumes/NAME/**", "\n**nodes/NODE/**"), first_cell,
+  AddNames(Between(protocol, "\n**volumes/NAME/**", "\n**snapshots/V/S/**"), first_cell,
            "volumes/NAME/", paths);
+  AddNames(Between(protocol, "\n**snapshots/V/S/**", "\n**nodes/NODE/**"), first_cell,
+           "snapshots/V/S/", paths);
   AddNames(Between(protocol, "\n**nodes/NODE/**", "one value and a newline each"), everything,
            "nodes/NODE/", paths);
   AddNames(Between(protocol, "\n## 8. ", "\n`events` and"), item, "watch/", paths);

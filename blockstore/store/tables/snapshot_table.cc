@@ -43,6 +43,11 @@ void SnapshotTable::SetImage(Id id, const std::shared_ptr<const FrozenImage>& im
   if (found != by_id_.end()) found->second.image = image;
 }
 
+void SnapshotTable::SetFreed(Id id, const SnapshotEntry::Freed& freed) {
+  const auto found = by_id_.find(id);
+  if (found != by_id_.end()) found->second.freed = freed;
+}
+
 size_t SnapshotTable::CountOf(Id volume) const {
   const auto names = by_name_.find(volume);
   return names == by_name_.end() ? 0 : names->second.size();

@@ -18,6 +18,13 @@ struct SnapshotEntry {
   // weak_ptr: all opens of the snapshot share the map, which goes with the last of them.
   std::weak_ptr<const FrozenImage> image{};
   std::string refused{};  // empty, or why it may not be read (row_relations.h)
+  // What a deletion would free, as it was counted last, and the moment until which that is told
+  // again (MonotonicNow).
+  struct Freed {
+    uint64_t bytes = 0;
+    Nanoseconds until{0};
+  };
+  Freed freed{};
 };
 
 // The snapshots of one store, by their ids and by their names below each volume.
@@ -37,6 +44,9 @@ class SnapshotTable {
   void Rename(Id id, const std::string& to);
   // Remembers the image for as long as a reader keeps it in memory.
   void SetImage(Id id, const std::shared_ptr<const FrozenImage>& image);
+
+  // Does nothing if the snapshot is gone.
+  void SetFreed(Id id, const SnapshotEntry::Freed& freed);
 
   [[nodiscard]] size_t CountOf(Id volume) const;
   [[nodiscard]] std::map<std::string, Id> NamesOf(Id volume) const;

@@ -16,11 +16,6 @@ namespace {
 
 constexpr std::string_view kCheckCommand = "volfs check";
 
-constexpr const char* kSameUuids =
-    "The contents of a copy have the UUIDs of its source. Beside its source an XFS is mounted\n"
-    "with -o nouuid; a btrfs gets UUIDs of its own by btrfstune -u, and LVM by vgimportclone,\n"
-    "before they are used. The command prints the remedy for the contents that it finds.";
-
 }  // namespace
 
 // Builds the commands. Each Add declares the options and the action of one command.
@@ -40,6 +35,7 @@ class CommandBuilder {
     AddRestore();
     AddRevert();
     AddRemove();
+    AddPrune();
     AddResize();
     AddMove();
     AddCancel();
@@ -234,7 +230,7 @@ class CommandBuilder {
   void AddSnapshot() {
     CLI::App* command = Add("snapshot", "Keep a read-only image of this instant");
     Word(command, "SRC", line_.snapshot.source, "The volume", WordKind::kVolume);
-    Word(command, "NAME", line_.snapshot.name, "The snapshot's name");
+    Word(command, "NAME", line_.snapshot.name, "Its name, or a template of strftime(3)");
     TakesFreezing(command, line_.snapshot.freeze);
     TakesMount(command);
     Does(command, "snapshot", [this] { return Snapshot(line_.common, line_.snapshot); });
@@ -264,6 +260,16 @@ class CommandBuilder {
     Does(command, "rm", [this] { return Remove(line_.common, line_.names); });
   }
 
+  void AddPrune() {
+    CLI::App* command = Add("prune", "Delete a volume's snapshots, but those that rules keep");
+    Word(command, "VOLUME", line_.prune.volume, "The volume", WordKind::kVolume);
+    for (KeepRule& rule : line_.prune.rules)
+      Option(command, rule.option, rule.count, "N", rule.says);
+    command->add_flag("--dry-run", line_.prune.dry_run, "Delete nothing; say what would be");
+    TakesMount(command);
+    Does(command, "prune", [this] { return Prune(line_.common, line_.prune); });
+  }
+
   void AddResize() {
     CLI::App* command = Add("resize", "Give a volume another size");
     Word(command, "NAME", line_.first, "The volume", WordKind::kVolume);
@@ -288,15 +294,17 @@ class CommandBuilder {
   }
 
   void AddList() {
-    CLI::App* command = Add("ls", "List the volumes");
-    command->add_flag("-l", line_.flag, "With status, size, node, type, progress and source");
+    CLI::App* command = Add("ls", "List the volumes, or snapshots");
+    CLI::Option* of = MaybeWord(command, "VOLUME", line_.list.volume, "With -s", WordKind::kVolume);
+    command->add_flag("-l", line_.list.details, "With status, size, node, type and progress");
+    of->needs(command->add_flag("-s", line_.list.snapshots, "Snapshots instead, of VOLUME or all"));
     TakesMount(command);
-    Does(command, "ls", [this] { return List(line_.common, line_.flag); });
+    Does(command, "ls", [this] { return List(line_.common, line_.list); });
   }
 
   void AddStatus() {
     CLI::App* command = Add("status", "Show the state of all volumes, or all about one");
-    MaybeWord(command, "NAME", line_.status.name, "The volume", WordKind::kVolume);
+    MaybeWord(command, "NAME", line_.status.name, "The volume, or VOLUME@SNAP", WordKind::kImage);
     command->add_flag("--watch", line_.status.watch, "Again and again, until interrupted");
     TakesMount(command);
     Does(command, "status", [this] { return ShowStatus(line_.common, line_.status); });
@@ -304,7 +312,7 @@ class CommandBuilder {
 
   void AddMap() {
     CLI::App* command = Add("map", "Show which ranges are in which layer on which node");
-    Word(command, "NAME", line_.first, "The volume", WordKind::kVolume);
+    Word(command, "NAME", line_.first, "The volume, or VOLUME@SNAP", WordKind::kImage);
     TakesMount(command);
     Does(command, "map", [this] { return ShowMap(line_.common, line_.first); });
   }

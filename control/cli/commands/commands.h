@@ -6,6 +6,7 @@
 #include "blockstore/base/error.h"
 #include "control/cli/client.h"
 #include "control/cli/frozen_request.h"
+#include "control/cli/retention.h"
 #include "control/text/json.h"
 
 namespace volfs::cli {
@@ -70,9 +71,24 @@ Status Remove(const Common& common, const std::vector<std::string>& names);
 
 // ---- looking (commands/show.cc)
 
-Status List(const Common& common, bool details);
+struct ListOptions {
+  bool details = false;
+  bool snapshots = false;  // instead of volumes
+  std::string volume;      // whose snapshots; empty: those of all
+};
+Status List(const Common& common, const ListOptions& options);
+// Lists the snapshots of one volume, of all if `volume` is empty (commands/snapshots.cc).
+Status ListSnapshots(const Common& common, const std::string& volume);
+struct PruneOptions {
+  std::string volume;
+  KeepRules rules = NoKeepRules();
+  bool dry_run = false;
+};
+// Deletes the volume's snapshots that no rule keeps. Tries all of them; prints every failure, and
+// returns the first one (commands/snapshots.cc).
+Status Prune(const Common& common, const PruneOptions& options);
 struct StatusOptions {
-  std::string name;  // empty: all volumes
+  std::string name;  // of a volume or snapshot; empty: all volumes
   bool watch = false;
 };
 Status ShowStatus(const Common& common, const StatusOptions& options);

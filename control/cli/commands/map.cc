@@ -105,11 +105,11 @@ std::string MapJson(const std::vector<Row>& rows) {
 
 Status ShowMap(const Common& common, const std::string& name) {
   Targets targets(common.mount);
-  ASSIGN_OR_RETURN(const std::string volume, targets.Volume(name));
+  ASSIGN_OR_RETURN(const std::string image, targets.Image(name));
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
-  RETURN_IF_ERROR(client.CheckVolume(volume));
-  ASSIGN_OR_RETURN(const std::string text, client.ReadControl(StrCat("volumes/", volume, "/map")));
-  const std::vector<Row> rows = WithHoles(client, volume, RowsOf(text));
+  ASSIGN_OR_RETURN(const std::string directory, client.ControlDirectory(image));
+  ASSIGN_OR_RETURN(const std::string text, client.ReadControl(directory + "/map"));
+  const std::vector<Row> rows = WithHoles(client, image, RowsOf(text));
   Print(common.json ? Drawn{MapJson(rows)} : MapTable(rows));
   return OkStatus();
 }

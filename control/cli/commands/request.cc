@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <optional>
 
 #include "blockstore/base/str_cat.h"
@@ -226,12 +227,12 @@ Status Revert(const Common& common, const std::string& snapshot) {
 Status Snapshot(const Common& common, const SnapshotOptions& options) {
   Targets targets(common.mount);
   ASSIGN_OR_RETURN(const std::string volume, targets.Volume(options.source));
-  RETURN_IF_ERROR(CheckName(options.name, "snapshot"));
+  ASSIGN_OR_RETURN(const std::string name, NameFromTemplate(options.name, std::time(nullptr)));
+  RETURN_IF_ERROR(CheckName(name, "snapshot"));
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
   Status unclean = OkStatus();
-  ASSIGN_OR_RETURN(const Reply reply,
-                   AskFrozen(client, {volume, "volfs snapshot", options.freeze}, "snapshot",
-                             StrCat(volume, " ", options.name), unclean));
+  ASSIGN_OR_RETURN(const Reply reply, AskFrozen(client, {volume, "volfs snapshot", options.freeze},
+                                                "snapshot", StrCat(volume, " ", name), unclean));
   PrintMade(common, reply);
   RETURN_IF_ERROR(FlushOutput());
   if (!unclean.ok()) return UncleanCopy(reply.Get("snapshot"), unclean.error());

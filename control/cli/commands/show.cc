@@ -110,7 +110,7 @@ bool IsAboutCopying(std::string_view field) {
          field == "eta_seconds" || field == "copy_rate";
 }
 
-// The fields of one volume, a line each; those without a value are left out.
+// The fields of one volume or snapshot, a line each; those without a value are left out.
 Result<Drawn> VolumeText(const Client& client, const std::string& volume) {
   ASSIGN_OR_RETURN(const Fields fields, client.Info(volume));
   const bool whole = std::strtod(ValueOf(fields, "hydrated").c_str(), nullptr) >= 100;
@@ -126,9 +126,8 @@ Result<Drawn> VolumeText(const Client& client, const std::string& volume) {
 
 Result<Drawn> StatusText(const Client& client, const Common& common, const std::string& volume) {
   if (!volume.empty() && common.json) {
-    RETURN_IF_ERROR(client.CheckVolume(volume));
-    ASSIGN_OR_RETURN(std::string text,
-                     client.ReadControl(StrCat("volumes/", volume, "/info.json")));
+    ASSIGN_OR_RETURN(const std::string directory, client.ControlDirectory(volume));
+    ASSIGN_OR_RETURN(std::string text, client.ReadControl(directory + "/info.json"));
     return WithLineFeed(text);
   }
   if (!volume.empty()) return VolumeText(client, volume);
@@ -214,13 +213,14 @@ void PrintEvents(const Common& common, std::string_view lines) {
 
 }  // namespace
 
-Status List(const Common& common, bool details) {
+Status List(const Common& common, const ListOptions& options) {
+  if (options.snapshots) return ListSnapshots(common, options.volume);
   Targets targets(common.mount);
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
   if (common.json) {
     ASSIGN_OR_RETURN(const Drawn text, StatusText(client, common, ""));
     Print(text);
-  } else if (details) {
+  } else if (options.details) {
     ASSIGN_OR_RETURN(const Drawn text, DetailsTable(client));
     Print(text);
   } else {
@@ -234,7 +234,7 @@ Status ShowStatus(const Common& common, const StatusOptions& options) {
   Targets targets(common.mount);
   std::string volume;
   if (!options.name.empty()) {
-    ASSIGN_OR_RETURN(volume, targets.Volume(options.name));
+    ASSIGN_OR_RETURN(volume, targets.Image(options.name));
   }
   ASSIGN_OR_RETURN(const Client client, targets.Mount());
   if (options.watch && !volume.empty()) RETURN_IF_ERROR(client.CheckVolume(volume));

@@ -1,11 +1,14 @@
-// Goal: exclusive_bytes is the number of bytes that deleting the volume frees, in every position
-// that its layers can have among snapshots and clones. Method: the number before the deletion is
-// compared with the files in layers/ before and after it.
+// Goal: exclusive_bytes is the number of bytes that deleting the volume or snapshot frees, in every
+// position that its layers can have among snapshots and clones. Method: the number before the
+// deletion is compared with the files in layers/ before and after it.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <random>
 #include <string>
+#include <vector>
 
 #include "blockstore/store/store.h"
 #include "tests/support/store_fixture.h"
@@ -90,6 +93,125 @@ TEST_F(StoreSpaceTest, OfASnapshotThatIsGoneTheyAreItsOwnAgain) {
   fixture_.Reopen(StoreOptions{.merge = false});
   ExpectAbout(InfoOf("db").exclusive_bytes, 5 * kSpaceMiB);
   ExpectDeletingFrees("db");
+}
+
+class SnapshotSpaceTest : public StoreSpaceTest {
+ protected:
+  static constexpr uint64_t kSize = 8 * kSpaceMiB;
+
+  void Snapshot(const std::string& name) {
+    ASSERT_TRUE(fixture_.store().TakeSnapshot("db", name, Caller{}).ok());
+  }
+
+  [[nodiscard]] uint64_t Told(const std::string& name) {
+    const auto info = fixture_.store().MeasureSnapshot(fixture_.store().SnapshotId("db", name));
+    return info ? info->exclusive_bytes : 0;
+  }
+
+  // Deletes the snapshot, and expects that the node gains what was told before.
+  void ExpectDeletingSnapshotFrees(const std::string& name, const std::string& where) {
+    const uint64_t told = Told(name);
+    const uint64_t before = TakenOn("a");
+    ASSERT_TRUE(fixture_.store().DeleteSnapshot("db", name, Caller{}).ok()) << where;
+    // Allows for blocks of extent trees, which punching adds to files, too.
+    const uint64_t freed = before - TakenOn("a");
+    EXPECT_LE(freed, told + kSpaceMiB / 64) << where << ", " << name;
+    EXPECT_GE(freed + kSpaceMiB / 64, told) << where << ", " << name;
+  }
+};
+
+TEST_F(SnapshotSpaceTest, ASnapshotHasWhatWasOverwrittenSince) {
+  const auto db = fixture_.MakeVolume("db", kSize, 3 * kSpaceMiB);
+  Snapshot("s");
+  EXPECT_EQ(Told("s"), 0U);
+  Write(*db, kSpaceMiB, kSpaceMiB);
+  EXPECT_EQ(Told("s"), kSpaceMiB);
+  Snapshot("t");
+  EXPECT_EQ(Told("s"), kSpaceMiB);
+  EXPECT_EQ(Told("t"), 0U);
+  Write(*db, kSpaceMiB, kSpaceMiB);
+  EXPECT_EQ(Told("t"), kSpaceMiB);
+  EXPECT_EQ(Told("s"), kSpaceMiB) << "what was overwritten twice is counted once in each";
+  ExpectDeletingSnapshotFrees("s", "");
+  ExpectDeletingSnapshotFrees("t", "");
+}
+
+// What no reader but an open file needs is told already: a deletion frees it at the last close.
+TEST_F(SnapshotSpaceTest, AReaderDoesNotChangeIt) {
+  const auto db = fixture_.MakeVolume("db", kSize, 3 * kSpaceMiB);
+  Snapshot("s");
+  Write(*db, 2 * kSpaceMiB, 0);
+  const auto open =
+      fixture_.store().OpenSnapshotImage(fixture_.store().SnapshotId("db", "s")).value();
+  EXPECT_EQ(Told("s"), 2 * kSpaceMiB);
+}
+
+TEST_F(SnapshotSpaceTest, TheLastSnapshotsOfADeletedVolumeHaveAll) {
+  const auto db = fixture_.MakeVolume("db", kSize, 3 * kSpaceMiB);
+  Snapshot("s");
+  Write(*db, kSpaceMiB, 0);
+  Snapshot("t");
+  ASSERT_TRUE(fixture_.store().Delete("db", Caller{}).ok());
+  ExpectDeletingSnapshotFrees("s", "first");
+  ExpectDeletingSnapshotFrees("t", "last");
+  EXPECT_EQ(TakenOn("a"), 0U);
+}
+
+TEST_F(SnapshotSpaceTest, AreToldByVolumeAndAge) {
+  fixture_.MakeVolume("db", kSize, kSpaceMiB);
+  fixture_.MakeVolume("a", kSize, kSpaceMiB);
+  Snapshot("z");
+  Snapshot("b");
+  ASSERT_TRUE(fixture_.store().TakeSnapshot("a", "x", Caller{}).ok());
+  std::string names;
+  for (const SnapshotInfo& info : fixture_.store().MeasureSnapshots()) {
+    names += info.volume + "@" + info.name + " ";
+  }
+  EXPECT_EQ(names, "a@x db@z db@b ");
+}
+
+// Property: whatever was written, discarded, reverted and cloned, each deletion frees what was told
+// just before it.
+TEST_F(SnapshotSpaceTest, EachDeletionFreesWhatWasTold) {
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    const std::string where = "seed " + std::to_string(seed);
+    std::mt19937 random(seed);
+    const auto below = [&](uint64_t bound) { return random() % bound; };
+    const auto db = fixture_.MakeVolume("db", kSize, below(4) * kSpaceMiB);
+    std::vector<std::string> names;
+    for (int step = 0; step < 24; ++step) {
+      const uint64_t offset = below(kSize / 4096 - 64) * 4096;
+      const uint64_t bytes = (1 + below(64)) * 4096;
+      switch (below(6)) {
+        case 0:
+          ASSERT_TRUE(db->Discard({offset, bytes}).ok());
+          ASSERT_TRUE(db->Sync().ok());
+          break;
+        case 1:
+          names.push_back("s" + std::to_string(step));
+          Snapshot(names.back());
+          break;
+        case 2:
+          if (names.empty() || below(2) != 0) break;
+          ASSERT_TRUE(fixture_.store().Revert("db", names[below(names.size())], Caller{}).ok());
+          break;
+        case 3:
+          if (names.empty() || below(3) != 0) break;
+          ExpectDeletingSnapshotFrees(names.back(), where);
+          names.pop_back();
+          break;
+        default:
+          Write(*db, bytes, offset);
+      }
+    }
+    std::shuffle(names.begin(), names.end(), random);
+    const bool volume_first = below(2) == 0;
+    const auto delete_volume = [&] { return fixture_.store().Delete("db", Caller{}).ok(); };
+    EXPECT_TRUE(!volume_first || delete_volume()) << where;
+    for (const std::string& name : names) ExpectDeletingSnapshotFrees(name, where);
+    EXPECT_TRUE(volume_first || delete_volume()) << where;
+    ASSERT_EQ(TakenOn("a"), 0U) << where;
+  }
 }
 
 TEST_F(StoreSpaceTest, LinkedClonesShareUntilOneIsLeft) {

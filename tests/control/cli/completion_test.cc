@@ -57,7 +57,7 @@ TEST(CompletionTest, OffersTheOptionsOfTheCommand) {
 }
 
 TEST(CompletionTest, OffersNamesOfTheMount) {
-  EXPECT_THAT(Suggested({"status", "d"}), ElementsAre("db.img"));
+  EXPECT_THAT(Suggested({"resize", "d"}), ElementsAre("db.img"));
   EXPECT_THAT(Suggested({"rm", "db.img", "d"}), ElementsAre("db.img", "db.img@"));
   EXPECT_THAT(Suggested({"revert", "db.img@"}), ElementsAre("db.img@monday"));
   EXPECT_THAT(Suggested({"clone", "db.img", "--node", ""}), ElementsAre("a", "b"));
@@ -68,9 +68,9 @@ TEST(CompletionTest, OffersNamesOfTheMount) {
 }
 
 TEST(CompletionTest, AsksTheMountThatIsNamed) {
-  EXPECT_THAT(Suggested({"status", "--mount", "/x", "of"}), ElementsAre("of /x"));
-  EXPECT_THAT(Suggested({"status", "--mount=/x", "of"}), ElementsAre("of /x"));
-  EXPECT_THAT(Suggested({"--mount", "/x", "status", "of"}), ElementsAre("of /x"));
+  EXPECT_THAT(Suggested({"cancel", "--mount", "/x", "of"}), ElementsAre("of /x"));
+  EXPECT_THAT(Suggested({"cancel", "--mount=/x", "of"}), ElementsAre("of /x"));
+  EXPECT_THAT(Suggested({"--mount", "/x", "cancel", "of"}), ElementsAre("of /x"));
 }
 
 TEST(CompletionTest, LeavesPathsToTheShell) {

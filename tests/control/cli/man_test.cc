@@ -32,7 +32,7 @@ void AddMatches(const std::string& line, const std::regex& pattern, Options& opt
 OptionsByCommand OfHelp() {
   const std::regex command("volfs ([a-z]+( [a-z]+)?)");
   const std::regex option_line("  (-[^ ]+).*");
-  const std::regex option("-(-?[A-Za-z]+)");
+  const std::regex option("-(-?[A-Za-z]+(?:-[a-z]+)*)");
   OptionsByCommand all;
   std::istringstream text(HelpOfAllCommands());
   std::string at = kCommon;
@@ -51,7 +51,7 @@ OptionsByCommand OfHelp() {
 void AddPage(const std::filesystem::path& page, OptionsByCommand& all) {
   std::ifstream file(page);
   const std::regex command("\\.It Cm ([a-z]+( init| set| forget| ls)?)\\b.*");
-  const std::regex option("Fl (-?[A-Za-z]+)");
+  const std::regex option("Fl (-?[A-Za-z]+(?:-[a-z]+)*)");
   std::string at;
   std::string section;
   std::smatch match;
@@ -132,7 +132,7 @@ std::vector<TableRow> RowsOfOperatingPage() {
   EXPECT_TRUE(file) << "docs/operating.md cannot be read";
   const std::regex code("`([^`]+)`");
   const std::regex command("volfs ([a-z]+( init| ls| set| forget)?)\\b.*");
-  const std::regex option("[ \\[]-(-?[A-Za-z]+)");
+  const std::regex option("[ \\[]-(-?[A-Za-z]+(?:-[a-z]+)*)");
   std::vector<TableRow> rows;
   bool in_table = false;
   std::smatch match;
@@ -155,7 +155,7 @@ std::vector<TableRow> RowsOfOperatingPage() {
 std::vector<Options> SpellingsOfHelp(const std::string& wanted) {
   const std::regex command("volfs ([a-z]+( [a-z]+)?)");
   const std::regex option_line("  (-[^ ]+).*");
-  const std::regex option("-(-?[A-Za-z]+)");
+  const std::regex option("-(-?[A-Za-z]+(?:-[a-z]+)*)");
   std::istringstream text(HelpOfAllCommands());
   std::vector<Options> all;
   std::string at = kCommon;

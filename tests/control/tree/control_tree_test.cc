@@ -20,6 +20,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::StartsWith;
 
 constexpr size_t kWholeFile = size_t{1} << 20;
@@ -109,7 +110,8 @@ TEST_F(ControlTreeTest, ListsWhatTheContractNames) {
   EXPECT_THAT(Names(""),
               ElementsAre("help", "clone", "snapshot", "restore", "revert", "create", "resize",
                           "delete", "cancel", "status", "status.json", "last_error", "metrics",
-                          "config", "types", "limits", "nodes", "volumes", "watch", "diff"));
+                          "config", "types", "limits", "nodes", "volumes", "snapshots", "watch",
+                          "diff"));
   EXPECT_THAT(Names("limits"), ElementsAre("copy_rate", "copy_jobs"));
   EXPECT_THAT(Names("nodes"), ElementsAre("a", "b"));
   EXPECT_THAT(Names("nodes/a"), ElementsAre("uuid", "path", "region", "types", "state",
@@ -118,6 +120,7 @@ TEST_F(ControlTreeTest, ListsWhatTheContractNames) {
 
 TEST_F(ControlTreeTest, AWalkAgreesWithItselfAndNothingBlocks) {
   fixture.MakeVolume("db", 1 << 20, kDataBytes);
+  ASSERT_TRUE(Echo("db keep", "snapshot").ok());
   ASSERT_TRUE(Echo("db", "clone").ok());
   std::set<uint64_t> inodes{inode::kControl};
   Walk("", [&](const std::string& path, const ControlEntry& entry) {
@@ -140,6 +143,33 @@ TEST_F(ControlTreeTest, OwnsItsNumbersOnly) {
   EXPECT_FALSE(tree->Owns(volume->id()));
   EXPECT_FALSE(tree->Owns(volume->id() | inode::kSnapshotDirectory));
   EXPECT_TRUE(tree->Owns(volume->id() | inode::kControlDirectory));
+}
+
+// A snapshot has a directory with one value per file, also when its volume is gone.
+TEST_F(ControlTreeTest, TellsAboutSnapshots) {
+  const auto db = fixture.MakeVolume("db", 1 << 20, kDataBytes);
+  EXPECT_THAT(Names("snapshots"), IsEmpty());
+  ASSERT_TRUE(Echo("db monday", "snapshot").ok());
+  ASSERT_TRUE(db->WriteAt(Pattern(4096), 0).ok());
+  ASSERT_TRUE(db->Sync().ok());
+  EXPECT_THAT(Names("snapshots"), ElementsAre("db"));
+  EXPECT_THAT(Names("snapshots/db"), ElementsAre("monday"));
+  EXPECT_THAT(Names("snapshots/db/monday"),
+              ElementsAre("id", "created", "size_bytes", "exclusive_bytes", "shared_bytes",
+                          "info.json", "map"));
+  EXPECT_EQ(Cat("snapshots/db/monday/size_bytes"), "1048576\n");
+  EXPECT_EQ(Cat("snapshots/db/monday/exclusive_bytes"), "4096\n");
+  EXPECT_THAT(Cat("snapshots/db/monday/map"), StartsWith("0 1048576 data a layers/"));
+  EXPECT_THAT(Cat("snapshots/db/monday/info.json"),
+              StartsWith(R"({"name":"monday","volume":"db","id":")"));
+  EXPECT_THAT(Cat("status.json"), HasSubstr(R"("snapshots":[{"name":"monday","id":")"));
+  const std::string id = Cat("snapshots/db/monday/id");
+  ASSERT_TRUE(Echo("db", "delete").ok());
+  EXPECT_EQ(Cat("snapshots/db/monday/id"), id);
+  EXPECT_EQ(Cat("status.json"), "[]\n");
+  ASSERT_TRUE(Echo("db@monday", "delete").ok());
+  EXPECT_THAT(Names("snapshots"), IsEmpty());
+  EXPECT_FALSE(Exists("snapshots/db"));
 }
 
 TEST_F(ControlTreeTest, InodeNumbersOutliveTheTree) {

@@ -36,10 +36,20 @@ NodeInfo NodeA() {
   return info;
 }
 
+SnapshotInfo SnapshotOf(const std::string& volume, uint64_t exclusive_bytes) {
+  SnapshotInfo info;
+  info.volume = volume;
+  info.name = "s";
+  info.created_ns = 9'000'000'000;
+  info.exclusive_bytes = exclusive_bytes;
+  return info;
+}
+
 class MetricsTest : public testing::Test {
  protected:
   std::string Make() {
     return MetricsText({.volumes = volumes,
+                        .snapshots = snapshots,
                         .nodes = nodes,
                         .counters = counters,
                         .events = 7,
@@ -50,6 +60,7 @@ class MetricsTest : public testing::Test {
   bool Has(const std::string& line) { return Make().find('\n' + line + '\n') != std::string::npos; }
 
   std::vector<VolumeInfo> volumes{Creating()};
+  std::vector<SnapshotInfo> snapshots{SnapshotOf("db", 300), SnapshotOf("gone", 7)};
   std::vector<NodeInfo> nodes{NodeA()};
   ControlCounters counters;
 };
@@ -95,6 +106,13 @@ TEST_F(MetricsTest, TellsVolumesNodesAndLimits) {
   EXPECT_TRUE(Has("volfs_copy_rate_limit_bytes_per_second +Inf"));
   EXPECT_TRUE(Has("volfs_events_total 7"));
   EXPECT_TRUE(Has("volfs_start_time_seconds 5"));
+}
+
+TEST_F(MetricsTest, TellsSnapshotsAlsoOfADeletedVolume) {
+  EXPECT_TRUE(Has(R"(volfs_volume_snapshots{volume="db-clone"} 0)"));
+  EXPECT_TRUE(Has(R"(volfs_volume_snapshots{volume="gone"} 1)"));
+  EXPECT_TRUE(Has(R"(volfs_snapshot_exclusive_bytes{volume="db",snapshot="s"} 300)"));
+  EXPECT_TRUE(Has(R"(volfs_snapshot_created_timestamp_seconds{volume="gone",snapshot="s"} 9)"));
 }
 
 TEST_F(MetricsTest, AWholeVolumeHasNoCopy) {

@@ -44,6 +44,18 @@ VolumeInfo Whole() {
   return info;
 }
 
+SnapshotInfo SnapshotOfWhole() {
+  SnapshotInfo info;
+  info.id = 0x300;
+  info.volume = "db";
+  info.name = "s";
+  info.size_bytes = 100;
+  info.created_ns = 7'000'000'000;
+  info.allocated_bytes = 80;
+  info.exclusive_bytes = 30;
+  return info;
+}
+
 std::string FieldOf(const VolumeInfo& info, std::string_view name) {
   const VolumeField* field = FindField(VolumeFields(), name);
   return field == nullptr ? "no such field" : FieldText(*field, info);
@@ -57,17 +69,19 @@ TEST(StatusTest, HasALineAVolume) {
 
 TEST(StatusTest, IsEmptyWithoutVolumes) {
   EXPECT_EQ(StatusText({}), "");
-  EXPECT_EQ(StatusJson({}), "[]\n");
+  EXPECT_EQ(StatusJson({}, {}), "[]\n");
 }
 
 TEST(StatusTest, JsonHasTheSameColumns) {
-  EXPECT_EQ(StatusJson({Whole(), Clone(3750, 10000)}),
+  EXPECT_EQ(StatusJson({Whole(), Clone(3750, 10000)}, {SnapshotOfWhole()}),
             "[\n"
             R"({"name":"db","status":"in-use","size":10737418240,"node":"a","type":"ssd",)"
-            R"("hydrated":100.0,"source":null},)"
+            R"("hydrated":100.0,"source":null,"snapshots":[{"name":"s","id":"0000000000000300",)"
+            R"("created":"1970-01-01T00:00:07Z","size_bytes":100,"exclusive_bytes":30,)"
+            R"("shared_bytes":50}]},)"
             "\n"
             R"({"name":"db-clone","status":"creating","size":10737418240,"node":"b","type":"ssd",)"
-            R"("hydrated":37.5,"source":"db"})"
+            R"("hydrated":37.5,"source":"db","snapshots":[]})"
             "\n]\n");
 }
 
