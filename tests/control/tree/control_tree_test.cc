@@ -107,11 +107,10 @@ class ControlTreeTest : public testing::Test {
 // ---- the tree
 
 TEST_F(ControlTreeTest, ListsWhatTheContractNames) {
-  EXPECT_THAT(Names(""),
-              ElementsAre("help", "clone", "snapshot", "restore", "revert", "create", "resize",
-                          "delete", "cancel", "status", "status.json", "last_error", "metrics",
-                          "config", "types", "limits", "nodes", "volumes", "snapshots", "watch",
-                          "diff"));
+  EXPECT_THAT(Names(""), ElementsAre("help", "clone", "snapshot", "restore", "revert", "create",
+                                     "resize", "delete", "cancel", "status", "status.json",
+                                     "last_error", "metrics", "config", "types", "limits", "nodes",
+                                     "volumes", "snapshots", "watch", "diff"));
   EXPECT_THAT(Names("limits"), ElementsAre("copy_rate", "copy_jobs"));
   EXPECT_THAT(Names("nodes"), ElementsAre("a", "b"));
   EXPECT_THAT(Names("nodes/a"), ElementsAre("uuid", "path", "region", "types", "state",
