@@ -67,6 +67,9 @@
   X(kLogCutUnsynced, "log-cut-unsynced", "the log is cut before its empty header is synced")       \
   X(kLogUnbounded, "log-unbounded", "the log of a catalog grows for as long as it is written")     \
   X(kGrowFromReserve, "grow-from-reserve", "requests for new things may take the reserve")         \
+  X(kDiffForgetsZeros, "diff-forgets-zeros", "a diff leaves out what became zeros")                \
+  X(kDiffForgetsTail, "diff-forgets-tail", "a diff leaves out what was added at the end")          \
+  X(kDiffCommittedOnly, "diff-committed-only", "a diff leaves out what no commit has yet")         \
   X(kProgressUncommitted, "progress-uncommitted", "progress counts uncommitted bytes")
 
 namespace volfs {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "blockstore/base/sabotage.h"
+
 namespace volfs {
 namespace {
 
@@ -50,6 +52,7 @@ std::optional<ChangedRange> ImageDiff::NextChange() {
       changed = DataIn(before_, piece->before, zeros, before_data_);
     }
     at_ = changed.end();
+    if (Sabotaged(Sabotage::kDiffForgetsZeros)) continue;
     if (changed.length_bytes > 0) return ChangedRange{changed, true};
   }
   return std::nullopt;
@@ -71,7 +74,7 @@ std::optional<ImageDiff::Piece> ImageDiff::NextPiece() const {
     }
   }
   const uint64_t first = std::max(at_, old_end);
-  if (first >= end_) return std::nullopt;
+  if (first >= end_ || Sabotaged(Sabotage::kDiffForgetsTail)) return std::nullopt;
   const Extent after = after_.map().Find(first / bs);
   return Piece{{first, std::min(after.end() * bs, end_) - first},
                {after.first, after.count, LayerRef::kHole},

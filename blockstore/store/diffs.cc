@@ -1,6 +1,8 @@
 // Opens the difference between a snapshot and a later image.
 #include <utility>
 
+#include "blockstore/base/sabotage.h"
+#include "blockstore/layer/map_loader.h"
 #include "blockstore/store/store.h"
 
 namespace volfs {
@@ -11,6 +13,12 @@ Result<std::shared_ptr<const FrozenImage>> ImageNow(const StoreParts& parts, Vol
   ASSIGN_OR_RETURN(const MapRefCount::Ref use, volume.map().Acquire());
   RETURN_IF_ERROR(volume.native().LearnSize());
   auto [map, size_bytes] = volume.map().Copy();
+  if (Sabotaged(Sabotage::kDiffCommittedOnly)) {
+    const Epoch::Reader reader = volume.node().epoch().Enter();
+    ASSIGN_OR_RETURN(ExtentMap committed, LoadMap(parts.layers, volume.head(), parts.block_size));
+    map = std::move(committed);
+    map.Resize(BlocksFor(size_bytes, parts.block_size));
+  }
   // shared_ptr: as of a snapshot, so that both are compared in one way.
   return std::make_shared<const FrozenImage>(parts.layers, std::move(map), size_bytes,
                                              parts.block_size);

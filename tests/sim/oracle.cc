@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "blockstore/base/str_cat.h"
+#include "blockstore/base/zeros.h"
 
 namespace volfs::sim {
 namespace {
@@ -88,6 +89,8 @@ void Oracle::Compare(Store& store, unsigned disks, bool durable,
   if (!violations.empty()) return;  // the rest would repeat it
   CompareImages(store, disks, durable, violations);
   CompareSnapshots(store, disks, violations);
+  if (compares_diffs_) CompareDiffs(store, violations);
+  read_.clear();
 }
 
 void Oracle::CompareNames(Store& store, unsigned disks, std::vector<std::string>& violations) {
@@ -166,6 +169,7 @@ void Oracle::CompareImages(Store& store, unsigned disks, bool durable,
       }
       continue;
     }
+    read_.push_back({model->key, kNoId, model->name, bytes.value()});
     if (model->or_image) {
       ImageModel other = *std::exchange(model->or_image, std::nullopt);
       if (!other.Decide(pool_, bytes.value(), durable)) {
@@ -216,6 +220,7 @@ void Oracle::CompareSnapshots(Store& store, unsigned disks, std::vector<std::str
       violations.push_back(StrCat("reading ", name, ": ", bytes.error().message));
       continue;
     }
+    read_.push_back({volume.key, found->id, name, bytes.value()});
     if (auto wrong = snapshot->image.Decide(pool_, bytes.value(), true)) {
       violations.push_back(StrCat("snapshot ", name, ": ", *wrong));
     }
@@ -225,6 +230,60 @@ void Oracle::CompareSnapshots(Store& store, unsigned disks, std::vector<std::str
     if (claimed.contains(info.id)) continue;
     violations.push_back(StrCat("snapshot ", info.volume, '@', info.name, " should not be there"));
   }
+}
+
+void Oracle::CompareDiffs(Store& store, std::vector<std::string>& violations) {
+  for (const Read& before : read_) {
+    for (const Read& after : read_) {
+      if (before.snapshot == kNoId || before.volume != after.volume) continue;
+      const std::shared_ptr<volfs::Volume> volume = store.Find(Volume(after.volume)->id);
+      const bool now = after.snapshot == kNoId;
+      const auto diff =
+          now ? store.OpenDiffWithNow(before.snapshot, volume, Store::Bytes::kRangesOnly)
+              : store.OpenDiffOf(before.snapshot, after.snapshot);
+      const std::string what = StrCat("the diff of ", before.name, " and ", after.name, ": ");
+      if (!diff.ok()) {
+        if (!Excused(diff.error())) violations.push_back(StrCat(what, diff.error().message));
+        continue;
+      }
+      if (auto wrong = CheckDiff(*diff.value(), before.bytes, after.bytes)) {
+        violations.push_back(what + *wrong);
+      }
+    }
+  }
+}
+
+namespace {
+
+// Returns whether the images agree from `from` to `to`.
+bool SameBytes(std::span<const std::byte> before, std::span<const std::byte> after, uint64_t from,
+               uint64_t to) {
+  if (from >= to) return from == to;
+  return to <= before.size() &&
+         std::equal(before.begin() + from, before.begin() + to, after.begin() + from);
+}
+
+}  // namespace
+
+std::optional<std::string> CheckDiff(const OpenDiff& diff, std::span<const std::byte> before,
+                                     std::span<const std::byte> after) {
+  if (diff.size_bytes() != after.size()) return "it has another size";
+  uint64_t same_from = 0;
+  ImageDiff ranges = diff.Ranges();
+  while (const std::optional<ChangedRange> range = ranges.Next()) {
+    const ByteRange& bytes = range->bytes;
+    if (bytes.length_bytes == 0 || bytes.end() > after.size()) return "a range of it is wrong";
+    if (!SameBytes(before, after, same_from, bytes.offset_bytes)) {
+      return StrCat("lacks a change between ", same_from, " and ", bytes.offset_bytes);
+    }
+    const auto changed = after.subspan(bytes.offset_bytes, bytes.length_bytes);
+    if (range->zero && !AllZero(changed)) {
+      return StrCat("calls data at ", bytes.offset_bytes, " zeros");
+    }
+    same_from = bytes.end();
+  }
+  if (SameBytes(before, after, same_from, after.size())) return std::nullopt;
+  return StrCat("lacks a change behind ", same_from);
 }
 
 }  // namespace volfs::sim

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,8 @@ class Oracle {
 
   // Reports that bits have changed at rest, so kCorrupt is a right answer, too.
   void set_damaged() { damaged_ = true; }
+  // Makes Compare compare diffs, too.
+  void set_compares_diffs(bool compares) { compares_diffs_ = compares; }
 
   // Returns a copy that shares nothing. The exhaustive runs recover from many moments of one run.
   [[nodiscard]] std::unique_ptr<Oracle> Copy() const;
@@ -97,12 +100,24 @@ class Oracle {
   void CompareImages(Store& store, unsigned disks, bool durable,
                      std::vector<std::string>& violations);
   void CompareSnapshots(Store& store, unsigned disks, std::vector<std::string>& violations);
+  // Compares each pair of images of one volume that were read.
+  void CompareDiffs(Store& store, std::vector<std::string>& violations);
 
   [[nodiscard]] bool Excused(const Error& error) const {
     return damaged_ && error.code == Errc::kCorrupt;
   }
 
+  // An image that was read in the present Compare.
+  struct Read {
+    uint32_t volume = 0;  // the key
+    Id snapshot = kNoId;  // none: the volume itself
+    std::string name;
+    std::vector<std::byte> bytes;
+  };
+
   bool damaged_ = false;
+  bool compares_diffs_ = true;
+  std::vector<Read> read_;
   ContentPool pool_;
   uint64_t tick_ = 0;
   std::vector<std::unique_ptr<VolumeModel>> volumes_;
@@ -112,5 +127,10 @@ class Oracle {
 // Reads the whole of an image in one go.
 Result<std::vector<std::byte>> ReadAll(Volume& volume);
 Result<std::vector<std::byte>> ReadAll(const FrozenImage& image);
+
+// Returns what is wrong with a diff of two images with these bytes, or nothing: each byte that
+// differs is in a range, zeros are zeros, and the ranges are in order.
+std::optional<std::string> CheckDiff(const OpenDiff& diff, std::span<const std::byte> before,
+                                     std::span<const std::byte> after);
 
 }  // namespace volfs::sim

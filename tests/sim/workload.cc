@@ -57,6 +57,7 @@ Workload::Workload(Machine& machine, Oracle& oracle, Store& store, unsigned disk
       store_(store),
       disks_(disks),
       random_(seed),
+      compares_(seed % 8 == 0),
       focus_(random_.OneIn(3)),
       violations_(violations) {}
 
@@ -753,6 +754,7 @@ void Workload::DoRandom(Random& random) {
     if (alive < kMaxVolumes) (void)Clone(*volume, place, wanted);
   } else if (dice < 85) {
     if (snapshot != nullptr) (void)ReadSnapshot(*snapshot);
+    if (snapshot != nullptr && compares_) (void)Diff(*snapshot);
   } else if (dice < 87) {
     if (snapshot != nullptr && alive < kMaxVolumes) (void)Restore(*snapshot, place);
   } else if (dice < 90) {

@@ -46,6 +46,7 @@ class Workload {
   bool TakeSnapshot(VolumeModel& model);
   bool DeleteSnapshot(SnapshotModel& model);
   bool ReadSnapshot(SnapshotModel& model);
+  bool Diff(SnapshotModel& model);  // with its volume as it is now
   enum class Place { kOther, kLinked, kSame };
   bool Clone(VolumeModel& model, Place place, uint64_t size_bytes);
   bool Restore(SnapshotModel& model, Place place);
@@ -117,6 +118,7 @@ class Workload {
   Store& store_;
   const unsigned disks_;
   Random random_;
+  const bool compares_;  // Diff; in some lives only, so that the others stay as they were
   const bool focus_;  // all clients use few blocks of few volumes, so that races are more frequent
   std::vector<std::string>& violations_;
   Synchronous synchronous_ = Synchronous::kSome;
