@@ -277,8 +277,12 @@ std::vector<Place> ControlTree::Impl::ChildrenOfVolume(const VolumePlace& direct
 
 std::vector<Place> ControlTree::Impl::SnapshotsIn(const SnapshotsPlace& directory) {
   std::vector<SnapshotInfo> snapshots = state_.store.Snapshots(directory.directory.volume);
-  std::ranges::stable_sort(snapshots, {}, &SnapshotInfo::created_ns);
+  std::stable_sort(snapshots.begin(), snapshots.end(),
+                   [](const SnapshotInfo& one, const SnapshotInfo& other) {
+                     return one.created_ns < other.created_ns;
+                   });
   std::vector<Place> places;
+  places.reserve(snapshots.size());
   for (SnapshotInfo& snapshot : snapshots) {
     places.emplace_back(SnapshotPlace{std::move(snapshot), inode::kControlDirectory});
   }

@@ -49,8 +49,16 @@ namespace {
 // Returns those of one volume: `snapshots` are sorted by their volume's name.
 std::span<const SnapshotInfo> SnapshotsOf(const std::string& volume,
                                           const std::vector<SnapshotInfo>& snapshots) {
-  const auto found = std::ranges::equal_range(snapshots, volume, {}, &SnapshotInfo::volume);
-  return {found.begin(), found.end()};
+  const auto before = [](const SnapshotInfo& one, const std::string& name) {
+    return one.volume < name;
+  };
+  const auto behind = [](const std::string& name, const SnapshotInfo& one) {
+    return name < one.volume;
+  };
+  const auto first = std::lower_bound(snapshots.begin(), snapshots.end(), volume, before);
+  const auto end = std::upper_bound(first, snapshots.end(), volume, behind);
+  return std::span(snapshots).subspan(static_cast<size_t>(first - snapshots.begin()),
+                                      static_cast<size_t>(end - first));
 }
 
 }  // namespace

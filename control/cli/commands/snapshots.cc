@@ -123,6 +123,7 @@ void PrintJudged(const Common& common, const std::vector<Judged>& snapshots, boo
     return;
   }
   std::vector<JsonObject> objects;
+  objects.reserve(snapshots.size());
   for (const Judged& one : snapshots) {
     objects.push_back({{"name", ValueOf(one.fields, "name")},
                        {"volume", ValueOf(one.fields, "volume")},
