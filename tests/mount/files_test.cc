@@ -331,7 +331,8 @@ TEST_F(FilesTest, AreOneRawFileOfTheNode) {
   const std::string map = Field("v", "map");
   const size_t layer = map.rfind("layers/");
   ASSERT_NE(layer, std::string::npos) << map;
-  const std::string raw = NodePath("a") + "/" + map.substr(layer);
+  const std::string raw =
+      NodePath("a") + "/" + map.substr(layer, map.find_first_of(" \n", layer) - layer);
   EXPECT_EQ(ListOf(NodePath("a") + "/layers").size(), 1U);
   const std::vector<std::byte> bytes = ReadBytes(Volume("v"));
   Unmount();

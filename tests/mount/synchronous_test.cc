@@ -14,7 +14,9 @@ namespace {
 class SynchronousTest : public MountTest {
  protected:
   [[nodiscard]] bool KernelSaysSync() const {
-    return RunShell("grep ' " + Mnt() + " ' /proc/self/mountinfo | grep -q ' volfs rw,sync'").ok();
+    return RunShell("grep ' " + Mnt() +
+                    " ' /proc/self/mountinfo | grep -qE ' - fuse.volfs [^ ]+ rw,sync'")
+        .ok();
   }
 
   // Runs over a snapshot, where the daemon's end loses each write that is not committed.
