@@ -381,6 +381,7 @@ TEST_F(FilesTest, OnlyVolumesCanBeMade) {
 TEST_F(FilesTest, ExtendedAttributes) {
   Make("v", kBlock);
   const std::string path = Volume("v");
+  EXPECT_TRUE(WaitForStatus("v", "available")) << "the close comes a moment later";
   char value[64] = {};
   ASSERT_EQ(::getxattr(path.c_str(), "user.volfs.status", value, sizeof value), 9);
   EXPECT_STREQ(value, "available");

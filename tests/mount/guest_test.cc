@@ -11,6 +11,7 @@
 #include <string>
 
 #include "tests/mount/freeze_fixture.h"
+#include "tests/mount/own_namespace.h"
 
 namespace volfs {
 namespace {
@@ -29,14 +30,13 @@ class GuestTest : public FreezeTest {
   // Copies the agent's program and its libraries: a bind mount would bring in their disk.
   void StartAgent() {
     const std::string root = directory() + "/guest";
-    agent_.emplace(std::vector<std::string>{
-        "unshare", "--mount", "sh", "-c",
-        "set -e; mkdir " + root + "; mount --make-rprivate /; mount -t tmpfs guest " + root +
-            "; cd " + root + "; mkdir -p run proc dev disk usr/sbin; " +
-            "cp /usr/sbin/qemu-ga usr/sbin/; " +
+    agent_.emplace(InOwnNamespace(
+        directory(),
+        "set -e; mkdir " + root + "; mount -t tmpfs guest " + root + "; cd " + root +
+            "; mkdir -p run proc dev disk usr/sbin; cp /usr/sbin/qemu-ga usr/sbin/; " +
             "for file in $(ldd usr/sbin/qemu-ga | grep -o '/[^ ]*'); do cp -L --parents $file .; " +
             "done; mount -t proc proc proc; mknod -m 666 dev/null c 1 3; mount " + device_ +
-            " disk; exec chroot . /usr/sbin/qemu-ga -m unix-listen -p /run/qga.sock -t /run"});
+            " disk; exec chroot . /usr/sbin/qemu-ga -m unix-listen -p /run/qga.sock -t /run"));
     for (int i = 0; i < 500 && !Exists(Socket()); ++i) SleepMs(20);
     ASSERT_TRUE(Exists(Socket())) << agent_->Finish(0).output;
   }
