@@ -24,6 +24,28 @@ std::vector<SnapshotDirectory> Store::SnapshotDirectories() {
   return by_name;
 }
 
+namespace {
+
+template <typename Matches>
+std::optional<SnapshotDirectory> FindIn(std::vector<SnapshotDirectory> directories,
+                                        const Matches& matches) {
+  const auto found = std::find_if(directories.begin(), directories.end(), matches);
+  if (found == directories.end()) return std::nullopt;
+  return std::move(*found);
+}
+
+}  // namespace
+
+std::optional<SnapshotDirectory> Store::FindSnapshotDirectory(Id volume) {
+  return FindIn(SnapshotDirectories(),
+                [&](const SnapshotDirectory& directory) { return directory.volume == volume; });
+}
+
+std::optional<SnapshotDirectory> Store::FindSnapshotDirectory(std::string_view volume) {
+  return FindIn(SnapshotDirectories(),
+                [&](const SnapshotDirectory& directory) { return directory.name == volume; });
+}
+
 std::vector<SnapshotInfo> Store::Snapshots(Id volume) {
   std::map<std::string, Id> snapshots;
   {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blockstore/base/error.h"
@@ -67,6 +68,9 @@ class Store {
   [[nodiscard]] std::vector<std::unique_ptr<Node>>& nodes() { return parts_.nodes; }
 
   [[nodiscard]] std::vector<SnapshotDirectory> SnapshotDirectories();
+  // Find the one of a volume, by its id or its name; nothing if there is none.
+  [[nodiscard]] std::optional<SnapshotDirectory> FindSnapshotDirectory(Id volume);
+  [[nodiscard]] std::optional<SnapshotDirectory> FindSnapshotDirectory(std::string_view volume);
   [[nodiscard]] std::vector<SnapshotInfo> Snapshots(Id volume);
   [[nodiscard]] std::optional<SnapshotInfo> FindSnapshot(Id id);
   // Returns kNoId if there is none.

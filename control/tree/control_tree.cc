@@ -80,9 +80,9 @@ class ControlTree::Impl {
  private:
   Node* FindNode(Id id);
   Node* FindNode(std::string_view name);
-  // Find the directory of a volume's snapshots; nothing if there is none.
-  std::optional<Place> FindSnapshots(Id volume);
-  std::optional<Place> FindSnapshots(std::string_view volume);
+  // As Store::FindSnapshotDirectory.
+  template <typename IdOrName>
+  std::optional<Place> FindSnapshots(const IdOrName& volume);
   Result<Place> FindInFixed(uint64_t parent, std::string_view name);
   static Result<Place> FindInVolume(const VolumePlace& directory, std::string_view name);
   Result<Place> FindSnapshotIn(const SnapshotsPlace& directory, std::string_view name);
@@ -116,18 +116,11 @@ Node* ControlTree::Impl::FindNode(std::string_view name) {
   return nullptr;
 }
 
-std::optional<Place> ControlTree::Impl::FindSnapshots(Id volume) {
-  for (SnapshotDirectory& directory : state_.store.SnapshotDirectories()) {
-    if (directory.volume == volume) return Place(SnapshotsPlace{std::move(directory)});
-  }
-  return std::nullopt;
-}
-
-std::optional<Place> ControlTree::Impl::FindSnapshots(std::string_view volume) {
-  for (SnapshotDirectory& directory : state_.store.SnapshotDirectories()) {
-    if (directory.name == volume) return Place(SnapshotsPlace{std::move(directory)});
-  }
-  return std::nullopt;
+template <typename IdOrName>
+std::optional<Place> ControlTree::Impl::FindSnapshots(const IdOrName& volume) {
+  std::optional<SnapshotDirectory> found = state_.store.FindSnapshotDirectory(volume);
+  if (!found) return std::nullopt;
+  return Place(SnapshotsPlace{*std::move(found)});
 }
 
 Result<Place> ControlTree::Impl::Find(uint64_t ino) {

@@ -37,13 +37,6 @@ bool IsKind(uint64_t facet) {
          facet <= static_cast<uint64_t>(Kind::kJson);
 }
 
-std::optional<SnapshotDirectory> DirectoryOf(Store& store, auto matches) {
-  for (SnapshotDirectory& directory : store.SnapshotDirectories()) {
-    if (matches(directory)) return std::move(directory);
-  }
-  return std::nullopt;
-}
-
 // The images that the two names of a pair stand for.
 struct Ends {
   Id before = kNoId;
@@ -124,7 +117,7 @@ bool IsDiffImageIno(uint64_t ino) {
 Result<DiffPlace> FindDiff(Store& store, uint64_t ino) {
   DiffPlace place{static_cast<Kind>(inode::FacetOf(ino)), "", inode::IdOf(ino)};
   if (place.directory()) {
-    const auto found = DirectoryOf(store, [&](const auto& d) { return d.volume == place.volume; });
+    const auto found = store.FindSnapshotDirectory(place.volume);
     if (!found) return NoSuch("such volume with snapshots");
     place.name = found->name;
     return place;
@@ -142,7 +135,7 @@ Result<DiffPlace> FindDiff(Store& store, uint64_t ino) {
 }
 
 Result<DiffPlace> FindDiffVolume(Store& store, std::string_view name) {
-  const auto found = DirectoryOf(store, [&](const auto& d) { return d.name == name; });
+  const auto found = store.FindSnapshotDirectory(name);
   if (!found) return NoSuch(name);
   return DiffPlace{Kind::kVolume, found->name, found->volume};
 }
@@ -152,8 +145,7 @@ Result<DiffPlace> FindInDiff(Store& store, const DiffPlace& directory, std::stri
     if (name == "ranges") return DiffPlace{Kind::kRanges, "ranges", directory.volume};
     if (name == "ranges.json") return DiffPlace{Kind::kRangesJson, "ranges.json", directory.volume};
   }
-  const auto volume =
-      DirectoryOf(store, [&](const auto& d) { return d.volume == directory.volume; });
+  const auto volume = store.FindSnapshotDirectory(directory.volume);
   if (!volume || !directory.directory()) return NoSuch(name);
   ASSIGN_OR_RETURN(const Ends ends, FindPair(store, volume->name, name));
   return DiffPlace{FileIn(directory.kind), std::string(name), kNoId, ends.before, ends.after};

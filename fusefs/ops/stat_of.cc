@@ -97,10 +97,9 @@ Result<StatResult> LookUpSnapshot(Filesystem& fs, uint64_t parent, const std::st
 }
 
 Result<StatResult> LookUpSnapshotDirectory(Filesystem& fs, const std::string& name) {
-  for (const auto& directory : fs.store.SnapshotDirectories()) {
-    if (directory.name == name) return StatSnapshotDirectory(fs, directory);
-  }
-  return NotFound();
+  const auto directory = fs.store.FindSnapshotDirectory(name);
+  if (!directory) return NotFound();
+  return StatSnapshotDirectory(fs, *directory);
 }
 
 Result<StatResult> LookUpNode(Filesystem& fs, const std::string& name) {
@@ -230,10 +229,7 @@ std::optional<SnapshotInfo> FindSnapshot(Filesystem& fs, uint64_t ino) {
 }
 
 std::optional<SnapshotDirectory> FindSnapshotDirectory(Filesystem& fs, uint64_t ino) {
-  for (auto& directory : fs.store.SnapshotDirectories()) {
-    if (directory.volume == inode::IdOf(ino)) return std::move(directory);
-  }
-  return std::nullopt;
+  return fs.store.FindSnapshotDirectory(inode::IdOf(ino));
 }
 
 Node* FindNode(Filesystem& fs, uint64_t ino) {
