@@ -23,11 +23,9 @@ inside_root() {  # ROOT AT [FOLDER:PLACE]... -- COMMAND...
     done
     shift
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-    # A mount that is unmounted outside meanwhile must not stay mounted here, or its daemon would go
-    # on.
+    forget=$PWD/scripts/forget_mounts
     cd "$root"
-    awk '\''/ - (fuse\.|[^ ]+ \/dev\/loop)/ { print $5 }'\'' /proc/self/mountinfo | tac |
-      while read -r mount; do umount -l "$(printf %b "$mount")" 2>/dev/null || true; done
+    "$forget"
     exec chroot . env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
       PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
       sh -c "cd \"\$1\" && shift && exec \"\$@\"" sh "$at" "$@"' \

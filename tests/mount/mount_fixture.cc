@@ -396,6 +396,12 @@ void MountTest::AwaitAsleep(int pid) {
 
 // --- loop devices --------------------------------------------------------------------------------
 
+bool MountTest::DetachLoopsNaming(const std::string& text) {
+  return RunShell("devices=$(losetup -n -O NAME,BACK-FILE | grep -F " + Quoted(text) +
+                  " | cut -d ' ' -f 1); losetup --detach $devices; [ -n \"$devices\" ]")
+      .ok();
+}
+
 // Another process may take the free device between two system calls of losetup, so it gets several
 // tries.
 std::string MountTest::AttachLoop(const std::string& image,

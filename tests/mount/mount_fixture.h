@@ -89,6 +89,9 @@ class MountTest : public ::testing::Test {
   static void AwaitAsleep(int pid);
 
   // --- loop devices
+  // Detaches the loop devices with `text` in the path of their file. Returns whether there were
+  // any.
+  static bool DetachLoopsNaming(const std::string& text);
   // Runs losetup(8) and returns /dev/loopN.
   [[nodiscard]] std::string AttachLoop(const std::string& image,
                                        const std::string& losetup_options = "") const;

@@ -12,12 +12,8 @@ namespace volfs {
 // further options of unshare(1).
 inline std::vector<std::string> InOwnNamespace(const std::string& own, const std::string& script,
                                                std::vector<std::string> more = {}) {
-  const std::string forget_others = R"sh(
-cd "$1"
-awk -v own="$1" '/ - (fuse\.|[^ ]+ \/dev\/loop)/ && index($5, own) != 1 { print $5 }' \
-    /proc/self/mountinfo | tac |
-  while read -r mount; do umount -l "$(printf %b "$mount")" 2>/dev/null || true; done
-)sh";
+  const std::string forget_others =
+      "cd \"$1\" && " VOLFS_SOURCE_DIR "/scripts/forget_mounts \"$1\"\n";
   std::vector<std::string> command = {"unshare", "--mount", "--propagation", "private"};
   command.insert(command.end(), more.begin(), more.end());
   command.insert(command.end(), {"bash", "-c", forget_others + script, "bash", own});

@@ -62,12 +62,9 @@ class SilentNodeTest : public MountTest {
   // A process that was given up ends its system call when the daemon goes on, so that the device of
   // an `attach` may come late.
   void DetachAlsoLateOnes() {
-    const std::string detach = "losetup -n -O NAME,BACK-FILE | grep -F " + directory() +
-                               "/ | cut -d ' ' -f 1 | xargs -r losetup --detach; " +
-                               "losetup -n -O BACK-FILE | grep -qF " + directory() + "/";
     int calm = 0;
     for (int i = 0; i < 400 && calm < 20; ++i) {
-      calm = RunShell(detach).ok() ? 0 : calm + 1;
+      calm = DetachLoopsNaming(directory() + "/") ? 0 : calm + 1;
       SleepMs(25);
     }
   }

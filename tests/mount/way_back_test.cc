@@ -26,8 +26,7 @@ class WayBackTest : public MountTest {
   void TearDown() override {
     (void)RunShell("umount " + Fs());
     // Those of a mount that is gone are not below the test's folder any more.
-    (void)RunShell("losetup -n -O NAME,BACK-FILE | grep -F " + image_ +
-                   " | cut -d ' ' -f 1 | xargs -r losetup --detach");
+    (void)DetachLoopsNaming(image_);
     MountTest::TearDown();
   }
   [[nodiscard]] std::string Fs() const { return directory() + "/fs"; }
