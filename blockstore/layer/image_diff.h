@@ -23,7 +23,7 @@ struct ChangedRange {
 // are in a range. The ranges end where `after` does.
 //
 // With Holes::kAsked the host is asked where the flat layers of the two images have holes, which
-// read as zeros. What is a hole in `after` is then zero, and what is a hole in both is no change.
+// read as zeros. A hole of `after` is then zero, and a hole of both is no change.
 // If the host cannot tell, as the file is damaged or its node is not mounted, it counts as data.
 // With Holes::kIgnored a flat layer counts as data everywhere. That is right for a layer that is
 // still written, and quicker for a caller that reads the bytes anyway.

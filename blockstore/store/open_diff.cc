@@ -18,7 +18,7 @@ ImageDiff OpenDiff::Walk(const ByteRange& range) const {
 
 ImageDiff OpenDiff::Ranges() const { return Walk({0, UINT64_MAX}); }
 
-// The bytes say by themselves what is zero, so the host is not asked for holes.
+// The host is not asked for holes: the bytes that are read have the zeros.
 Status OpenDiff::ReadAt(std::span<std::byte> out, uint64_t offset_bytes) const {
   std::memset(out.data(), 0, out.size());
   ImageDiff changes(before_->image(), *after_, ImageDiff::Holes::kIgnored,

@@ -16,7 +16,7 @@ namespace volfs {
 // opened. Keeps the layers of both for as long as it lives.
 //
 // It is shown as ranges (Ranges), or as a sparse image as large as the later one. The data of that
-// image is what has changed, with the later image's bytes; the rest is a hole.
+// image are the changed ranges, with the later image's bytes; the rest is a hole.
 //
 // Thread-safety: immutable; any number of threads, no lock.
 class OpenDiff {

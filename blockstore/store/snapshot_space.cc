@@ -1,4 +1,4 @@
-// Counts what deleting a snapshot would free.
+// Counts the bytes that the deletion of a snapshot would free.
 #include <algorithm>
 #include <tuple>
 

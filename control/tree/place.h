@@ -14,7 +14,7 @@
 
 namespace volfs {
 
-// The files of control/ as inode numbers name them: what each is called, and the text that a reader
+// The files of control/ as inode numbers name them: the name of each, and the text that a reader
 // gets. Pure but for the text, which is that of the moment.
 
 // Facets beside those of the fields (fields.h).

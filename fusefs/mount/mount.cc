@@ -56,7 +56,7 @@ struct Plan {
   MountOptions options;
   bool may_init = true;
   bool allow_other = false;
-  bool json = false;              // print what is printed as JSON
+  bool json = false;              // print results as JSON
   std::vector<std::string> gone;  // paths of this machine's list of nodes where nothing is any more
 };
 

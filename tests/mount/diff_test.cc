@@ -91,7 +91,7 @@ TEST_F(DiffFilesTest, AreFoundByName) {
     EXPECT_EQ(ErrnoOf(::access(Diff(name).c_str(), F_OK)), ENOENT) << name;
   }
   EXPECT_EQ(ErrnoOf(::access(Path("control/diff/dc").c_str(), F_OK)), ENOENT);
-  // Dots in names: what could be two pairs is refused.
+  // Dots in names: a text that could be two pairs is refused.
   MustAsk("snapshot", "db tue..now");
   MustAsk("snapshot", "db mon..tue");
   MustAsk("snapshot", "db now");

@@ -35,7 +35,7 @@ class MountHelperTest : public MountTest {
   }
 };
 
-// findmnt and df show the nodes, whatever their names are.
+// findmnt and df show the nodes, also those with odd names.
 TEST_F(MountHelperTest, TheSourceIsTheNodes) {
   Mount({"a", "b"});
   EXPECT_EQ(Find("SOURCE"), NodePath("a") + ":" + NodePath("b") + "\n");

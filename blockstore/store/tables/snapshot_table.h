@@ -18,8 +18,8 @@ struct SnapshotEntry {
   // weak_ptr: all opens of the snapshot share the map, which goes with the last of them.
   std::weak_ptr<const FrozenImage> image{};
   std::string refused{};  // empty, or why it may not be read (row_relations.h)
-  // What a deletion would free, as it was counted last, and the moment until which that is told
-  // again (MonotonicNow).
+  // The bytes that a deletion would free, as they were counted last. Readers get this count until
+  // `until` (MonotonicNow).
   struct Freed {
     uint64_t bytes = 0;
     Nanoseconds until{0};

@@ -74,7 +74,7 @@ Status Remove(const Common& common, const std::vector<std::string>& names);
 struct ListOptions {
   bool details = false;
   bool snapshots = false;  // instead of volumes
-  std::string volume;      // whose snapshots; empty: those of all
+  std::string volume;      // the owner of the snapshots; empty: all volumes
 };
 Status List(const Common& common, const ListOptions& options);
 // Lists the snapshots of one volume, of all if `volume` is empty (commands/snapshots.cc).

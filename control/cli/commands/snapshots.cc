@@ -144,7 +144,7 @@ Status Prune(const Common& common, const PruneOptions& options) {
   ASSIGN_OR_RETURN(std::vector<Listed> listed, SnapshotsOf(client, volume));
   ASSIGN_OR_RETURN(std::vector<Judged> judged, Judge(std::move(listed), options.rules));
   std::optional<Errc> first;
-  // The oldest go first, so that an interrupted call leaves what another one would.
+  // The oldest go first, so that the next call can go on where one was interrupted.
   for (auto one = judged.rbegin(); one != judged.rend() && !options.dry_run; ++one) {
     if (!one->reasons.empty()) continue;
     const Result<Reply> deleted = client.Ask("delete", NameOfImage(one->fields));

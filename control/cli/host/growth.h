@@ -12,8 +12,8 @@ namespace volfs::cli {
 using MountpointOf = std::function<std::string(const std::string& device)>;
 
 // Returns the commands that make the contents of `device` as large as the device, in their order:
-// a partition table first, then its last partition that is known, then what is in that. Empty if
-// nothing is known of the contents. The user must choose DIR, NAME and N. Pure.
+// a partition table first, then its last known partition, then the contents of that partition.
+// Empty if nothing is known of the contents. The user must choose DIR, NAME and N. Pure.
 std::vector<std::string> GrowthCommands(const std::vector<Contents>& contents,
                                         const std::string& device,
                                         const MountpointOf& mountpoint_of);

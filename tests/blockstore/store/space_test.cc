@@ -178,8 +178,8 @@ TEST_F(SnapshotSpaceTest, AreToldByVolumeAndAge) {
   EXPECT_EQ(names, "a@x db@z db@b ");
 }
 
-// Property: whatever was written, discarded, reverted and cloned, each deletion frees what was told
-// just before it.
+// Property: after any writes, discards, reverts and clones each deletion frees the bytes that were
+// told just before it.
 TEST_F(SnapshotSpaceTest, EachDeletionFreesWhatWasTold) {
   for (uint32_t seed = 0; seed < 8; ++seed) {
     const std::string where = "seed " + std::to_string(seed);

@@ -143,7 +143,7 @@ TEST_F(GuestFreezeTest, AnAgentFreezesAndThaws) {
   EXPECT_FALSE(frozen_);
 }
 
-// It freezes late: the answer comes when nobody waits for it any more.
+// It freezes late: the answer comes after the end of the wait.
 TEST_F(GuestFreezeTest, OneThatHangsWhileItFreezesIsThawed) {
   ScriptedAgent agent(Socket(), [this](const std::string& c) {
     const std::string answer = Honest(c);

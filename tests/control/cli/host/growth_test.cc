@@ -1,4 +1,4 @@
-// Goal: whoever grows a disk is told the very commands that grow what is on it.
+// Goal: a user who grows a disk is told the very commands that grow its contents.
 #include "control/cli/host/growth.h"
 
 #include <gmock/gmock.h>
